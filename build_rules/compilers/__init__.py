@@ -1,0 +1,77 @@
+"""One interface for every compiler: `parse -> optimize -> compile`, one HAR or HEF file per stage.
+
+A compiler is chosen by its name in one place (`find_compiler`); nothing else in the project asks which one it is.
+Each method writes exactly the file its job names and nothing beside it, and raises `InputError` for wrong input.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from build_rules.errors import InputError
+
+__all__ = ["COMPILERS", "CompileJob", "Compiler", "OptimizeJob", "ParseJob", "find_compiler"]
+
+COMPILERS = ("emulator",)
+
+
+@dataclass(frozen=True)
+class ParseJob:
+    """ONNX -> parsed HAR. `end_nodes` are ONNX node names, in the order the outputs shall keep."""
+
+    onnx: Path
+    net_name: str
+    hw_arch: str
+    end_nodes: tuple[str, ...]
+    output: Path
+
+
+@dataclass(frozen=True)
+class OptimizeJob:
+    """Parsed HAR + model script + calibration snapshot (safetensors, uint8 NCHW) -> quantized HAR."""
+
+    har: Path
+    script: Path
+    calibration: Path
+    output: Path
+
+
+@dataclass(frozen=True)
+class CompileJob:
+    """Quantized HAR -> HEF."""
+
+    har: Path
+    output: Path
+
+
+class Compiler(Protocol):
+    """What every compiler offers."""
+
+    name: str
+
+    def version(self) -> str:
+        """Return the compiler's name and version as it is to appear in the metadata; cheap, imports nothing heavy."""
+        ...
+
+    def parse(self, job: ParseJob) -> None:
+        """Translate the cut ONNX graph."""
+        ...
+
+    def optimize(self, job: OptimizeJob) -> None:
+        """Quantize as the model script says."""
+        ...
+
+    def compile(self, job: CompileJob) -> None:
+        """Write the executable."""
+        ...
+
+
+def find_compiler(name: str) -> Compiler:
+    """Return the compiler called `name`. Raises `InputError` when there is none."""
+    if name == "emulator":
+        from build_rules.compilers.emulator import Emulator
+
+        return Emulator()
+    raise InputError(f"compiler {name!r} is not known; choose one of: {', '.join(COMPILERS)}.")

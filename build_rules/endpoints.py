@@ -1,0 +1,115 @@
+"""`split.json`: what the graph room found, as every later step reads it.
+
+Format 1 (JSON, UTF-8, two-space indent, members in the order of the dataclasses below)::
+
+    {"format": 1, "model": "yolov8n-seg",
+     "input": {"name": "images", "shape": [1, 3, 640, 640], "layout": "nchw"},
+     "endpoints": [{"name": "boxes_0", "role": "boxes", "scale_index": 0, "stride": 8,
+                    "tensor": "/model.22/cv2.0/cv2.0.2/Conv_output_0", "node": "/model.22/cv2.0/cv2.0.2/Conv",
+                    "shape": [1, 64, 80, 80], "encoding": "dfl", "activation": null}],
+     "attention": ["/model.10/m/m.0/attn/MatMul"], "proof": {"max_abs_error": 0.0, "inputs": 1}}
+
+Endpoints are ordered by role in document order (boxes, scores, ..., protos), then ascending by stride.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from build_rules.errors import InputError
+
+__all__ = ["Endpoint", "ModelInput", "Proof", "Split", "dump_split", "load_split"]
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class ModelInput:
+    """The one image input of the network; `shape` is static, in `layout` order (`nchw` or `nhwc`)."""
+
+    name: str
+    shape: tuple[int, ...]
+    layout: str = "nchw"
+
+    @property
+    def height(self) -> int:
+        """Rows of the input image, in pixels."""
+        return self.shape[self.layout.index("h")]
+
+    @property
+    def width(self) -> int:
+        """Columns of the input image, in pixels."""
+        return self.shape[self.layout.index("w")]
+
+    @property
+    def channels(self) -> int:
+        """Colour channels of the input image."""
+        return self.shape[self.layout.index("c")]
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One tensor at which the graph is cut.
+
+    `tensor` and `node` are names in the ONNX graph, `shape` is the tensor's shape there (NCHW for exports of PyTorch).
+    `role` is the boundary's name in the split hint, or the name of an unsplit graph output's type (`protos`).
+    `scale_index` counts the scales of one role from the finest (smallest stride); None when the role has a single tensor.
+    `encoding` is `dfl`, `direct` or `anchor` for boxes, else None. `activation` (`sigmoid`, ...) is what the removed
+    tail applies first to this tensor and the compiler may fold; None when it applies none.
+    """
+
+    name: str
+    role: str
+    scale_index: int | None
+    stride: int | None
+    tensor: str
+    node: str
+    shape: tuple[int, ...]
+    encoding: str | None
+    activation: str | None
+
+
+@dataclass(frozen=True)
+class Proof:
+    """The removed tail, run on the endpoint tensors, against the original outputs, over `inputs` input samples."""
+
+    max_abs_error: float
+    inputs: int
+
+
+@dataclass(frozen=True)
+class Split:
+    """The whole of `split.json`. `attention` names the MatMul nodes of attention blocks; `proof` None = switched off."""
+
+    model: str
+    input: ModelInput
+    endpoints: tuple[Endpoint, ...]
+    attention: tuple[str, ...]
+    proof: Proof | None
+
+
+def dump_split(split: Split) -> str:
+    """Return the text of `split.json`; equal splits give equal text."""
+    return json.dumps({"format": FORMAT, **asdict(split)}, indent=2) + "\n"
+
+
+def load_split(path: Path) -> Split:
+    """Read a `split.json`. Raises `InputError` when the file is not one of format 1."""
+    try:
+        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if document["format"] != FORMAT:
+            raise InputError(f"{path}: format {document['format']!r} is not known (expected {FORMAT}); rebuild it.")
+        source = document["input"]
+        proof = document["proof"]
+        return Split(
+            model=document["model"],
+            input=ModelInput(source["name"], tuple(source["shape"]), source["layout"]),
+            endpoints=tuple(Endpoint(**{**e, "shape": tuple(e["shape"])}) for e in document["endpoints"]),
+            attention=tuple(document["attention"]),
+            proof=None if proof is None else Proof(**proof),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: not a split.json of this version ({error!r}); delete it and run doit again.") from error
