@@ -54,10 +54,8 @@ class ModelInput:
 class Endpoint:
     """One tensor at which the graph is cut.
 
-    `tensor` and `node` are names in the ONNX graph, `shape` is the tensor's shape there (NCHW for exports of PyTorch).
-    `role` is the boundary's name in the split hint, or the name of an unsplit graph output's type (`protos`).
-    `scale_index` counts the scales of one role from the finest (smallest stride); None when the role has a single tensor.
-    `encoding` is `dfl`, `direct` or `anchor` for boxes, else None. `activation` (`sigmoid`, ...) is what the removed
+    `tensor` and `node` are names in the ONNX graph, `shape` is the tensor's shape there (NCHW from PyTorch). is the boundary's name in the split hint, or the type of an unsplit graph output (`protos`). `scale_index` counts the
+    scales of one role from the finest (smallest stride); None when the role has a single tensor. `encoding` is `dfl`, `direct` or `anchor` for boxes, else None. `activation` (`sigmoid`, ...) is what the removed
     tail applies first to this tensor and the compiler may fold; None when it applies none.
     """
 
@@ -82,7 +80,7 @@ class Proof:
 
 @dataclass(frozen=True)
 class Split:
-    """The whole of `split.json`. `attention` names the MatMul nodes of attention blocks; `proof` None = switched off."""
+    """The whole of `split.json`; `attention` names MatMul nodes of attention blocks, `proof` None = switched off."""
 
     model: str
     input: ModelInput
@@ -112,4 +110,5 @@ def load_split(path: Path) -> Split:
             proof=None if proof is None else Proof(**proof),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: not a split.json of this version ({error!r}); delete it and run doit again.") from error
+        message = f"{path}: not a split.json of this version ({error!r}); delete it and run doit again."
+        raise InputError(message) from error

@@ -1,0 +1,4 @@
+"""Model scripts (`.alls`): the compiler's own small language, read, written and composed.
+
+Knows the grammar and the commands, not where layer names come from.
+"""
