@@ -54,8 +54,10 @@ class ModelInput:
 class Endpoint:
     """One tensor at which the graph is cut.
 
-    `tensor` and `node` are names in the ONNX graph, `shape` is the tensor's shape there (NCHW from PyTorch). is the boundary's name in the split hint, or the type of an unsplit graph output (`protos`). `scale_index` counts the
-    scales of one role from the finest (smallest stride); None when the role has a single tensor. `encoding` is `dfl`, `direct` or `anchor` for boxes, else None. `activation` (`sigmoid`, ...) is what the removed
+    `tensor` and `node` are names in the ONNX graph, `shape` is the tensor's shape there (NCHW from PyTorch). `role` is
+    the boundary's name in the split hint, or the type of an unsplit graph output (`protos`). `scale_index` counts the
+    scales of one role from the finest (smallest stride); None when the role has a single tensor. `encoding` is
+    `dfl`, `direct` or `anchor` for boxes, else None. `activation` (`sigmoid`, ...) is what the removed
     tail applies first to this tensor and the compiler may fold; None when it applies none.
     """
 
