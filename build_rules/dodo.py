@@ -1,1 +1,154 @@
-"""Table of contents."""
+"""Table of contents: the steps of the chain, one `task_*` function each.
+
+A model repository's `dodo.py` is one line, `from build_rules.dodo import *`; `models/` and `build/` lie beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from build_rules import workspace as ws
+from build_rules.calibration.sources import list_sources
+from build_rules.compilers import find_compiler
+from build_rules.engine.doit_config import DOIT_CONFIG
+from build_rules.engine.rule import Rule
+from build_rules.presets import PRESETS
+
+__all__ = [
+    "DOIT_CONFIG",
+    "task_alls",
+    "task_calibration",
+    "task_har",
+    "task_hef",
+    "task_meta",
+    "task_parse",
+    "task_split",
+]
+
+RECORDS = ("endpoints.py", "calibrated.py", "errors.py")
+COMPILER = ("compilers", "alls/script.py", "hef", *RECORDS)
+
+SPLIT = Rule("split", "build_rules.steps.split:run", ("steps/split.py", "graph", "metadata", *RECORDS))
+CALIBRATION = Rule("calibration", "build_rules.steps.calibration:run", ("steps/calibration.py", "calibration", *RECORDS))
+PARSE = Rule("parse", "build_rules.steps.parse:run", ("steps/parse.py", *COMPILER))
+ALLS = Rule("alls", "build_rules.steps.alls:run", ("steps/alls.py", "alls", "presets.py", "compilers/har.py", *RECORDS))
+HAR = Rule("har", "build_rules.steps.har:run", ("steps/har.py", *COMPILER))
+HEF = Rule("hef", "build_rules.steps.hef:run", ("steps/hef.py", *COMPILER))
+META = Rule("meta", "build_rules.steps.meta:run", ("steps/meta.py", "metadata", "hef", "graph", "presets.py", *RECORDS))
+
+Tasks = Iterator[dict[str, Any]]
+
+
+def task_split() -> Tasks:
+    """Cut the graph at the per-scale endpoints and prove the cut."""
+    for model in ws.find_workspace_models():
+        yield SPLIT.task(
+            model.name,
+            inputs={"onnx": model.onnx},
+            outputs={"split_onnx": ws.folder(model) / "split.onnx", "split_json": ws.folder(model) / "split.json"},
+            settings={"network_name": model.network_name},
+        )
+
+
+def task_calibration() -> Tasks:
+    """Make or check the calibration snapshot."""
+    for model in ws.find_workspace_models():
+        yield CALIBRATION.task(
+            model.name,
+            inputs={"split_json": ws.folder(model) / "split.json", "images": list_sources(model.calibration)},
+            outputs={
+                "snapshot": ws.folder(model) / "calibration.safetensors",
+                "calibrated": ws.folder(model) / "calibration.json",
+            },
+            settings={
+                "source": str(model.calibration),
+                "count": model.settings.calibration_count,
+                "skip_broken": model.settings.skip_broken_images,
+            },
+        )
+
+
+def task_parse() -> Tasks:
+    """Let the compiler read the cut graph and name its layers."""
+    for model in ws.find_workspace_models():
+        compiler = find_compiler(model.settings.compiler)
+        for hw_arch in dict.fromkeys(target.hw_arch for target in model.targets):
+            yield PARSE.task(
+                f"{model.name}:{hw_arch}",
+                inputs={
+                    "split_onnx": ws.folder(model) / "split.onnx",
+                    "split_json": ws.folder(model) / "split.json",
+                },
+                outputs={"parsed_har": ws.arch_folder(model, hw_arch) / "parsed.har"},
+                settings={"compiler": compiler.name, "network_name": model.network_name, "hw_arch": hw_arch},
+                tools={"compiler": compiler.version()},
+            )
+
+
+def task_alls() -> Tasks:
+    """Write the model script that a preset asks for."""
+    for model, target in ws.targets(ws.find_workspace_models()):
+        yield ALLS.task(
+            f"{model.name}:{target.name}",
+            inputs={
+                "split_json": ws.folder(model) / "split.json",
+                "calibrated": ws.folder(model) / "calibration.json",
+                "parsed_har": ws.arch_folder(model, target.hw_arch) / "parsed.har",
+            },
+            outputs={"script": ws.target_folder(model, target) / "model.alls"},
+            settings={"preset": PRESETS[target.preset]},
+        )
+
+
+def task_har() -> Tasks:
+    """Quantize as the model script says, on the calibration snapshot."""
+    for model, target in ws.targets(ws.find_workspace_models()):
+        compiler = find_compiler(model.settings.compiler)
+        yield HAR.task(
+            f"{model.name}:{target.name}",
+            inputs={
+                "parsed_har": ws.arch_folder(model, target.hw_arch) / "parsed.har",
+                "script": ws.target_folder(model, target) / "model.alls",
+                "snapshot": ws.folder(model) / "calibration.safetensors",
+            },
+            outputs={"har": ws.target_folder(model, target) / "model.har"},
+            settings={"compiler": compiler.name},
+            tools={"compiler": compiler.version()},
+        )
+
+
+def task_hef() -> Tasks:
+    """Compile the quantized network."""
+    for model, target in ws.targets(ws.find_workspace_models()):
+        compiler = find_compiler(model.settings.compiler)
+        yield HEF.task(
+            f"{model.name}:{target.name}",
+            inputs={"har": ws.target_folder(model, target) / "model.har"},
+            outputs={"hef": ws.target_folder(model, target) / "model.hef"},
+            settings={"compiler": compiler.name},
+            tools={"compiler": compiler.version()},
+        )
+
+
+def task_meta() -> Tasks:
+    """Append edgefirst.json and labels.txt, made from what the compiled file really holds."""
+    for model, target in ws.targets(ws.find_workspace_models()):
+        place = ws.target_folder(model, target)
+        yield META.task(
+            f"{model.name}:{target.name}",
+            inputs={
+                "hef": place / "model.hef",
+                "split_json": ws.folder(model) / "split.json",
+                "calibrated": ws.folder(model) / "calibration.json",
+                "onnx": model.onnx,
+                "labels": () if model.labels is None else (model.labels,),
+            },
+            outputs={"document": place / "edgefirst.json", "executable": place / "model+meta.hef"},
+            settings={
+                "hw_arch": target.hw_arch,
+                "preset": PRESETS[target.preset],
+                "source_date_epoch": ws.source_date_epoch(),
+            },
+            tools={"compiler": find_compiler(model.settings.compiler).version()},
+        )

@@ -7,7 +7,9 @@ Format 1 (JSON, UTF-8, two-space indent, members in the order of the dataclasses
      "endpoints": [{"name": "boxes_0", "role": "boxes", "scale_index": 0, "stride": 8,
                     "tensor": "/model.22/cv2.0/cv2.0.2/Conv_output_0", "node": "/model.22/cv2.0/cv2.0.2/Conv",
                     "shape": [1, 64, 80, 80], "encoding": "dfl", "activation": null}],
-     "attention": ["/model.10/m/m.0/attn/MatMul"], "proof": {"max_abs_error": 0.0, "inputs": 1}}
+     "attention": ["/model.10/m/m.0/attn/MatMul"], "proof": {"max_abs_error": 0.0, "inputs": 1},
+     "preprocessing": {"resize": "letterbox", "scale": 0.00392156862745098, "mean": [0.0, 0.0, 0.0],
+                       "std": [1.0, 1.0, 1.0], "tiling_mode": null, "full_frame": false}}
 
 Endpoints are ordered by role in document order (boxes, scores, ..., protos), then ascending by stride.
 """
@@ -21,7 +23,7 @@ from typing import Any
 
 from build_rules.errors import InputError
 
-__all__ = ["Endpoint", "ModelInput", "Proof", "Split", "dump_split", "load_split"]
+__all__ = ["Endpoint", "ModelInput", "Preprocessing", "Proof", "Split", "dump_split", "load_split"]
 
 FORMAT = 1
 
@@ -81,6 +83,22 @@ class Proof:
 
 
 @dataclass(frozen=True)
+class Preprocessing:
+    """What was done to pixels before the network saw them: resized, then real = (pixel * scale - mean) / std.
+
+    `resize` is `letterbox`, `stretch` or `tiled`; `mean` and `std` are per channel. `tiling_mode` (`tiled`,
+    `whole_frame`) and `full_frame` repeat the document's `tiling` section; None and False without one.
+    """
+
+    resize: str = "letterbox"
+    scale: float = 1 / 255
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    std: tuple[float, ...] = (1.0, 1.0, 1.0)
+    tiling_mode: str | None = None
+    full_frame: bool = False
+
+
+@dataclass(frozen=True)
 class Split:
     """The whole of `split.json`; `attention` names MatMul nodes of attention blocks, `proof` None = switched off."""
 
@@ -89,6 +107,17 @@ class Split:
     endpoints: tuple[Endpoint, ...]
     attention: tuple[str, ...]
     proof: Proof | None
+    preprocessing: Preprocessing = Preprocessing()
+
+    @property
+    def folded(self) -> frozenset[str]:
+        """Names of the endpoints whose sigmoid the compiler is asked to apply on the chip.
+
+        None of an anchor head: its decoders take raw logits and apply the sigmoid themselves.
+        """
+        if any(endpoint.encoding == "anchor" for endpoint in self.endpoints):
+            return frozenset()
+        return frozenset(endpoint.name for endpoint in self.endpoints if endpoint.activation == "sigmoid")
 
 
 def dump_split(split: Split) -> str:
@@ -104,12 +133,14 @@ def load_split(path: Path) -> Split:
             raise InputError(f"{path}: format {document['format']!r} is not known (expected {FORMAT}); rebuild it.")
         source = document["input"]
         proof = document["proof"]
+        pixels = document["preprocessing"]
         return Split(
             model=document["model"],
             input=ModelInput(source["name"], tuple(source["shape"]), source["layout"]),
             endpoints=tuple(Endpoint(**{**e, "shape": tuple(e["shape"])}) for e in document["endpoints"]),
             attention=tuple(document["attention"]),
             proof=None if proof is None else Proof(**proof),
+            preprocessing=Preprocessing(**{**pixels, "mean": tuple(pixels["mean"]), "std": tuple(pixels["std"])}),
         )
     except (KeyError, TypeError, ValueError) as error:
         message = f"{path}: not a split.json of this version ({error!r}); delete it and run doit again."

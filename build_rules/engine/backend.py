@@ -1,0 +1,105 @@
+"""doit's records, written the moment a task succeeds.
+
+doit's own backends write at the end of a run, so a kill loses everything. This one is a sqlite file in WAL mode with
+one row per task, committed as soon as the task's record is whole. A damaged file is set aside, not an error: records
+can always be made again.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Protocol
+
+from doit.exceptions import InvalidTask
+
+__all__ = ["RecordsBackend"]
+
+
+class _Codec(Protocol):
+    def encode(self, data: Any) -> str: ...
+
+    def decode(self, data: str) -> Any: ...
+
+
+class RecordsBackend:
+    """The `DB` interface of doit's dependency manager (doit 0.36 and 0.37: get, set, in_, remove, remove_all, dump)."""
+
+    desc = "one sqlite row per task, written as soon as the task succeeds"
+
+    # doit's Dependency.save_success sets this key last; the record of a task is whole from then on.
+    LAST_KEY = "deps:"
+
+    def __init__(self, name: str, codec: _Codec, *, module_name: str | None = None) -> None:
+        self.name = name
+        self.codec = codec
+        self._connection: sqlite3.Connection | None = None
+        self._loaded: dict[str, dict[str, Any]] | None = None
+
+    def _connect(self) -> sqlite3.Connection:
+        if self._connection is None:
+            Path(self.name).parent.mkdir(parents=True, exist_ok=True)
+            # Parallel runs call from worker threads; doit itself serialises those calls.
+            self._connection = sqlite3.connect(self.name, isolation_level=None, check_same_thread=False)
+            self._connection.execute("pragma journal_mode=wal")
+            self._connection.execute("pragma synchronous=normal")
+            self._connection.execute("create table if not exists records (task text primary key, record text not null)")
+        return self._connection
+
+    @property
+    def _records(self) -> dict[str, dict[str, Any]]:
+        if self._loaded is None:
+            self._loaded = {}
+            if Path(self.name).exists():
+                try:
+                    rows = self._connect().execute("select task, record from records").fetchall()
+                    self._loaded = {task: self.codec.decode(record) for task, record in rows}
+                except (sqlite3.DatabaseError, ValueError):
+                    self._set_aside()
+        return self._loaded
+
+    def _set_aside(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        Path(self.name).replace(self.name + ".damaged")
+        for suffix in ("-wal", "-shm"):
+            with suppress(FileNotFoundError):
+                Path(self.name + suffix).unlink()
+
+    def get(self, task_id: str, dependency: str) -> Any:
+        """Return one value of a task's record, or None."""
+        record = self._records.get(task_id)
+        return None if record is None else record.get(dependency)
+
+    def set(self, task_id: str, dependency: str, value: Any) -> None:
+        """Set one value; the last one of a record writes the whole of it."""
+        self._records.setdefault(task_id, {})[dependency] = value
+        if dependency in (self.LAST_KEY, "ignore:"):
+            row = (task_id, self.codec.encode(self._records[task_id]))
+            try:
+                self._connect().execute("insert or replace into records values (?, ?)", row)
+            except sqlite3.OperationalError as error:
+                raise InvalidTask(f"{self.name}: {task_id} cannot be recorded as done: {error}.") from error
+
+    def in_(self, task_id: str) -> bool:
+        """Say whether the task has a record."""
+        return task_id in self._records
+
+    def remove(self, task_id: str) -> None:
+        """Forget one task."""
+        if self._records.pop(task_id, None) is not None:
+            self._connect().execute("delete from records where task = ?", (task_id,))
+
+    def remove_all(self) -> None:
+        """Forget every task."""
+        self._loaded = {}
+        if Path(self.name).exists():
+            self._connect().execute("delete from records")
+
+    def dump(self) -> None:
+        """Close the file; everything is written already."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None

@@ -1,0 +1,22 @@
+"""How doit is set up here: records kept per task, content decides, our reporter, every `meta` built by default."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from build_rules.engine.fingerprint import ContentChecker
+from build_rules.engine.reporter import BuildReporter
+
+__all__ = ["DOIT_CONFIG"]
+
+DOIT_CONFIG: dict[str, Any] = {
+    "minversion": (0, 36, 0),
+    "default_tasks": ["meta"],
+    "dep_file": "build/.records.db",
+    "backend": "build-rules",
+    "check_file_uptodate": ContentChecker,
+    "reporter": BuildReporter,
+    "verbosity": 2,
+    # Threads: a worker process that dies makes doit's own process runner wait for ever.
+    "par_type": "thread",
+}

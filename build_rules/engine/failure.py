@@ -1,0 +1,30 @@
+"""From an exception in a step to what the person at the terminal reads, and to the exit code."""
+
+from __future__ import annotations
+
+import os
+import traceback
+
+from doit.exceptions import BaseFail, TaskError, TaskFailed
+
+from build_rules.engine.outputs import InputChangedError
+from build_rules.errors import InputError
+
+__all__ = ["DEBUG", "WrongInput", "failure_of"]
+
+DEBUG = "BUILD_RULES_DEBUG"
+
+
+class WrongInput(TaskFailed):  # type: ignore[misc]  # doit has no type hints
+    """A step refused its input: exit code 3."""
+
+
+def failure_of(error: Exception) -> BaseFail:
+    """Return doit's failure for an exception: one paragraph, with the traceback only where `BUILD_RULES_DEBUG=1`."""
+    trace = "\n" + "".join(traceback.format_exception(error)) if os.environ.get(DEBUG) == "1" else ""
+    if isinstance(error, InputError):
+        return WrongInput(f"{error}{trace}")
+    if isinstance(error, InputChangedError):
+        return TaskFailed(f"{error}{trace}")
+    text = f"unexpected {type(error).__name__}: {error}. This is not your input's fault; {DEBUG}=1 doit ... shows where."
+    return TaskError(text + trace)

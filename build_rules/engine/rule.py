@@ -1,0 +1,134 @@
+"""One rule = one kind of step: which function does it, which of our modules it is made of, its action key.
+
+The action key says everything a step's output depends on besides the content of its input files: rule and version,
+the rule's own code, the settings it reads, the tools it uses. It is recorded with the outputs and compared before the
+next run; doit compares the input files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, is_dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from doit.exceptions import BaseFail
+
+from build_rules.engine.failure import failure_of
+from build_rules.engine.fingerprint import Fingerprint, is_unchanged
+from build_rules.engine.outputs import produce
+
+__all__ = ["Rule", "Step"]
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+
+@cache
+def _source_digest(place: str) -> str:
+    """Digest of one module or one package (every .py below it, by name and content), relative to our own package."""
+    path = PACKAGE / place
+    files = [path] if path.is_file() else sorted(path.rglob("*.py"))
+    sha = hashlib.sha256()
+    for file in files:
+        sha.update(file.relative_to(PACKAGE).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
+    return sha.hexdigest()
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A kind of step.
+
+    `function` is `module:name`, imported only when a step really runs, and called with the step's inputs, outputs and
+    settings as keyword arguments. `code` lists the modules and packages of ours that it is made of; `version` is
+    raised when results change for another reason.
+    """
+
+    name: str
+    function: str
+    code: tuple[str, ...]
+    version: int = 1
+
+    def code_digest(self) -> str:
+        """Digest of everything in `code`."""
+        return hashlib.sha256("".join(map(_source_digest, self.code)).encode()).hexdigest()
+
+    def task(
+        self,
+        name: str,
+        *,
+        inputs: Mapping[str, Path | Sequence[Path]],
+        outputs: Mapping[str, Path],
+        settings: Mapping[str, Any],
+        tools: Mapping[str, str] | None = None,
+        doc: str = "",
+    ) -> dict[str, Any]:
+        """Return the doit task of one step. `settings` hold JSON values or frozen dataclasses, nothing else."""
+        step = Step(self, name, dict(inputs), dict(outputs), dict(settings), dict(tools or {}))
+        return {
+            "name": name,
+            "doc": doc,
+            "actions": [step.run],
+            "file_dep": [str(path) for path in step.input_files()],
+            "targets": [str(path) for path in step.outputs.values()],
+            "uptodate": [step.is_current],
+            "clean": True,
+        }
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    return str(value) if isinstance(value, Path) else value
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of one model: a rule with its files and settings."""
+
+    rule: Rule
+    name: str
+    inputs: dict[str, Path | Sequence[Path]]
+    outputs: dict[str, Path]
+    settings: dict[str, Any]
+    tools: dict[str, str] = field(default_factory=dict)
+
+    def input_files(self) -> list[Path]:
+        """Return every input file, in the order declared."""
+        groups = ([value] if isinstance(value, Path) else list(value) for value in self.inputs.values())
+        return [path for group in groups for path in group]
+
+    def key(self) -> dict[str, Any]:
+        """Return the action key, without the input files that doit compares; JSON values only."""
+        plain = {
+            "rule": self.rule.name,
+            "version": self.rule.version,
+            "code": self.rule.code_digest(),
+            "settings": {key: _plain(value) for key, value in self.settings.items()},
+            "tools": self.tools,
+        }
+        # Through JSON and back, because that is what the record went through: tuples become lists.
+        decoded: dict[str, Any] = json.loads(json.dumps(plain))
+        return decoded
+
+    def is_current(self, task: Any, values: Mapping[str, Any]) -> bool:
+        """doit's `uptodate`: the recorded key is today's and every output still is what the step wrote."""
+        recorded = values.get("outputs", {})
+        return values.get("key") == self.key() and all(
+            str(path) in recorded and is_unchanged(path, Fingerprint(*recorded[str(path)]))
+            for path in self.outputs.values()
+        )
+
+    def run(self) -> dict[str, Any] | BaseFail:
+        """doit's action: call the rule's function; return what is to be recorded, or the failure."""
+        key = self.key()
+        try:
+            module, function = self.rule.function.split(":")
+            call = getattr(importlib.import_module(module), function)
+            marks = produce(self.rule.name, call, self.inputs, self.outputs, self.settings)
+        except Exception as error:
+            return failure_of(error)
+        return {"key": key, "outputs": {str(path): list(mark) for path, mark in marks.items()}}

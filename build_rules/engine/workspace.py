@@ -1,0 +1,39 @@
+"""One doit at a time in a workspace, and an orderly end on SIGTERM."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+__all__ = ["interrupt_on_sigterm", "lock_workspace"]
+
+
+def lock_workspace(path: Path) -> int:
+    """Take the workspace's lock, waiting (and saying for whom) when another process has it.
+
+    Returns the open descriptor; the lock ends with the process, however that ends.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        owner = os.pread(descriptor, 20, 0).decode(errors="replace").strip() or "unknown"
+        sys.stderr.write(f"waiting for the doit that is building here (process {owner})\n")
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    return descriptor
+
+
+def _interrupt(signum: int, frame: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def interrupt_on_sigterm() -> None:
+    """Make SIGTERM (a cancelled CI job, a stopped container) end the run as Ctrl-C does."""
+    signal.signal(signal.SIGTERM, _interrupt)

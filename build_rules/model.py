@@ -1,0 +1,200 @@
+"""What a model repository declares: models, their targets, and the settings they share.
+
+A model is any folder below `models/` that holds a `model.toml` or exactly one `.onnx`; its name is its path there.
+Everything in `model.toml` has a default (docs/model-toml.md); an unknown key or impossible value is an error.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from build_rules.compilers import COMPILERS
+from build_rules.errors import InputError
+from build_rules.presets import HW_ARCHS, PRESETS
+from build_rules.toml_table import Table, read_toml
+
+__all__ = ["Model", "Settings", "Target", "find_models", "load_models", "read_settings", "replace_targets"]
+
+MAX_CALIBRATION = 65536
+
+
+@dataclass(frozen=True)
+class Target:
+    """What to compile for: the chip and the preset."""
+
+    hw_arch: str = "hailo8l"
+    preset: str = "fast"
+
+    @property
+    def name(self) -> str:
+        """The part of task and folder names that tells targets of one model apart."""
+        return f"{self.hw_arch}-{self.preset}"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """`[tool.build_rules]` of `pyproject.toml`: what models use when they do not say otherwise."""
+
+    compiler: str = "emulator"
+    calibration_count: int = 1024
+    skip_broken_images: bool = False
+    targets: tuple[Target, ...] = (Target(),)
+
+
+@dataclass(frozen=True)
+class Model:
+    """One model folder. Paths are relative to the repository; `labels` None means those in the ONNX metadata.
+
+    `calibration` is a folder of images or a snapshot file.
+    """
+
+    name: str
+    folder: Path
+    onnx: Path
+    labels: Path | None
+    calibration: Path
+    settings: Settings = field(default_factory=Settings)
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """The targets of this model, in the order declared."""
+        return self.settings.targets
+
+    @property
+    def network_name(self) -> str:
+        """The name that prefixes every layer and stream: the folder's name with only letters, digits, `_` and `-`."""
+        return "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "_" for c in self.name.rsplit("/", 1)[-1])
+
+
+def _read_targets(table: Table, default: tuple[Target, ...]) -> tuple[Target, ...]:
+    targets = []
+    for entry in table.tables("target"):
+        targets.append(
+            Target(entry.choice("hw_arch", HW_ARCHS, "hailo8l"), entry.choice("preset", PRESETS, "fast")),
+        )
+        entry.close()
+    if len(set(targets)) < len(targets):
+        double = next(t for t in targets if targets.count(t) > 1)
+        table.fail("target", f"each target once, but {double.name} is there {targets.count(double)} times")
+    return tuple(targets) or default
+
+
+def _override(table: Table, base: Settings) -> Settings:
+    return Settings(
+        compiler=table.choice("compiler", COMPILERS, base.compiler),
+        calibration_count=table.integer("calibration_count", base.calibration_count, 1, MAX_CALIBRATION),
+        skip_broken_images=table.flag("skip_broken_images", base.skip_broken_images),
+        targets=_read_targets(table, base.targets),
+    )
+
+
+def read_settings(pyproject: Path) -> Settings:
+    """Read `[tool.build_rules]`; defaults when there is no such file or table."""
+    if not pyproject.is_file():
+        return Settings()
+    tool = read_toml(pyproject).get("tool", {})
+    content = tool.get("build_rules", {}) if isinstance(tool, dict) else {}
+    if not isinstance(content, dict):
+        raise InputError(f"{pyproject}: tool.build_rules = {content!r} is not possible; expected a table.")
+    table = Table(content, f"{pyproject}, [tool.build_rules]")
+    settings = _override(table, Settings())
+    table.close()
+    return settings
+
+
+def find_models(root: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Yield every model folder below `root` with the names of its `.onnx` files, in order of name.
+
+    Folders inside a model belong to it and are not searched; hidden folders are skipped; links are not followed.
+    """
+    pending = [root]
+    while pending:
+        folder = pending.pop()
+        with os.scandir(folder) as entries:
+            found = sorted(entries, key=lambda entry: entry.name)
+        exports = [e.name for e in found if e.name.endswith(".onnx") and not e.is_dir()]
+        if folder != root and (exports or any(e.name == "model.toml" for e in found)):
+            yield folder, exports
+            continue
+        inner = [e for e in found if e.is_dir(follow_symlinks=False) and not e.name.startswith(".")]
+        pending += [folder / e.name for e in reversed(inner)]
+
+
+def _choose_onnx(table: Table, folder: Path, exports: list[str], where: Path) -> Path:
+    named = table.text("onnx")
+    if named is not None:
+        if not (folder / named).is_file():
+            table.fail("onnx", f"a file in {folder}, which holds: {', '.join(exports) or 'no .onnx at all'}")
+        return folder / named
+    if len(exports) == 1:
+        return folder / exports[0]
+    if not exports:
+        raise InputError(f'{where}: there is no .onnx in {folder}; put one there or write onnx = "FILE" in {where}.')
+    raise InputError(
+        f'{folder}: holds {len(exports)} ONNX files ({", ".join(exports)}); choose one with onnx = "FILE" in {where}.'
+    )
+
+
+def _choose_calibration(table: Table, folder: Path, where: Path) -> Path:
+    named = table.text("calibration")
+    if named is not None:
+        path = Path(os.path.normpath(folder / named))
+        if not path.exists():
+            table.fail("calibration", f"a folder of images or a snapshot; {path} does not exist")
+        return path
+    if (folder / "calibration").is_dir():
+        return folder / "calibration"
+    snapshots = sorted(p.name for p in folder.glob("calibration*.safetensors"))
+    if len(snapshots) == 1:
+        return folder / snapshots[0]
+    found = f"{len(snapshots)} snapshots ({', '.join(snapshots)})" if snapshots else "nothing to calibrate from"
+    raise InputError(
+        f"{folder}: there is {found}; put one calibration-*.safetensors or a folder of images named calibration there, "
+        f'or write calibration = "PATH" in {where}.'
+    )
+
+
+def _read_model(folder: Path, root: Path, exports: list[str], settings: Settings) -> Model:
+    where = folder / "model.toml"
+    content: Mapping[str, Any] = read_toml(where) if where.exists() else {}
+    table = Table(content, str(where))
+    onnx = _choose_onnx(table, folder, exports, where)
+    labels = table.text("labels")
+    if labels is not None and not (folder / labels).is_file():
+        table.fail("labels", f"a text file with one class name per line; {folder / labels} does not exist")
+    calibration = _choose_calibration(table, folder, where)
+    own = _override(table, settings)
+    table.close()
+    return Model(
+        name=folder.relative_to(root).as_posix(),
+        folder=folder,
+        onnx=onnx,
+        labels=None if labels is None else folder / labels,
+        calibration=calibration,
+        settings=own,
+    )
+
+
+def load_models(root: Path, settings: Settings) -> tuple[Model, ...]:
+    """Read every model below `root` (usually `models/`). Raises `InputError` when there is none."""
+    if not root.is_dir():
+        raise InputError(f"there is no folder {root}/ here; put each ONNX in a folder of its own below it.")
+    models = tuple(_read_model(folder, root, exports, settings) for folder, exports in find_models(root))
+    if not models:
+        raise InputError(f"{root}/ holds no model: put an .onnx into a folder of its own below it.")
+    return models
+
+
+def replace_targets(models: tuple[Model, ...], hw_arch: str | None, preset: str | None) -> tuple[Model, ...]:
+    """Replace every model's targets by one, for `doit hw_arch=... preset=...`; what is None has its default."""
+    for key, value, allowed in (("hw_arch", hw_arch, HW_ARCHS), ("preset", preset, tuple(PRESETS))):
+        if value is not None and value not in allowed:
+            raise InputError(f"{key}={value} on the command line is not possible; expected one of: {', '.join(allowed)}.")
+    if hw_arch is None and preset is None:
+        return models
+    target = Target(hw_arch or "hailo8l", preset or "fast")
+    return tuple(replace(m, settings=replace(m.settings, targets=(target,))) for m in models)

@@ -1,0 +1,103 @@
+"""Reading TOML tables with errors for the person who typed them: file, key, value and what is allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+from build_rules.errors import InputError
+
+__all__ = ["Table", "read_toml"]
+
+MAX_TOML_BYTES = 1 << 20
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Parse a TOML file of at most 1 MiB. Raises `InputError` with the parser's line and column."""
+    import tomli
+
+    try:
+        if path.stat().st_size > MAX_TOML_BYTES:
+            raise InputError(f"{path}: larger than {MAX_TOML_BYTES} bytes, which no settings file needs.")
+        return tomli.loads(path.read_text(encoding="utf-8"))
+    except tomli.TOMLDecodeError as error:
+        raise InputError(f"{path}: not valid TOML: {error}.") from error
+    except RecursionError as error:
+        raise InputError(f"{path}: not valid TOML: nested too deeply.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as UTF-8 text: {error}.") from error
+
+
+class Table:
+    """One TOML table whose every key must be asked for; `close` refuses the keys that nobody asked for."""
+
+    def __init__(self, content: Mapping[str, Any], where: str) -> None:
+        self._content = content
+        self._where = where
+        self._known: list[str] = []
+
+    def fail(self, key: str, expected: str) -> NoReturn:
+        """Refuse the value of `key`."""
+        raise InputError(f"{self._where}: {key} = {self._content[key]!r} is not possible; expected {expected}.")
+
+    def _value(self, key: str, kind: type, expected: str) -> Any:
+        self._known.append(key)
+        value = self._content.get(key)
+        if value is not None and (not isinstance(value, kind) or (kind is int and isinstance(value, bool))):
+            self.fail(key, expected)
+        return value
+
+    def text(self, key: str) -> str | None:
+        """Return a non-empty string, or None when the key is absent."""
+        value: str | None = self._value(key, str, "a string")
+        if value is not None and (not value or "\0" in value):
+            self.fail(key, "a string that is not empty")
+        return value
+
+    def choice(self, key: str, allowed: Iterable[str], default: str) -> str:
+        """Return one of the allowed words."""
+        allowed = tuple(allowed)
+        expected = "one of: " + ", ".join(f'"{word}"' for word in allowed)
+        value = self._value(key, str, expected)
+        if value is None:
+            return default
+        if value not in allowed:
+            self.fail(key, expected)
+        return str(value)
+
+    def integer(self, key: str, default: int, minimum: int, maximum: int) -> int:
+        """Return an integer within bounds."""
+        expected = f"an integer from {minimum} to {maximum}"
+        value = self._value(key, int, expected)
+        if value is None:
+            return default
+        if not minimum <= value <= maximum:
+            self.fail(key, expected)
+        return int(value)
+
+    def flag(self, key: str, default: bool) -> bool:
+        """Return true or false."""
+        value = self._value(key, bool, "true or false")
+        return default if value is None else bool(value)
+
+    def tables(self, key: str) -> tuple[Table, ...]:
+        """Return an array of tables (`[[key]]`), empty when absent."""
+        expected = f"tables, each headed [[{key}]]"
+        items = self._value(key, list, expected) or []
+        if not all(isinstance(item, dict) for item in items):
+            self.fail(key, expected)
+        return tuple(Table(item, f"{self._where}, [[{key}]] number {i + 1}") for i, item in enumerate(items))
+
+    def close(self) -> None:
+        """Refuse unknown keys, with the nearest known one as a suggestion."""
+        for key in self._content:
+            if key not in self._known:
+                import difflib
+
+                near = difflib.get_close_matches(key, self._known, n=1)
+                advice = f'did you mean "{near[0]}"? ' if near else ""
+                known = ", ".join(self._known)
+                raise InputError(
+                    f"{self._where}: unknown key {key} = {self._content[key]!r}; {advice}Allowed are: {known}."
+                )
