@@ -1,11 +1,13 @@
-"""Procedural scenes of five shapes: the one data set that can be committed, regenerated and published without asking anybody.
+"""Procedural scenes of five shapes: the one data set that can be committed, regenerated and published without asking
+anybody.
 
-Everything is drawn from `numpy`'s PCG64 seeded with (seed, index), so scene 17 of a seed is the same whoever asks and whichever
-scenes were drawn before it. The three pools (training, calibration, held-out) differ in their seed only.
+Everything is drawn from `numpy`'s PCG64 seeded with (seed, index), so scene 17 of a seed is the same whoever asks and
+whichever scenes were drawn before it. The three pools (training, calibration, held-out) differ in their seed only.
 
-Truth: an object is what can be seen of it. Its mask is the visible part of its silhouette (the hollow middle of an outlined shape is
-opaque and belongs to it), and its box is the extent of that mask, `x1 y1 x2 y2` in pixels with `x2 y2` exclusive. A shape that would
-leave an earlier one mostly hidden is not placed, so nothing lies half-seen in a scene without being in the truth.
+Truth: an object is what can be seen of it. Its mask is the visible part of its silhouette (the hollow middle of an
+outlined shape is opaque and belongs to it), and its box is the extent of that mask, `x1 y1 x2 y2` in pixels with `x2
+y2` exclusive. A shape that would leave an earlier one mostly hidden is not placed, so nothing lies half-seen in a
+scene without being in the truth.
 """
 
 from __future__ import annotations
@@ -21,7 +23,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-__all__ = ["CALIBRATION_SEED", "CLASSES", "HELDOUT_SEED", "TRAINING_SEED", "Scene", "SceneObject", "jpeg_bytes", "make_scene", "write_data_set"]
+__all__ = [
+    "CALIBRATION_SEED",
+    "CLASSES",
+    "HELDOUT_SEED",
+    "TRAINING_SEED",
+    "Scene",
+    "SceneObject",
+    "jpeg_bytes",
+    "make_scene",
+    "write_data_set",
+]
 
 CLASSES = ("circle", "square", "triangle", "star", "cross")
 SIZES = ((320, 240), (256, 256), (240, 320), (320, 320), (320, 180), (256, 192))  # width, height
@@ -53,21 +65,21 @@ class Scene:
     objects: tuple[SceneObject, ...]
 
 
-# ---------------------------------------------------------------------------------------------------------------- shapes
+# --------------------------------------------------------------------------------------------------------------- shapes
 # Each answers, for coordinates in units of the shape's radius, how deep inside the shape they lie (negative: outside).
 
 
 def _circle(u: Floats, v: Floats) -> Floats:
-    return 1.0 - np.sqrt(u * u + v * v)
+    return np.asarray(1.0 - np.sqrt(u * u + v * v))
 
 
 def _square(u: Floats, v: Floats) -> Floats:
-    return 0.75 - np.maximum(np.abs(u), np.abs(v))
+    return np.asarray(0.75 - np.maximum(np.abs(u), np.abs(v)))
 
 
 def _triangle(u: Floats, v: Floats) -> Floats:
     slope = np.sqrt(3.0) / 2.0
-    return np.minimum(np.minimum(0.5 + v, 0.5 - v / 2 + slope * u), 0.5 - v / 2 - slope * u)
+    return np.asarray(np.minimum(np.minimum(0.5 + v, 0.5 - v / 2 + slope * u), 0.5 - v / 2 - slope * u))
 
 
 def _star(u: Floats, v: Floats) -> Floats:
@@ -77,7 +89,7 @@ def _star(u: Floats, v: Floats) -> Floats:
     edge = inner - np.array([1.0, 0.0])
     edge /= np.hypot(edge[0], edge[1])
     x, y = radius * np.cos(angle), radius * np.sin(angle)
-    return edge[1] * (1.0 - x) + edge[0] * y
+    return np.asarray(edge[1] * (1.0 - x) + edge[0] * y)
 
 
 def _cross(u: Floats, v: Floats) -> Floats:
@@ -88,7 +100,7 @@ def _cross(u: Floats, v: Floats) -> Floats:
 
 SHAPES: tuple[Callable[[Floats, Floats], Floats], ...] = (_circle, _square, _triangle, _star, _cross)
 
-# ----------------------------------------------------------------------------------------------------------- backgrounds
+# ---------------------------------------------------------------------------------------------------------- backgrounds
 
 
 def _grid(width: int, height: int) -> tuple[Floats, Floats]:
@@ -132,7 +144,7 @@ def _blobs(rng: np.random.Generator, x: Floats, y: Floats) -> Floats:
 def _tiles(rng: np.random.Generator, x: Floats, y: Floats) -> Floats:
     angle, side = rng.uniform(0, np.pi / 2), rng.uniform(10, 36)
     u, v = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
-    return np.mod(np.floor(u / side) + np.floor(v / side), 2)
+    return np.asarray(np.mod(np.floor(u / side) + np.floor(v / side), 2))
 
 
 TEXTURES = (_gradient, _clouds, _stripes, _blobs, _tiles)
@@ -147,19 +159,19 @@ def _background(rng: np.random.Generator, x: Floats, y: Floats) -> Floats:
     return np.asarray(base + mix[..., None] * (other - base))
 
 
-# ---------------------------------------------------------------------------------------------------------------- scenes
+# --------------------------------------------------------------------------------------------------------------- scenes
 
 
 def _colour_unlike(rng: np.random.Generator, ground: Floats) -> Floats:
     """A colour that can be told from the mean colour it is painted on."""
-    colour = rng.uniform(0, 255, 3)
-    while np.sqrt(((colour - ground) ** 2).sum()) < LEAST_CONTRAST:
-        colour = rng.uniform(0, 255, 3)
-    return colour
+    while True:
+        colour: Floats = rng.uniform(0, 255, 3)
+        if np.sqrt(((colour - ground) ** 2).sum()) >= LEAST_CONTRAST:
+            return colour
 
 
 def _place(rng: np.random.Generator, label: int, x: Floats, y: Floats) -> tuple[Floats, float]:
-    """Depth in pixels of every image pixel inside a shape of random size, place and rotation, and the shape's radius."""
+    """How deep every pixel lies inside a shape of random size, place and rotation; and the shape's radius."""
     height, width = x.shape
     radius = float(np.exp(rng.uniform(np.log(SMALLEST), np.log(min(LARGEST, 0.75 * min(width, height)))))) / 2
     cx, cy = rng.uniform(0.5 * radius, width - 0.5 * radius), rng.uniform(0.5 * radius, height - 0.5 * radius)
@@ -222,7 +234,7 @@ def make_scene(seed: int, index: int) -> Scene:
     return Scene(_camera(rng, canvas, x, y), owner, objects)
 
 
-# -------------------------------------------------------------------------------------------------------------- data set
+# ------------------------------------------------------------------------------------------------------------- data set
 
 
 def jpeg_bytes(image: NDArray[np.uint8]) -> bytes:
@@ -245,7 +257,9 @@ def write_data_set(folder: Path, calibration: int, heldout: int) -> None:
         file.write_bytes(jpeg_bytes(scene.image))
         Image.fromarray(scene.instances).save(file.with_suffix(".png"), optimize=True)
         objects = [{"class": CLASSES[thing.label], "box": list(thing.box)} for thing in scene.objects]
-        images.append({"file": file.name, "width": scene.image.shape[1], "height": scene.image.shape[0], "objects": objects})
+        images.append(
+            {"file": file.name, "width": scene.image.shape[1], "height": scene.image.shape[0], "objects": objects}
+        )
     lines = ",\n".join("  " + json.dumps(image) for image in images)
     truth = f'{{"classes": {json.dumps(CLASSES)},\n "images": [\n{lines}\n]}}\n'
     (folder / "heldout" / "truth.json").write_text(truth, encoding="utf-8")
