@@ -30,7 +30,9 @@ RECORDS = ("endpoints.py", "calibrated.py", "errors.py")
 COMPILER = ("compilers", "alls/script.py", "hef", *RECORDS)
 
 SPLIT = Rule("split", "build_rules.steps.split:run", ("steps/split.py", "graph", "metadata", *RECORDS))
-CALIBRATION = Rule("calibration", "build_rules.steps.calibration:run", ("steps/calibration.py", "calibration", *RECORDS))
+CALIBRATION = Rule(
+    "calibration", "build_rules.steps.calibration:run", ("steps/calibration.py", "calibration", *RECORDS)
+)
 PARSE = Rule("parse", "build_rules.steps.parse:run", ("steps/parse.py", *COMPILER))
 ALLS = Rule("alls", "build_rules.steps.alls:run", ("steps/alls.py", "alls", "presets.py", "compilers/har.py", *RECORDS))
 HAR = Rule("har", "build_rules.steps.har:run", ("steps/har.py", *COMPILER))

@@ -7,6 +7,7 @@ Everything in `model.toml` has a default (docs/model-toml.md); an unknown key or
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -158,6 +159,16 @@ def _choose_calibration(table: Table, folder: Path, where: Path) -> Path:
     )
 
 
+def _name(folder: Path, root: Path) -> str:
+    name = folder.relative_to(root).as_posix()
+    if not re.fullmatch(r"[\w./+@ -]+", name):
+        raise InputError(
+            f"{folder}: a model's folder name becomes part of task names, so it may hold letters, digits and . _ - + @ "
+            "only; rename the folder."
+        )
+    return name
+
+
 def _read_model(folder: Path, root: Path, exports: list[str], settings: Settings) -> Model:
     where = folder / "model.toml"
     content: Mapping[str, Any] = read_toml(where) if where.exists() else {}
@@ -170,7 +181,7 @@ def _read_model(folder: Path, root: Path, exports: list[str], settings: Settings
     own = _override(table, settings)
     table.close()
     return Model(
-        name=folder.relative_to(root).as_posix(),
+        name=_name(folder, root),
         folder=folder,
         onnx=onnx,
         labels=None if labels is None else folder / labels,
@@ -193,7 +204,9 @@ def replace_targets(models: tuple[Model, ...], hw_arch: str | None, preset: str 
     """Replace every model's targets by one, for `doit hw_arch=... preset=...`; what is None has its default."""
     for key, value, allowed in (("hw_arch", hw_arch, HW_ARCHS), ("preset", preset, tuple(PRESETS))):
         if value is not None and value not in allowed:
-            raise InputError(f"{key}={value} on the command line is not possible; expected one of: {', '.join(allowed)}.")
+            raise InputError(
+                f"{key}={value} on the command line is not possible; expected one of: {', '.join(allowed)}."
+            )
     if hw_arch is None and preset is None:
         return models
     target = Target(hw_arch or "hailo8l", preset or "fast")

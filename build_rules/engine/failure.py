@@ -26,5 +26,7 @@ def failure_of(error: Exception) -> BaseFail:
         return WrongInput(f"{error}{trace}")
     if isinstance(error, InputChangedError):
         return TaskFailed(f"{error}{trace}")
-    text = f"unexpected {type(error).__name__}: {error}. This is not your input's fault; {DEBUG}=1 doit ... shows where."
+    text = (
+        f"unexpected {type(error).__name__}: {error}. This is not your input's fault; {DEBUG}=1 doit ... shows where."
+    )
     return TaskError(text + trace)

@@ -68,7 +68,9 @@ def produce(
         return _publish(drafts, outputs)
     except OSError as error:
         if error.errno in DISK_FULL:
-            raise InputError(f"{folder}: no space left to write the outputs of {rule}; free some and run again.") from error
+            raise InputError(
+                f"{folder}: no space left to write the outputs of {rule}; free some and run again."
+            ) from error
         raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)

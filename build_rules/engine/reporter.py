@@ -94,7 +94,12 @@ class BuildReporter:
         if isinstance(sys.exc_info()[1], KeyboardInterrupt):
             sys.stderr.write("interrupted; what was finished is kept, run doit again to go on\n")
             raise SystemExit(INTERRUPTED)
-        counts = [(self.ran, "run"), (self.current, "up to date"), (self.failed, "failed"), (self.skipped, "not reached")]
+        counts = [
+            (self.ran, "run"),
+            (self.current, "up to date"),
+            (self.failed, "failed"),
+            (self.skipped, "not reached"),
+        ]
         told = ", ".join(f"{count} {what}" for count, what in counts if count) or "nothing to do"
         self.write(f"{told} in {_seconds(time.monotonic() - self.started)}\n")
         if self.wrong_input:
