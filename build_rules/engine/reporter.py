@@ -72,7 +72,7 @@ class BuildReporter:
     def add_failure(self, task: Any, fail: Any) -> None:
         """A task failed, or could not run because another one failed."""
         if fail.get_name() == "UnmetDependency":
-            self.skipped += 1
+            self.skipped += bool(task.actions)
             return
         self.failed += 1
         self.wrong_input |= isinstance(fail, WrongInput)
