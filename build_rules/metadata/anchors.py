@@ -1,0 +1,88 @@
+"""The anchors of a classic anchor head, level by level, divided by the input size.
+
+Trainers write them in one of three places: with each `detection` output (ModelPack, already divided by the input size),
+in the split hint, or in the `model` section (YOLOv5, in input pixels). The EdgeFirst HAL wants them in `[0, 1]`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from build_rules.endpoints import ModelInput
+from build_rules.errors import InputError
+
+__all__ = ["Anchors", "anchor_levels"]
+
+Anchors = tuple[tuple[float, float], ...]
+
+
+def anchor_levels(document: dict[str, Any], count: int, image: ModelInput) -> tuple[Anchors, ...]:
+    """Return the `(width, height)` anchors of each of `count` levels, finest first, as fractions of the input image.
+
+    Raises `InputError` when the document has no anchors for exactly `count` levels.
+    """
+    seen = []
+    for place, raw in _candidates(document):
+        if not raw:
+            continue
+        levels = [_level(anchors) for anchors in raw]
+        if len(levels) == count and all(levels):
+            return tuple(_normalized(level, image) for level in levels if level)
+        seen.append(f"{place} ({len(levels)} levels)")
+    raise InputError(
+        f"edgefirst.json: an anchor head with {count} levels needs the anchors of {count} levels, each a list of "
+        f"[width, height] pairs; found {', '.join(seen) or 'none'}. Add `anchors` to the split hint, in input pixels."
+    )
+
+
+def _candidates(document: dict[str, Any]) -> list[tuple[str, list[Any]]]:
+    """Return every place that may hold anchors, with a list of levels for each."""
+    outputs = [o for o in _mappings(document.get("outputs")) if "anchors" in o]
+    if all(_stride(o) is not None for o in outputs):
+        outputs.sort(key=lambda o: _stride(o) or 0)
+    hints = [h["anchors"] for h in _mappings(document.get("split_hints")) if "anchors" in h]
+    if len(hints) == 1 and isinstance(hints[0], list) and not _level(hints[0]):
+        hints = hints[0]  # one hint for all levels, not one hint per grid output
+    model = document.get("model")
+    own = model.get("anchors") if isinstance(model, dict) else None
+    return [
+        ("outputs[].anchors", [o["anchors"] for o in outputs]),
+        ("split_hints[].anchors", hints),
+        ("model.anchors", own if isinstance(own, list) else []),
+    ]
+
+
+def _mappings(value: Any) -> list[dict[str, Any]]:
+    """Return the mappings in a list; nothing for anything else."""
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
+def _stride(output: dict[str, Any]) -> int | None:
+    """Return an output's horizontal stride, written as a number or as a pair."""
+    stride = output.get("stride")
+    if isinstance(stride, list) and stride:
+        stride = stride[0]
+    return stride if type(stride) is int else None
+
+
+def _level(anchors: Any) -> Anchors | None:
+    """Return one level's anchors, or None when they are not a list of pairs of positive numbers."""
+    if not isinstance(anchors, list | tuple) or not anchors:
+        return None
+    pairs: list[tuple[float, float]] = []
+    for pair in anchors:
+        if not (isinstance(pair, list | tuple) and len(pair) == 2):
+            return None
+        width, height = pair
+        if type(width) not in (int, float) or type(height) not in (int, float) or not (width > 0 and height > 0):
+            return None
+        pairs.append((float(width), float(height)))
+    return tuple(pairs)
+
+
+def _normalized(level: Anchors, image: ModelInput) -> Anchors:
+    """Divide by the input size unless that has been done: an anchor is wider than one pixel and narrower than the "
+    "image."""
+    if max(max(pair) for pair in level) <= 1:
+        return level
+    return tuple((width / image.width, height / image.height) for width, height in level)

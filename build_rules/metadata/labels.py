@@ -1,0 +1,42 @@
+"""`labels.txt`: one class name per line, in the order of the score channels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from build_rules.errors import InputError
+
+__all__ = ["check_labels", "labels_text"]
+
+_LINE_BREAKS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
+
+
+def check_labels(labels: Sequence[str], class_count: int) -> None:
+    """Raise `InputError` unless there is one label for each of the model's `class_count` score channels."""
+    if len(labels) != class_count:
+        raise InputError(
+            f"The labels name {len(labels)} classes, but the model's scores have {class_count}; give labels.txt "
+            f"exactly {class_count} lines, in the order of training."
+        )
+
+
+def labels_text(labels: Sequence[str]) -> str:
+    """Return the text of `labels.txt`, to be written as UTF-8 without BOM: every label on a line of its own.
+
+    Raises `InputError` for a label that is not text, is blank, holds anything a reader might take for a line break, or
+    begins with a byte order mark: readers count lines, so one such label would shift the names of all that follow.
+    """
+    for index, label in enumerate(labels):
+        if not isinstance(label, str):
+            raise InputError(f"Label {index} is {label!r}, not text; write every class name as a string.")
+        if any(character in label for character in _LINE_BREAKS):
+            raise InputError(
+                f"Label {index} ({label!r}) contains a line break; a class name is one line of labels.txt."
+            )
+        if not label.strip() or label.startswith("\ufeff"):
+            raise InputError(
+                f"Label {index} ({label!r}) is blank or begins with a byte order mark; give the class a name."
+            )
+        if any("\ud800" <= character <= "\udfff" for character in label):
+            raise InputError(f"Label {index} ({label!r}) cannot be written as UTF-8; correct the class name.")
+    return "".join(f"{label}\n" for label in labels)

@@ -1,0 +1,112 @@
+"""The checks of one output: its tensor, and what its type asks for. Items are those of `checks.ITEMS`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from build_rules.metadata.problems import Problem, axis, error, mapping, warning
+from build_rules.metadata.vocabulary import DECODERS, DTYPES, ENCODINGS, SCORE_FORMATS
+
+__all__ = ["check_anchor_grid", "check_boxes", "check_scores", "check_tensor"]
+
+_REG_MAX = 64  # the decoders keep one side's bins on the stack
+
+
+def check_tensor(path: str, tensor: dict[str, Any]) -> Iterator[Problem]:
+    """Items 9 and 12: name, `dtype`, and `quantization` for the whole tensor (null means float)."""
+    name, dtype = tensor.get("name"), tensor.get("dtype")
+    if not isinstance(name, str) or not name:
+        yield error(9, f"{path}.name", f"is {name!r}; a physical output is named after its vstream")
+    if dtype not in DTYPES:
+        yield error(12, f"{path}.dtype", f"is {dtype!r}, not one of {', '.join(DTYPES)}")
+        return
+    quantization = tensor.get("quantization")
+    if "quantization" not in tensor or (quantization is None) != dtype.startswith("float"):
+        yield error(12, f"{path}.quantization", "must be null for a float tensor and an object for an integer one")
+        return
+    if quantization is None:
+        return
+    if not isinstance(quantization, dict):
+        yield error(12, f"{path}.quantization", "is not an object")
+        return
+    scale, zero_point = quantization.get("scale"), quantization.get("zero_point")
+    if not isinstance(scale, int | float) or isinstance(scale, bool) or not (0 < scale < math.inf):
+        yield error(
+            12, f"{path}.quantization.scale", f"is {scale!r}, not a positive number (Hailo quantizes per tensor)"
+        )
+    if type(zero_point) is not int:
+        yield error(12, f"{path}.quantization.zero_point", f"is {zero_point!r}, not an integer")
+    if quantization.get("dtype") != dtype:
+        yield error(12, f"{path}.quantization.dtype", f"is {quantization.get('dtype')!r}, but the tensor is {dtype}")
+
+
+def check_boxes(path: str, output: dict[str, Any]) -> Iterator[Problem]:
+    """Items 7 and 13."""
+    encoding = output.get("encoding")
+    if encoding not in ENCODINGS:
+        yield error(7, f"{path}.encoding", f"is {encoding!r}, not one of {', '.join(ENCODINGS)}")
+    if output.get("decoder") not in DECODERS:
+        yield error(7, f"{path}.decoder", f"is {output.get('decoder')!r}, not one of {', '.join(DECODERS)}")
+    if encoding == "anchor":
+        yield error(16, f"{path}.encoding", "is 'anchor'; only flat outputs of type detection decode anchors")
+    for index, child in enumerate(mapping(output.get("outputs"))):
+        channels = _channels(child)
+        where = f"{path}.outputs[{index}].shape"
+        if encoding == "dfl" and (channels is None or channels % 4 or not 4 < channels <= 4 * _REG_MAX):
+            yield error(13, where, f"has {channels} channels; DFL boxes have 4 * reg_max, reg_max at most {_REG_MAX}")
+        if encoding == "direct" and channels != 4:
+            yield error(13, where, f"has {channels} channels; direct boxes have 4")
+        if channels is not None and channels != axis(output, "num_features"):
+            yield error(6, where, f"has {channels} channels, unlike the logical output")
+
+
+def check_scores(path: str, output: dict[str, Any]) -> Iterator[Problem]:
+    """Item 14: readers look at the first child only, and some at none."""
+    if output.get("score_format") not in SCORE_FORMATS:
+        yield error(
+            6, f"{path}.score_format", f"is {output.get('score_format')!r}, not one of {', '.join(SCORE_FORMATS)}"
+        )
+    stated = []
+    for index, child in enumerate(mapping(output.get("outputs"))):
+        where = f"{path}.outputs[{index}]"
+        applied, required = child.get("activation_applied"), child.get("activation_required")
+        stated.append((str(applied), str(required)))
+        if applied is not None and required is not None:
+            yield error(14, where, "has an activation that is both applied and required")
+        elif required is not None:
+            yield warning(14, where, f"leaves the {required} to the reader; the EdgeFirst validator does not apply it")
+        elif applied is None:
+            yield warning(14, where, "does not say whether its sigmoid has been applied")
+        channels = _channels(child)
+        if channels is not None and channels != axis(output, "num_classes"):
+            yield error(6, f"{where}.shape", f"has {channels} channels, unlike the logical output")
+    if len(set(stated)) > 1:
+        yield error(14, f"{path}.outputs", "differ in their activation; the decoders take that of the first for all")
+
+
+def check_anchor_grid(path: str, output: dict[str, Any]) -> Iterator[Problem]:
+    """Item 16: `[1, H, W, anchors * (5 + classes)]` of raw values, anchors in [0, 1]."""
+    if output.get("outputs"):
+        yield error(16, f"{path}.outputs", "must be absent; an anchor head is one flat output per scale")
+    if output.get("decoder") != "modelpack" or output.get("encoding") != "anchor":
+        yield error(16, path, "must have decoder 'modelpack' and encoding 'anchor'; no other grid is decoded")
+    anchors = output.get("anchors")
+    fine = isinstance(anchors, list) and all(
+        isinstance(a, list) and len(a) == 2 and all(type(v) in (int, float) and 0 < v <= 1 for v in a) for a in anchors
+    )
+    if not fine or not anchors:
+        yield error(16, f"{path}.anchors", "is not a list of [width, height] pairs, divided by the input size")
+    else:
+        size = axis(output, "num_anchors_x_features")
+        if size is None or size % len(anchors) or size // len(anchors) < 6:
+            yield error(16, f"{path}.shape", f"does not end in {len(anchors)} anchors times 5 + classes")
+    if output.get("activation_applied") is not None:
+        yield error(16, f"{path}.activation_applied", "must be absent; the decoders apply the sigmoid themselves")
+
+
+def _channels(child: dict[str, Any]) -> int | None:
+    """Return the last size of a child's shape."""
+    shape = child.get("shape")
+    return shape[-1] if isinstance(shape, list) and shape and type(shape[-1]) is int else None

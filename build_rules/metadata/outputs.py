@@ -1,0 +1,274 @@
+"""The compiled `outputs[]`: logical outputs, and the HEF's tensors that realise them.
+
+Source: the EdgeFirst metadata documentation (schema v2, "two layers") and the EdgeFirst HAL's per-scale planner.
+Readers bind tensors to children by exact shape, first unused one first, so the order of this list is part of the
+format: boxes, then scores, then everything else as the split has it, each from the finest scale to the coarsest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from build_rules.endpoints import Split
+from build_rules.errors import InputError
+from build_rules.metadata.anchors import Anchors, anchor_levels
+from build_rules.metadata.physical import Bound, PhysicalTensor, bind_endpoints, looks_folded
+from build_rules.metadata.vocabulary import ACTIVATIONS, CHANNEL_AXIS, ROLE_TYPES, SPLIT_TYPES
+
+__all__ = ["class_count", "compile_outputs"]
+
+
+def compile_outputs(
+    document: dict[str, Any], split: Split, tensors: tuple[PhysicalTensor, ...], folded: Collection[str] = ()
+) -> list[dict[str, Any]]:
+    """Return the logical outputs of a compiled model.
+
+    `document` is the trainer's (read for the anchors of anchor heads only), `tensors` are all outputs of the HEF, and
+    `folded` names the endpoints whose activation the compiler computes on the chip. Per-cell roles become one logical
+    output `[1, C, N]` with a child `[1, H, W, C]` per scale; `protos` a logical `[1, C, H, W]` with one child; anchor
+    grids and segmentation maps are physical tensors themselves, `[1, H, W, C]`.
+
+    Raises `InputError` when endpoints and tensors do not match (see `bind_endpoints`), for a role that has no EdgeFirst
+    type, for a role with several dtypes, and when a tensor's range contradicts `folded`.
+    """
+    bound = bind_endpoints(split, tensors)
+    _check_folded(split, bound, folded)
+    anchored = [one for one in bound if one.endpoint.encoding == "anchor"]
+    outputs = [_split_output(role, levels, folded) for role, levels in _roles(bound, SPLIT_TYPES)]
+    outputs += _anchor_outputs(document, split, anchored)
+    outputs += [_protos(role, levels, folded) for role, levels in _roles(bound, ("protos",))]
+    outputs += [_segmentation(one, folded) for _, levels in _roles(bound, ("segmentation",)) for one in levels]
+    return outputs
+
+
+def class_count(outputs: list[dict[str, Any]]) -> int | None:
+    """Return how many classes compiled outputs score, None when none of them carries class scores.
+
+    An anchor grid holds, for each anchor, four coordinates, the objectness and the class scores.
+    """
+    for output in outputs:
+        if output["type"] == "scores":
+            return int(output["shape"][1])
+        if output["type"] == "detection" and output.get("anchors"):
+            return int(output["shape"][-1]) // len(output["anchors"]) - 5
+    return None
+
+
+def _check_folded(split: Split, bound: tuple[Bound, ...], folded: Collection[str]) -> None:
+    """Refuse a `folded` that the endpoints or the tensors' ranges contradict."""
+    unknown = sorted(set(folded) - {one.endpoint.name for one in bound})
+    if unknown:
+        raise InputError(f"{split.model}: folded activations are declared for unknown endpoints: {', '.join(unknown)}.")
+    for one in bound:
+        endpoint, tensor = one.endpoint, one.tensor
+        if endpoint.activation is not None and endpoint.activation not in ACTIVATIONS:
+            raise InputError(
+                f"{split.model}: endpoint {endpoint.name!r} has activation {endpoint.activation!r}, which no reader "
+                f"applies; allowed are {', '.join(ACTIVATIONS)}: correct the split hint."
+            )
+        if endpoint.name not in folded:
+            continue
+        if endpoint.activation is None or endpoint.encoding == "anchor":
+            why = "readers apply it to anchor grids themselves" if endpoint.encoding == "anchor" else "it has none"
+            raise InputError(
+                f"{split.model}: the model script folds an activation into endpoint {endpoint.name!r}, but {why}; "
+                "remove it from the model script."
+            )
+        if endpoint.activation in ("sigmoid", "softmax") and not looks_folded(tensor):
+            low, high = tensor.range if tensor.limits is None else tensor.limits
+            raise InputError(
+                f"{split.model}: HEF output {tensor.name!r} should hold the {endpoint.activation} of endpoint "
+                f"{endpoint.name!r}, but its values reach from {low:.4g} to {high:.4g} instead of staying within "
+                "[0, 1]; the compiler did not fold the activation: check the model script and compile again."
+            )
+
+
+def _roles(bound: tuple[Bound, ...], types: tuple[str, ...]) -> list[tuple[str, list[Bound]]]:
+    """Return the roles that become one of `types`, with their levels finest first; boxes and scores lead."""
+    roles: dict[str, list[Bound]] = {}
+    for one in bound:
+        if one.endpoint.encoding == "anchor":
+            continue
+        if one.endpoint.role not in ROLE_TYPES:
+            raise InputError(
+                f"The split boundary {one.endpoint.role!r} (endpoint {one.endpoint.name!r}) has no EdgeFirst output "
+                f"type; name it one of {', '.join(ROLE_TYPES)} in the split hint."
+            )
+        if ROLE_TYPES[one.endpoint.role] in types:
+            roles.setdefault(one.endpoint.role, []).append(one)
+    for role, levels in roles.items():
+        levels.sort(key=lambda one: one.stride)
+        _check_levels(role, levels)
+    lead = {"boxes": 0, "scores": 1}
+    return sorted(roles.items(), key=lambda item: lead.get(item[0], 2))
+
+
+def _check_levels(role: str, levels: list[Bound]) -> None:
+    """Refuse levels that no reader can merge: it picks one code path per role, from the first level."""
+    for what, values in (
+        ("dtype", {one.tensor.name: one.tensor.dtype for one in levels}),
+        ("number of channels", {one.tensor.name: one.tensor.shape[3] for one in levels}),
+        ("encoding", {one.tensor.name: one.endpoint.encoding for one in levels}),
+        ("activation", {one.tensor.name: one.endpoint.activation for one in levels}),
+    ):
+        if len(set(values.values())) > 1:
+            listing = ", ".join(f"{name} {value}" for name, value in values.items())
+            raise InputError(
+                f"The outputs of role {role!r} must have one {what} on all scales, but have {listing}; give all scales "
+                "the same precision in the model script and compile again."
+            )
+    strides = [one.stride for one in levels]
+    if len(set(strides)) < len(strides):
+        raise InputError(f"Two outputs of role {role!r} have the same stride ({strides}); correct the split hints.")
+
+
+def _split_output(role: str, levels: list[Bound], folded: Collection[str]) -> dict[str, Any]:
+    """Return a per-cell role: `[1, C, N]`, N being the cells of all scales, with one child per scale."""
+    kind = ROLE_TYPES[role]
+    channels = levels[0].tensor.shape[3]
+    cells = sum(one.tensor.shape[1] * one.tensor.shape[2] for one in levels)
+    output: dict[str, Any] = {
+        "name": role,
+        "type": kind,
+        **_shape(("batch", 1), (CHANNEL_AXIS[kind], channels), ("num_boxes", cells)),
+    }
+    if kind in ("boxes", "scores", "objectness", "mask_coefs", "landmarks"):
+        output["decoder"] = "ultralytics"
+    if kind == "boxes":
+        encoding = levels[0].endpoint.encoding
+        _check_boxes(encoding, channels)
+        # The decode multiplies by the stride, so the values that it yields are pixels of the input image.
+        output |= {"encoding": encoding, "normalized": False}
+    if kind == "scores":
+        output["score_format"] = "per_class"
+    output["outputs"] = [_child(kind, one, index, folded) for index, one in enumerate(levels)]
+    return output
+
+
+def _check_boxes(encoding: str | None, channels: int) -> None:
+    """Refuse a number of box channels that its encoding cannot have."""
+    if encoding == "dfl" and channels % 4 == 0 and 4 < channels <= 4 * 64:
+        return
+    if encoding == "direct" and channels == 4:
+        return
+    raise InputError(
+        f"The boxes have encoding {encoding!r} and {channels} channels; `dfl` has 4 * reg_max channels (reg_max 2 to "
+        "64), `direct` has 4: the boundary `boxes` of the split hint covers the wrong channels."
+    )
+
+
+def _protos(role: str, levels: list[Bound], folded: Collection[str]) -> dict[str, Any]:
+    """Return the mask prototypes: logical `[1, C, H, W]` with one NHWC child, the layout that every reader accepts."""
+    if len(levels) > 1:
+        raise InputError(
+            f"The model has {len(levels)} outputs of role {role!r}; a model has one set of mask prototypes."
+        )
+    one = levels[0]
+    _, height, width, channels = one.tensor.shape
+    return {
+        "name": role,
+        "type": "protos",
+        **_shape(("batch", 1), ("num_protos", channels), ("height", height), ("width", width)),
+        "stride": _stride(one),
+        "decoder": "ultralytics",
+        "outputs": [_child("protos", one, 0, folded)],
+    }
+
+
+def _child(kind: str, one: Bound, scale_index: int, folded: Collection[str]) -> dict[str, Any]:
+    """Return a physical child, `[1, H, W, C]`."""
+    return {
+        "name": one.tensor.name,
+        "type": kind,
+        **_nhwc(kind, one.tensor),
+        "stride": _stride(one),
+        "scale_index": scale_index,
+        **_quantization(one.tensor),
+        **_activation(one, folded),
+    }
+
+
+def _anchor_outputs(document: dict[str, Any], split: Split, anchored: list[Bound]) -> list[dict[str, Any]]:
+    """Return anchor grids: a flat `detection` of raw values per level, the only form of anchor head that decodes."""
+    if not anchored:
+        return []
+    levels = sorted(anchored, key=lambda one: one.stride)
+    _check_levels("detection", levels)
+    anchors = anchor_levels(document, len(levels), split.input)
+    return [_anchor_output(one, own) for one, own in zip(levels, anchors, strict=True)]
+
+
+def _anchor_output(one: Bound, anchors: Anchors) -> dict[str, Any]:
+    """Return one level of an anchor head, `[1, H, W, anchors * (5 + classes)]`."""
+    channels = one.tensor.shape[3]
+    if channels % len(anchors) or channels // len(anchors) < 6:
+        raise InputError(
+            f"HEF output {one.tensor.name!r} has {channels} channels, which are not {len(anchors)} anchors of 4 "
+            "coordinates, objectness and class scores; an anchor head is cut at the whole grid, once per scale: "
+            "correct the split hints."
+        )
+    return {
+        "name": one.tensor.name,
+        "type": "detection",
+        **_nhwc("detection", one.tensor),
+        "stride": _stride(one),
+        "decoder": "modelpack",
+        "encoding": "anchor",
+        "score_format": "obj_x_class",
+        "normalized": True,
+        "anchors": [list(pair) for pair in anchors],
+        **_quantization(one.tensor),
+        **_activation(one, ()),
+    }
+
+
+def _segmentation(one: Bound, folded: Collection[str]) -> dict[str, Any]:
+    """Return a semantic segmentation map, `[1, H, W, classes]`, at the resolution that the chip computes."""
+    return {
+        "name": one.tensor.name,
+        "type": "segmentation",
+        **_nhwc("segmentation", one.tensor),
+        "stride": _stride(one),
+        "decoder": "modelpack",
+        **_quantization(one.tensor),
+        **_activation(one, folded),
+    }
+
+
+def _shape(*axes: tuple[str, int]) -> dict[str, Any]:
+    """Return `shape` and the `dshape` that names its axes."""
+    return {"shape": [size for _, size in axes], "dshape": [{name: size} for name, size in axes]}
+
+
+def _nhwc(kind: str, tensor: PhysicalTensor) -> dict[str, Any]:
+    """Return `shape` and `dshape` of a physical tensor."""
+    batch, height, width, channels = tensor.shape
+    return _shape(("batch", batch), ("height", height), ("width", width), (CHANNEL_AXIS[kind], channels))
+
+
+def _stride(one: Bound) -> int | list[int]:
+    """Return the stride as readers take it: one integer, a pair `[x, y]` only when the axes differ."""
+    x, y = one.stride
+    return x if x == y else [x, y]
+
+
+def _quantization(tensor: PhysicalTensor) -> dict[str, Any]:
+    """Return `dtype` and `quantization`, `real = scale * (q - zero_point)`.
+
+    A HEF stores the scale as float32. It is written as the double of equal value, with every digit that takes: readers
+    that parse doubles and readers that parse float32 both get exactly the compiler's number, which the shortest
+    decimal of a float32 gives only to the latter.
+    """
+    return {
+        "dtype": tensor.dtype,
+        "quantization": {"scale": tensor.exact_scale, "zero_point": tensor.zero_point, "dtype": tensor.dtype},
+    }
+
+
+def _activation(one: Bound, folded: Collection[str]) -> dict[str, str]:
+    """Return what the chip has done, or left to the reader, of the activation that follows the cut."""
+    if one.endpoint.activation is None:
+        return {}
+    member = "activation_applied" if one.endpoint.name in folded else "activation_required"
+    return {member: one.endpoint.activation}

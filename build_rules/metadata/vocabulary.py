@@ -1,0 +1,83 @@
+"""The closed lists of EdgeFirst metadata, schema 2: a reader refuses any other word.
+
+Source: the EdgeFirst metadata documentation (schema v2) and the enumerations of the EdgeFirst HAL's schema parser.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ACTIVATIONS",
+    "CHANNEL_AXIS",
+    "DECODERS",
+    "DECODER_VERSIONS",
+    "DIMENSIONS",
+    "DTYPES",
+    "ENCODINGS",
+    "HINT_TYPES",
+    "NMS_MODES",
+    "OUTPUT_TYPES",
+    "ROLE_TYPES",
+    "SCHEMA_VERSION",
+    "SCORE_FORMATS",
+    "SPLIT_TYPES",
+    "TILING_MODES",
+]
+
+SCHEMA_VERSION = 2
+
+DECODER_VERSIONS = ("yolov5", "yolov8", "yolo11", "yolo26")
+NMS_MODES = ("class_agnostic", "class_aware")
+DECODERS = ("ultralytics", "modelpack")
+ENCODINGS = ("dfl", "direct", "anchor")
+SCORE_FORMATS = ("per_class", "obj_x_class")
+ACTIVATIONS = ("sigmoid", "softmax", "tanh")
+DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float16", "float32")
+TILING_MODES = ("tiled", "whole_frame")
+
+HINT_TYPES = ("quantization_split",)
+"""Types of split hint that this converter consumes; hints of any other type are ignored."""
+
+OUTPUT_TYPES = (
+    "boxes",
+    "scores",
+    "objectness",
+    "classes",
+    "mask_coefs",
+    "protos",
+    "landmarks",
+    "detections",
+    "segmentation",
+    "masks",
+    "detection",
+)
+
+DIMENSIONS = (
+    "batch",
+    "height",
+    "width",
+    "num_classes",
+    "num_features",
+    "num_boxes",
+    "num_protos",
+    "num_anchors_x_features",
+    "box_coords",
+    "padding",
+)
+
+SPLIT_TYPES = ("boxes", "scores", "objectness", "mask_coefs", "landmarks")
+"""Types that have one value per cell and scale: one logical output `[1, C, N]` with one child per scale."""
+
+ROLE_TYPES = {role: role for role in (*SPLIT_TYPES, "protos", "segmentation")} | {"confidence": "objectness"}
+"""What a split boundary may be called, and the output type that it becomes."""
+
+CHANNEL_AXIS = {
+    "boxes": "num_features",
+    "scores": "num_classes",
+    "objectness": "num_features",
+    "mask_coefs": "num_protos",
+    "landmarks": "num_features",
+    "protos": "num_protos",
+    "segmentation": "num_classes",
+    "detection": "num_anchors_x_features",
+}
+"""The `dshape` name of the channel axis, by output type."""
