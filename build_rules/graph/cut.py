@@ -1,0 +1,143 @@
+"""The part of a graph between given tensors, as a model of its own.
+
+What comes out depends on the computation alone: names of producers, dates, descriptions and all other metadata of the
+source are left out, so that a source which differs only in metadata gives the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx
+
+from build_rules.errors import InputError
+from build_rules.graph.order import node_inputs
+from build_rules.graph.view import GraphView
+
+__all__ = ["cut_graph", "model_bytes", "part_of"]
+
+GRAPH_NAME = "split"
+MIN_IR_VERSION = 4
+"""Since then weights need not be listed as inputs of the graph."""
+
+
+def cut_graph(view: GraphView, endpoints: Sequence[str]) -> onnx.ModelProto:
+    """Return the model from the image to the endpoint tensors, which become its outputs in that order."""
+    return part_of(view, [view.input.name], endpoints)
+
+
+def part_of(view: GraphView, inputs: Sequence[str], outputs: Sequence[str]) -> onnx.ModelProto:
+    """Return the model that computes `outputs` from `inputs`, with the nodes and weights it needs and no others.
+
+    Raises `InputError` when the outputs depend on the image other than through `inputs`.
+    """
+    indices, tensors = _needed(view, inputs, outputs)
+    graph = onnx.GraphProto(name=GRAPH_NAME)
+    graph.node.extend(_plain_node(view.nodes[index]) for index in indices)
+    graph.initializer.extend(_plain_tensor(t) for t in view.model.graph.initializer if t.name in tensors)
+    graph.sparse_initializer.extend(s for s in view.model.graph.sparse_initializer if s.values.name in tensors)
+    graph.input.extend(_value(view, name) for name in inputs)
+    graph.output.extend(_value(view, name) for name in outputs)
+    ends = {*inputs, *outputs}
+    graph.value_info.extend(
+        _value(view, value.name)
+        for value in view.model.graph.value_info
+        if value.name in tensors and value.name not in ends and value.name in view.types
+    )
+    model = onnx.ModelProto(ir_version=max(view.model.ir_version, MIN_IR_VERSION), graph=graph)
+    used = {node.domain or "" for node in _all_nodes(graph)} | {""}
+    model.opset_import.extend(
+        onnx.OperatorSetIdProto(domain="" if entry.domain == "ai.onnx" else entry.domain, version=entry.version)
+        for entry in view.model.opset_import
+        if entry.domain in used or entry.domain == "ai.onnx"
+    )
+    return model
+
+
+def model_bytes(model: onnx.ModelProto) -> bytes:
+    """Return the file's bytes, the same for equal models. Raises `InputError` when the model is no valid ONNX."""
+    try:
+        onnx.checker.check_model(model)
+        return bytes(model.SerializeToString(deterministic=True))
+    except (onnx.checker.ValidationError, ValueError) as error:
+        raise InputError(f"the cut model is not valid ONNX: {str(error).strip().splitlines()[0]}") from error
+
+
+def _needed(view: GraphView, inputs: Sequence[str], outputs: Sequence[str]) -> tuple[list[int], set[str]]:
+    """Return the nodes, in order, and the tensors that the outputs hang on, back to the inputs."""
+    given = set(inputs)
+    tensors: set[str] = set()
+    indices: set[int] = set()
+    waiting = list(outputs)
+    while waiting:
+        name = waiting.pop()
+        if name in tensors:
+            continue
+        tensors.add(name)
+        if name in given:
+            continue
+        if name == view.input.name:
+            raise InputError("the outputs depend on the image other than through the endpoints found")
+        index = view.producers.get(name)
+        if index is not None and index not in indices:
+            indices.add(index)
+            waiting.extend(filter(None, node_inputs(view.nodes[index])))
+    return sorted(indices), tensors
+
+
+def _plain_node(node: onnx.NodeProto) -> onnx.NodeProto:
+    plain = onnx.NodeProto()
+    plain.CopyFrom(node)
+    if plain.domain == "ai.onnx":
+        plain.domain = ""
+    graphs: list[onnx.GraphProto] = []
+    nodes = [plain]
+    while nodes:
+        child = nodes.pop()
+        child.ClearField("doc_string")
+        _clear_metadata(child)
+        for attribute in child.attribute:
+            attribute.ClearField("doc_string")
+            if attribute.HasField("t"):
+                attribute.t.ClearField("doc_string")
+            graphs = [attribute.g] if attribute.HasField("g") else list(attribute.graphs)
+            for graph in graphs:
+                _clear_graph(graph)
+                nodes.extend(graph.node)
+    return plain
+
+
+def _clear_graph(graph: onnx.GraphProto) -> None:
+    graph.ClearField("doc_string")
+    _clear_metadata(graph)
+    for item in (*graph.initializer, *graph.input, *graph.output, *graph.value_info):
+        item.ClearField("doc_string")
+        _clear_metadata(item)
+
+
+def _clear_metadata(message: onnx.NodeProto | onnx.GraphProto | onnx.TensorProto | onnx.ValueInfoProto) -> None:
+    if "metadata_props" in message.DESCRIPTOR.fields_by_name:  # since IR version 10
+        message.ClearField("metadata_props")
+
+
+def _plain_tensor(tensor: onnx.TensorProto) -> onnx.TensorProto:
+    plain = onnx.TensorProto()
+    plain.CopyFrom(tensor)
+    plain.ClearField("doc_string")
+    _clear_metadata(plain)
+    return plain
+
+
+def _value(view: GraphView, name: str) -> onnx.ValueInfoProto:
+    return onnx.helper.make_tensor_value_info(name, view.types[name], view.shapes[name])
+
+
+def _all_nodes(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
+    nodes: list[onnx.NodeProto] = []
+    graphs = [graph]
+    while graphs:
+        for node in graphs.pop().node:
+            nodes.append(node)
+            graphs += [a.g for a in node.attribute if a.HasField("g")]
+            graphs += [g for a in node.attribute for g in a.graphs]
+    return nodes
