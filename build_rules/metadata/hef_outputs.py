@@ -1,0 +1,43 @@
+"""The outputs of a HEF, as this room speaks of them."""
+
+from __future__ import annotations
+
+from build_rules.errors import InputError
+from build_rules.hef import Hef
+from build_rules.metadata.physical import PhysicalTensor
+
+__all__ = ["physical_tensors"]
+
+
+def physical_tensors(hef: Hef) -> tuple[PhysicalTensor, ...]:
+    """Return every output stream of a HEF with one network group, in the order in which the runtime lists them.
+
+    Raises `InputError` for several network groups, for outputs that the host post-processes, and for zero points that
+    are not integers.
+    """
+    if len(hef.network_groups) != 1:
+        raise InputError(f"the HEF holds {len(hef.network_groups)} network groups; one model has exactly one.")
+    group = hef.network_groups[0]
+    if group.host_ops:
+        kinds = ", ".join(sorted({op.kind for op in group.host_ops}))
+        raise InputError(
+            f"the HEF post-processes its outputs on the host ({kinds}); compile it without nms_postprocess."
+        )
+    tensors = []
+    for stream in group.outputs:
+        numbers = stream.quantization
+        if not float(numbers.zero_point).is_integer():
+            raise InputError(f"HEF output {stream.name}: its zero point {numbers.zero_point} is not an integer.")
+        limits = (numbers.limits_min, numbers.limits_max)
+        tensors.append(
+            PhysicalTensor(
+                name=stream.name,
+                shape=(1, *stream.shape),
+                dtype=stream.dtype,
+                scale=numbers.scale,
+                zero_point=int(numbers.zero_point),
+                original_names=stream.original_names,
+                limits=limits if limits != (0.0, 0.0) else None,
+            )
+        )
+    return tuple(tensors)

@@ -1,0 +1,56 @@
+"""split.json, calibration.json, parsed.har -> model.alls: what the preset asks for, in the compiler's layer names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from build_rules.alls.compose import Finetune, FoldedActivation, ScriptPlan, compose_script
+from build_rules.alls.script import format_script
+from build_rules.calibrated import Calibrated, load_calibrated
+from build_rules.compilers.har import OutputLayer, output_layers, read_har
+from build_rules.endpoints import Endpoint, Split, load_split
+from build_rules.errors import InputError
+from build_rules.presets import Preset
+
+__all__ = ["plan_script", "run"]
+
+FINETUNE_IMAGES = 1024
+
+
+def run(split_json: Path, calibrated: Path, parsed_har: Path, script: Path, preset: Preset) -> None:
+    """Write the model script of a preset."""
+    layers = output_layers(read_har(parsed_har).hn)
+    plan = plan_script(load_split(split_json), load_calibrated(calibrated), layers, preset)
+    script.write_text(format_script(compose_script(plan)), encoding="utf-8")
+
+
+def plan_script(split: Split, calibrated: Calibrated, layers: tuple[OutputLayer, ...], preset: Preset) -> ScriptPlan:
+    """Decide what the script says; layers are found by the ONNX node they come from."""
+    found = {endpoint.name: _layer_of(endpoint, layers) for endpoint in split.endpoints}
+    folded = [
+        FoldedActivation(found[endpoint.name].producer, endpoint.activation)
+        for endpoint in split.endpoints
+        if endpoint.name in split.folded and endpoint.activation is not None
+    ]
+    wide = [found[endpoint.name].output_layer for endpoint in split.endpoints if endpoint.role in preset.wide_roles]
+    return ScriptPlan(
+        mean=calibrated.mean_pixels,
+        std=calibrated.std_pixels,
+        folded=tuple(folded),
+        wide_outputs=tuple(wide),
+        optimization_level=preset.optimization_level,
+        calibration_count=calibrated.count,
+        finetune=Finetune(min(FINETUNE_IMAGES, calibrated.count)) if preset.finetune else None,
+        matmul_correction=bool(split.attention),
+    )
+
+
+def _layer_of(endpoint: Endpoint, layers: tuple[OutputLayer, ...]) -> OutputLayer:
+    matching = [layer for layer in layers if endpoint.node in layer.original_names]
+    if len(matching) != 1:
+        names = ", ".join(layer.producer for layer in matching) or "none"
+        raise InputError(
+            f"endpoint {endpoint.name} (ONNX node {endpoint.node}) should be one output of the parsed network, but "
+            f"these come from it: {names}. The compiler read the graph differently from how it was cut."
+        )
+    return matching[0]

@@ -1,0 +1,97 @@
+"""Folder of images, or snapshot -> calibration.safetensors, calibration.json."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from build_rules.calibrated import Calibrated, dump_calibrated
+from build_rules.calibration.geometry import check_geometry
+from build_rules.calibration.produce import Parameters, file_name, produce_snapshot
+from build_rules.calibration.snapshot import Normalization, Snapshot, open_snapshot, verify_content
+from build_rules.endpoints import Preprocessing, Split, load_split
+from build_rules.errors import InputError
+
+__all__ = ["run"]
+
+
+def run(
+    split_json: Path,
+    images: Sequence[Path],
+    snapshot: Path,
+    calibrated: Path,
+    source: str,
+    count: int,
+    skip_broken: bool,
+) -> None:
+    """Make the snapshot from a folder of images, or check the given one; `images` are the files of `source`."""
+    split = load_split(split_json)
+    if Path(source).is_dir():
+        name = _make(Path(source), split, snapshot, count, skip_broken)
+    else:
+        shutil.copyfile(source, snapshot)
+        name = Path(source).name
+    calibrated.write_text(dump_calibrated(_check(snapshot, split, source, name)), encoding="utf-8")
+
+
+def _make(folder: Path, split: Split, output: Path, count: int, skip_broken: bool) -> str:
+    pixels, image = split.preprocessing, split.input
+    if pixels.tiling_mode is not None:
+        raise InputError(
+            f"{folder}: the model's metadata has a tiling section ({pixels.tiling_mode}); tiles are not cut from "
+            'a folder of images yet: give the snapshot that was exported with the model, calibration = "FILE.safetensors".'
+        )
+    parameters = Parameters(
+        input_shape=(image.height, image.width),
+        normalization=Normalization(pixels.scale, pixels.mean, pixels.std),
+        resize=pixels.resize,
+        count=count,
+    )
+    summary = produce_snapshot(folder, parameters, output, image.name, skip_broken=skip_broken)
+    for line in summary.skipped:
+        print(f"   skipped: {line}")
+    print(f"   {len(summary.selected)} of {summary.pool} images selected ({count} wanted)")
+    return file_name(parameters)
+
+
+def _check(path: Path, split: Split, source: str, name: str) -> Calibrated:
+    snapshot = open_snapshot(path)
+    verify_content(snapshot)
+    tensor = snapshot.tensor(split.input.name)
+    expected = (split.input.height, split.input.width)
+    stored = None if tensor is None else tensor.shape
+    geometry = check_geometry(snapshot.params, stored, expected, _tiling(split.preprocessing), source=source)
+    _check_fit(snapshot, split, source)
+    normalization = snapshot.normalization
+    return Calibrated(
+        file_name=name,
+        count=snapshot.count,
+        resize=geometry.resize,
+        input_shape=geometry.input_shape,
+        full_frame=geometry.full_frame,
+        scale=normalization.scale,
+        mean=normalization.mean,
+        std=normalization.std,
+    )
+
+
+def _tiling(pixels: Preprocessing) -> dict[str, Any] | None:
+    if pixels.tiling_mode is None:
+        return None
+    return {"version": 1, "mode": pixels.tiling_mode, "full_frame": {"enabled": pixels.full_frame}}
+
+
+def _check_fit(snapshot: Snapshot, split: Split, source: str) -> None:
+    tensor = snapshot.tensor(split.input.name)
+    if tensor is not None and tensor.shape[1] != split.input.channels:
+        raise InputError(
+            f"{source}: its samples have {tensor.shape[1]} channels, the model's input '{split.input.name}' has "
+            f"{split.input.channels}; export the snapshot for this model."
+        )
+    if snapshot.dtype != "uint8":
+        raise InputError(
+            f"{source}: holds {snapshot.dtype} samples in {list(snapshot.value_range)}, but the compiler calibrates on "
+            "pixels in [0, 255]; export it again as uint8."
+        )

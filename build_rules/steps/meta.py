@@ -1,0 +1,127 @@
+"""model.hef, split.json, calibration.json, the ONNX's metadata, labels -> edgefirst.json, model+meta.hef."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+
+from build_rules import __version__
+from build_rules.calibrated import Calibrated, load_calibrated
+from build_rules.endpoints import Split, load_split
+from build_rules.errors import InputError
+from build_rules.graph.document import SourceDocument, read_document
+from build_rules.hef import Hef, append_zip, read_hef
+from build_rules.metadata import (
+    BuildFacts,
+    CalibrationGeometry,
+    PhysicalTensor,
+    check_labels,
+    class_count,
+    compile_document,
+    document_bytes,
+    labels_text,
+)
+from build_rules.metadata.hef_outputs import physical_tensors
+from build_rules.presets import Preset
+
+__all__ = ["run"]
+
+MAX_LABELS_BYTES = 4 << 20
+# The beginning of time for ZIP; a file without a time of its own gets it rather than the clock's.
+NO_TIME = datetime(1980, 1, 1, tzinfo=timezone.utc)
+
+
+def run(
+    hef: Path,
+    split_json: Path,
+    calibrated: Path,
+    onnx: Path,
+    labels: Sequence[Path],
+    document: Path,
+    executable: Path,
+    hw_arch: str,
+    preset: Preset,
+    compiler: str,
+    source_date_epoch: int | None,
+) -> None:
+    """Describe the compiled outputs as the HEF has them, and append the description to it."""
+    compiled_hef, split, source = read_hef(hef), load_split(split_json), read_document(onnx)
+    _check_architecture(compiled_hef, hw_arch, hef)
+    tensors = physical_tensors(compiled_hef)
+    _check_widths(split, tensors, preset, hef)
+    facts = _facts(compiled_hef, load_calibrated(calibrated), hw_arch, preset, compiler, source_date_epoch)
+    compiled = compile_document(source.document, split, tensors, facts, split.folded)
+    for warning in compiled.warnings:
+        print(f"   warning: {warning}")
+    names = _read_labels(labels, source, onnx)
+    classes = class_count(compiled.document["outputs"])
+    try:
+        if classes is not None:
+            check_labels(names, classes)
+        members = {"edgefirst.json": document_bytes(compiled.document), "labels.txt": labels_text(names).encode()}
+    except InputError as error:
+        raise InputError(f"{labels[0] if labels else onnx}: {error}") from error
+    document.write_bytes(members["edgefirst.json"])
+    append_zip(hef, members, executable)
+
+
+def _check_architecture(hef: Hef, hw_arch: str, path: Path) -> None:
+    if hef.hw_arch != hw_arch:
+        raise InputError(f"{path}: was compiled for {hef.hw_arch}, but the target is {hw_arch}; compile it again.")
+
+
+def _check_widths(split: Split, tensors: tuple[PhysicalTensor, ...], preset: Preset, path: Path) -> None:
+    # Compilers have been seen to demote a requested 16-bit output to 8 bits without a word.
+    for endpoint in split.endpoints:
+        if endpoint.role not in preset.wide_roles:
+            continue
+        for tensor in tensors:
+            if endpoint.node in tensor.original_names and tensor.dtype != "uint16":
+                raise InputError(
+                    f"{path}: preset {preset.name} asks for 16 bits in {endpoint.name}, but the compiler delivers "
+                    f"{tensor.name} as {tensor.dtype}; use another compiler version or another preset."
+                )
+
+
+def _facts(
+    hef: Hef, calibrated: Calibrated, hw_arch: str, preset: Preset, compiler: str, source_date_epoch: int | None
+) -> BuildFacts:
+    name, _, version = compiler.partition(" ")
+    return BuildFacts(
+        version=__version__,
+        timestamp=_timestamp(hef, source_date_epoch),
+        hw_arch=hw_arch,
+        preset=preset.name,
+        compiler=name,
+        compiler_version=version,
+        emulated="emulated" in hef.sdk_version,
+        sdk_version=hef.sdk_version,
+        calibration=calibrated.file_name,
+        calibration_geometry=CalibrationGeometry(calibrated.resize, calibrated.input_shape, calibrated.full_frame),
+    )
+
+
+def _timestamp(hef: Hef, source_date_epoch: int | None) -> str:
+    """Return ISO 8601 in UTC: `SOURCE_DATE_EPOCH`, else when the compiler says it made the HEF, never the clock."""
+    if source_date_epoch is not None:
+        moment = datetime.fromtimestamp(source_date_epoch, timezone.utc)
+    elif hef.timestamp_ms > 0:
+        moment = datetime.fromtimestamp(hef.timestamp_ms // 1000, timezone.utc)
+    else:
+        moment = NO_TIME
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _read_labels(files: Sequence[Path], source: SourceDocument, onnx: Path) -> tuple[str, ...]:
+    if not files:
+        if not source.labels:
+            raise InputError(f'{onnx}: its metadata holds no labels; write labels = "labels.txt" into model.toml.')
+        return source.labels
+    path = files[0]
+    try:
+        if path.stat().st_size > MAX_LABELS_BYTES:
+            raise InputError(f"{path}: larger than {MAX_LABELS_BYTES >> 20} MiB; expected one class name per line.")
+        return tuple(path.read_text(encoding="utf-8-sig").rstrip("\n").split("\n"))
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 text ({error}); save it as UTF-8, one class name per line.") from error

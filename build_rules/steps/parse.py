@@ -1,0 +1,16 @@
+"""split.onnx -> parsed.har: the compiler names its layers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from build_rules.compilers import ParseJob, find_compiler
+from build_rules.endpoints import load_split
+
+__all__ = ["run"]
+
+
+def run(split_onnx: Path, split_json: Path, parsed_har: Path, compiler: str, network_name: str, hw_arch: str) -> None:
+    """Translate the cut graph; its outputs keep the order of the endpoints."""
+    end_nodes = tuple(endpoint.node for endpoint in load_split(split_json).endpoints)
+    find_compiler(compiler).parse(ParseJob(split_onnx, network_name, hw_arch, end_nodes, parsed_har))
