@@ -1,0 +1,112 @@
+"""Quantized HAR -> HEF: the streams of the network, and the quantized network itself in the place of the weights."""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+import onnx
+
+from build_rules.compilers import CompileJob
+from build_rules.compilers.emulator.network import Delivered, Network, load_network
+from build_rules.compilers.emulator.optimize import QUANTIZED_MEMBER
+from build_rules.compilers.har import Har, read_har
+from build_rules.errors import InputError
+from build_rules.hef import HefSpec, Quantization, Stream, write_hef
+
+__all__ = ["PAYLOAD_MAGIC", "compile_har", "pack_payload", "unpack_payload"]
+
+PAYLOAD_MAGIC = b"EMULATED-ONNX\0"
+ZIP_SIGNATURE = b"PK\x03\x04"
+LEVELS = (6, 9, 5, 4, 3, 2, 1)
+MAX_NETWORK_BYTES = 1 << 30
+
+
+def compile_har(job: CompileJob) -> bytes:
+    """Return the HEF of a quantized HAR. The same HAR gives the same bytes: no time, no machine, no environment.
+
+    Raises `InputError` when the HAR is not quantized or was made by another compiler.
+    """
+    har = read_har(job.har)
+    if har.state != "quantized_model" or har.name + QUANTIZED_MEMBER not in har.members:
+        raise InputError(f"{job.har}: is a {har.state} and not one that the emulator quantized; run optimize first.")
+    if har.hw_arch is None:
+        raise InputError(f"{job.har}: does not say for which hw_arch it was parsed; parse it again.")
+    network = load_network(har)
+    spec = HefSpec(
+        hw_arch=har.hw_arch,
+        sdk_version=har.sdk_version,
+        timestamp_ms=0,
+        network_group=har.name,
+        inputs=(_input_stream(network),),
+        outputs=_output_streams(network, har),
+    )
+    for level in LEVELS:
+        hef = write_hef(spec, pack_payload(har.member(QUANTIZED_MEMBER), level))
+        # Readers of EdgeFirst's files cut at the first ZIP signature, wherever it is.
+        if ZIP_SIGNATURE not in hef:
+            return hef
+    raise InputError(f"{job.har}: no compression level keeps the ZIP signature out of the HEF; quantize it anew.")
+
+
+def pack_payload(network: bytes, level: int) -> bytes:
+    """Return a serialized ONNX model as the HEF carries it."""
+    return PAYLOAD_MAGIC + zlib.compress(network, level)
+
+
+def unpack_payload(payload: bytes) -> bytes | None:
+    """Return the serialized ONNX model of a payload; None when an emulator did not write it. Raises `InputError`."""
+    if not payload.startswith(PAYLOAD_MAGIC):
+        return None
+    unpacker = zlib.decompressobj()
+    try:
+        network = unpacker.decompress(payload[len(PAYLOAD_MAGIC) :], MAX_NETWORK_BYTES)
+    except zlib.error as error:
+        raise InputError(f"the emulated network is damaged ({error}); build the HEF again.") from error
+    if not unpacker.eof:
+        raise InputError("the emulated network is cut short or larger than 1 GiB; build the HEF again.")
+    return network
+
+
+def _input_stream(network: Network) -> Stream:
+    _, height, width, channels = network.input_shape
+    return Stream(
+        name=network.input_name,
+        direction="input",
+        shape=(height, width, channels),
+        padded_shape=(height, width, channels),
+        order="NHWC",
+        data_bytes=1,
+        quantization=Quantization(1.0, 0.0, 0.0, 255.0),
+        original_names=(network.graph.input,),
+    )
+
+
+def _output_streams(network: Network, har: Har) -> tuple[Stream, ...]:
+    """Read scale and zero point from the quantized graph itself: what runs is what is told."""
+    model = onnx.load_from_string(har.member(QUANTIZED_MEMBER))
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+
+    def number(name: str) -> np.generic:
+        return onnx.numpy_helper.to_array(constants[name]).reshape(-1)[0]  # type: ignore[no-any-return]
+
+    return tuple(
+        _output_stream(output, float(number(f"{output.name}/scale")), number(f"{output.name}/zero"))
+        for output in network.outputs
+    )
+
+
+def _output_stream(output: Delivered, scale: float, zero: np.generic) -> Stream:
+    _, height, width, channels = output.shape
+    top = int(np.iinfo(zero.dtype).max)
+    low, high = scale * (0 - int(zero)), scale * (top - int(zero))
+    return Stream(
+        name=output.name,
+        direction="output",
+        shape=(height, width, channels),
+        padded_shape=(height, width, -(-channels // 8) * 8),
+        order="NHWC",
+        data_bytes=zero.dtype.itemsize,
+        quantization=Quantization(scale, float(zero), low, high),
+        original_names=output.original_names,
+    )

@@ -1,0 +1,192 @@
+"""Parsed HAR + model script + calibration samples -> quantized HAR."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from build_rules.compilers import OptimizeJob
+from build_rules.compilers.emulator.calibration import Samples
+from build_rules.compilers.emulator.network import Floats, Network, kernel_axis, load_network
+from build_rules.compilers.emulator.plan import Grid, Kernel, Plan, grid, group_bits, is_moving, share_grids
+from build_rules.compilers.emulator.qdq import quantized_model
+from build_rules.compilers.emulator.ranges import Observation, best_range, observe
+from build_rules.compilers.emulator.script import Settings, read_settings
+from build_rules.compilers.emulator.weights import corrected_bias, quantize_kernel
+from build_rules.compilers.har import Har, dump_npz, read_har
+from build_rules.errors import InputError
+
+__all__ = ["QUANTIZED_MEMBER", "make_plan", "optimize"]
+
+QUANTIZED_MEMBER = ".emulator.quantized.onnx"
+"""The extra member with the quantized network; compiling puts it into the HEF."""
+
+DEFAULT_SAMPLES = 64
+UNIT_RANGE = {"sigmoid": (0.0, 1.0), "hardsigmoid": (0.0, 1.0)}
+WIDE_MARGIN = 0.125
+"""16-bit outputs hold this part of their range more at either end: resolution is plentiful, clipping is not."""
+
+
+def optimize(job: OptimizeJob) -> Har:
+    """Quantize a parsed network as its model script says; returns a HAR of state `quantized_model`.
+
+    Raises `InputError` for an unreadable or foreign HAR, errors in the script, and a snapshot that does not fit.
+    """
+    har = read_har(job.har)
+    network = load_network(har)
+    script = _read_text(job)
+    settings = read_settings(script, str(job.script), har.hn)
+    samples = Samples(job.calibration, network.graph.input, network.input_shape)
+    indices = _selected(settings, samples, job)
+    plan = make_plan(network, settings, samples, indices)
+    return _quantized_har(har, network, settings, plan, script, len(indices))
+
+
+def _read_text(job: OptimizeJob) -> str:
+    try:
+        return job.script.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{job.script}: not a readable model script ({error}).") from error
+
+
+def _selected(settings: Settings, samples: Samples, job: OptimizeJob) -> range:
+    wanted = settings.calibset_size or min(DEFAULT_SAMPLES, samples.count)
+    finetune = settings.finetune
+    for name, size in (("calibset_size", wanted), ("dataset_size", (finetune and finetune.dataset_size) or 0)):
+        if size > samples.count:
+            raise InputError(f"{job.script}: {name}={size} asks for more than the {samples.count} samples of "
+                             f"{job.calibration}; lower it or add images.")  # fmt: skip
+    return range(wanted)
+
+
+def make_plan(network: Network, settings: Settings, samples: Samples, indices: Sequence[int]) -> Plan:
+    """Choose every grid, kernel and bias from what the float network does on the samples."""
+    folded = {output: name for output, name in settings.folded.items() if name != "linear"}
+    plan = Plan({}, {}, {}, {}, folded, settings.mean, settings.std)
+    shared = share_grids(network, settings)
+    read = [layer.inputs[0] for layer in network.weighted]
+    observed = observe(network, plan, list(dict.fromkeys((*shared, *read))), samples, indices)
+    kernels = {
+        layer.name: quantize_kernel(network.kernel(layer), kernel_axis(network.graph, layer), bits)
+        for layer, bits in _weight_bits(network, settings).items()
+    }
+    return replace(
+        plan,
+        tensors=_grids(network, settings, shared, observed),
+        kernels=kernels,
+        biases=_biases(network, settings, kernels, observed),
+        outputs={output.name: _output_grid(network, settings, output.name, observed) for output in network.outputs},
+    )
+
+
+def _weight_bits(network: Network, settings: Settings) -> dict[Any, int]:
+    bits = {
+        layer: settings.precision[layer.name].weight_bits if layer.name in settings.precision else 8
+        for layer in network.weighted
+    }
+    # Compression level k stores a fifth of the weights per level in 4 bits, the largest kernels first.
+    sizes = {layer: network.kernel(layer).size for layer in network.weighted}
+    budget = settings.compression_level * sum(sizes.values()) / 5
+    for layer in sorted(sizes, key=lambda layer: (-sizes[layer], layer.name)):
+        if layer.name not in settings.precision and sizes[layer] <= budget:
+            bits[layer] = 4
+            budget -= sizes[layer]
+    return bits
+
+
+def _grids(
+    network: Network, settings: Settings, shared: Mapping[str, str], observed: Mapping[str, Observation]
+) -> dict[str, Grid]:
+    bits = group_bits(network, settings, shared)
+    ranges: dict[str, tuple[float, float]] = {}
+    rounded: list[str] = []
+    for layer in network.layers:
+        if is_moving(network, layer) and all(shared.get(t) == shared.get(layer.inputs[0]) for t in layer.outputs):
+            continue
+        for tensor in layer.outputs:
+            group = shared[tensor]
+            low, high = _range(layer.kind, layer.activation, observed[tensor], bits[group])
+            known = ranges.get(group, (low, high))
+            ranges[group] = (min(known[0], low), max(known[1], high))
+            rounded.append(tensor)
+    return {tensor: grid(*ranges[shared[tensor]], bits[shared[tensor]]) for tensor in rounded}
+
+
+def _range(kind: str, activation: str, observation: Observation, bits: int) -> tuple[float, float]:
+    if kind == "softmax":
+        return 0.0, 1.0
+    return UNIT_RANGE.get(activation) or best_range(observation, bits)
+
+
+def _biases(
+    network: Network, settings: Settings, kernels: Mapping[str, Kernel], observed: Mapping[str, Observation]
+) -> dict[str, Floats]:
+    biases = {}
+    for layer in network.weighted:
+        bias = network.bias(layer)
+        if bias is None:
+            continue
+        if settings.bias_correction:
+            bias = corrected_bias(network, layer, bias, kernels[layer.name], observed[layer.inputs[0]])
+        biases[layer.name] = bias
+    return biases
+
+
+def _output_grid(network: Network, settings: Settings, name: str, observed: Mapping[str, Observation]) -> Grid:
+    output = next(each for each in network.outputs if each.name == name)
+    precision = settings.precision.get(name)
+    bits = settings.output_bits.get(output.output_layer, precision.output_bits if precision else 8)
+    layer = next(each for each in network.layers if each.name == name)
+    activation = settings.folded.get(name, layer.activation)
+    if activation in UNIT_RANGE or layer.kind == "softmax":
+        return grid(0.0, 1.0, bits)
+    low, high = observed[name].low, observed[name].high
+    if bits == 16:
+        margin = WIDE_MARGIN * (max(high, 0.0) - min(low, 0.0))
+        # A range that ends at 0 does so because of an activation; it cannot be left on that side.
+        low, high = low - margin * (low < 0), high + margin * (high > 0)
+    return grid(low, high, bits)
+
+
+def _quantized_har(har: Har, network: Network, settings: Settings, plan: Plan, script: str, count: int) -> Har:
+    report = {
+        "emulated": True,
+        "calibration_samples": count,
+        "bias_correction": settings.bias_correction,
+        "finetune": settings.finetune is not None,
+        "not_emulated": list(settings.skipped),
+    }
+    members = {
+        **har.members,
+        har.name + ".alls": script.encode(),
+        har.name + ".q.npz": dump_npz(_parameters(network, plan)),
+        har.name + ".modifications_meta_data.json": (json.dumps(report, indent=1) + "\n").encode(),
+        har.name + QUANTIZED_MEMBER: quantized_model(network, plan).SerializeToString(deterministic=True),
+    }
+    return replace(har, state="quantized_model", members=members)
+
+
+def _parameters(network: Network, plan: Plan) -> dict[str, npt.NDArray[Any]]:
+    """Return what `q.npz` tells per layer; names as in archives of the DFC, as far as they are known."""
+    told: dict[str, npt.NDArray[Any]] = {}
+
+    def tell(layer: str, grid: Grid) -> None:
+        told[f"{layer}/output_activation_bits:0"] = np.asarray(grid.bits, dtype=np.int32)
+        told[f"{layer}/output_scale:0"] = np.asarray(grid.scale, dtype=np.float32)
+        told[f"{layer}/output_zero_point:0"] = np.asarray(grid.zero_point, dtype=np.float32)
+        told[f"{layer}/limvals_out:0"] = np.asarray(grid.limits, dtype=np.float32)
+
+    for layer in network.layers:
+        if layer.outputs[0] in plan.tensors:
+            tell(layer.name, plan.tensors[layer.outputs[0]])
+        if layer.name in plan.kernels:
+            told[f"{layer.name}/weight_bits:0"] = np.asarray(plan.kernels[layer.name].bits, dtype=np.int32)
+            told[f"{layer.name}/kernel_scale:0"] = plan.kernels[layer.name].scales
+    for output in network.outputs:
+        tell(output.output_layer, plan.outputs[output.name])
+    return told

@@ -1,0 +1,92 @@
+"""What the float network does on calibration data, reduced to a few numbers per tensor; and ranges chosen from that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from build_rules.compilers.emulator.calibration import Samples
+from build_rules.compilers.emulator.network import Floats, Network
+from build_rules.compilers.emulator.plan import Plan
+from build_rules.compilers.emulator.qdq import float_model
+from build_rules.compilers.emulator.run import map_samples, open_session, run
+
+__all__ = ["Observation", "best_range", "observe"]
+
+KEPT_VALUES = 32768
+"""Values kept per tensor over all samples, to choose its range by."""
+
+BINS = 2048
+SHRINKS = np.linspace(1.0, 0.2, 41)
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One tensor over all calibration samples: exact extremes, some values, the mean per channel (axis 1)."""
+
+    low: float
+    high: float
+    values: Floats
+    channel_means: Floats
+
+
+def observe(
+    network: Network, plan: Plan, tensors: Sequence[str], samples: Samples, indices: Sequence[int]
+) -> dict[str, Observation]:
+    """Run the float network on the samples `indices` and observe `tensors` and every delivered output (by vstream)."""
+    session = open_session(float_model(network, plan, tensors))
+    keep = max(64, KEPT_VALUES // len(indices))
+
+    def one(index: int) -> dict[str, Observation]:
+        values = run(session, samples.sample(index))
+        return {name: _observe(value, keep) for name, value in values.items()}
+
+    return _merge(map_samples(one, indices))
+
+
+def _observe(value: Floats, keep: int) -> Observation:
+    flat = value.reshape(-1)
+    # An odd step walks through all channels and columns instead of hitting the same ones again and again.
+    step = max(1, flat.size // keep) | 1
+    axes = tuple(axis for axis in range(value.ndim) if axis != 1)
+    means = np.asarray(value.mean(axis=axes), dtype=np.float32)
+    return Observation(float(flat.min()), float(flat.max()), flat[::step].copy(), means)
+
+
+def _merge(observed: Sequence[Mapping[str, Observation]]) -> dict[str, Observation]:
+    merged = {}
+    for name in observed[0]:
+        parts = [each[name] for each in observed]
+        merged[name] = Observation(
+            low=min(part.low for part in parts),
+            high=max(part.high for part in parts),
+            values=np.concatenate([part.values for part in parts]),
+            channel_means=np.mean([part.channel_means for part in parts], axis=0, dtype=np.float64).astype(np.float32),
+        )
+    return merged
+
+
+def best_range(observation: Observation, bits: int) -> tuple[float, float]:
+    """Return the range whose grid of `bits` bits has the least mean squared error on the observed values.
+
+    Error of a candidate = what it clips away + scale^2 / 12 for what it keeps (rounding errors are uniform). Candidates
+    shrink the upper end, then the lower, of the exact range.
+    """
+    low, high = min(observation.low, 0.0), max(observation.high, 0.0)
+    if bits > 8 or high - low <= 0.0:
+        return low, high
+    counts, edges = np.histogram(observation.values, bins=BINS, range=(low, high))
+    centres = (edges[:-1] + edges[1:]) / 2
+    top = (1 << bits) - 1
+
+    def error(candidate_low: float, candidate_high: float) -> float:
+        clipped = centres - np.clip(centres, candidate_low, candidate_high)
+        inside = counts[clipped == 0].sum()
+        scale = (candidate_high - candidate_low) / top
+        return float((counts * clipped**2).sum() + inside * scale**2 / 12)
+
+    high = min((error(low, high * shrink), -shrink, high * shrink) for shrink in SHRINKS)[2]
+    low = min((error(low * shrink, high), -shrink, low * shrink) for shrink in SHRINKS)[2]
+    return low, high

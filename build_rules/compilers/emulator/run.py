@@ -1,0 +1,57 @@
+"""Running ONNX models so that the same input gives the same bits, however many threads share the work.
+
+Every session computes with one thread; several samples run at once, and their results are combined in sample order.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import numpy.typing as npt
+import onnx
+import onnxruntime
+
+__all__ = ["map_samples", "open_session", "worker_count"]
+
+MAX_WORKERS = 4
+Result = TypeVar("Result")
+
+
+def worker_count() -> int:
+    """Return how many samples run at once; it never changes a result, only the time and memory taken."""
+    return max(1, min(MAX_WORKERS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2))
+
+
+def open_session(model: onnx.ModelProto | bytes) -> onnxruntime.InferenceSession:
+    """Open a single-threaded CPU session.
+
+    Quantize-dequantize pairs are executed as written: the fused integer kernels saturate on processors without VNNI,
+    so their results would depend on the machine.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
+    data = model if isinstance(model, bytes) else model.SerializeToString()
+    return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+
+
+def map_samples(work: Callable[[int], Result], samples: Sequence[int], workers: int | None = None) -> list[Result]:
+    """Return `[work(sample) for sample in samples]`, computed by a few threads.
+
+    `work` must reduce what it computes: all returned values are held at once, activations must not be.
+    """
+    count = worker_count() if workers is None else workers
+    with ThreadPoolExecutor(max_workers=count) as pool:
+        return list(pool.map(work, samples))
+
+
+def run(session: onnxruntime.InferenceSession, image: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
+    """Feed the only input of `session` and return every output by its name."""
+    names = [output.name for output in session.get_outputs()]
+    values = session.run(names, {session.get_inputs()[0].name: image})
+    return dict(zip(names, values, strict=True))
