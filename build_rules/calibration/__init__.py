@@ -1,0 +1,15 @@
+"""A folder of images or an EdgeFirst snapshot becomes the one calibration snapshot of a build, checked at every step.
+
+Callers import the modules below; this file imports nothing, so that `import build_rules.calibration` stays free of
+numpy and Pillow.
+
+* `snapshot`: open, verify, read and write snapshot files (`container` holds the safetensors layout beneath it)
+* `geometry`: does a snapshot fit the model's input?
+* `letterbox`: pixels to the model's input size, and boxes back
+* `images`: list and decode a folder of photographs
+* `select`: which images make the calibration set
+* `produce`: all of it in order, from a folder to a file
+
+The format is EdgeFirst's calibration snapshot; its public description is the page "Calibration Snapshot" of the
+EdgeFirst Studio manual.
+"""

@@ -1,0 +1,139 @@
+"""Does a calibration snapshot fit the model? Four rules, in order, the first failure wins; nothing here reads a file.
+
+Source: EdgeFirst Studio manual, page "Calibration Snapshot", section "Geometry Check". We are stricter in one place: a
+`tiling` section of another version or mode is refused, where the manual treats another version as no section at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from build_rules.errors import InputError
+
+__all__ = ["Geometry", "check_geometry"]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """What a converter records as `calibration_geometry`; `input_shape` is the samples' (height, width) in pixels."""
+
+    resize: str
+    input_shape: tuple[int, int]
+    full_frame: bool
+
+    def as_mapping(self) -> dict[str, object]:
+        """Return the JSON members `resize`, `input_shape` and, only when true, `full_frame`."""
+        members: dict[str, object] = {"resize": self.resize, "input_shape": list(self.input_shape)}
+        return {**members, "full_frame": True} if self.full_frame else members
+
+
+def check_geometry(
+    params: object,
+    stored_shape: Sequence[int] | None,
+    expected: tuple[int, int],
+    tiling: object = None,
+    *,
+    source: str = "the calibration snapshot",
+) -> Geometry:
+    """Check a snapshot against a model and return the geometry to record.
+
+    `params` is the snapshot's parameter set, `stored_shape` the shape (N, C, H, W) of the tensor that belongs to the
+    model's input (None when the snapshot has no such tensor), `expected` the compiled input's (height, width) in
+    pixels, `tiling` the section of that name in the model's metadata (None when there is none), and `source` what to
+    call the snapshot in messages.
+
+    Raises `InputError` naming the field that fails.
+    """
+    mode, wants_full_frame = _read_tiling(tiling)
+    if not isinstance(params, Mapping):
+        raise InputError(f"{source}: params is missing or not a mapping; export the snapshot again.")
+    for key in ("input_shape", "resize"):
+        if key not in params:
+            raise InputError(f"{source}: params.{key} is missing; export the snapshot again.")
+    declared = _height_width(params["input_shape"], f"{source}: params.input_shape")
+    wanted = _height_width(list(expected), "the model's input shape")
+    if declared != wanted:
+        raise InputError(
+            f"{source}: params.input_shape is {list(declared)} but the model's input is {list(wanted)} "
+            f"[height, width]; use a snapshot exported for this model."
+        )
+    _check_stored_shape(stored_shape, declared, source)
+    _check_resize(params, mode, source)
+    return Geometry(params["resize"], declared, _check_full_frame(params, wants_full_frame, source))
+
+
+def _read_tiling(tiling: object) -> tuple[str | None, bool]:
+    """Return the mode and whether whole frames are run too; (None, False) for a model that is not tiled."""
+    if tiling is None:
+        return None, False
+    if not isinstance(tiling, Mapping):
+        raise InputError(f"the model's metadata: tiling must be a mapping, not {tiling!r}; export the model again.")
+    version, mode = tiling.get("version"), tiling.get("mode")
+    if type(version) is not int or version != 1:
+        raise InputError(
+            f"the model's metadata: tiling.version must be the integer 1, not {version!r}; export the model again."
+        )
+    if mode not in ("tiled", "whole_frame"):
+        raise InputError(
+            f"the model's metadata: tiling.mode must be 'tiled' or 'whole_frame', not {mode!r}; export the model again."
+        )
+    full_frame = tiling.get("full_frame")
+    return mode, isinstance(full_frame, Mapping) and full_frame.get("enabled") is True
+
+
+def _height_width(value: object, what: str) -> tuple[int, int]:
+    # bool is an int in Python, and JSON's 640.0 is not an integer to the other readers of the format.
+    if isinstance(value, (list, tuple)) and len(value) == 2 and all(type(side) is int and side > 0 for side in value):
+        return value[0], value[1]
+    raise InputError(f"{what} must be two positive integers [height, width], not {value!r}.")
+
+
+def _check_stored_shape(stored_shape: Sequence[int] | None, declared: tuple[int, int], source: str) -> None:
+    if stored_shape is None:
+        raise InputError(
+            f"{source}: tensor_names has no tensor for the model's input; use a snapshot exported for this model."
+        )
+    if len(stored_shape) != 4 or tuple(stored_shape[2:]) != declared:
+        raise InputError(
+            f"{source}: the stored samples have shape {list(stored_shape)}, which does not end in "
+            f"params.input_shape {list(declared)} ([samples, channels, height, width]); export the snapshot again."
+        )
+
+
+def _check_resize(params: Mapping[object, object], mode: str | None, source: str) -> None:
+    resize = params["resize"]
+    if mode == "tiled":
+        if resize != "tiled":
+            raise InputError(
+                f"{source}: params.resize must be 'tiled' for a model whose tiling.mode is 'tiled', not {resize!r}."
+            )
+        grid = params.get("grid")
+        if not isinstance(grid, Mapping) or grid.get("algorithm") != "evendist":
+            raise InputError(
+                f"{source}: params.grid.algorithm must be 'evendist' for a tiled model (grid is {grid!r})."
+            )
+    elif mode == "whole_frame":
+        if resize != "letterbox":
+            raise InputError(
+                f"{source}: params.resize must be 'letterbox' for a model whose tiling.mode is 'whole_frame', "
+                f"not {resize!r}."
+            )
+    elif resize not in ("letterbox", "stretch") and not (
+        resize == "tiled" and isinstance(params.get("tiling"), Mapping)
+    ):
+        raise InputError(
+            f"{source}: params.resize must be 'letterbox' or 'stretch' for a model without tiling, not {resize!r}."
+        )
+
+
+def _check_full_frame(params: Mapping[object, object], wanted: bool, source: str) -> bool:
+    full_frame = params.get("full_frame", False)
+    if not isinstance(full_frame, bool):
+        raise InputError(f"{source}: params.full_frame must be true or false, not {full_frame!r}.")
+    if full_frame != wanted:
+        raise InputError(
+            f"{source}: params.full_frame is {full_frame} but the model's tiling.full_frame.enabled is {wanted}; "
+            f"use a snapshot exported for this model."
+        )
+    return full_frame

@@ -1,0 +1,193 @@
+"""A folder becomes a snapshot whose bytes depend on the parameters and the selected pixels, and on nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from build_rules.calibration.geometry import check_geometry
+from build_rules.calibration.images import decode
+from build_rules.calibration.letterbox import fit, place
+from build_rules.calibration.produce import Parameters, file_name, produce_snapshot
+from build_rules.calibration.snapshot import Normalization, open_snapshot, samples, verify_content
+from build_rules.errors import InputError
+from tests.shared import SHARED, needs_shared
+
+UNIT = Normalization(0.00392156863, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+SMALL = Parameters(input_shape=(32, 48), normalization=UNIT, count=6)
+
+
+def draw(path: Path, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    height, width = rng.integers(8, 60, 2)
+    middle = rng.uniform(40, 200, 3)
+    pixels = rng.normal(middle, rng.uniform(5, 40), (height, width, 3)).clip(0, 255)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels.astype(np.uint8)).save(path)
+
+
+@pytest.fixture
+def pool(tmp_path: Path) -> Path:
+    for number in range(24):
+        draw(tmp_path / "pool" / f"{number:03}.png", number)
+    return tmp_path / "pool"
+
+
+def test_the_parameter_set_hashes_like_a_published_one() -> None:
+    # Name and members of a snapshot that another program wrote.
+    published = Parameters(
+        input_shape=(320, 320), normalization=UNIT, dataset_id="ds-1c8", annotation_set_id="as-1c8", count=16, seed=42
+    )
+    assert file_name(published) == "calibration-ds-1c8-6954670bc1c66a4a.safetensors"
+    assert file_name(SMALL) == f"calibration-local-{SMALL.param_hash}.safetensors"
+
+
+def test_whole_numbers_hash_alike_however_they_are_written() -> None:
+    as_integers = Normalization(0.00392156863, (0, 0, 0), (1, 1, 1))
+    assert dataclasses.replace(SMALL, normalization=as_integers).param_hash == SMALL.param_hash
+
+
+def test_every_parameter_changes_the_hash() -> None:
+    changes: list[dict[str, Any]] = [
+        {"input_shape": (48, 32)},
+        {"normalization": Normalization(1.0, (0, 0, 0), (1, 1, 1))},
+        {"dataset_id": "ds-1"},
+        {"annotation_set_id": "as-1"},
+        {"split": "val"},
+        {"resize": "stretch"},
+        {"count": 7},
+        {"seed": 43},
+    ]
+    hashes = {dataclasses.replace(SMALL, **change).param_hash for change in changes}
+    assert len(hashes | {SMALL.param_hash}) == len(changes) + 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"input_shape": (0, 32)},
+        {"input_shape": (True, 32)},
+        {"input_shape": (32,)},
+        {"count": 0},
+        {"count": True},
+        {"resize": "tiled"},
+        {"channels": 1},
+        {"layout": "NHWC"},
+        {"dtype": "float32"},
+        {"color": "yuyv"},
+        {"selection": "random"},
+        {"dataset_id": "../x"},
+        {"dataset_id": ""},
+        {"normalization": Normalization(0.0, (0, 0, 0), (1, 1, 1))},
+        {"normalization": Normalization(1.0, (0, 0), (1, 1))},
+        {"normalization": Normalization(1.0, (0, float("nan"), 0), (1, 1, 1))},
+    ],
+)
+def test_impossible_parameters_are_named(change: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=next(iter(change))):
+        dataclasses.replace(SMALL, **change)
+
+
+def test_the_snapshot_says_what_it_is_and_holds_the_selected_pictures(pool: Path, tmp_path: Path) -> None:
+    summary = produce_snapshot(pool, SMALL, tmp_path / "out.safetensors", "images")
+    snapshot = open_snapshot(summary.path)
+    verify_content(snapshot)
+    assert (snapshot.count, summary.pool, summary.skipped) == (6, 24, ())
+    assert (snapshot.param_hash, snapshot.content_sha256) == (summary.param_hash, summary.content_sha256)
+    assert snapshot.normalization == UNIT
+    check_geometry(snapshot.params, snapshot.tensors[0].shape, (32, 48))
+    assert list(summary.selected) == sorted(summary.selected)
+    for name, sample in zip(summary.selected, samples(snapshot), strict=True):
+        image = decode(pool / name)
+        expected = fit(image, place((image.shape[0], image.shape[1]), (32, 48)))
+        np.testing.assert_array_equal(sample.transpose(1, 2, 0), expected)
+    required = {"count_requested", "selection", "seed", "producer", "tensor_names"}
+    assert required <= snapshot.metadata.keys()
+    assert not {"pool", "image_ids", "studio_instance"} & snapshot.metadata.keys()
+    assert str(tmp_path) not in "".join(snapshot.metadata.values())
+
+
+def test_stretch_fills_the_input_and_has_no_letterbox_recipe(pool: Path, tmp_path: Path) -> None:
+    summary = produce_snapshot(pool, dataclasses.replace(SMALL, resize="stretch"), tmp_path / "x", "images")
+    snapshot = open_snapshot(summary.path)
+    assert "letterbox" not in snapshot.params
+    image = decode(pool / summary.selected[0])
+    expected = fit(image, place((image.shape[0], image.shape[1]), (32, 48), "stretch"))
+    np.testing.assert_array_equal(samples(snapshot)[0].transpose(1, 2, 0), expected)
+
+
+def test_threads_and_places_do_not_reach_the_bytes(pool: Path, tmp_path: Path) -> None:
+    first = produce_snapshot(pool, SMALL, tmp_path / "a", "images", workers=1).path.read_bytes()
+    moved = pool.rename(tmp_path / "elsewhere")
+    for number, workers in enumerate((2, 7)):
+        again = produce_snapshot(moved, SMALL, tmp_path / f"b{number}", "images", workers=workers)
+        assert again.path.read_bytes() == first
+
+
+def test_an_image_that_is_not_selected_does_not_reach_the_bytes(pool: Path, tmp_path: Path) -> None:
+    before = produce_snapshot(pool, SMALL, tmp_path / "a", "images")
+    unused = next(name for name in (f"{number:03}.png" for number in range(24)) if name not in before.selected)
+    # An ordinary picture, of which the pool has plenty: it neither holds an extremum nor fills a gap.
+    (pool / "new.png").write_bytes((pool / unused).read_bytes())
+    after = produce_snapshot(pool, SMALL, tmp_path / "b", "images")
+    assert after.pool == 25
+    assert after.selected == before.selected
+    assert after.path.read_bytes() == before.path.read_bytes()
+
+
+def test_a_selected_pixel_does_reach_the_bytes(pool: Path, tmp_path: Path) -> None:
+    before = produce_snapshot(pool, SMALL, tmp_path / "a", "images")
+    path = pool / before.selected[0]
+    pixels = decode(path).copy()
+    pixels[: len(pixels) // 2] = pixels[: len(pixels) // 2, ::-1]
+    Image.fromarray(pixels).save(path)
+    after = produce_snapshot(pool, SMALL, tmp_path / "b", "images")
+    assert after.selected == before.selected
+    assert after.content_sha256 != before.content_sha256
+
+
+def test_a_small_pool_is_used_whole(pool: Path, tmp_path: Path) -> None:
+    summary = produce_snapshot(pool, dataclasses.replace(SMALL, count=1000), tmp_path / "x", "images")
+    snapshot = open_snapshot(summary.path)
+    assert len(summary.selected) == snapshot.count == 24
+    assert snapshot.metadata["count_requested"] == "1000"
+    assert snapshot.metadata["count_actual"] == "24"
+
+
+def test_a_broken_image_stops_the_build_or_is_skipped_and_told(pool: Path, tmp_path: Path) -> None:
+    whole = produce_snapshot(pool, SMALL, tmp_path / "a", "images")
+    (pool / "broken.jpg").write_bytes(b"\xff\xd8\xff")
+    (pool / "empty.png").touch()
+    with pytest.raises(InputError, match=r"broken\.jpg"):
+        produce_snapshot(pool, SMALL, tmp_path / "b", "images")
+    assert not (tmp_path / "b").exists()
+    summary = produce_snapshot(pool, SMALL, tmp_path / "b", "images", skip_broken=True)
+    assert [line.split(":")[0] for line in summary.skipped] == [str(pool / "broken.jpg"), str(pool / "empty.png")]
+    assert summary.path.read_bytes() == whole.path.read_bytes()
+
+
+def test_nothing_left_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "pool").mkdir()
+    (tmp_path / "pool" / "x.png").touch()
+    with pytest.raises(InputError, match="none of its 1 images"):
+        produce_snapshot(tmp_path / "pool", SMALL, tmp_path / "x", "images", skip_broken=True)
+
+
+def test_importing_the_room_is_free() -> None:
+    code = "import sys, build_rules.calibration; sys.exit('numpy' in sys.modules or 'PIL' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@needs_shared
+def test_real_photographs(tmp_path: Path) -> None:
+    parameters = Parameters(input_shape=(320, 320), normalization=UNIT, count=8)
+    summary = produce_snapshot(SHARED / "images", parameters, tmp_path / file_name(parameters), "images")
+    verify_content(open_snapshot(summary.path))
+    assert (len(summary.selected), summary.pool) == (8, 24)
