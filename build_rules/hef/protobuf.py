@@ -1,0 +1,217 @@
+"""Reading and writing the protobuf wire format, by field number, with no schema and no dependency.
+
+A message is a run of fields: a varint `number << 3 | wire type`, then a varint (type 0), eight bytes (1), a varint
+length and that many bytes (2), or four bytes (5), little-endian. Only the levels somebody asks for are parsed. Nesting
+and the number of fields are bounded, so that no input can exhaust the machine.
+
+Source of the format: protobuf.dev, "Encoding". HEF uses proto3: a missing field means zero or empty, a repeated scalar
+may be packed, and a nested message that occurs twice is one message.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from build_rules.errors import InputError
+
+__all__ = [
+    "MAX_DEPTH",
+    "MAX_FIELDS",
+    "Message",
+    "write_bytes",
+    "write_doubles",
+    "write_float",
+    "write_string",
+    "write_uint",
+]
+
+MAX_DEPTH = 32
+MAX_FIELDS = 200_000  # real files need a few hundred
+
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_WIRE_NAMES = {_VARINT: "a varint", _FIXED64: "eight bytes", _BYTES: "a length and bytes", _FIXED32: "four bytes"}
+_MAX_NUMBER = (1 << 29) - 1
+_UINT32, _UINT64 = (1 << 32) - 1, (1 << 64) - 1
+
+
+@dataclass
+class _Budget:
+    """Fields that may still be parsed, shared by a message and everything nested in it."""
+
+    fields: int = MAX_FIELDS
+
+
+@dataclass
+class Message:
+    """One protobuf message. Methods take a field number; all raise `InputError` when the bytes do not fit.
+
+    `where` names the file in errors.
+    """
+
+    data: bytes | memoryview
+    where: str
+    depth: int = 0
+    budget: _Budget = field(default_factory=_Budget)
+
+    def __post_init__(self) -> None:
+        if self.depth > MAX_DEPTH:
+            raise self._malformed(f"messages are nested deeper than {MAX_DEPTH}")
+        self._fields: dict[int, list[tuple[int, int | memoryview]]] = {}
+        for number, wire, value in self._scan(memoryview(self.data)):
+            self._fields.setdefault(number, []).append((wire, value))
+
+    def has(self, number: int) -> bool:
+        """Whether the field occurs."""
+        return number in self._fields
+
+    def uint32(self, number: int) -> int:
+        """An unsigned integer or enumeration of at most 32 bits; 0 when absent."""
+        value = self.uint64(number)
+        if value > _UINT32:
+            raise self._malformed(f"field {number} holds {value}, more than 32 bits")
+        return value
+
+    def uint64(self, number: int) -> int:
+        """An unsigned integer of at most 64 bits; 0 when absent."""
+        return self._last(number, _VARINT, 0)
+
+    def float32(self, number: int) -> float:
+        """A `float`; 0.0 when absent."""
+        value: float = struct.unpack("<f", struct.pack("<I", self._last(number, _FIXED32, 0)))[0]
+        return value
+
+    def float64(self, number: int) -> float:
+        """A `double`; 0.0 when absent."""
+        value: float = struct.unpack("<d", struct.pack("<Q", self._last(number, _FIXED64, 0)))[0]
+        return value
+
+    def doubles(self, number: int) -> tuple[float, ...]:
+        """A repeated `double`, packed or not."""
+        values: list[float] = []
+        for wire, value in self._fields.get(number, ()):
+            packed = value if isinstance(value, memoryview) else struct.pack("<Q", value)
+            if wire not in (_BYTES, _FIXED64) or len(packed) % 8:
+                raise self._malformed(f"field {number} is not a list of doubles")
+            values.extend(struct.unpack(f"<{len(packed) // 8}d", packed))
+        return tuple(values)
+
+    def string(self, number: int) -> str:
+        """A string; empty when absent."""
+        return (self.strings(number) or ("",))[-1]
+
+    def strings(self, number: int) -> tuple[str, ...]:
+        """A repeated string."""
+        try:
+            return tuple(str(view, "utf-8") for view in self._views(number))
+        except UnicodeDecodeError as error:
+            raise self._malformed(f"field {number} is a string that is not UTF-8") from error
+
+    def message(self, number: int) -> Message:
+        """A nested message; empty when absent. One that occurs in parts is put together, as protobuf demands."""
+        views = self._views(number)
+        return self._nested(views[0] if len(views) == 1 else b"".join(views))
+
+    def messages(self, number: int) -> Iterator[Message]:
+        """A repeated nested message, parsed one after the other."""
+        return (self._nested(view) for view in self._views(number))
+
+    def _nested(self, data: bytes | memoryview) -> Message:
+        return Message(data, self.where, self.depth + 1, self.budget)
+
+    def _views(self, number: int) -> list[memoryview]:
+        views = []
+        for wire, value in self._fields.get(number, ()):
+            if not isinstance(value, memoryview):
+                raise self._mismatch(number, wire, _BYTES)
+            views.append(value)
+        return views
+
+    def _last(self, number: int, expected: int, default: int) -> int:
+        if number not in self._fields:
+            return default
+        wire, value = self._fields[number][-1]
+        if wire != expected or not isinstance(value, int):
+            raise self._mismatch(number, wire, expected)
+        return value
+
+    def _scan(self, data: memoryview) -> Iterator[tuple[int, int, int | memoryview]]:
+        position = 0
+        while position < len(data):
+            self.budget.fields -= 1
+            if self.budget.fields < 0:
+                raise self._malformed(f"it has more than {MAX_FIELDS} fields")
+            key, position = self._varint(data, position)
+            number, wire = key >> 3, key & 7
+            if not 0 < number <= _MAX_NUMBER:
+                raise self._malformed(f"{number} is not a field number")
+            if wire == _VARINT:
+                value, position = self._varint(data, position)
+                yield number, wire, value
+                continue
+            if wire not in _WIRE_NAMES:
+                raise self._malformed(f"field {number} has wire type {wire}, which HEF does not use")
+            length = 8 if wire == _FIXED64 else 4
+            if wire == _BYTES:
+                length, position = self._varint(data, position)
+            if length > len(data) - position:
+                raise self._malformed(f"field {number} claims {length} bytes where {len(data) - position} are left")
+            view = data[position : position + length]
+            position += length
+            yield number, wire, view if wire == _BYTES else int.from_bytes(view, "little")
+
+    def _varint(self, data: memoryview, position: int) -> tuple[int, int]:
+        value = 0
+        for count, byte in enumerate(data[position : position + 10]):
+            value |= (byte & 0x7F) << (7 * count)
+            if byte < 0x80:
+                return value & _UINT64, position + count + 1
+        raise self._malformed("a number is cut off or longer than ten bytes")
+
+    def _mismatch(self, number: int, wire: int, expected: int) -> InputError:
+        return self._malformed(f"field {number} is {_WIRE_NAMES[wire]}, expected {_WIRE_NAMES[expected]}")
+
+    def _malformed(self, what: str) -> InputError:
+        return InputError(f"{self.where}: its protobuf message is malformed: {what}. Copy or compile the file again.")
+
+
+def write_uint(number: int, value: int) -> bytes:
+    """Encode an unsigned integer or enumeration. As everywhere in proto3, 0 is written by leaving the field out."""
+    return _key(number, _VARINT) + _encode_varint(value) if value else b""
+
+
+def write_float(number: int, value: float) -> bytes:
+    """Encode a `float`; 0.0 is left out, -0.0 is not."""
+    packed = struct.pack("<f", value)
+    return _key(number, _FIXED32) + packed if any(packed) else b""
+
+
+def write_doubles(number: int, values: Iterable[float]) -> bytes:
+    """Encode a repeated `double`, packed."""
+    return write_bytes(number, packed) if (packed := b"".join(struct.pack("<d", value) for value in values)) else b""
+
+
+def write_string(number: int, value: str) -> bytes:
+    """Encode a string, also an empty one."""
+    return write_bytes(number, value.encode())
+
+
+def write_bytes(number: int, value: bytes) -> bytes:
+    """Encode bytes or a nested message, also an empty one."""
+    return _key(number, _BYTES) + _encode_varint(len(value)) + value
+
+
+def _key(number: int, wire: int) -> bytes:
+    return _encode_varint(number << 3 | wire)
+
+
+def _encode_varint(value: int) -> bytes:
+    if not 0 <= value <= _UINT64:
+        raise ValueError(f"{value} does not fit into 64 bits")
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
