@@ -1,0 +1,272 @@
+"""Reading a HEF: from the protobuf message to `Hef`.
+
+A group says what runs on the chip either itself or, in files with work on the host, in the core op among its
+operations; for the architectures in `MULTI_LAYOUT` that in turn holds partial layouts, all with the same streams, and
+the runtime reads those. Only the layers at the boundary of the chip are streams.
+
+Source of the format: HailoRT 4.17-5.2, open source (`hef.proto`, `hef.cpp`).
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator
+from pathlib import Path
+
+from build_rules.errors import InputError
+from build_rules.hef.container import Container, chunks, open_hef, scan_container
+from build_rules.hef.protobuf import Message
+from build_rules.hef.schema import (
+    ARCHITECTURES,
+    BOUNDARY,
+    DATA_TYPES,
+    HOST_ORDERS,
+    MULTI_LAYOUT,
+    NMS_FORMAT,
+    ContextField,
+    ContextMetadataField,
+    CoreOpField,
+    EdgeField,
+    EdgeLayerBaseField,
+    EdgeLayerField,
+    EdgeLayerInfoField,
+    EdgeLayerMuxField,
+    EdgeLayerPlanesField,
+    EdgeType,
+    FusedLayersField,
+    HeaderField,
+    HefField,
+    MetadataField,
+    NetworkGroupField,
+    NmsInfoField,
+    NmsOpField,
+    NumericInfoField,
+    OpField,
+    PadEdgeField,
+    PadField,
+)
+from build_rules.hef.streams import Direction, Hef, HostOp, NetworkGroup, Nms, Quantization, Shape, Stream
+
+__all__ = ["read_hef", "read_payload"]
+
+_NMS_KINDS = {
+    NmsOpField.YOLOV5: "nms-yolov5",
+    NmsOpField.YOLOX: "nms-yolox",
+    NmsOpField.SSD: "nms-ssd",
+    NmsOpField.IOU: "nms-iou",
+    NmsOpField.YOLOV5_SEG: "nms-yolov5-seg",
+    NmsOpField.YOLOV8: "nms-yolov8",
+}
+_PLANE_ORDERS = {0: "NV12", 1: "NV21", 2: "I420"}
+_LOGITS_KINDS = {0: "argmax", 1: "softmax"}
+_CONNECTION_TYPE = 3  # in `EdgeLayer.context_switch_info`
+_BBOX_VALUES = 5  # y, x, y, x and score of a box from NMS on the chip
+_NO_QUANTIZATION = Quantization(0.0, 0.0, 0.0, 0.0)
+
+
+def read_hef(path: Path) -> Hef:
+    """Read the HEF file at `path`; a ZIP appended to it is ignored. Weights are neither parsed nor kept in memory.
+
+    Raises `InputError` when it is not a HEF file, is damaged, or says something this reader does not understand.
+    """
+    with open_hef(path) as stream:
+        container = scan_container(stream, str(path))
+        # The message of a version 0 file holds all weights: map it instead of reading it. The views into it end with
+        # this function, and the mapping with them.
+        mapped = mmap.mmap(stream.fileno(), container.proto.end, access=mmap.ACCESS_READ)
+    return _hef(Message(memoryview(mapped)[container.proto.offset :], str(path)), container)
+
+
+def read_payload(path: Path) -> bytes:
+    """Return the CCWs section of the HEF file at `path`, where an emulated file keeps its network. Version 0 has none.
+
+    Raises `InputError` as `read_container` does.
+    """
+    with open_hef(path) as stream:
+        return b"".join(chunks(stream, scan_container(stream, str(path)).ccws))
+
+
+def _hef(message: Message, container: Container) -> Hef:
+    header = message.message(HefField.HEADER)
+    number = header.uint32(HeaderField.HW_ARCH)
+    hw_arch = ARCHITECTURES.get(number, f"unknown({number})")
+    return Hef(
+        container=container,
+        hw_arch=hw_arch,
+        sdk_version=header.string(HeaderField.SDK_VERSION),
+        timestamp_ms=header.uint64(HeaderField.TIMESTAMP),
+        extensions=tuple(extension.uint32(1) for extension in message.messages(HefField.EXTENSIONS)),
+        network_groups=tuple(_network_group(group, hw_arch) for group in message.messages(HefField.NETWORK_GROUPS)),
+    )
+
+
+def _network_group(group: Message, hw_arch: str) -> NetworkGroup:
+    ops = tuple(group.messages(NetworkGroupField.OPS))
+    core_op = _core_op(group, ops, hw_arch)
+    metadata = core_op.message(CoreOpField.METADATA)
+    contexts = tuple(core_op.messages(CoreOpField.CONTEXTS))
+    layers = [
+        layer
+        for context in contexts
+        for layer in context.message(ContextField.METADATA).messages(ContextMetadataField.EDGE_LAYERS)
+        if layer.message(EdgeLayerField.SWITCH_INFO).uint32(_CONNECTION_TYPE) == BOUNDARY
+    ]
+    transposed = bool(metadata.uint32(MetadataField.TRANSPOSED))
+    found = [(layer, stream) for layer in layers for stream in _edge_layer(layer, transposed)]
+    streams = [stream for _, stream in found]
+    by_pad = {
+        layer.uint32(EdgeLayerField.PAD_INDEX): stream.name
+        for layer, stream in found
+        if stream.direction == "output" and layer.has(EdgeLayerField.PAD_INDEX)
+    }
+    order = _sorted_outputs(group, core_op, contexts)
+    rank = {name: index for index, name in enumerate(order)}
+    outputs = [stream for stream in streams if stream.direction == "output"]
+    return NetworkGroup(
+        name=metadata.string(MetadataField.NAME),
+        networks=core_op.strings(CoreOpField.NETWORKS_NAMES) or group.strings(NetworkGroupField.NETWORKS_NAMES),
+        inputs=tuple(stream for stream in streams if stream.direction == "input"),
+        outputs=tuple(sorted(outputs, key=lambda stream: rank.get(stream.name, len(rank)))),
+        sorted_outputs=order,
+        contexts=len(contexts),
+        host_ops=_host_ops(group, ops, by_pad),
+    )
+
+
+def _core_op(group: Message, ops: tuple[Message, ...], hw_arch: str) -> Message:
+    on_chip = [op for op in ops if op.has(OpField.CORE_OP)]
+    core_op = on_chip[0].message(OpField.CORE_OP) if on_chip else group
+    if hw_arch in MULTI_LAYOUT:
+        partial = next(core_op.messages(CoreOpField.PARTIALS), None)
+        return core_op if partial is None else partial.message(1)
+    return core_op
+
+
+def _sorted_outputs(group: Message, core_op: Message, contexts: tuple[Message, ...]) -> tuple[str, ...]:
+    fused = core_op.message(CoreOpField.FUSED_LAYERS)
+    if fused.uint32(FusedLayersField.HAS_FUSED):
+        return fused.strings(FusedLayersField.SORTED_OUTPUTS)
+    order = group.strings(NetworkGroupField.SORTED_OUTPUTS) or core_op.strings(CoreOpField.SORTED_OUTPUTS)
+    if order or not contexts:
+        return order
+    return contexts[-1].message(ContextField.METADATA).strings(ContextMetadataField.SORTED_OUTPUTS)
+
+
+def _edge_layer(layer: Message, transposed: bool) -> Iterator[Stream]:
+    direction: Direction = "output" if layer.uint32(EdgeLayerField.DIRECTION) else "input"
+    kind = layer.uint32(EdgeLayerField.TYPE)
+    if kind == EdgeType.INFO:
+        yield _stream(layer.message(EdgeLayerField.INFO), direction, transposed)
+    elif kind == EdgeType.MUX:
+        yield from _mux(layer.message(EdgeLayerField.MUX), direction, transposed)
+    elif kind == EdgeType.PLANES:
+        yield _planes(layer.message(EdgeLayerField.PLANES), direction)
+    else:
+        raise InputError(
+            f"{layer.where}: an edge layer has type {kind}; known are {', '.join(map(str, list(EdgeType)))}."
+        )
+
+
+def _mux(mux: Message, direction: Direction, transposed: bool) -> Iterator[Stream]:
+    for edge in mux.messages(EdgeLayerMuxField.PREDECESSORS):
+        if edge.has(EdgeField.MUX):
+            yield from _mux(edge.message(EdgeField.MUX), direction, transposed)
+        else:
+            yield _stream(edge.message(EdgeField.INFO), direction, transposed)
+
+
+def _planes(planes: Message, direction: Direction) -> Stream:
+    number = planes.uint32(EdgeLayerPlanesField.FORMAT)
+    if number not in _PLANE_ORDERS:
+        raise InputError(f"{planes.where}: a picture in planes has format {number}; known are {sorted(_PLANE_ORDERS)}.")
+    fields = (EdgeLayerPlanesField.HEIGHT, EdgeLayerPlanesField.WIDTH, EdgeLayerPlanesField.FEATURES)
+    height, width, features = (planes.uint32(number) for number in fields)
+    shape = (height, width, features)
+    first = next(planes.messages(EdgeLayerPlanesField.PLANES), None)
+    base = None if first is None else first.message(EdgeField.INFO).message(EdgeLayerInfoField.BASE)
+    data_bytes = 1 if base is None else _data_bytes(base)
+    name = planes.string(EdgeLayerPlanesField.NAME)
+    return Stream(name, direction, shape, shape, _PLANE_ORDERS[number], data_bytes, _NO_QUANTIZATION)
+
+
+def _stream(info: Message, direction: Direction, transposed: bool) -> Stream:
+    base = info.message(EdgeLayerInfoField.BASE)
+    number = base.uint32(EdgeLayerBaseField.FORMAT)
+    if number not in HOST_ORDERS:
+        raise InputError(
+            f"{info.where}: stream {info.string(EdgeLayerInfoField.NAME)!r} has data format {number}; known are "
+            f"{', '.join(map(str, HOST_ORDERS))}."
+        )
+    order = HOST_ORDERS[number]
+    swapped = order != "NC" and (transposed or bool(info.uint32(EdgeLayerInfoField.TRANSPOSED)))
+    return Stream(
+        name=info.string(EdgeLayerInfoField.NAME),
+        direction=direction,
+        shape=_shape(base, number, swapped),
+        padded_shape=(
+            base.uint32(EdgeLayerBaseField.PADDED_HEIGHT),
+            base.uint32(EdgeLayerBaseField.PADDED_WIDTH),
+            base.uint32(EdgeLayerBaseField.PADDED_FEATURES),
+        ),
+        order=order,
+        data_bytes=_data_bytes(base),
+        quantization=_quantization(info.message(EdgeLayerInfoField.NUMERIC_INFO)),
+        original_names=info.strings(EdgeLayerInfoField.ORIGINAL_NAMES),
+    )
+
+
+def _shape(base: Message, number: int, swapped: bool) -> Shape:
+    if number == NMS_FORMAT:
+        nms = base.message(EdgeLayerBaseField.ADDITIONAL_INFO).message(1)
+        boxes = nms.uint32(NmsInfoField.MAX_OUTPUT_SIZE) * max(1, nms.uint32(NmsInfoField.DIVISION_FACTOR))
+        return nms.uint32(NmsInfoField.CLASSES), _BBOX_VALUES, boxes
+    height, width = base.uint32(EdgeLayerBaseField.HEIGHT), base.uint32(EdgeLayerBaseField.WIDTH)
+    features = 1 if base.uint32(EdgeLayerBaseField.HOST_ARGMAX) else base.uint32(EdgeLayerBaseField.FEATURES)
+    return (width, height, features) if swapped else (height, width, features)
+
+
+def _data_bytes(base: Message) -> int:
+    number = base.uint32(EdgeLayerBaseField.DATA_BYTES)
+    if number not in DATA_TYPES:
+        raise InputError(
+            f"{base.where}: a stream has {number} bytes per value; known are {', '.join(map(str, DATA_TYPES))}."
+        )
+    return number
+
+
+def _quantization(info: Message) -> Quantization:
+    return Quantization(
+        scale=info.float32(NumericInfoField.SCALE),
+        zero_point=info.float32(NumericInfoField.ZERO_POINT),
+        limits_min=info.float32(NumericInfoField.LIMITS_MIN),
+        limits_max=info.float32(NumericInfoField.LIMITS_MAX),
+        scales=info.doubles(NumericInfoField.SCALES),
+        zero_points=info.doubles(NumericInfoField.ZERO_POINTS),
+    )
+
+
+def _host_ops(group: Message, ops: tuple[Message, ...], by_pad: dict[int, str]) -> tuple[HostOp, ...]:
+    edges = {
+        edge.uint32(PadEdgeField.DESTINATION): edge.uint32(PadEdgeField.SOURCE)
+        for edge in group.messages(NetworkGroupField.PAD_EDGES)
+    }
+    return tuple(_host_op(op, edges, by_pad) for op in ops if not op.has(OpField.CORE_OP))
+
+
+def _host_op(op: Message, edges: dict[int, int], by_pad: dict[int, str]) -> HostOp:
+    pads = [edges.get(pad.uint32(PadField.INDEX)) for pad in op.messages(OpField.INPUT_PADS)]
+    inputs = tuple(by_pad[pad] for pad in pads if pad is not None and pad in by_pad)
+    output = next(op.messages(OpField.OUTPUT_PADS), None)
+    name = op.string(OpField.NAME) if output is None else output.string(PadField.NAME)
+    if not op.has(OpField.NMS_OP):
+        logits = op.message(OpField.LOGITS_OP).uint32(1)
+        return HostOp(name, _LOGITS_KINDS.get(logits, f"unknown({logits})"), inputs)
+    nms = op.message(OpField.NMS_OP)
+    kind = next((kind for number, kind in _NMS_KINDS.items() if nms.has(number)), "nms-unknown")
+    told = Nms(
+        classes=nms.uint32(NmsOpField.CLASSES),
+        max_proposals_per_class=nms.uint32(NmsOpField.MAX_PROPOSALS_PER_CLASS),
+        score_threshold=nms.float64(NmsOpField.SCORE_THRESHOLD),
+        iou_threshold=nms.float64(NmsOpField.IOU_THRESHOLD),
+    )
+    return HostOp(name, kind, inputs, told)

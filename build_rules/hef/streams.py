@@ -1,0 +1,115 @@
+"""What a HEF says about the network inside: its inputs and outputs as the host sees them, with their quantization.
+
+Shapes are (height, width, features) in elements; a real value is `scale * (stored - zero_point)`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from build_rules.hef.container import Container
+from build_rules.hef.schema import DATA_TYPES
+
+__all__ = ["Direction", "Hef", "HostOp", "NetworkGroup", "Nms", "Quantization", "Shape", "Stream", "format_text"]
+
+Direction = Literal["input", "output"]
+Shape = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """How stored integers map to real values, and the range the compiler saw.
+
+    `scales` and `zero_points` hold one value per feature when the compiler wrote them, and are empty otherwise.
+    """
+
+    scale: float
+    zero_point: float
+    limits_min: float
+    limits_max: float
+    scales: tuple[float, ...] = ()
+    zero_points: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One input or output tensor. `order` is the host's; `padded_shape` is what travels over the bus.
+
+    `original_names` are the ONNX nodes that were fused into the layer the tensor comes from.
+    """
+
+    name: str
+    direction: Direction
+    shape: Shape
+    padded_shape: Shape
+    order: str
+    data_bytes: int
+    quantization: Quantization
+    original_names: tuple[str, ...] = ()
+
+    @property
+    def dtype(self) -> str:
+        """The stored type: `uint8`, `uint16` or `float32`."""
+        return DATA_TYPES[self.data_bytes]
+
+
+@dataclass(frozen=True)
+class Nms:
+    """What a non-maximum suppression on the host was told."""
+
+    classes: int
+    max_proposals_per_class: int
+    score_threshold: float
+    iou_threshold: float
+
+
+@dataclass(frozen=True)
+class HostOp:
+    """Work the runtime does on the host after the chip.
+
+    `kind` is `nms-yolov5`, `nms-yolox`, `nms-ssd`, `nms-iou`, `nms-yolov5-seg`, `nms-yolov8`, `argmax` or `softmax`;
+    `name` is the output the host sees instead of the streams named in `inputs`.
+    """
+
+    name: str
+    kind: str
+    inputs: tuple[str, ...]
+    nms: Nms | None = None
+
+
+@dataclass(frozen=True)
+class NetworkGroup:
+    """One loadable network. `outputs` follow `sorted_outputs`; what only feeds a host operation comes last."""
+
+    name: str
+    networks: tuple[str, ...]
+    inputs: tuple[Stream, ...]
+    outputs: tuple[Stream, ...]
+    sorted_outputs: tuple[str, ...]
+    contexts: int
+    host_ops: tuple[HostOp, ...] = ()
+
+
+@dataclass(frozen=True)
+class Hef:
+    """A HEF file, read. `timestamp_ms` counts milliseconds since 1970; `extensions` are the vendor's numbers."""
+
+    container: Container
+    hw_arch: str
+    sdk_version: str
+    timestamp_ms: int
+    extensions: tuple[int, ...]
+    network_groups: tuple[NetworkGroup, ...]
+
+    @property
+    def version(self) -> int:
+        """The header version."""
+        return self.container.header.version
+
+
+def format_text(stream: Stream) -> str:
+    """Describe type, order and shape as the vendor's `parse-hef` prints them: `UINT8, NHWC(640x640x3)`."""
+    height, width, features = stream.shape
+    sizes = {"NC": f"{features}", "NHW": f"{height}x{width}"}.get(stream.order, f"{height}x{width}x{features}")
+    return f"{stream.dtype.upper()}, {stream.order}({sizes})"
