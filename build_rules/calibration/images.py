@@ -25,9 +25,10 @@ _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 def list_images(folder: Path) -> tuple[str, ...]:
     """Return the images below `folder` as POSIX paths relative to it, in the order of these strings.
 
-    Files without an image suffix, and hidden files and folders, are passed over. A symbolic link counts as the file it
-    names. Raises `InputError` when the folder cannot be read or has no image, and for a link that leaves the folder:
-    what it names is not part of the repository, and a build that depends on it cannot be repeated elsewhere.
+    Files without an image suffix, and hidden files and folders, are passed over. A link to a file counts as that file,
+    a link to a folder is not followed. Raises `InputError` when the folder cannot be read or has no image, and for a
+    link that leaves the folder: what it names is not part of the repository, and a build that depends on it cannot be
+    repeated elsewhere.
     """
     if not folder.is_dir():
         raise InputError(
@@ -51,7 +52,11 @@ def list_images(folder: Path) -> tuple[str, ...]:
 
 
 def _check_inside(path: Path, root: Path) -> None:
-    if path.is_symlink() and not path.resolve().is_relative_to(root):
+    try:
+        inside = not path.is_symlink() or path.resolve().is_relative_to(root)
+    except (OSError, RuntimeError) as error:  # a link that leads back to itself
+        raise InputError(f"{path}: a symbolic link that leads nowhere; remove it.") from error
+    if not inside:
         raise InputError(
             f"{path}: a symbolic link that leaves the calibration folder; put the file itself there, "
             f"or name its folder in `calibration`."
@@ -79,6 +84,8 @@ def count_levels(path: Path) -> NDArray[np.int64]:
 
 def _load(path: Path) -> Image.Image:
     try:
+        if path.exists() and not path.is_file():
+            raise ValueError("not a regular file")
         with path.open("rb") as file, Image.open(file, formats=_FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise ValueError(f"{image.width}x{image.height} pixels are more than {MAX_PIXELS}")

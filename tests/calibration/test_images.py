@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,15 @@ def test_links_count_inside_and_are_refused_when_they_leave(tmp_path: Path) -> N
     (folder / "d").symlink_to(outside.parent)
     with pytest.raises(InputError, match="d: a symbolic link"):
         list_images(folder)
+
+
+def test_links_in_a_circle_and_pipes_do_not_hang(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(InputError, match="not a regular file"):
+        decode(tmp_path / "pipe.png")
+    (tmp_path / "circle.png").symlink_to("circle.png")
+    with pytest.raises(InputError, match=r"circle\.png"):
+        [decode(tmp_path / name) for name in list_images(tmp_path)]
 
 
 def test_a_folder_that_is_itself_a_link_is_fine(tmp_path: Path) -> None:
