@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from build_rules import workspace as ws
-from build_rules.calibration.sources import list_sources
 from build_rules.compilers import find_compiler
 from build_rules.engine.doit_config import DOIT_CONFIG
 from build_rules.engine.rule import Rule
@@ -58,7 +57,7 @@ def task_calibration() -> Tasks:
     for model in ws.find_workspace_models():
         yield CALIBRATION.task(
             model.name,
-            inputs={"split_json": ws.folder(model) / "split.json", "images": list_sources(model.calibration)},
+            inputs={"split_json": ws.folder(model) / "split.json", "images": ws.calibration_files(model)},
             outputs={
                 "snapshot": ws.folder(model) / "calibration.safetensors",
                 "calibrated": ws.folder(model) / "calibration.json",
@@ -150,7 +149,7 @@ def task_meta() -> Tasks:
             settings={
                 "hw_arch": target.hw_arch,
                 "preset": PRESETS[target.preset],
+                "compiler": find_compiler(model.settings.compiler).version(),
                 "source_date_epoch": ws.source_date_epoch(),
             },
-            tools={"compiler": find_compiler(model.settings.compiler).version()},
         )

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
+from doit.exceptions import InvalidDodoFile
+
+from build_rules.calibration.sources import list_sources
 from build_rules.errors import InputError
 from build_rules.model import Model, Target, load_models, read_settings, replace_targets
 
-__all__ = ["BUILD", "arch_folder", "find_workspace_models", "folder", "source_date_epoch", "target_folder", "targets"]
+__all__ = [
+    "BUILD",
+    "arch_folder",
+    "calibration_files",
+    "find_workspace_models",
+    "folder",
+    "source_date_epoch",
+    "target_folder",
+    "targets",
+]
 
 BUILD = Path("build")
 VARIABLES = ("hw_arch", "preset")
@@ -35,18 +49,28 @@ def targets(models: tuple[Model, ...]) -> tuple[tuple[Model, Target], ...]:
     return tuple((model, target) for model in models for target in model.targets)
 
 
+def calibration_files(model: Model) -> tuple[Path, ...]:
+    """Return the files that a model is calibrated from."""
+    with _told_by_doit():
+        return list_sources(model.calibration)
+
+
 @cache
 def find_workspace_models() -> tuple[Model, ...]:
     """Read `models/` and the settings beside it, with `doit hw_arch=... preset=...` applied.
 
     Raises doit's `InvalidDodoFile` (printed as one paragraph, exit code 3) for whatever is wrong in them.
     """
-    from doit.exceptions import InvalidDodoFile
-
-    try:
+    with _told_by_doit():
         variables = _command_line_variables()
         models = load_models(Path("models"), read_settings(Path("pyproject.toml")))
         return replace_targets(models, variables.get("hw_arch"), variables.get("preset"))
+
+
+@contextmanager
+def _told_by_doit() -> Iterator[None]:
+    try:
+        yield
     except InputError as error:
         raise InvalidDodoFile(str(error)) from error
 
@@ -64,8 +88,6 @@ def _command_line_variables() -> dict[str, str]:
 
 def source_date_epoch() -> int | None:
     """Return `SOURCE_DATE_EPOCH` in seconds, or None when it is not set."""
-    from doit.exceptions import InvalidDodoFile
-
     text = os.environ.get("SOURCE_DATE_EPOCH", "")
     if not text:
         return None

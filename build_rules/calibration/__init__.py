@@ -6,7 +6,8 @@ numpy and Pillow.
 * `snapshot`: open, verify, read and write snapshot files (`container` holds the safetensors layout beneath it)
 * `geometry`: does a snapshot fit the model's input?
 * `letterbox`: pixels to the model's input size, and boxes back
-* `images`: list and decode a folder of photographs
+* `sources`: which files a calibration is made from
+* `images`: decode photographs
 * `select`: which images make the calibration set
 * `produce`: all of it in order, from a folder to a file
 

@@ -1,8 +1,7 @@
-"""The photographs of a folder: which files they are, and their pixels as 8-bit RGB. Files may be hostile or broken."""
+"""The pixels of photographs as 8-bit RGB. Files may be hostile or broken."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,59 +11,13 @@ from PIL import Image, ImageOps
 
 from build_rules.errors import InputError
 
-__all__ = ["MAX_PIXELS", "count_levels", "decode", "list_images"]
+__all__ = ["MAX_PIXELS", "count_levels", "decode"]
 
 MAX_PIXELS = 89_478_485
 """Largest picture that is decoded: 256 MiB of RGB, Pillow's own bound. A few bytes of file can claim far more."""
 
-_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp")
 # Contents decide among these, not the suffix. Pillow reads more, some of it (EPS) with the help of other programs.
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-
-
-def list_images(folder: Path) -> tuple[str, ...]:
-    """Return the images below `folder` as POSIX paths relative to it, in the order of these strings.
-
-    Files without an image suffix, and hidden files and folders, are passed over. A link to a file counts as that file,
-    a link to a folder is not followed. Raises `InputError` when the folder cannot be read or has no image, and for a
-    link that leaves the folder: what it names is not part of the repository, and a build that depends on it cannot be
-    repeated elsewhere.
-    """
-    if not folder.is_dir():
-        raise InputError(
-            f"{folder}: not a folder; `calibration` names a folder of images or a snapshot (.safetensors)."
-        )
-    root = folder.resolve()
-    found: list[str] = []
-    for current, folders, files in os.walk(folder, onerror=_refuse):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        here = Path(current)
-        for name in folders:
-            _check_inside(here / name, root)
-        for name in files:
-            path = here / name
-            if path.suffix.lower() in _SUFFIXES and not name.startswith("."):
-                _check_inside(path, root)
-                found.append(path.relative_to(folder).as_posix())
-    if not found:
-        raise InputError(f"{folder}: no image in this folder; put images ({', '.join(_SUFFIXES)}) there.")
-    return tuple(sorted(found))
-
-
-def _check_inside(path: Path, root: Path) -> None:
-    try:
-        inside = not path.is_symlink() or path.resolve().is_relative_to(root)
-    except (OSError, RuntimeError) as error:  # a link that leads back to itself
-        raise InputError(f"{path}: a symbolic link that leads nowhere; remove it.") from error
-    if not inside:
-        raise InputError(
-            f"{path}: a symbolic link that leaves the calibration folder; put the file itself there, "
-            f"or name its folder in `calibration`."
-        )
-
-
-def _refuse(error: OSError) -> None:
-    raise InputError(f"{error.filename}: cannot be read ({error.strerror}); check its permissions.") from error
 
 
 def decode(path: Path) -> NDArray[np.uint8]:

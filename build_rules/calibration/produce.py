@@ -21,10 +21,11 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from build_rules.calibration.images import count_levels, decode, list_images
+from build_rules.calibration.images import count_levels, decode
 from build_rules.calibration.letterbox import PAD, RESIZES, fit, place
 from build_rules.calibration.select import ImageStatistics, describe, max_dynamic_range_v1
 from build_rules.calibration.snapshot import Normalization, canonical_json, hash_params, write_snapshot
+from build_rules.calibration.sources import list_images
 from build_rules.errors import InputError
 
 __all__ = ["Parameters", "Summary", "file_name", "produce_snapshot"]

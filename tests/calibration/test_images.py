@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from build_rules.calibration import images
-from build_rules.calibration.images import count_levels, decode, list_images
+from build_rules.calibration.images import count_levels, decode
+from build_rules.calibration.sources import list_images
 from build_rules.errors import InputError
 
 GRADIENT = np.arange(48, dtype=np.uint8).reshape(4, 4, 3) * 5

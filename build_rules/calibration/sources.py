@@ -1,0 +1,67 @@
+"""Which files a calibration is made from. Imports nothing heavy: every run of doit asks."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from build_rules.errors import InputError
+
+__all__ = ["list_images", "list_sources"]
+
+_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp")
+
+
+def list_sources(calibration: Path) -> tuple[Path, ...]:
+    """Return the files behind `calibration`: the images of a folder in order of name, or the snapshot itself.
+
+    Raises `InputError` as `list_images` does.
+    """
+    if calibration.is_dir():
+        return tuple(calibration / name for name in list_images(calibration))
+    return (calibration,)
+
+
+def list_images(folder: Path) -> tuple[str, ...]:
+    """Return the images below `folder` as POSIX paths relative to it, in the order of these strings.
+
+    Files without an image suffix, and hidden files and folders, are passed over. A link to a file counts as that file,
+    a link to a folder is not followed. Raises `InputError` when the folder cannot be read or has no image, and for a
+    link that leaves the folder: what it names is not part of the repository, and a build that depends on it cannot be
+    repeated elsewhere.
+    """
+    if not folder.is_dir():
+        raise InputError(
+            f"{folder}: not a folder; `calibration` names a folder of images or a snapshot (.safetensors)."
+        )
+    root = folder.resolve()
+    found: list[str] = []
+    for current, folders, files in os.walk(folder, onerror=_refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        here = Path(current)
+        for name in folders:
+            _check_inside(here / name, root)
+        for name in files:
+            path = here / name
+            if path.suffix.lower() in _SUFFIXES and not name.startswith("."):
+                _check_inside(path, root)
+                found.append(path.relative_to(folder).as_posix())
+    if not found:
+        raise InputError(f"{folder}: no image in this folder; put images ({', '.join(_SUFFIXES)}) there.")
+    return tuple(sorted(found))
+
+
+def _check_inside(path: Path, root: Path) -> None:
+    try:
+        inside = not path.is_symlink() or path.resolve().is_relative_to(root)
+    except (OSError, RuntimeError) as error:  # a link that leads back to itself
+        raise InputError(f"{path}: a symbolic link that leads nowhere; remove it.") from error
+    if not inside:
+        raise InputError(
+            f"{path}: a symbolic link that leaves the calibration folder; put the file itself there, "
+            f"or name its folder in `calibration`."
+        )
+
+
+def _refuse(error: OSError) -> None:
+    raise InputError(f"{error.filename}: cannot be read ({error.strerror}); check its permissions.") from error
