@@ -146,7 +146,10 @@ def _sorted_outputs(group: Message, core_op: Message, contexts: tuple[Message, .
     fused = core_op.message(CoreOpField.FUSED_LAYERS)
     if fused.uint32(FusedLayersField.HAS_FUSED):
         return fused.strings(FusedLayersField.SORTED_OUTPUTS)
-    order = group.strings(NetworkGroupField.SORTED_OUTPUTS) or core_op.strings(CoreOpField.SORTED_OUTPUTS)
+    # With work on the host the group lists what comes out of that, the core op what goes in.
+    group_order = group.strings(NetworkGroupField.SORTED_OUTPUTS)
+    chip_order = core_op.strings(CoreOpField.SORTED_OUTPUTS)
+    order = (group_order or chip_order) if group.has(NetworkGroupField.OPS) else (chip_order or group_order)
     if order or not contexts:
         return order
     return contexts[-1].message(ContextField.METADATA).strings(ContextMetadataField.SORTED_OUTPUTS)

@@ -155,6 +155,19 @@ def test_a_partial_layout_counts_where_the_architecture_has_them() -> None:
     assert names(read(hef(under_op, 4)).network_groups[0].outputs) == ["net/out"]
 
 
+def test_the_order_of_a_partial_layout_counts_before_the_groups() -> None:
+    layers = [edge(write_bytes(3, info(name, 4, 4, 8, 1))) for name in ("a", "b")]
+    partial = write_bytes(7, write_bytes(1, core("net", *layers) + write_string(4, "b") + write_string(4, "a")))
+    group = partial + write_string(4, "a") + write_string(4, "b")
+    assert names(read(hef(group, 3)).network_groups[0].outputs) == ["b", "a"]
+
+
+def test_very_old_files_keep_the_order_in_the_last_context() -> None:
+    layers = b"".join(write_bytes(2, edge(write_bytes(3, info(name, 4, 4, 8, 1)))) for name in ("a", "b"))
+    group = write_bytes(3, write_bytes(3, layers + write_string(5, "b") + write_string(5, "a")))
+    assert names(read(hef(group)).network_groups[0].outputs) == ["b", "a"]
+
+
 def test_a_mux_is_the_tensors_inside() -> None:
     inner = write_bytes(5, write_bytes(1, info("net/b", 4, 4, 8, 1)))
     mux = write_bytes(5, write_bytes(1, info("net/a", 2, 2, 8, 1))) + write_bytes(5, write_bytes(2, inner))
