@@ -60,8 +60,7 @@ def decode_with_hal(
 def decode_with_edgefirst(
     document: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]], *, score: float = 0.25, iou: float = 0.7
 ) -> Detections:
-    """Decode quantized NHWC tensors, keyed by vstream name, with `edgefirst.decoder`, which takes the document's "
-    "`nms`."""
+    """Decode quantized NHWC tensors, keyed by vstream name, with `edgefirst.decoder`, which takes `nms` itself."""
     decoder = edgefirst_decoder.Decoder.new_from_json_str(json.dumps(document), score, iou)
     return _decode(decoder, edgefirst_tensor, document, tensors)
 
@@ -81,7 +80,8 @@ def _decode(
         tensor = library.Tensor(list(array.shape), dtype=array.dtype.name, mem=library.TensorMemory.MEM)
         tensor.from_numpy(np.ascontiguousarray(array))
         quantization = physical["quantization"]
-        tensor.set_quantization_per_tensor(quantization["scale"], quantization["zero_point"])
+        if quantization is not None:
+            tensor.set_quantization_per_tensor(quantization["scale"], quantization["zero_point"])
         tensors.append(tensor)
     boxes, scores, classes, masks = decoder.decode(tensors)
     order = np.argsort(-np.asarray(scores), kind="stable")

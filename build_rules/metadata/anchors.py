@@ -81,8 +81,7 @@ def _level(anchors: Any) -> Anchors | None:
 
 
 def _normalized(level: Anchors, image: ModelInput) -> Anchors:
-    """Divide by the input size unless that has been done: an anchor is wider than one pixel and narrower than the "
-    "image."""
+    """Divide by the input size unless that was done: an anchor is wider than a pixel and narrower than the image."""
     if max(max(pair) for pair in level) <= 1:
         return level
     return tuple((width / image.width, height / image.height) for width, height in level)

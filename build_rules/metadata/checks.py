@@ -21,6 +21,7 @@ from build_rules.metadata.vocabulary import (
     OUTPUT_TYPES,
     SCHEMA_VERSION,
     SPLIT_TYPES,
+    UNDECODED_TYPES,
 )
 
 __all__ = ["ITEMS", "Problem", "check_document"]
@@ -110,7 +111,11 @@ def _output(path: str, output: Any) -> Iterator[Problem]:
         yield error(5, path, "is not a mapping")
         return
     kind = output.get("type")
-    if kind not in OUTPUT_TYPES:
+    if kind is None and output.get("name"):
+        yield warning(5, f"{path}.type", f"of {output['name']!r} is absent; the output is carried, but not decoded")
+    elif kind in UNDECODED_TYPES:
+        yield error(5, f"{path}.type", f"is {kind!r}, for which the decoders refuse the whole document; leave it out")
+    elif kind not in OUTPUT_TYPES:
         yield error(5, f"{path}.type", f"is {kind!r}, not one of {', '.join(OUTPUT_TYPES)}")
     yield from pair_of_axes(6, path, output)
     children = output.get("outputs")
@@ -140,7 +145,7 @@ def _child(path: str, child: Any, kind: Any) -> Iterator[Problem]:
     if not isinstance(child, dict):
         yield error(10, path, "is not a mapping")
         return
-    if child.get("type") != kind:
+    if child.get("type") != kind and not (kind is None and child.get("type") in OUTPUT_TYPES):
         yield error(5, f"{path}.type", f"is {child.get('type')!r}, but its logical output is {kind!r}")
     yield from pair_of_axes(6, path, child)
     yield from check_tensor(path, child)

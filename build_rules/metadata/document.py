@@ -68,7 +68,7 @@ def compile_document(
     split: Split,
     tensors: tuple[PhysicalTensor, ...],
     facts: BuildFacts,
-    folded: Collection[str] = (),
+    folded: Collection[str],
 ) -> Compiled:
     """Compile the trainer's document `source` for the HEF whose outputs are `tensors`; arguments are left unchanged.
 

@@ -2,25 +2,27 @@
 
 Source: the EdgeFirst metadata documentation (schema v2, "two layers") and the EdgeFirst HAL's per-scale planner.
 Readers bind tensors to children by exact shape, first unused one first, so the order of this list is part of the
-format: boxes, then scores, then everything else as the split has it, each from the finest scale to the coarsest.
+format: boxes, scores, mask coefficients, prototypes, then what no decoder binds; each from fine to coarse scale.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from build_rules.endpoints import Split
 from build_rules.errors import InputError
 from build_rules.metadata.anchors import Anchors, anchor_levels
 from build_rules.metadata.physical import Bound, PhysicalTensor, bind_endpoints, looks_folded
-from build_rules.metadata.vocabulary import ACTIVATIONS, CHANNEL_AXIS, ROLE_TYPES, SPLIT_TYPES
+from build_rules.metadata.vocabulary import ACTIVATIONS, CHANNEL_AXIS, OUTPUT_TYPES, SPLIT_TYPES
 
 __all__ = ["class_count", "compile_outputs"]
 
+_ORDER = ("boxes", "scores", "mask_coefs", "protos", "segmentation")
+
 
 def compile_outputs(
-    document: dict[str, Any], split: Split, tensors: tuple[PhysicalTensor, ...], folded: Collection[str] = ()
+    document: dict[str, Any], split: Split, tensors: tuple[PhysicalTensor, ...], folded: Collection[str]
 ) -> list[dict[str, Any]]:
     """Return the logical outputs of a compiled model.
 
@@ -34,12 +36,18 @@ def compile_outputs(
     """
     bound = bind_endpoints(split, tensors)
     _check_folded(split, bound, folded)
-    anchored = [one for one in bound if one.endpoint.encoding == "anchor"]
-    outputs = [_split_output(role, levels, folded) for role, levels in _roles(bound, SPLIT_TYPES)]
-    outputs += _anchor_outputs(document, split, anchored)
-    outputs += [_protos(role, levels, folded) for role, levels in _roles(bound, ("protos",))]
-    outputs += [_segmentation(one, folded) for _, levels in _roles(bound, ("segmentation",)) for one in levels]
-    return outputs
+    roles = _roles(one for one in bound if one.endpoint.encoding != "anchor")
+    outputs = []
+    for role in sorted(roles, key=lambda role: _ORDER.index(role) if role in _ORDER else len(_ORDER)):
+        if role == "protos":
+            outputs.append(_protos(roles[role], folded))
+        elif role == "segmentation":
+            outputs += [_segmentation(one, folded) for one in roles[role]]
+        elif role in SPLIT_TYPES:
+            outputs.append(_split_output(role, roles, folded))
+        else:
+            outputs.append(_additional(role, roles[role], folded))
+    return _anchor_outputs(document, split, [one for one in bound if one.endpoint.encoding == "anchor"]) + outputs
 
 
 def class_count(outputs: list[dict[str, Any]]) -> int | None:
@@ -48,9 +56,9 @@ def class_count(outputs: list[dict[str, Any]]) -> int | None:
     An anchor grid holds, for each anchor, four coordinates, the objectness and the class scores.
     """
     for output in outputs:
-        if output["type"] == "scores":
+        if output.get("type") == "scores":
             return int(output["shape"][1])
-        if output["type"] == "detection" and output.get("anchors"):
+        if output.get("type") == "detection" and output.get("anchors"):
             return int(output["shape"][-1]) // len(output["anchors"]) - 5
     return None
 
@@ -84,24 +92,15 @@ def _check_folded(split: Split, bound: tuple[Bound, ...], folded: Collection[str
             )
 
 
-def _roles(bound: tuple[Bound, ...], types: tuple[str, ...]) -> list[tuple[str, list[Bound]]]:
-    """Return the roles that become one of `types`, with their levels finest first; boxes and scores lead."""
+def _roles(bound: Iterable[Bound]) -> dict[str, list[Bound]]:
+    """Return the roles in the order of the split, with their levels finest first."""
     roles: dict[str, list[Bound]] = {}
     for one in bound:
-        if one.endpoint.encoding == "anchor":
-            continue
-        if one.endpoint.role not in ROLE_TYPES:
-            raise InputError(
-                f"The split boundary {one.endpoint.role!r} (endpoint {one.endpoint.name!r}) has no EdgeFirst output "
-                f"type; name it one of {', '.join(ROLE_TYPES)} in the split hint."
-            )
-        if ROLE_TYPES[one.endpoint.role] in types:
-            roles.setdefault(one.endpoint.role, []).append(one)
+        roles.setdefault(one.endpoint.role, []).append(one)
     for role, levels in roles.items():
         levels.sort(key=lambda one: one.stride)
         _check_levels(role, levels)
-    lead = {"boxes": 0, "scores": 1}
-    return sorted(roles.items(), key=lambda item: lead.get(item[0], 2))
+    return roles
 
 
 def _check_levels(role: str, levels: list[Bound]) -> None:
@@ -123,27 +122,35 @@ def _check_levels(role: str, levels: list[Bound]) -> None:
         raise InputError(f"Two outputs of role {role!r} have the same stride ({strides}); correct the split hints.")
 
 
-def _split_output(role: str, levels: list[Bound], folded: Collection[str]) -> dict[str, Any]:
-    """Return a per-cell role: `[1, C, N]`, N being the cells of all scales, with one child per scale."""
-    kind = ROLE_TYPES[role]
-    channels = levels[0].tensor.shape[3]
-    cells = sum(one.tensor.shape[1] * one.tensor.shape[2] for one in levels)
-    output: dict[str, Any] = {
-        "name": role,
-        "type": kind,
-        **_shape(("batch", 1), (CHANNEL_AXIS[kind], channels), ("num_boxes", cells)),
-    }
-    if kind in ("boxes", "scores", "objectness", "mask_coefs", "landmarks"):
-        output["decoder"] = "ultralytics"
-    if kind == "boxes":
+def _split_output(role: str, roles: dict[str, list[Bound]], folded: Collection[str]) -> dict[str, Any]:
+    """Return boxes, scores or mask coefficients: `[1, C, N]`, N being the cells of all scales, a child per scale."""
+    levels = roles[role]
+    output = {"name": role, "type": role, **_merged(role, levels), "decoder": "ultralytics"}
+    if role == "boxes":
         encoding = levels[0].endpoint.encoding
-        _check_boxes(encoding, channels)
+        _check_boxes(encoding, levels[0].tensor.shape[3])
         # The decode multiplies by the stride, so the values that it yields are pixels of the input image.
         output |= {"encoding": encoding, "normalized": False}
-    if kind == "scores":
-        output["score_format"] = "per_class"
-    output["outputs"] = [_child(kind, one, index, folded) for index, one in enumerate(levels)]
+    if role == "scores":
+        output["score_format"] = "obj_x_class" if "objectness" in roles else "per_class"
+    output["outputs"] = [_child(role, one, index, folded) for index, one in enumerate(levels)]
     return output
+
+
+def _additional(role: str, levels: list[Bound], folded: Collection[str]) -> dict[str, Any]:
+    """Return a role that no decoder decodes (landmarks, a box angle), for programs that bind it by name.
+
+    It has no `type`: the decoders carry such an output along, and refuse the document for any type that it could have.
+    """
+    children = [_child(role, one, index, folded) for index, one in enumerate(levels)]
+    return {"name": role, **_merged(role, levels), "outputs": children}
+
+
+def _merged(role: str, levels: list[Bound]) -> dict[str, Any]:
+    """Return `shape` and `dshape` of a role whose scales are concatenated, `[1, C, N]`."""
+    channels = levels[0].tensor.shape[3]
+    cells = sum(one.tensor.shape[1] * one.tensor.shape[2] for one in levels)
+    return _shape(("batch", 1), (CHANNEL_AXIS.get(role, "num_features"), channels), ("num_boxes", cells))
 
 
 def _check_boxes(encoding: str | None, channels: int) -> None:
@@ -158,16 +165,16 @@ def _check_boxes(encoding: str | None, channels: int) -> None:
     )
 
 
-def _protos(role: str, levels: list[Bound], folded: Collection[str]) -> dict[str, Any]:
+def _protos(levels: list[Bound], folded: Collection[str]) -> dict[str, Any]:
     """Return the mask prototypes: logical `[1, C, H, W]` with one NHWC child, the layout that every reader accepts."""
     if len(levels) > 1:
         raise InputError(
-            f"The model has {len(levels)} outputs of role {role!r}; a model has one set of mask prototypes."
+            f"The split has {len(levels)} endpoints of role 'protos'; a model has one set of mask prototypes."
         )
     one = levels[0]
     _, height, width, channels = one.tensor.shape
     return {
-        "name": role,
+        "name": "protos",
         "type": "protos",
         **_shape(("batch", 1), ("num_protos", channels), ("height", height), ("width", width)),
         "stride": _stride(one),
@@ -176,12 +183,12 @@ def _protos(role: str, levels: list[Bound], folded: Collection[str]) -> dict[str
     }
 
 
-def _child(kind: str, one: Bound, scale_index: int, folded: Collection[str]) -> dict[str, Any]:
+def _child(role: str, one: Bound, scale_index: int, folded: Collection[str]) -> dict[str, Any]:
     """Return a physical child, `[1, H, W, C]`."""
     return {
         "name": one.tensor.name,
-        "type": kind,
-        **_nhwc(kind, one.tensor),
+        **({"type": role} if role in OUTPUT_TYPES else {}),
+        **_nhwc(role, one.tensor),
         "stride": _stride(one),
         "scale_index": scale_index,
         **_quantization(one.tensor),
@@ -244,7 +251,9 @@ def _shape(*axes: tuple[str, int]) -> dict[str, Any]:
 def _nhwc(kind: str, tensor: PhysicalTensor) -> dict[str, Any]:
     """Return `shape` and `dshape` of a physical tensor."""
     batch, height, width, channels = tensor.shape
-    return _shape(("batch", batch), ("height", height), ("width", width), (CHANNEL_AXIS[kind], channels))
+    return _shape(
+        ("batch", batch), ("height", height), ("width", width), (CHANNEL_AXIS.get(kind, "num_features"), channels)
+    )
 
 
 def _stride(one: Bound) -> int | list[int]:

@@ -134,8 +134,7 @@ def _bind(endpoint: Endpoint, split: Split, tensors: tuple[PhysicalTensor, ...])
 
 
 def _nhwc(endpoint: Endpoint, split: Split) -> tuple[int, ...]:
-    """Return the endpoint's shape as Hailo lays it out. A convolution's output is NCHW in ONNX whatever the input "
-    "is."""
+    """Return the endpoint's shape as Hailo lays it out; in ONNX a convolution's output is NCHW whatever the input."""
     if len(endpoint.shape) != 4:
         raise InputError(
             f"{split.model}: endpoint {endpoint.name!r} has shape {list(endpoint.shape)}; only tensors with four axes "

@@ -53,8 +53,7 @@ def axis(section: dict[str, Any], name: str) -> int | None:
 
 
 def pair_of_axes(item: int, path: str, section: dict[str, Any]) -> Iterator[Problem]:
-    """Yield what is wrong with `shape` and `dshape`: positive sizes, and a list of one-key objects of the same "
-    "sizes."""
+    """Yield what is wrong with `shape` and `dshape`: positive sizes, and a one-key object of the same size for each."""
     shape, dshape = section.get("shape"), section.get("dshape")
     if not isinstance(shape, list) or not shape or not all(type(size) is int and size > 0 for size in shape):
         yield error(item, f"{path}.shape", f"is {shape!r}, not a list of positive integers")

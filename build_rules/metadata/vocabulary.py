@@ -16,11 +16,11 @@ __all__ = [
     "HINT_TYPES",
     "NMS_MODES",
     "OUTPUT_TYPES",
-    "ROLE_TYPES",
     "SCHEMA_VERSION",
     "SCORE_FORMATS",
     "SPLIT_TYPES",
     "TILING_MODES",
+    "UNDECODED_TYPES",
 ]
 
 SCHEMA_VERSION = 2
@@ -64,20 +64,21 @@ DIMENSIONS = (
     "padding",
 )
 
-SPLIT_TYPES = ("boxes", "scores", "objectness", "mask_coefs", "landmarks")
+SPLIT_TYPES = ("boxes", "scores", "mask_coefs")
 """Types that have one value per cell and scale: one logical output `[1, C, N]` with one child per scale."""
 
-ROLE_TYPES = {role: role for role in (*SPLIT_TYPES, "protos", "segmentation")} | {"confidence": "objectness"}
-"""What a split boundary may be called, and the output type that it becomes."""
+UNDECODED_TYPES = ("objectness", "landmarks")
+"""Types that the format knows and both decoders refuse on a logical output, together with the whole document.
+
+Without a type, a logical output is carried along and the rest of the document decodes; so that is how they are written.
+"""
 
 CHANNEL_AXIS = {
     "boxes": "num_features",
     "scores": "num_classes",
-    "objectness": "num_features",
     "mask_coefs": "num_protos",
-    "landmarks": "num_features",
     "protos": "num_protos",
     "segmentation": "num_classes",
     "detection": "num_anchors_x_features",
 }
-"""The `dshape` name of the channel axis, by output type."""
+"""The `dshape` name of the channel axis, by output type; `num_features` for every other."""

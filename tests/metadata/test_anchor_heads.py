@@ -1,0 +1,139 @@
+"""Classic anchor heads (YOLOv5, ModelPack): flat, raw, and decoded by both decoders."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from build_rules.endpoints import Endpoint, ModelInput, Split
+from build_rules.errors import InputError
+from build_rules.metadata import BuildFacts, PhysicalTensor, check_document, class_count, compile_document
+from build_rules.metadata.anchors import anchor_levels
+from tests.metadata.test_decoding import Decode, every_decoder
+
+FACTS = BuildFacts("0.1.0", "2026-01-02T03:04:05Z", "hailo8", "fast", "emulator", "1", emulated=True)
+PIXELS = [[[10, 13], [16, 30], [33, 23]], [[30, 61], [62, 45], [59, 119]], [[116, 90], [156, 198], [373, 326]]]
+SIZE = (480, 640)
+
+
+def split_of(nc: int, *, segmentation: bool = False) -> Split:
+    """The split of an anchor head with three scales."""
+    height, width = SIZE
+    shapes = [(1, 3 * (5 + nc), height // stride, width // stride) for stride in (8, 16, 32)]
+    endpoints = [
+        Endpoint(f"grid_{i}", "detection_grid", i, 8 << i, f"t{i}", f"n{i}", shape, "anchor", "sigmoid")
+        for i, shape in enumerate(shapes)
+    ]
+    if segmentation:
+        shape = (1, nc + 1, height // 4, width // 4)
+        endpoints.append(Endpoint("seg", "segmentation", None, 4, "ts", "seg", shape, None, "softmax"))
+    return Split("anchored", ModelInput("images", (1, 3, *SIZE)), tuple(endpoints), (), None)
+
+
+def tensors_of(split: Split) -> tuple[PhysicalTensor, ...]:
+    """The HEF's outputs of such a split."""
+    return tuple(
+        PhysicalTensor(f"a/conv{i}", (1, e.shape[2], e.shape[3], e.shape[1]), "uint8", 0.0625, 128, (e.node,))
+        for i, e in enumerate(split.endpoints)
+    )
+
+
+def compiled(nc: int, *, segmentation: bool = False) -> dict[str, Any]:
+    """A compiled document whose anchors come from the split hint."""
+    split = split_of(nc, segmentation=segmentation)
+    source = {"decoder_version": "yolov5", "nms": "class_agnostic", "split_hints": [{"anchors": PIXELS}]}
+    return compile_document(source, split, tensors_of(split), FACTS, split.folded).document
+
+
+def arrays_of(document: dict[str, Any], nc: int) -> dict[str, Any]:
+    """Tensors with one object: second anchor of the middle scale, row 10, column 12, last class."""
+    arrays = {o["name"]: np.full(o["shape"], 0, np.uint8) for o in document["outputs"]}
+    cell = arrays["a/conv1"][0, 10, 12].reshape(3, 5 + nc)[1]
+    cell[:5] = [128, 140, 128, 118, 190]
+    cell[-1] = 200
+    return arrays
+
+
+def sigmoid(stored: int) -> float:
+    return float(1 / (1 + np.exp(-(stored - 128) * 0.0625)))
+
+
+@every_decoder
+@pytest.mark.parametrize("nc", [1, 3, 80])
+@pytest.mark.parametrize("segmentation", [False, True])
+def test_known_object_is_found(nc: int, segmentation: bool, find: Decode) -> None:
+    document = compiled(nc, segmentation=segmentation)
+    found = find(document, arrays_of(document, nc))
+    x, y = (sigmoid(128) * 2 - 0.5 + 12) / 40, (sigmoid(140) * 2 - 0.5 + 10) / 30
+    w, h = (sigmoid(128) * 2) ** 2 * 62 / 640, (sigmoid(118) * 2) ** 2 * 45 / 480
+    # The decoders approximate the exponential to one per cent.
+    np.testing.assert_allclose(found.boxes, [[x - w / 2, y - h / 2, x + w / 2, y + h / 2]], atol=2e-3)
+    # With a single class they score the objectness alone.
+    expected = sigmoid(190) * (sigmoid(200) if nc > 1 else 1)
+    np.testing.assert_allclose(found.scores, [expected], atol=5e-3)
+    assert found.classes.tolist() == [nc - 1]
+
+
+@pytest.mark.parametrize("nc", [1, 3, 80])
+def test_the_form_is_flat_and_raw(nc: int) -> None:
+    document = compiled(nc, segmentation=True)
+    grids = document["outputs"][:3]
+    assert [grid["type"] for grid in grids] == ["detection"] * 3
+    assert [grid["dshape"][-1] for grid in grids] == [{"num_anchors_x_features": 3 * (5 + nc)}] * 3
+    assert [grid["stride"] for grid in grids] == [8, 16, 32]
+    assert not any("outputs" in grid or "activation_applied" in grid for grid in grids)
+    assert grids[0]["anchors"][0] == [10 / 640, 13 / 480]
+    assert document["outputs"][3]["type"] == "segmentation"
+    assert class_count(document["outputs"]) == nc
+    assert check_document(document) == ()
+
+
+def test_a_sigmoid_on_the_chip_is_refused() -> None:
+    split = split_of(3)
+    with pytest.raises(InputError, match=r"grid_0.*readers apply it to anchor grids themselves"):
+        compile_document({"split_hints": [{"anchors": PIXELS}]}, split, tensors_of(split), FACTS, {"grid_0"})
+
+
+def test_channels_that_the_anchors_do_not_divide_are_refused() -> None:
+    split = split_of(4)
+    four = [[*level, [1, 2]] for level in PIXELS]
+    with pytest.raises(InputError, match=r"a/conv0.*27 channels.*4 anchors"):
+        compile_document({"split_hints": [{"anchors": four}]}, split, tensors_of(split), FACTS, split.folded)
+
+
+IMAGE = ModelInput("images", (1, 3, *SIZE))
+FRACTIONS = tuple(tuple((w / 640, h / 480) for w, h in level) for level in PIXELS)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"split_hints": [{"anchors": PIXELS}]},
+        {"split_hints": [{"anchors": level} for level in PIXELS]},
+        {"model": {"anchors": PIXELS}},
+        {"outputs": [{"anchors": [list(a) for a in level]} for level in FRACTIONS]},
+        {"outputs": [{"anchors": FRACTIONS[i], "stride": [8 << i] * 2} for i in (2, 0, 1)], "model": {"anchors": None}},
+        {"outputs": [{"type": "detection"}], "split_hints": [{"anchors": PIXELS[:2]}], "model": {"anchors": PIXELS}},
+    ],
+)
+def test_anchors_are_found_wherever_trainers_write_them(document: dict[str, Any]) -> None:
+    assert anchor_levels(document, 3, IMAGE) == FRACTIONS
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {},
+        {"outputs": 3, "split_hints": None, "model": []},
+        {"model": {"anchors": PIXELS[:2]}},
+        {"model": {"anchors": [10, 13, 16]}},
+        {"model": {"anchors": [[[10, True]], [[1, 2]], [[3, 4]]]}},
+        {"split_hints": [{"anchors": 7}]},
+        {"split_hints": [{"anchors": PIXELS[0]}]},
+    ],
+)
+def test_missing_anchors_are_asked_for(document: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="needs the anchors of 3 levels"):
+        anchor_levels(document, 3, IMAGE)
