@@ -36,7 +36,8 @@ def compile_outputs(
     """
     bound = bind_endpoints(split, tensors)
     _check_folded(split, bound, folded)
-    roles = _roles(one for one in bound if one.endpoint.encoding != "anchor")
+    anchored = [one for one in bound if one.endpoint.encoding == "anchor"]
+    roles = _roles((one for one in bound if one.endpoint.encoding != "anchor"), folded)
     outputs = []
     for role in sorted(roles, key=lambda role: _ORDER.index(role) if role in _ORDER else len(_ORDER)):
         if role == "protos":
@@ -47,7 +48,7 @@ def compile_outputs(
             outputs.append(_split_output(role, roles, folded))
         else:
             outputs.append(_additional(role, roles[role], folded))
-    return _anchor_outputs(document, split, [one for one in bound if one.endpoint.encoding == "anchor"]) + outputs
+    return _anchor_outputs(document, split, anchored) + outputs
 
 
 def class_count(outputs: list[dict[str, Any]]) -> int | None:
@@ -92,30 +93,30 @@ def _check_folded(split: Split, bound: tuple[Bound, ...], folded: Collection[str
             )
 
 
-def _roles(bound: Iterable[Bound]) -> dict[str, list[Bound]]:
+def _roles(bound: Iterable[Bound], folded: Collection[str]) -> dict[str, list[Bound]]:
     """Return the roles in the order of the split, with their levels finest first."""
     roles: dict[str, list[Bound]] = {}
     for one in bound:
         roles.setdefault(one.endpoint.role, []).append(one)
     for role, levels in roles.items():
         levels.sort(key=lambda one: one.stride)
-        _check_levels(role, levels)
+        _check_levels(role, levels, folded)
     return roles
 
 
-def _check_levels(role: str, levels: list[Bound]) -> None:
+def _check_levels(role: str, levels: list[Bound], folded: Collection[str]) -> None:
     """Refuse levels that no reader can merge: it picks one code path per role, from the first level."""
-    for what, values in (
-        ("dtype", {one.tensor.name: one.tensor.dtype for one in levels}),
-        ("number of channels", {one.tensor.name: one.tensor.shape[3] for one in levels}),
-        ("encoding", {one.tensor.name: one.endpoint.encoding for one in levels}),
-        ("activation", {one.tensor.name: one.endpoint.activation for one in levels}),
+    for what, values, advice in (
+        ("dtype", [one.tensor.dtype for one in levels], "give them the same precision in the model script"),
+        ("number of channels", [one.tensor.shape[3] for one in levels], "correct the split hints"),
+        ("encoding", [one.endpoint.encoding for one in levels], "correct the split hints"),
+        ("activation", [one.endpoint.activation for one in levels], "correct the split hints"),
+        ("place of the activation", [_place(one, folded) for one in levels], "fold all of them or none"),
     ):
-        if len(set(values.values())) > 1:
-            listing = ", ".join(f"{name} {value}" for name, value in values.items())
+        if len(set(values)) > 1:
+            listing = ", ".join(f"{one.tensor.name} {value}" for one, value in zip(levels, values, strict=True))
             raise InputError(
-                f"The outputs of role {role!r} must have one {what} on all scales, but have {listing}; give all scales "
-                "the same precision in the model script and compile again."
+                f"The outputs of role {role!r} must have one {what} on all scales, but have {listing}; {advice}."
             )
     strides = [one.stride for one in levels]
     if len(set(strides)) < len(strides):
@@ -201,7 +202,7 @@ def _anchor_outputs(document: dict[str, Any], split: Split, anchored: list[Bound
     if not anchored:
         return []
     levels = sorted(anchored, key=lambda one: one.stride)
-    _check_levels("detection", levels)
+    _check_levels("detection", levels, ())
     anchors = anchor_levels(document, len(levels), split.input)
     return [_anchor_output(one, own) for one, own in zip(levels, anchors, strict=True)]
 
@@ -279,5 +280,9 @@ def _activation(one: Bound, folded: Collection[str]) -> dict[str, str]:
     """Return what the chip has done, or left to the reader, of the activation that follows the cut."""
     if one.endpoint.activation is None:
         return {}
-    member = "activation_applied" if one.endpoint.name in folded else "activation_required"
-    return {member: one.endpoint.activation}
+    return {f"activation_{_place(one, folded)}": one.endpoint.activation}
+
+
+def _place(one: Bound, folded: Collection[str]) -> str:
+    """Return `applied` when the activation is on the chip, `required` when it is left to the reader."""
+    return "applied" if one.endpoint.name in folded else "required"

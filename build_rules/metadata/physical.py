@@ -104,6 +104,8 @@ def _check_tensor(tensor: PhysicalTensor) -> None:
         raise InputError(f"HEF output {tensor.name!r}: dtype {tensor.dtype!r} is not one of {_names(_LEVELS)}.")
     if len(tensor.shape) != 4 or tensor.shape[0] != 1 or min(tensor.shape) < 1:
         raise InputError(f"HEF output {tensor.name!r}: shape {list(tensor.shape)} is not [1, H, W, C].")
+    if type(tensor.zero_point) is not int:
+        raise InputError(f"HEF output {tensor.name!r}: zero point {tensor.zero_point!r} is not an integer.")
     if not 0 < tensor.exact_scale < math.inf:
         raise InputError(f"HEF output {tensor.name!r}: quantization scale {tensor.scale!r} is not a positive number.")
 

@@ -160,6 +160,7 @@ def test_the_class_count_of_a_head() -> None:
         ({"original_names": ("/else",)}, ["/head/boxes.0/Conv", "boxes_0", "/else"]),
         ({"dtype": "uint16"}, ["boxes", "dtype", "synthetic/conv40 uint16", "synthetic/conv41 uint8"]),
         ({"dtype": "int4"}, ["synthetic/conv40", "int4", "uint8"]),
+        ({"zero_point": 0.5}, ["synthetic/conv40", "0.5", "integer"]),
         ({"scale": 0.0}, ["synthetic/conv40", "0.0"]),
         ({"scale": float("nan")}, ["synthetic/conv40", "nan"]),
         ({"scale": 1e300}, ["synthetic/conv40", "1e+300"]),
@@ -195,6 +196,11 @@ def test_a_sigmoid_that_was_not_folded_is_found_out() -> None:
     head = Head(fold=False)
     with pytest.raises(InputError, match=r"conv45.*sigmoid.*scores_2.*from -1\d.* to 1\d"):
         compile_outputs({}, head.split, tensors_of(head), {"scores_2"})
+
+
+def test_a_sigmoid_is_folded_on_every_scale_or_none() -> None:
+    with pytest.raises(InputError, match=r"'scores'.*conv43 applied.*conv44 required"):
+        compile_outputs({}, Head().split, tensors_of(Head()), {"scores_0"})
 
 
 def test_the_limits_decide_over_the_range() -> None:
