@@ -124,6 +124,7 @@ def _plain_tensor(tensor: onnx.TensorProto) -> onnx.TensorProto:
     plain = onnx.TensorProto()
     plain.CopyFrom(tensor)
     plain.ClearField("doc_string")
+    plain.ClearField("data_location")
     _clear_metadata(plain)
     return plain
 

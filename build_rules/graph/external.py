@@ -30,7 +30,7 @@ def load_external_data(model: onnx.ModelProto, folder: Path) -> None:
             load_external_data_for_tensor(tensor, str(folder))
         except (OSError, ValueError, onnx.checker.ValidationError) as error:
             raise InputError(f"the external weights of '{tensor.name}' cannot be read: {error}") from error
-        tensor.data_location = onnx.TensorProto.DEFAULT
+        tensor.ClearField("data_location")
         del tensor.external_data[:]
 
 

@@ -29,7 +29,7 @@ def sort_nodes(graph: onnx.GraphProto) -> None:
     users: dict[int, list[int]] = {}
     for index, node in enumerate(nodes):
         sources = {name for name in node_inputs(node) if name not in known}
-        if missing := sorted(sources - producer.keys()):
+        if missing := sorted(name for name in sources if name not in producer):
             raise InputError(f"node '{node.name}' ({node.op_type}) reads '{missing[0]}', which nothing produces.")
         before = {producer[name] for name in sources}
         waiting.append(len(before))
