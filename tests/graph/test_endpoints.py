@@ -186,6 +186,23 @@ def test_refuses_two_tensors_of_one_scale(tmp_path: Path) -> None:
     assert "'left' [1, 2, 4, 4] (Conv 'left'), 'right' [1, 2, 4, 4] (Conv 'right')" in message
 
 
+def test_refuses_boundaries_of_different_scales(tmp_path: Path) -> None:
+    b = Builder()
+    fine, coarse = b.reshape(b.conv("image", 3, 1, 8), 1, 4, 4), b.reshape(b.conv("image", 3, 4, 16), 1, 4, 4)
+    b.op("Concat", fine, coarse, axis=1, name="output0")
+    message = refused(tmp_path, b.model("output0", document=document(hint(("a", 0, 4), ("b", 4, 8)))))
+    assert "'a' and 'b' of the output 'output0' come from feature maps of different strides, [8] and [16]" in message
+
+
+def test_refuses_a_bound_that_depends_on_the_image(tmp_path: Path) -> None:
+    b = Builder()
+    flat = b.reshape(b.conv("image", 3, 2, 8), 1, 2, -1)
+    end = b.op("Cast", b.op("ReduceMax", b.reshape("image", -1), keepdims=1), to=7)
+    b.op("Slice", flat, b.integers(0), end, b.integers(2), name="output0")
+    model = b.model(("output0", [1, 2, 16]), document=ALL)
+    assert "(Slice) in the decode tail cannot be followed" in refused(tmp_path, model)
+
+
 def test_refuses_part_of_a_map(tmp_path: Path) -> None:
     b = Builder()
     flat = b.reshape(b.conv("image", 3, 4, 8, "map"), 1, 4, -1)

@@ -103,6 +103,24 @@ def test_channels_that_the_anchors_do_not_divide_are_refused() -> None:
         compile_document({"split_hints": [{"anchors": four}]}, split, tensors_of(split), FACTS, split.folded)
 
 
+@pytest.mark.parametrize(
+    ("members", "words"),
+    [
+        ({"activation_applied": "sigmoid"}, "apply the sigmoid themselves"),
+        ({"outputs": [{}]}, "one flat output per scale"),
+        ({"decoder": "ultralytics"}, "decoder 'modelpack'"),
+        ({"encoding": "direct"}, "encoding 'anchor'"),
+        ({"anchors": PIXELS[0]}, "divided by the input size"),
+        ({"anchors": []}, "divided by the input size"),
+        ({"anchors": [[0.5, 0.5]] * 5}, "5 anchors times 5 + classes"),
+    ],
+)
+def test_a_grid_that_would_decode_wrongly_is_found(members: dict[str, Any], words: str) -> None:
+    document = compiled(3)
+    document["outputs"][0] |= members
+    assert any(problem.item == 16 and words in problem.text for problem in check_document(document))
+
+
 IMAGE = ModelInput("images", (1, 3, *SIZE))
 FRACTIONS = tuple(tuple((w / 640, h / 480) for w, h in level) for level in PIXELS)
 

@@ -138,6 +138,26 @@ def test_every_violation_is_found(item: int, spoil: Spoil) -> None:
     assert item in {problem.item for problem in problems}, [str(problem) for problem in problems]
 
 
+SAID = [
+    ("have different dtypes (uint16, uint8)", put(f"{CHILD}.dtype", "uint16")),
+    ("boxes have 2 children of stride 8", put("outputs.0.outputs.1.stride", 8)),
+    ("8401 boxes, but the children have 8400 cells", put("outputs.0.dshape.2", {"num_boxes": 8401})),
+    ("differ in their activation", drop("outputs.1.outputs.2.activation_applied")),
+    ("both applied and required", put("outputs.1.outputs.1.activation_required", "sigmoid")),
+    ("zero_point is 128.0, not an integer", put(f"{CHILD}.quantization.zero_point", 128.0)),
+    ("unknown axis names channels", put("outputs.1.dshape.1", {"channels": 3})),
+    ("is 4, but 80 cells span the input's width of 640", put(f"{CHILD}.stride", 4)),
+    ("outputs[1].outputs[0].shape has 4 channels, unlike", put("outputs.1.outputs.0.shape.3", 4)),
+]
+
+
+@pytest.mark.parametrize(("words", "spoil"), SAID, ids=[words for words, _ in SAID])
+def test_what_is_said(words: str, spoil: Spoil) -> None:
+    document = copy.deepcopy(GOOD)
+    spoil(document)
+    assert any(words in str(problem) for problem in check_document(document))
+
+
 def test_every_item_has_an_example() -> None:
     assert {item for item, _ in SPOILED} == set(ITEMS)
 

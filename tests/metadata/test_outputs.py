@@ -38,6 +38,7 @@ def test_the_documented_example() -> None:
     assert outputs["boxes"]["shape"] == [1, 64, 8400]
     assert outputs["boxes"]["dshape"] == [{"batch": 1}, {"num_features": 64}, {"num_boxes": 8400}]
     assert outputs["boxes"]["encoding"] == "dfl"
+    assert outputs["boxes"]["normalized"] is False
     assert outputs["scores"]["dshape"] == [{"batch": 1}, {"num_classes": 80}, {"num_boxes": 8400}]
     assert outputs["scores"]["score_format"] == "per_class"
     assert outputs["mask_coefs"]["dshape"] == [{"batch": 1}, {"num_protos": 32}, {"num_boxes": 8400}]
@@ -106,6 +107,13 @@ def test_a_stride_that_differs_per_axis_is_a_pair() -> None:
     assert compile_outputs({}, split, tensors, ())[0]["outputs"][0]["stride"] == [16, 8]
 
 
+@pytest.mark.parametrize("size", [(60, 128), (64, 124)])
+def test_cells_that_do_not_divide_the_input_are_refused(size: tuple[int, int]) -> None:
+    split = Split("odd", ModelInput("images", (1, 3, *size)), (endpoint("boxes", (1, 4, 8, 8)),), (), None)
+    with pytest.raises(InputError, match=r"8x8 cells.*multiple of its stride"):
+        compile_outputs({}, split, (tensor("odd/conv1", (1, 8, 8, 4), "/boxes"),), ())
+
+
 def endpoint(role: str, shape: tuple[int, ...], **members: Any) -> Endpoint:
     """An endpoint that is alone in its role."""
     facts: dict[str, Any] = {"encoding": "direct" if role == "boxes" else None, "activation": None, "stride": None}
@@ -129,6 +137,8 @@ def test_what_no_decoder_decodes_is_carried_along(role: str, find: Decode) -> No
     output = compiled.document["outputs"][-1]
     assert "type" not in output
     assert output["shape"] == [1, 51, 8400]
+    scored = compiled.document["outputs"][1]["score_format"]
+    assert scored == ("obj_x_class" if role == "objectness" else "per_class")
     assert [child.get("type") for child in output["outputs"]] == [role if role in OUTPUT_TYPES else None] * 3
     assert [role in warning for warning in compiled.warnings] == [True]
     arrays = encode(head, three_things(head), tensors_of(head))

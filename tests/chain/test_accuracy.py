@@ -1,0 +1,209 @@
+"""Do the compiled files find the objects? Judged by the decoders of the field and by the scenes' truth.
+
+Every executable is run on the held-out scenes with `doit infer`; the physical tensors and the document from inside
+the file go to `edgefirst-hal` and `edgefirst-decoder`, and so do the float tensors of the cut ONNX, with a document
+that calls them float.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+import pytest
+from PIL import Image
+
+from build_rules.calibration.images import decode
+from build_rules.calibration.letterbox import fit, place
+from build_rules.endpoints import load_split
+from build_rules.hef import read_members
+from tests.chain.conftest import MODELS
+from tests.decoders import DECODERS, Detections, physical_outputs
+from tests.doit_runs import doit
+from training.average_precision import Detections as Found
+from training.average_precision import Truth, average_precision, box_iou
+
+EXAMPLES = ("shapes-det", "shapes-seg", "shapes-attn")
+PRESETS = ("fast", "balanced", "accurate")
+SCORE, IOU = 0.05, 0.6
+CLASSES = 5
+INPUT = (256, 256)
+
+Tensors = dict[str, npt.NDArray[Any]]
+
+
+@cache
+def truth() -> tuple[tuple[str, Truth], ...]:
+    """File name and objects (boxes in source pixels) of every held-out scene."""
+    document = json.loads((MODELS / "scenes/heldout/truth.json").read_text())
+    names = document["classes"]
+    return tuple(
+        (
+            image["file"],
+            Truth(
+                np.array([o["box"] for o in image["objects"]], np.float64).reshape(-1, 4),
+                np.array([names.index(o["class"]) for o in image["objects"]], np.int64),
+            ),
+        )
+        for image in document["images"]
+    )
+
+
+@pytest.fixture(scope="module")
+def quantized(examples: Path) -> dict[tuple[str, str], tuple[dict[str, Any], Tensors]]:
+    """Document and physical tensors [scenes, H, W, C] of every example and preset, by `doit infer`."""
+    scenes = [str(MODELS / "scenes/heldout" / name) for name, _ in truth()]
+    results = {}
+    for model in EXAMPLES:
+        for preset in PRESETS:
+            hef = examples / f"build/{model}/hailo8l-{preset}/model+meta.hef"
+            output = examples / f"{model}-{preset}.npz"
+            run = doit(examples, "infer", str(hef), *scenes, "--output", str(output))
+            assert run.code == 0, run.err
+            with np.load(output) as arrays:
+                results[model, preset] = (json.loads(read_members(hef)["edgefirst.json"]), dict(arrays))
+    return results
+
+
+@pytest.fixture(scope="module")
+def floats(examples: Path, quantized: Mapping[tuple[str, str], tuple[dict[str, Any], Tensors]]) -> dict[str, Tensors]:
+    """Float tensors of the cut ONNX, NHWC, sigmoid applied where it was folded, keyed by the physical name."""
+    results = {}
+    for model in EXAMPLES:
+        split = load_split(examples / f"build/{model}/split.json")
+        session = onnxruntime.InferenceSession(str(examples / f"build/{model}/split.onnx"))
+        document, _ = quantized[model, "fast"]
+        names = [physical["name"] for physical in physical_outputs(document)]
+        rows: list[list[npt.NDArray[Any]]] = []
+        for name, _ in truth():
+            image = decode(MODELS / "scenes/heldout" / name)
+            pixels = fit(image, place((image.shape[0], image.shape[1]), INPUT)).transpose(2, 0, 1)[None]
+            rows.append(session.run([e.tensor for e in split.endpoints], {split.input.name: pixels / np.float32(255)}))
+        stacked = [np.concatenate(column).transpose(0, 2, 3, 1) for column in zip(*rows, strict=True)]
+        for index, endpoint in enumerate(split.endpoints):
+            if endpoint.name in split.folded:
+                stacked[index] = 1 / (1 + np.exp(-stacked[index]))
+        results[model] = dict(zip(names, stacked, strict=True))
+    return results
+
+
+def as_float(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The same document for float tensors."""
+    changed = copy.deepcopy(dict(document))
+    for physical in physical_outputs(changed):
+        physical["dtype"], physical["quantization"] = "float32", None
+    return changed
+
+
+def detect(decoder: str, document: Mapping[str, Any], tensors: Tensors) -> list[Detections]:
+    """Decode every scene."""
+    count = len(next(iter(tensors.values())))
+    slices = ({name: array[i : i + 1] for name, array in tensors.items()} for i in range(count))
+    return [DECODERS[decoder](document, one, score=SCORE, iou=IOU) for one in slices]
+
+
+def map50(found: list[Detections]) -> float:
+    """mAP50 of detections (fractions of the input) against the truth (pixels of the scene)."""
+    in_source = []
+    for one, (name, _) in zip(found, truth(), strict=True):
+        with Image.open(MODELS / "scenes/heldout" / name) as image:
+            placement = place((image.height, image.width), INPUT)
+        boxes = placement.to_source(one.boxes.astype(np.float64) * np.array([INPUT[1], INPUT[0]] * 2))
+        in_source.append(Found(boxes, one.scores.astype(np.float64), one.classes))
+    return average_precision(in_source, [objects for _, objects in truth()], CLASSES).mean
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+@pytest.mark.parametrize("model", EXAMPLES)
+def test_quantized_finds_what_float_finds(
+    model: str,
+    decoder: str,
+    quantized: Mapping[tuple[str, str], tuple[dict[str, Any], Tensors]],
+    floats: Mapping[str, Tensors],
+) -> None:
+    reference = map50(detect(decoder, as_float(quantized[model, "fast"][0]), floats[model]))
+    reached = {preset: map50(detect(decoder, *quantized[model, preset])) for preset in PRESETS}
+    print(f"{model} mAP50 with {decoder}: float {reference:.4f}, {reached}")
+    assert reference >= 0.90
+    for preset, value in reached.items():
+        assert value >= reference - 0.02, preset
+
+
+def rms_errors(document: Mapping[str, Any], tensors: Tensors, reference: Tensors) -> dict[str, float]:
+    """Root mean square of dequantized minus float, per physical output."""
+    errors = {}
+    for physical in physical_outputs(document):
+        numbers = physical["quantization"]
+        real = (tensors[physical["name"]].astype(np.float64) - numbers["zero_point"]) * numbers["scale"]
+        errors[physical["name"]] = float(np.sqrt(np.mean((real - reference[physical["name"]]) ** 2)))
+    return errors
+
+
+@pytest.mark.parametrize("preset", ["balanced", "accurate"])
+@pytest.mark.parametrize("model", EXAMPLES)
+def test_no_output_is_worse_than_fast(
+    model: str,
+    preset: str,
+    quantized: Mapping[tuple[str, str], tuple[dict[str, Any], Tensors]],
+    floats: Mapping[str, Tensors],
+) -> None:
+    fast = rms_errors(*quantized[model, "fast"], floats[model])
+    better = rms_errors(*quantized[model, preset], floats[model])
+    assert {name: (fast[name], better[name]) for name in fast if better[name] > fast[name]} == {}
+    boxes = next(output for output in quantized[model, preset][0]["outputs"] if output["type"] == "boxes")
+    for child in boxes["outputs"]:
+        assert child["dtype"] == "uint16"
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+@pytest.mark.parametrize("preset", PRESETS)
+def test_masks_cover_their_objects(
+    preset: str, decoder: str, quantized: Mapping[tuple[str, str], tuple[dict[str, Any], Tensors]]
+) -> None:
+    found = detect(decoder, *quantized["shapes-seg", preset])
+    overlaps = [
+        overlap
+        for one, (name, objects) in zip(found, truth(), strict=True)
+        for overlap in mask_overlaps(one, objects, MODELS / "scenes/heldout" / name)
+    ]
+    print(f"masks with {decoder}, {preset}: {len(overlaps)} objects, mean overlap {np.mean(overlaps):.3f}")
+    assert len(overlaps) > 100
+    assert np.mean(overlaps) > 0.7
+
+
+def mask_overlaps(found: Detections, objects: Truth, scene: Path) -> list[float]:
+    """Intersection over union of predicted and true mask for every object that a detection matches (IoU 0.5)."""
+    with Image.open(scene.with_suffix(".png")) as image:
+        instances = np.asarray(image)
+    placement = place((instances.shape[0], instances.shape[1]), INPUT)
+    boxes = placement.to_source(found.boxes.astype(np.float64) * np.array([INPUT[1], INPUT[0]] * 2))
+    results = []
+    for index in range(len(objects.boxes)):
+        if not len(boxes):
+            continue
+        overlap = box_iou(objects.boxes[index : index + 1], boxes)[0] * (found.classes == objects.labels[index])
+        best = int(np.argmax(overlap))
+        if overlap[best] < 0.5:
+            continue
+        predicted = paint(found.masks[best], boxes[best], instances.shape)
+        true = instances == index + 1
+        results.append(float((predicted & true).sum() / (predicted | true).sum()))
+    return results
+
+
+def paint(mask: npt.NDArray[np.uint8], box: npt.NDArray[np.float64], shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+    """Put a mask that fills its box back into the scene."""
+    left, top = (max(round(v), 0) for v in box[:2])
+    right, bottom = min(round(box[2]), shape[1]), min(round(box[3]), shape[0])
+    canvas = np.zeros(shape, np.bool_)
+    if right > left and bottom > top:
+        patch = Image.fromarray(mask[..., 0]).resize((right - left, bottom - top), Image.Resampling.BILINEAR)
+        canvas[top:bottom, left:right] = np.asarray(patch) > 127
+    return canvas

@@ -1,0 +1,191 @@
+"""The table "what re-runs" (docs/what-reruns.md): each row is a change and the tasks that a real doit executes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+from PIL import Image
+
+from tests.chain.conftest import make_workspace, single_target
+from tests.doit_runs import doit
+
+MODEL = "shapes-det"
+ALL = ["alls", "calibration", "har", "hef", "meta", "parse", "split"]
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two models, up to date; every test works on a copy."""
+    folder = make_workspace(tmp_path_factory.mktemp("fresh"), (MODEL, "shapes-attn"), images=12)
+    for model in (MODEL, "shapes-attn"):
+        single_target(folder, model, "calibration_count = 8")
+    labels = folder / f"models/{MODEL}/labels.txt"
+    labels.write_text("circle\nsquare\ntriangle\nstar\ncross\n")
+    single_target(folder, MODEL, "calibration_count = 8", 'labels = "labels.txt"')
+    run = doit(folder)
+    assert (run.code, run.steps) == (0, sorted(ALL * 2)), run.err
+    return folder
+
+
+@pytest.fixture
+def folder(fresh: Path, tmp_path: Path) -> Path:
+    copy = tmp_path / "copy"
+    shutil.copytree(fresh, copy)
+    return copy
+
+
+def edit_onnx(path: Path, change: Callable[[onnx.ModelProto], None]) -> None:
+    model = onnx.load(path)
+    change(model)
+    path.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def steps_after(folder: Path) -> list[str]:
+    run = doit(folder)
+    assert run.code == 0, run.err
+    assert not [task for task in run.executed if "shapes-attn" in task], "the other model must not be touched"
+    assert doit(folder).executed == []
+    return run.steps
+
+
+def test_nothing_changed_even_in_another_place(folder: Path) -> None:
+    assert steps_after(folder) == []
+
+
+def test_touch_of_every_file(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        if path.is_file() and path.name[0] != ".":
+            os.utime(path, (2_000_000_000, 2_000_000_000))
+    assert steps_after(folder) == []
+
+
+def test_labels(folder: Path) -> None:
+    (folder / f"models/{MODEL}/labels.txt").write_text("disc\nsquare\ntriangle\nstar\ncross\n")
+    assert steps_after(folder) == ["meta"]
+
+
+def test_preset(folder: Path) -> None:
+    single_target(folder, MODEL, "calibration_count = 8", 'labels = "labels.txt"', '[[target]]\npreset = "balanced"')
+    assert steps_after(folder) == ["alls", "har", "hef", "meta"]
+
+
+def test_target_added(folder: Path) -> None:
+    targets = "[[target]]\n[[target]]\npreset = 'accurate'\n[[target]]\nhw_arch = 'hailo8'"
+    single_target(folder, MODEL, "calibration_count = 8", 'labels = "labels.txt"', targets)
+    added = ["alls", "har", "hef", "meta"]
+    assert steps_after(folder) == sorted(added + added + ["parse"])
+
+
+def test_targets_from_the_command_line(folder: Path) -> None:
+    run = doit(folder, "hw_arch=hailo8", "preset=balanced", f"meta:{MODEL}:hailo8-balanced")
+    assert run.steps == ["alls", "har", "hef", "meta", "parse"]
+    assert steps_after(folder) == []
+
+
+def test_pixels_of_a_selected_image(folder: Path) -> None:
+    images = sorted((folder / "models/scenes/calibration").iterdir())
+    single_target(folder, "shapes-attn", 'onnx = "shapes-attn.onnx"', "calibration_count = 8")
+    shutil.copytree(folder / "models/scenes", folder / "models/other")
+    text = (folder / f"models/{MODEL}/model.toml").read_text().replace("../scenes", "../other")
+    (folder / f"models/{MODEL}/model.toml").write_text(text)
+    assert steps_after(folder) == ["calibration"], "the same images elsewhere are the same snapshot"
+    for image in images:
+        copy = folder / "models/other/calibration" / image.name
+        pixels = np.asarray(Image.open(copy))
+        Image.fromarray(255 - pixels).save(copy, quality=90)
+    assert steps_after(folder) == ["calibration", "har", "hef", "meta"]
+
+
+def test_an_image_that_is_not_selected(folder: Path) -> None:
+    pool = folder / "models/scenes/calibration"
+    before = (folder / f"build/{MODEL}/calibration.safetensors").read_bytes()
+    # Among copies of an image that is there, the selection prefers the first; a plain copy at the end adds nothing.
+    for image in sorted(pool.iterdir()):
+        copy = pool / f"zz-{image.name}"
+        shutil.copy(image, copy)
+        run = doit(folder)
+        assert run.executed[:1] == ["calibration:shapes-attn"] or run.executed[:1] == [f"calibration:{MODEL}"]
+        if (folder / f"build/{MODEL}/calibration.safetensors").read_bytes() == before:
+            assert run.steps == ["calibration", "calibration"], "one for each model, and nothing after them"
+            return
+        copy.unlink()
+        doit(folder)
+    pytest.fail("no image could be added without being selected")
+
+
+def test_weights(folder: Path) -> None:
+    def nudge(model: onnx.ModelProto) -> None:
+        weights = next(t for t in model.graph.initializer if len(t.dims) == 4 and t.dims[2] == 3)
+        weights.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weights) * np.float32(1.01), weights.name))
+
+    edit_onnx(folder / f"models/{MODEL}/{MODEL}.onnx", nudge)
+    assert steps_after(folder) == ["alls", "har", "hef", "meta", "parse", "split"]
+
+
+def test_only_metadata(folder: Path) -> None:
+    def describe(model: onnx.ModelProto) -> None:
+        for entry in model.metadata_props:
+            if entry.key == "description":
+                entry.value = "another description"
+        model.doc_string = "another text"
+
+    edit_onnx(folder / f"models/{MODEL}/{MODEL}.onnx", describe)
+    assert steps_after(folder) == ["meta", "split"]
+
+
+def test_split_hints(folder: Path) -> None:
+    def rename(model: onnx.ModelProto) -> None:
+        for entry in model.metadata_props:
+            if entry.key == "edgefirst":
+                assert '"activation"' in entry.value
+                entry.value = entry.value.replace('"activation"', '"ignored"')
+
+    edit_onnx(folder / f"models/{MODEL}/{MODEL}.onnx", rename)
+    assert "split" in steps_after(folder)
+
+
+@pytest.mark.parametrize(
+    ("output", "step"),
+    [
+        ("split.onnx", "split"),
+        ("split.json", "split"),
+        ("calibration.safetensors", "calibration"),
+        ("calibration.json", "calibration"),
+        ("hailo8l/parsed.har", "parse"),
+        ("hailo8l-fast/model.alls", "alls"),
+        ("hailo8l-fast/model.har", "har"),
+        ("hailo8l-fast/model.hef", "hef"),
+        ("hailo8l-fast/edgefirst.json", "meta"),
+        ("hailo8l-fast/model+meta.hef", "meta"),
+    ],
+)
+def test_an_output_deleted_or_damaged(folder: Path, output: str, step: str) -> None:
+    path = folder / "build" / MODEL / output
+    good = path.read_bytes()
+    path.unlink()
+    assert steps_after(folder) == [step]
+    path.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+    assert steps_after(folder) == [step]
+    assert path.read_bytes() == good
+
+
+def test_an_edited_setting(folder: Path) -> None:
+    (folder / "pyproject.toml").write_text("[tool.build_rules]\nskip_broken_images = true\n")
+    run = doit(folder)
+    assert run.steps == ["calibration", "calibration"], "both models read the setting; equal bytes end it there"
+    single_target(folder, MODEL, "calibration_count = 7", 'labels = "labels.txt"')
+    assert steps_after(folder) == ["alls", "calibration", "har", "hef", "meta"]
+
+
+def test_source_date_epoch_is_metadata_only(folder: Path) -> None:
+    run = doit(folder, SOURCE_DATE_EPOCH="1700000000")
+    assert run.steps == ["meta", "meta"]
+    document = (folder / f"build/{MODEL}/hailo8l-fast/edgefirst.json").read_text()
+    assert '"timestamp": "2023-11-14T22:13:20Z"' in document
