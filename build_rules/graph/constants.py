@@ -18,7 +18,7 @@ from onnx.reference import ReferenceEvaluator
 
 from build_rules.graph.order import node_inputs
 
-__all__ = ["Array", "evaluate", "small_tensor"]
+__all__ = ["Array", "evaluate", "known_shape", "small_tensor"]
 
 Array = NDArray[Any]
 SMALL = 65536
@@ -51,8 +51,8 @@ def evaluate(
         index = producers.get(name)
         if name in stored and small_tensor(stored[name]):
             leaves[name] = to_array(stored[name])
-        elif index is not None and nodes[index].op_type == "Shape" and nodes[index].input[0] in shapes:
-            leaves[name] = _shape_value(nodes[index], shapes[nodes[index].input[0]])
+        elif index is not None and (value := known_shape(nodes[index], shapes)) is not None:
+            leaves[name] = value
         elif index is None or prod(shapes.get(name, (SMALL + 1,))) > SMALL or len(needed) > MAX_NODES:
             return None
         elif index not in needed:
@@ -61,7 +61,11 @@ def evaluate(
     return leaves[tensor] if tensor in leaves else _run([nodes[i] for i in sorted(needed)], leaves, tensor, opset)
 
 
-def _shape_value(node: onnx.NodeProto, shape: tuple[int, ...]) -> Array:
+def known_shape(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> Array | None:
+    """Return the value of a `Shape` node whose tensor has a static shape, None for every other node."""
+    if node.op_type != "Shape" or node.input[0] not in shapes:
+        return None
+    shape = shapes[node.input[0]]
     bounds: dict[str, int] = {str(a.name): int(a.i) for a in node.attribute}
     return np.array(shape[bounds.get("start", 0) : bounds.get("end", len(shape))], dtype=np.int64)
 

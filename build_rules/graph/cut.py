@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import onnx
 
 from build_rules.errors import InputError
+from build_rules.graph.constants import Array, known_shape
 from build_rules.graph.order import node_inputs
 from build_rules.graph.view import GraphView
 
@@ -31,10 +32,11 @@ def part_of(view: GraphView, inputs: Sequence[str], outputs: Sequence[str]) -> o
 
     Raises `InputError` when the outputs depend on the image other than through `inputs`.
     """
-    indices, tensors = _needed(view, inputs, outputs)
+    indices, tensors, shapes = _needed(view, inputs, outputs)
     graph = onnx.GraphProto(name=GRAPH_NAME)
     graph.node.extend(_plain_node(view.nodes[index]) for index in indices)
     graph.initializer.extend(_plain_tensor(t) for t in view.model.graph.initializer if t.name in tensors)
+    graph.initializer.extend(onnx.numpy_helper.from_array(value, name) for name, value in sorted(shapes.items()))
     graph.sparse_initializer.extend(s for s in view.model.graph.sparse_initializer if s.values.name in tensors)
     graph.input.extend(_value(view, name) for name in inputs)
     graph.output.extend(_value(view, name) for name in outputs)
@@ -63,8 +65,14 @@ def model_bytes(model: onnx.ModelProto) -> bytes:
         raise InputError(f"the cut model is not valid ONNX: {str(error).strip().splitlines()[0]}") from error
 
 
-def _needed(view: GraphView, inputs: Sequence[str], outputs: Sequence[str]) -> tuple[list[int], set[str]]:
-    """Return the nodes, in order, and the tensors that the outputs hang on, back to the inputs."""
+def _needed(
+    view: GraphView, inputs: Sequence[str], outputs: Sequence[str]
+) -> tuple[list[int], set[str], dict[str, Array]]:
+    """Return the nodes, in order, and the tensors that the outputs hang on, back to the inputs.
+
+    `Shape` nodes become constants, returned last: what a shape is taken of is not needed to know it.
+    """
+    shapes: dict[str, Array] = {}
     given = set(inputs)
     tensors: set[str] = set()
     indices: set[int] = set()
@@ -79,10 +87,12 @@ def _needed(view: GraphView, inputs: Sequence[str], outputs: Sequence[str]) -> t
         if name == view.input.name:
             raise InputError("the outputs depend on the image other than through the endpoints found")
         index = view.producers.get(name)
-        if index is not None and index not in indices:
+        if index is not None and (value := known_shape(view.nodes[index], view.shapes)) is not None:
+            shapes[name] = value
+        elif index is not None and index not in indices:
             indices.add(index)
             waiting.extend(filter(None, node_inputs(view.nodes[index])))
-    return sorted(indices), tensors
+    return sorted(indices), tensors, shapes
 
 
 def _plain_node(node: onnx.NodeProto) -> onnx.NodeProto:

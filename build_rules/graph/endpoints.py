@@ -81,6 +81,7 @@ def _hinted_roles(view: GraphView, hint: Hint) -> list[_Role]:
     if _is_anchor_head(hint, found):
         return [_Role(ANCHOR, _whole_maps(found), ANCHOR)]
     _check_apart(view, hint, found)
+    _check_same_scales(view, hint, found)
     return [_Role(name, maps, _encoding(name, maps, hint)) for name, maps in found.items()]
 
 
@@ -149,6 +150,17 @@ def _check_apart(view: GraphView, hint: Hint, found: Mapping[str, Sequence[Begin
                     f"[{beginning.channels[0]}, {beginning.channels[1]}) of {_shown(view, beginning)}; a boundary "
                     "must be a whole head: correct the split hint."
                 )
+
+
+def _check_same_scales(view: GraphView, hint: Hint, found: Mapping[str, Sequence[Beginning]]) -> None:
+    strides = {name: [view.stride(beginning.tensor) for beginning in maps] for name, maps in found.items()}
+    (first, expected), *others = strides.items()
+    for name, given in others:
+        if given != expected:
+            raise InputError(
+                f"the boundaries '{first}' and '{name}' of the output '{hint.target}' come from feature maps of "
+                f"different strides, {expected} and {given}; they need a hint, and an output, each."
+            )
 
 
 def _encoding(name: str, maps: Sequence[Beginning], hint: Hint) -> str | None:

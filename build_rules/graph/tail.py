@@ -137,7 +137,9 @@ def _integers(at: _Place, index: int, name: str) -> list[int] | None:
     """Return a list that is an input in newer opsets and an attribute in older ones."""
     if len(at.node.input) > index and at.node.input[index]:
         value = at.view.constant(at.node.input[index])
-        return None if value is None else [int(v) for v in value.ravel()]
+        if value is None:
+            raise at.lost(f"its input '{at.node.input[index]}' is not a constant")
+        return [int(v) for v in value.ravel()]
     stored = _attributes(at.node).get(name)
     return [int(v) for v in stored] if isinstance(stored, (list, tuple)) else None
 
@@ -175,7 +177,7 @@ def _split(at: _Place) -> Steps:
 def _slice(at: _Place) -> Steps:
     starts, ends = _integers(at, 1, "starts"), _integers(at, 2, "ends")
     if starts is None or ends is None:
-        raise at.lost("its bounds are not constant")
+        raise at.lost("it has no bounds")
     axes = _integers(at, 3, "axes") or list(range(len(starts)))
     steps = _integers(at, 4, "steps") or [1] * len(starts)
     shape, box = at.view.shapes[at.source], at.reach.box

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import onnx
@@ -9,6 +10,7 @@ import pytest
 
 from build_rules.errors import InputError
 from build_rules.graph import SplitResult, read_document, split_model
+from tests.graph.graphs import document, hint
 from tests.shared import corpus_model, corpus_truth, needs_shared
 
 pytestmark = needs_shared
@@ -100,3 +102,21 @@ def test_reads_the_document() -> None:
     assert source.key == "edgefirst"
     assert source.document["decoder_version"] == "yolov8"
     assert len(source.labels) == 80
+
+
+def test_an_export_that_was_not_simplified() -> None:
+    """The dynamic export with fixed sizes: target shapes, slice bounds and the anchor grid hang on `Shape` nodes."""
+    model = onnx.load(corpus_model("yolov8n_dynamic"))
+    cells = sum(480 * 640 // stride**2 for stride in (8, 16, 32))
+    for value, shape in ((model.graph.input[0], (1, 3, 480, 640)), (model.graph.output[0], (1, 84, cells))):
+        for dim, size in zip(value.type.tensor_type.shape.dim, shape, strict=True):
+            dim.dim_value = size
+    del model.graph.value_info[:]
+    metadata = document(hint(("boxes", 0, 4), ("scores", 4, 84), strides=[8, 16, 32]))
+    onnx.helper.set_model_props(model, {"edgefirst": json.dumps(metadata)})
+    path = corpus_model("yolov8n_dynamic").with_name("fixed.onnx")
+    onnx.save(model, path)
+    result = split_model(path, "m")
+    assert [(e.role, e.tensor) for e in result.split.endpoints] == [e[:2] for e in expected("yolov8n_dynamic")]
+    assert [e.shape[2:] for e in result.split.endpoints] == [(60, 80), (30, 40), (15, 20)] * 2
+    assert "Shape" not in {node.op_type for node in onnx.load_from_string(result.model).graph.node}
