@@ -48,7 +48,7 @@ def task_split() -> Tasks:
             model.name,
             inputs={"onnx": model.onnx},
             outputs={"split_onnx": ws.folder(model) / "split.onnx", "split_json": ws.folder(model) / "split.json"},
-            settings={"network_name": model.network_name},
+            settings={"network_name": model.network_name, "labels_file": model.labels is not None},
         )
 
 

@@ -110,12 +110,17 @@ class Split:
     preprocessing: Preprocessing = Preprocessing()
 
     @property
+    def anchor_head(self) -> bool:
+        """Whether the head is a classic anchor head, whose grids are decoded raw."""
+        return any(endpoint.encoding == "anchor" for endpoint in self.endpoints)
+
+    @property
     def folded(self) -> frozenset[str]:
         """Names of the endpoints whose sigmoid the compiler is asked to apply on the chip.
 
         None of an anchor head: its decoders take raw logits and apply the sigmoid themselves.
         """
-        if any(endpoint.encoding == "anchor" for endpoint in self.endpoints):
+        if self.anchor_head:
             return frozenset()
         return frozenset(endpoint.name for endpoint in self.endpoints if endpoint.activation == "sigmoid")
 

@@ -27,13 +27,14 @@ def run(
     skip_broken: bool,
 ) -> None:
     """Make the snapshot from a folder of images, or check the given one; `images` are the files of `source`."""
-    split = load_split(split_json)
-    if Path(source).is_dir():
-        name = _make(Path(source), split, snapshot, count, skip_broken)
+    split, given = load_split(split_json), Path(source)
+    if given.is_dir():
+        name = _make(given, split, snapshot, count, skip_broken)
+        facts = _check(snapshot, split, name)
     else:
-        shutil.copyfile(source, snapshot)
-        name = Path(source).name
-    calibrated.write_text(dump_calibrated(_check(snapshot, split, source, name)), encoding="utf-8")
+        facts = _check(given, split, given.name)
+        shutil.copyfile(given, snapshot)
+    calibrated.write_text(dump_calibrated(facts), encoding="utf-8")
 
 
 def _make(folder: Path, split: Split, output: Path, count: int, skip_broken: bool) -> str:
@@ -41,7 +42,7 @@ def _make(folder: Path, split: Split, output: Path, count: int, skip_broken: boo
     if pixels.tiling_mode is not None:
         raise InputError(
             f"{folder}: the model's metadata has a tiling section ({pixels.tiling_mode}); tiles are not cut from "
-            'a folder of images yet: give the snapshot that was exported with the model, calibration = "FILE.safetensors".'
+            "a folder of images yet: name the snapshot that was exported with the model in `calibration`."
         )
     parameters = Parameters(
         input_shape=(image.height, image.width),
@@ -56,14 +57,14 @@ def _make(folder: Path, split: Split, output: Path, count: int, skip_broken: boo
     return file_name(parameters)
 
 
-def _check(path: Path, split: Split, source: str, name: str) -> Calibrated:
+def _check(path: Path, split: Split, name: str) -> Calibrated:
     snapshot = open_snapshot(path)
     verify_content(snapshot)
     tensor = snapshot.tensor(split.input.name)
     expected = (split.input.height, split.input.width)
     stored = None if tensor is None else tensor.shape
-    geometry = check_geometry(snapshot.params, stored, expected, _tiling(split.preprocessing), source=source)
-    _check_fit(snapshot, split, source)
+    geometry = check_geometry(snapshot.params, stored, expected, _tiling(split.preprocessing), source=str(path))
+    _check_fit(snapshot, split)
     normalization = snapshot.normalization
     return Calibrated(
         file_name=name,
@@ -83,15 +84,15 @@ def _tiling(pixels: Preprocessing) -> dict[str, Any] | None:
     return {"version": 1, "mode": pixels.tiling_mode, "full_frame": {"enabled": pixels.full_frame}}
 
 
-def _check_fit(snapshot: Snapshot, split: Split, source: str) -> None:
+def _check_fit(snapshot: Snapshot, split: Split) -> None:
     tensor = snapshot.tensor(split.input.name)
     if tensor is not None and tensor.shape[1] != split.input.channels:
         raise InputError(
-            f"{source}: its samples have {tensor.shape[1]} channels, the model's input '{split.input.name}' has "
+            f"{snapshot.path}: its samples have {tensor.shape[1]} channels, the model's input '{split.input.name}' has "
             f"{split.input.channels}; export the snapshot for this model."
         )
     if snapshot.dtype != "uint8":
         raise InputError(
-            f"{source}: holds {snapshot.dtype} samples in {list(snapshot.value_range)}, but the compiler calibrates on "
+            f"{snapshot.path}: holds {snapshot.dtype} samples in {list(snapshot.value_range)}, but the compiler calibrates on "
             "pixels in [0, 255]; export it again as uint8."
         )
