@@ -29,10 +29,11 @@ def compile_outputs(
     `document` is the trainer's (read for the anchors of anchor heads only), `tensors` are all outputs of the HEF, and
     `folded` names the endpoints whose activation the compiler computes on the chip. Per-cell roles become one logical
     output `[1, C, N]` with a child `[1, H, W, C]` per scale; `protos` a logical `[1, C, H, W]` with one child; anchor
-    grids and segmentation maps are physical tensors themselves, `[1, H, W, C]`.
+    grids and segmentation maps are physical tensors themselves, `[1, H, W, C]`. Roles that no decoder decodes are
+    carried along without a `type`.
 
-    Raises `InputError` when endpoints and tensors do not match (see `bind_endpoints`), for a role that has no EdgeFirst
-    type, for a role with several dtypes, and when a tensor's range contradicts `folded`.
+    Raises `InputError` when endpoints and tensors do not match (see `bind_endpoints`), for a role whose scales differ
+    in dtype, channels, encoding or activation, and when a tensor's range contradicts `folded`.
     """
     bound = bind_endpoints(split, tensors)
     _check_folded(split, bound, folded)
