@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -37,7 +37,6 @@ class SourceDocument:
     document: dict[str, Any]
     labels: tuple[str, ...] = ()
     key: str | None = None
-    properties: dict[str, str] = field(default_factory=dict)
 
 
 def read_document(onnx_path: Path) -> SourceDocument:
@@ -68,8 +67,8 @@ def parse_document(entries: Iterable[tuple[str, str]]) -> SourceDocument:
     labels = _labels(properties.get("labels"))
     for key in DOCUMENT_KEYS:
         if key in properties:
-            return SourceDocument(_document(key, properties[key]), labels, key, properties)
-    return SourceDocument({}, labels, None, properties)
+            return SourceDocument(_document(key, properties[key]), labels, key)
+    return SourceDocument({}, labels)
 
 
 def _document(key: str, text: str) -> dict[str, Any]:
