@@ -29,7 +29,7 @@ class Samples:
             names = sorted(file.keys())
             if tensor not in names:
                 raise InputError(
-                    f"{path}: has no tensor {tensor!r} (it has: {', '.join(names)}); it is no snapshot for this network."
+                    f"{path}: has no tensor {tensor!r} (it has: {', '.join(names)}); the snapshot is another network's."
                 )
             self._rows: Any = file.get_slice(tensor)
         except (SafetensorError, OSError) as error:

@@ -28,7 +28,8 @@ GATES = {("Sigmoid",): "silu", ("HardSigmoid",): "hardswish", ("Softplus", "Tanh
 KINDS = {
     "ConvTranspose": "deconv", "MaxPool": "maxpool", "AveragePool": "avgpool",
     "GlobalAveragePool": "avgpool", "GlobalMaxPool": "maxpool", "Concat": "concat", "Resize": "resize",
-    "Upsample": "resize",    "Softmax": "softmax", "Slice": "slice", "Reshape": "format_conversion", "Transpose": "format_conversion",
+    "Upsample": "resize", "Softmax": "softmax", "Slice": "slice", "Reshape": "format_conversion",
+    "Transpose": "format_conversion",
     "Flatten": "format_conversion", "Squeeze": "format_conversion", "Unsqueeze": "format_conversion",
     "DepthToSpace": "depth_to_space", "SpaceToDepth": "space_to_depth", "BatchNormalization": "batch_norm",
 }  # fmt: skip

@@ -12,10 +12,11 @@ import numpy.typing as npt
 
 from build_rules.compilers import OptimizeJob
 from build_rules.compilers.emulator.calibration import Samples
+from build_rules.compilers.emulator.finetune import finetune
 from build_rules.compilers.emulator.network import Floats, Network, kernel_axis, load_network
-from build_rules.compilers.emulator.plan import Grid, Kernel, Plan, grid, group_bits, is_moving, share_grids
+from build_rules.compilers.emulator.plan import Grid, Kernel, Plan, grid, group_bits, rounding_layers, share_grids
 from build_rules.compilers.emulator.qdq import quantized_model
-from build_rules.compilers.emulator.ranges import Observation, best_range, observe
+from build_rules.compilers.emulator.ranges import Observation, inner_range, observe, outer_range
 from build_rules.compilers.emulator.script import Settings, read_settings
 from build_rules.compilers.emulator.weights import corrected_bias, quantize_kernel
 from build_rules.compilers.har import Har, dump_npz, read_har
@@ -28,8 +29,6 @@ QUANTIZED_MEMBER = ".emulator.quantized.onnx"
 
 DEFAULT_SAMPLES = 64
 UNIT_RANGE = {"sigmoid": (0.0, 1.0), "hardsigmoid": (0.0, 1.0)}
-WIDE_MARGIN = 0.125
-"""16-bit outputs hold this part of their range more at either end: resolution is plentiful, clipping is not."""
 
 
 def optimize(job: OptimizeJob) -> Har:
@@ -44,6 +43,8 @@ def optimize(job: OptimizeJob) -> Har:
     samples = Samples(job.calibration, network.graph.input, network.input_shape)
     indices = _selected(settings, samples, job)
     plan = make_plan(network, settings, samples, indices)
+    if settings.finetune is not None:
+        plan = finetune(network, plan, samples, range(settings.finetune.dataset_size or len(indices)))
     return _quantized_har(har, network, settings, plan, script, len(indices))
 
 
@@ -70,7 +71,8 @@ def make_plan(network: Network, settings: Settings, samples: Samples, indices: S
     plan = Plan({}, {}, {}, {}, folded, settings.mean, settings.std)
     shared = share_grids(network, settings)
     read = [layer.inputs[0] for layer in network.weighted]
-    observed = observe(network, plan, list(dict.fromkeys((*shared, *read))), samples, indices)
+    made = [tensor for layer in rounding_layers(network, shared) for tensor in layer.outputs]
+    observed = observe(network, plan, list(dict.fromkeys((*made, *read))), samples, indices)
     kernels = {
         layer.name: quantize_kernel(network.kernel(layer), kernel_axis(network.graph, layer), bits)
         for layer, bits in _weight_bits(network, settings).items()
@@ -105,9 +107,7 @@ def _grids(
     bits = group_bits(network, settings, shared)
     ranges: dict[str, tuple[float, float]] = {}
     rounded: list[str] = []
-    for layer in network.layers:
-        if is_moving(network, layer) and all(shared.get(t) == shared.get(layer.inputs[0]) for t in layer.outputs):
-            continue
+    for layer in rounding_layers(network, shared):
         for tensor in layer.outputs:
             group = shared[tensor]
             low, high = _range(layer.kind, layer.activation, observed[tensor], bits[group])
@@ -120,7 +120,7 @@ def _grids(
 def _range(kind: str, activation: str, observation: Observation, bits: int) -> tuple[float, float]:
     if kind == "softmax":
         return 0.0, 1.0
-    return UNIT_RANGE.get(activation) or best_range(observation, bits)
+    return UNIT_RANGE.get(activation) or inner_range(observation, bits)
 
 
 def _biases(
@@ -145,12 +145,7 @@ def _output_grid(network: Network, settings: Settings, name: str, observed: Mapp
     activation = settings.folded.get(name, layer.activation)
     if activation in UNIT_RANGE or layer.kind == "softmax":
         return grid(0.0, 1.0, bits)
-    low, high = observed[name].low, observed[name].high
-    if bits == 16:
-        margin = WIDE_MARGIN * (max(high, 0.0) - min(low, 0.0))
-        # A range that ends at 0 does so because of an activation; it cannot be left on that side.
-        low, high = low - margin * (low < 0), high + margin * (high > 0)
-    return grid(low, high, bits)
+    return grid(*outer_range(observed[name], bits), bits)
 
 
 def _quantized_har(har: Har, network: Network, settings: Settings, plan: Plan, script: str, count: int) -> Har:

@@ -135,7 +135,8 @@ def _kernel(graph: Graph, layer: Layer) -> npt.NDArray[Any]:
     if layer.kind == "dense":
         return kernel.T if attribute(node, "transB", 0) else kernel
     axes = (2, 3, 0, 1) if layer.kind == "deconv" else (2, 3, 1, 0)
-    return kernel.transpose(axes if kernel.ndim == 4 else (2, 1, 0))
+    turned: npt.NDArray[Any] = kernel.transpose(axes if kernel.ndim == 4 else (2, 1, 0))
+    return turned
 
 
 def native_weights(graph: Graph, layers: Sequence[Layer]) -> dict[str, npt.NDArray[np.float32]]:

@@ -13,7 +13,7 @@ from build_rules.compilers.emulator.graph import attribute
 from build_rules.compilers.emulator.network import Floats, Network
 from build_rules.compilers.emulator.script import Settings
 
-__all__ = ["Grid", "Kernel", "Plan", "grid", "group_bits", "is_moving", "share_grids"]
+__all__ = ["Grid", "Kernel", "Plan", "grid", "group_bits", "rounding_layers", "share_grids"]
 
 PASSIVE = frozenset(
     {
@@ -104,15 +104,23 @@ def share_grids(network: Network, settings: Settings) -> dict[str, str]:
     return {tensor: root(tensor) for tensor in parent if root(tensor) != network.graph.input}
 
 
-def is_moving(network: Network, layer: Layer) -> bool:
-    """Return whether a layer only moves values, so that nothing has to be rounded after it."""
+def rounding_layers(network: Network, shared: Mapping[str, str]) -> tuple[Layer, ...]:
+    """Return the layers after which values are rounded: all but those that only move values on the grid they read."""
+    return tuple(
+        layer
+        for layer in network.layers
+        if not _is_moving(network, layer) or any(shared.get(t) != shared.get(layer.inputs[0]) for t in layer.outputs)
+    )
+
+
+def _is_moving(network: Network, layer: Layer) -> bool:
     node = network.graph.nodes[layer.nodes[0]]
     nearest = node.op_type in ("Resize", "Upsample") and attribute(node, "mode", b"nearest") == b"nearest"
     return layer.kind in PASSIVE or layer.kind == "concat" or nearest
 
 
 def _moved(network: Network, layer: Layer, settings: Settings) -> tuple[str, ...]:
-    if layer.name in settings.precision or not is_moving(network, layer):
+    if layer.name in settings.precision or not _is_moving(network, layer):
         return ()
     return layer.inputs
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,12 +14,15 @@ from build_rules.compilers.emulator.plan import Plan
 from build_rules.compilers.emulator.qdq import float_model
 from build_rules.compilers.emulator.run import map_samples, open_session, run
 
-__all__ = ["Observation", "best_range", "observe"]
+__all__ = ["Observation", "inner_range", "observe", "outer_range"]
 
 KEPT_VALUES = 32768
 """Values kept per tensor over all samples, to choose its range by."""
 
 BINS = 2048
+WIDE_MARGIN = 0.125
+"""The part of their range that 16-bit tensors hold more at either end."""
+
 SHRINKS = np.linspace(1.0, 0.2, 41)
 
 
@@ -63,19 +67,43 @@ def _merge(observed: Sequence[Mapping[str, Observation]]) -> dict[str, Observati
             low=min(part.low for part in parts),
             high=max(part.high for part in parts),
             values=np.concatenate([part.values for part in parts]),
-            channel_means=np.mean([part.channel_means for part in parts], axis=0, dtype=np.float64).astype(np.float32),
+            channel_means=np.stack([part.channel_means for part in parts]).mean(axis=0, dtype=np.float64).astype("f4"),
         )
     return merged
 
 
-def best_range(observation: Observation, bits: int) -> tuple[float, float]:
+def inner_range(observation: Observation, bits: int) -> tuple[float, float]:
+    """Return the range for a tensor inside the network.
+
+    8 bits: halfway (geometrically) between the range of least error on the observed values and the exact one. The first
+    alone clips what unseen images reach, the second alone wastes steps on rare peaks. Measured on unseen images, with few
+    calibration samples this is within a tenth of min-max, with many better; percentiles are two to five times worse.
+    """
+    if bits > 8:
+        return outer_range(observation, bits)
+    best = _best_range(observation, bits)
+    low, high = min(observation.low, 0.0), max(observation.high, 0.0)
+    return -math.sqrt(best[0] * low), math.sqrt(best[1] * high)
+
+
+def outer_range(observation: Observation, bits: int) -> tuple[float, float]:
+    """Return the exact range seen; for 16 bits with a margin, because resolution is plentiful then, clipping is not."""
+    low, high = min(observation.low, 0.0), max(observation.high, 0.0)
+    if bits <= 8:
+        return low, high
+    margin = WIDE_MARGIN * (high - low)
+    # A range that ends at 0 does so because of an activation; nothing leaves it on that side.
+    return low - margin * (low < 0), high + margin * (high > 0)
+
+
+def _best_range(observation: Observation, bits: int) -> tuple[float, float]:
     """Return the range whose grid of `bits` bits has the least mean squared error on the observed values.
 
     Error of a candidate = what it clips away + scale^2 / 12 for what it keeps (rounding errors are uniform). Candidates
     shrink the upper end, then the lower, of the exact range.
     """
     low, high = min(observation.low, 0.0), max(observation.high, 0.0)
-    if bits > 8 or high - low <= 0.0:
+    if high - low <= 0.0:
         return low, high
     counts, edges = np.histogram(observation.values, bins=BINS, range=(low, high))
     centres = (edges[:-1] + edges[1:]) / 2

@@ -10,14 +10,16 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
+import numpy as np
 import numpy.typing as npt
 import onnx
 import onnxruntime
 
-__all__ = ["map_samples", "open_session", "worker_count"]
+__all__ = ["map_samples", "open_session", "run", "sum_samples", "worker_count"]
 
 MAX_WORKERS = 4
 Result = TypeVar("Result")
+Sums = dict[str, npt.NDArray[Any]]
 
 
 def worker_count() -> int:
@@ -48,6 +50,17 @@ def map_samples(work: Callable[[int], Result], samples: Sequence[int], workers: 
     count = worker_count() if workers is None else workers
     with ThreadPoolExecutor(max_workers=count) as pool:
         return list(pool.map(work, samples))
+
+
+def sum_samples(work: Callable[[int], Sums], samples: Sequence[int], workers: int | None = None) -> Sums:
+    """Return the element-wise sum of `work(sample)` over the samples, in float64 and in sample order."""
+    count = worker_count() if workers is None else workers
+    total: Sums = {}
+    with ThreadPoolExecutor(max_workers=count) as pool:
+        for part in pool.map(work, samples):
+            for key, value in part.items():
+                total[key] = total[key] + value if key in total else value.astype(np.float64)
+    return total
 
 
 def run(session: onnxruntime.InferenceSession, image: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:

@@ -1,0 +1,246 @@
+"""The fine-tune pass: refit the last convolutions of every output to the quantized network's own features.
+
+A convolution that reads rounded tensors is no longer the best map from what it reads to what the float network makes of
+it. Its least-squares correction has a closed form (ridge regression towards the present kernel), so no training is needed:
+
+    minimize  |A (W + D) - Z|^2 + r |D|^2      over D,    A: rounded inputs (im2col, 1), Z: float pre-activations.
+
+Layers are refitted from the far end towards the outputs, since each changes what the next one reads. A refit is kept only
+when it lowers the error of its output on samples that took no part in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import helper
+
+from build_rules.compilers.emulator.calibration import Samples
+from build_rules.compilers.emulator.fuse import WEIGHTED, Layer
+from build_rules.compilers.emulator.graph import attribute
+from build_rules.compilers.emulator.network import Floats, Network
+from build_rules.compilers.emulator.plan import Plan
+from build_rules.compilers.emulator.qdq import float_model, quantized_model, seen
+from build_rules.compilers.emulator.run import map_samples, open_session, run, sum_samples
+from build_rules.compilers.emulator.weights import quantize_kernel, real_kernel
+
+__all__ = ["Candidate", "candidates", "finetune", "patches"]
+
+DEPTH = 3
+MAX_SAMPLES = 64
+"""More images than this add little: what counts are positions, and each image gives hundreds."""
+
+HELD_BACK = 4
+"""One sample in this many judges instead of teaching."""
+
+MAX_ROWS = 24576
+RIDGE = 3e-3
+GAIN = 0.995
+"""A refit must bring the held-back error below this part of what it was."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A convolution that serves one output only; `depth` counts the convolutions between it and that output."""
+
+    layer: Layer
+    output: str
+    depth: int
+
+
+def finetune(network: Network, plan: Plan, samples: Samples, indices: Sequence[int]) -> Plan:
+    """Return `plan` with refitted kernels and biases where that lowers the error on held-back samples."""
+    chosen = candidates(network)
+    used = [indices[i * len(indices) // MAX_SAMPLES] for i in range(MAX_SAMPLES)]
+    used = sorted(set(used))
+    judges, teachers = used[::HELD_BACK], [index for i, index in enumerate(used) if i % HELD_BACK]
+    if not teachers or not chosen:
+        return plan
+    teacher = _Teacher(network, plan, samples, chosen, teachers, judges)
+    errors = teacher.errors(plan)
+    for depth in reversed(range(DEPTH)):
+        layers = [each for each in chosen if each.depth == depth]
+        refitted = teacher.refit(plan, layers) if layers else plan
+        after = teacher.errors(refitted)
+        better = {name for name in errors if after[name] < GAIN * errors[name]}
+        plan = _accept(plan, refitted, [each.layer.name for each in layers if each.output in better])
+        errors = {name: after[name] if name in better else errors[name] for name in errors}
+    return plan
+
+
+def _accept(plan: Plan, refitted: Plan, layers: Sequence[str]) -> Plan:
+    kernels = {**plan.kernels, **{name: refitted.kernels[name] for name in layers}}
+    return replace(plan, kernels=kernels, biases={**plan.biases, **{name: refitted.biases[name] for name in layers}})
+
+
+def candidates(network: Network) -> tuple[Candidate, ...]:
+    """Return the ordinary convolutions, at most `DEPTH` from an output, whose result reaches that output alone."""
+    reached: dict[str, dict[str, int]] = {}
+    for output in network.outputs:
+        reached.setdefault(output.tensor, {})[output.name] = 0
+    found = []
+    for layer in reversed(network.layers):
+        depths: dict[str, int] = {}
+        for tensor in layer.outputs:
+            for name, depth in reached.get(tensor, {}).items():
+                depths[name] = min(depth, depths.get(name, depth))
+        if len(depths) == 1 and _is_plain(network, layer):
+            (output_name, depth), *_ = depths.items()
+            if depth < DEPTH:
+                found.append(Candidate(layer, output_name, depth))
+        step = 1 if layer.kind in WEIGHTED else 0
+        for tensor in layer.inputs:
+            beyond = reached.setdefault(tensor, {})
+            for name, depth in depths.items():
+                beyond[name] = min(depth + step, beyond.get(name, depth + step))
+    return tuple(found[::-1])
+
+
+def _is_plain(network: Network, layer: Layer) -> bool:
+    node = network.graph.nodes[layer.nodes[0]]
+    shape = network.graph.shapes[node.output[0]]
+    return layer.kind == "conv" and attribute(node, "group", 1) == 1 and len(shape) == 4 and layer.raw == node.output[0]
+
+
+class _Teacher:
+    """What the float network says: targets at some positions of the teaching samples, outputs of the judging ones."""
+
+    def __init__(
+        self,
+        network: Network,
+        plan: Plan,
+        samples: Samples,
+        chosen: Sequence[Candidate],
+        teachers: Sequence[int],
+        judges: Sequence[int],
+    ) -> None:
+        self.network, self.samples, self.teachers, self.judges = network, samples, teachers, judges
+        rows = MAX_ROWS // len(teachers)
+        self.positions = {each.layer.name: _positions(network, each.layer, rows) for each in chosen}
+        session = open_session(float_model(network, plan, [each.layer.raw for each in chosen]))
+
+        def targets(index: int) -> dict[str, Floats]:
+            values = run(session, samples.sample(index))
+            return {each.layer.name: _at(values[each.layer.raw][0], self.positions[each.layer.name]) for each in chosen}
+
+        self.targets = dict(zip(teachers, map_samples(targets, teachers), strict=True))
+        plain = open_session(float_model(network, plan))
+        self.truth = dict(zip(judges, map_samples(lambda i: run(plain, samples.sample(i)), judges), strict=True))
+
+    def errors(self, plan: Plan) -> dict[str, float]:
+        """Return the mean squared error of every output (real values) over the judging samples."""
+        session = open_session(quantized_model(self.network, plan))
+
+        def one(index: int) -> dict[str, npt.NDArray[np.float64]]:
+            delivered = run(session, self.samples.sample(index))
+            squares = {}
+            for name, grid in plan.outputs.items():
+                real = (delivered[name].astype(np.float32) - grid.zero_point) * np.float32(grid.scale)
+                squares[name] = np.mean((real - self.truth[index][name]) ** 2, dtype=np.float64, keepdims=True)
+            return squares
+
+        return {name: float(value.sum()) for name, value in sum_samples(one, self.judges).items()}
+
+    def refit(self, plan: Plan, chosen: Sequence[Candidate]) -> Plan:
+        """Return `plan` with the kernels and biases of `chosen` refitted to what the quantized network feeds them."""
+        inputs = {each.layer.name: seen(plan, each.layer.inputs[0]) for each in chosen}
+        session = open_session(quantized_model(self.network, plan, list(dict.fromkeys(inputs.values()))))
+        products = open_session(_normal_equations())
+        folded = {each.layer.name: plan.folded.get(each.output) if each.depth == 0 else None for each in chosen}
+        present = {each.layer.name: _flat(self.network, plan, each.layer) for each in chosen}
+
+        def one(index: int) -> dict[str, npt.NDArray[np.float32]]:
+            values = run(session, self.samples.sample(index))
+            parts = {}
+            for each in chosen:
+                name = each.layer.name
+                rows = patches(self.network, each.layer, values[inputs[name]][0], self.positions[name])
+                target = self.targets[index][name]
+                weight = _importance(target, folded[name])
+                feeds = {"rows": rows * weight, "target": target * weight, "kernel": present[name]}
+                parts[f"{name}/gram"], parts[f"{name}/cross"] = products.run(None, feeds)
+            return parts
+
+        sums = sum_samples(one, self.teachers)
+        kernels, biases = dict(plan.kernels), dict(plan.biases)
+        for name, flat in present.items():
+            wanted = flat + _correction(sums[f"{name}/gram"], sums[f"{name}/cross"])
+            kernel = wanted[:-1].T.reshape(plan.kernels[name].values.shape)
+            kernels[name] = quantize_kernel(kernel, 0, plan.kernels[name].bits)
+            biases[name] = wanted[-1]
+        return replace(plan, kernels=kernels, biases=biases)
+
+
+def _positions(network: Network, layer: Layer, count: int) -> npt.NDArray[np.int64]:
+    _, _, height, width = network.graph.shapes[layer.raw]
+    step = max(1, height * width // count)
+    return np.arange(0, height * width, step if step == 1 else step | 1)
+
+
+def _at(value: Floats, positions: npt.NDArray[np.int64]) -> Floats:
+    """Return [positions, channels] of a [C, H, W] tensor."""
+    return np.ascontiguousarray(value.reshape(len(value), -1)[:, positions].T)
+
+
+def patches(network: Network, layer: Layer, value: Floats, positions: npt.NDArray[np.int64]) -> Floats:
+    """Return what the kernel sees at some output positions of a [C, H, W] input: [positions, C * kh * kw + 1].
+
+    Columns are in the order of an OIHW kernel's rows; the last is 1, for the bias.
+    """
+    node = network.graph.nodes[layer.nodes[0]]
+    _, _, _, out_width = network.graph.shapes[layer.raw]
+    kernel_h, kernel_w = network.kernel(layer).shape[2:]
+    strides, dilations = attribute(node, "strides", [1, 1]), attribute(node, "dilations", [1, 1])
+    top, left, bottom, right = attribute(node, "pads", [0, 0, 0, 0])
+    padded = np.pad(value, ((0, 0), (top, bottom), (left, right)))
+    rows, columns = positions // out_width * strides[0], positions % out_width * strides[1]
+    taps = [
+        padded[:, rows + i * dilations[0], columns + j * dilations[1]] for i in range(kernel_h) for j in range(kernel_w)
+    ]
+    seen_by_kernel = np.stack(taps, axis=1).reshape(-1, len(positions)).T
+    return np.concatenate([seen_by_kernel, np.ones((len(positions), 1), dtype=np.float32)], axis=1)
+
+
+def _importance(target: Floats, folded: str | None) -> Floats:
+    """Return a weight per row: under a sigmoid, errors count by its slope, so where it is saturated they hardly do."""
+    if folded != "sigmoid":
+        return np.ones((len(target), 1), dtype=np.float32)
+    probability = 1 / (1 + np.exp(-np.clip(target, -30, 30)))
+    slope = (probability * (1 - probability)).max(axis=1, keepdims=True)
+    return np.asarray(slope + 0.01, dtype=np.float32)
+
+
+def _flat(network: Network, plan: Plan, layer: Layer) -> Floats:
+    """Return the present kernel and bias as [C * kh * kw + 1, O]; the float kernel, since rounding comes afterwards."""
+    kernel = network.kernel(layer) if layer.name not in plan.kernels else real_kernel(plan.kernels[layer.name], 0)
+    return np.concatenate([kernel.reshape(len(kernel), -1).T, plan.biases[layer.name][None]]).astype(np.float32)
+
+
+def _normal_equations() -> onnx.ModelProto:
+    """Return a model that computes A^T A and A^T (Z - A W): single-threaded, unlike numpy's products."""
+    nodes = [
+        helper.make_node("MatMul", ["rows", "kernel"], ["made"]),
+        helper.make_node("Sub", ["target", "made"], ["missing"]),
+        helper.make_node("Transpose", ["rows"], ["turned"], perm=[1, 0]),
+        helper.make_node("MatMul", ["turned", "rows"], ["gram"]),
+        helper.make_node("MatMul", ["turned", "missing"], ["cross"]),
+    ]
+    kind = onnx.TensorProto.FLOAT
+    inputs = [helper.make_tensor_value_info(name, kind, [None, None]) for name in ("rows", "target", "kernel")]
+    outputs = [helper.make_tensor_value_info(name, kind, [None, None]) for name in ("gram", "cross")]
+    graph = helper.make_graph(nodes, "normal_equations", inputs, outputs)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def _correction(gram: npt.NDArray[np.float64], cross: npt.NDArray[np.float64]) -> Floats:
+    """Solve (G + r I) D = C; the bias (last row) is not held back by the ridge."""
+    ridge = np.full(len(gram), RIDGE * np.mean(np.diag(gram)[:-1]))
+    ridge[-1] = 1e-6 * gram[-1, -1]
+    solution = np.linalg.solve(gram + np.diag(ridge), cross)
+    # The solver's last bits depend on how many threads it used; the grid of the kernel is far coarser than this one.
+    unit = 2.0 ** (np.ceil(np.log2(np.abs(solution).max() + 1e-30)) - 20)
+    return np.asarray(np.rint(solution / unit) * unit, dtype=np.float32)
