@@ -36,7 +36,11 @@ PARSE = Rule("parse", "build_rules.steps.parse:run", ("steps/parse.py", *COMPILE
 ALLS = Rule("alls", "build_rules.steps.alls:run", ("steps/alls.py", "alls", "presets.py", "compilers/har.py", *RECORDS))
 HAR = Rule("har", "build_rules.steps.har:run", ("steps/har.py", *COMPILER))
 HEF = Rule("hef", "build_rules.steps.hef:run", ("steps/hef.py", *COMPILER))
-META = Rule("meta", "build_rules.steps.meta:run", ("steps/meta.py", "metadata", "hef", "graph", "presets.py", *RECORDS))
+META = Rule(
+    "meta",
+    "build_rules.steps.meta:run",
+    ("__init__.py", "steps/meta.py", "metadata", "hef", "graph", "presets.py", *RECORDS),
+)
 
 Tasks = Iterator[dict[str, Any]]
 

@@ -93,6 +93,6 @@ def _check_fit(snapshot: Snapshot, split: Split) -> None:
         )
     if snapshot.dtype != "uint8":
         raise InputError(
-            f"{snapshot.path}: holds {snapshot.dtype} samples in {list(snapshot.value_range)}, but compilers calibrate on "
-            "pixels in [0, 255]; export it again as uint8."
+            f"{snapshot.path}: holds {snapshot.dtype} samples in {list(snapshot.value_range)}, but compilers calibrate "
+            "on pixels in [0, 255]; export it again as uint8."
         )

@@ -1,0 +1,70 @@
+"""Another repository uses the rules as a dependency: an installed wheel, a dodo.py of one line, models/."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.chain.conftest import make_workspace, single_target
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An interpreter that has the wheel installed, and our dependencies, but not this checkout."""
+    folder = tmp_path_factory.mktemp("wheel")
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+    source = folder / "source"
+    listed = subprocess.run(["git", "ls-files"], cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout
+    for name in listed.splitlines():
+        if name.startswith("build_rules/") or "/" not in name:
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(REPOSITORY / name, source / name)
+    build = [*pip, "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", str(folder), str(source)]
+    subprocess.run(build, check=True)
+    (wheel,) = folder.glob("*.whl")
+    venv.create(folder / "venv", symlinks=True)
+    python = folder / "venv/bin/python"
+    site = sysconfig.get_path("purelib", vars={"base": str(folder / "venv"), "platbase": str(folder / "venv")})
+    # What the wheel requires comes from this environment; a .pth line adds the folder, not what its .pth files add.
+    (Path(site) / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
+    return python
+
+
+def run(python: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    command = [str(python), "-m", "doit", *arguments]
+    return subprocess.run(command, cwd=folder, env=environment, check=False, capture_output=True, text=True)
+
+
+def test_a_repository_of_one_line_builds(python: Path, tmp_path: Path) -> None:
+    make_workspace(tmp_path, ("shapes-det",), images=4)
+    single_target(tmp_path, "shapes-det", "calibration_count = 4")
+    where = [str(python), "-c", "import build_rules; print(build_rules.__file__)"]
+    place = subprocess.run(where, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+    assert not place.startswith(str(REPOSITORY))
+    first = run(python, tmp_path)
+    assert first.returncode == 0, first.stderr
+    hef = "build/shapes-det/hailo8l-fast/model+meta.hef"
+    assert (tmp_path / hef).is_file()
+    assert "7 up to date" in run(python, tmp_path).stdout
+    assert "meta:shapes-det:hailo8l-fast" in run(python, tmp_path, "list", "--all").stdout
+    assert "0.1.0-emulated" in run(python, tmp_path, "inspect", hef).stdout
+
+
+def test_commands_work_where_there_is_no_dodo(python: Path, tmp_path: Path) -> None:
+    script = tmp_path / "model.alls"
+    script.write_text("normalization1 = normalization([0.0], [255.0])\n")
+    shown = run(python, tmp_path, "inspect", "--json", "model.alls")
+    assert (shown.returncode, "normalization" in shown.stdout) == (0, True)
