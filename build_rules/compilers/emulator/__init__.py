@@ -6,6 +6,7 @@ version that it is emulated, and runs on no device.
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,11 @@ SDK_VERSION = f"{EMULATOR_VERSION}-emulated"
 """What HAR and HEF carry as their SDK version; readers tell an emulated file by the word in it."""
 
 
+@cache
+def _runtime_version() -> str:
+    return version("onnxruntime")
+
+
 class Emulator:
     """The `Compiler` protocol, in this process. Heavy libraries are imported by the stage that needs them."""
 
@@ -26,7 +32,7 @@ class Emulator:
 
     def version(self) -> str:
         """Return e.g. `emulator 0.1.0 (onnxruntime 1.32.0)`; the runtime computes the calibration, so it counts."""
-        return f"emulator {EMULATOR_VERSION} (onnxruntime {version('onnxruntime')})"
+        return f"emulator {EMULATOR_VERSION} (onnxruntime {_runtime_version()})"
 
     def parse(self, job: ParseJob) -> None:
         """Translate the cut ONNX graph into a HAR of state `hailo_model`."""

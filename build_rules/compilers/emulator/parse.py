@@ -146,10 +146,10 @@ def native_weights(graph: Graph, layers: Sequence[Layer]) -> dict[str, npt.NDArr
         if layer.kind not in WEIGHTED:
             continue
         node = graph.nodes[layer.nodes[0]]
-        kernel = _kernel(graph, layer).astype(np.float32)
-        if np.isnan(kernel).any():
-            raise InputError(f"node {node.name or node.output[0]!r}: Unsupported NaN values in its weights.")
-        weights[f"{layer.name}/kernel:0"] = kernel
+        found = {f"{layer.name}/kernel:0": _kernel(graph, layer).astype(np.float32)}
         if len(node.input) > 2 and node.input[2] in graph.constants:
-            weights[f"{layer.name}/bias:0"] = graph.constant(node.input[2]).astype(np.float32)
+            found[f"{layer.name}/bias:0"] = graph.constant(node.input[2]).astype(np.float32)
+        if any(not np.isfinite(value).all() for value in found.values()):
+            raise InputError(f"node {node.name or node.output[0]!r}: Unsupported NaN values in its weights.")
+        weights.update(found)
     return weights

@@ -75,9 +75,9 @@ def _merge(observed: Sequence[Mapping[str, Observation]]) -> dict[str, Observati
 def inner_range(observation: Observation, bits: int) -> tuple[float, float]:
     """Return the range for a tensor inside the network.
 
-    8 bits: halfway (geometrically) between the range of least error on the observed values and the exact one. The first
-    alone clips what unseen images reach, the second alone wastes steps on rare peaks. Measured on unseen images, with few
-    calibration samples this is within a tenth of min-max, with many better; percentiles are two to five times worse.
+    8 bits: halfway (geometrically) between the range of least error on the observed values and the exact one. The
+    first alone clips what unseen images reach, the second alone wastes steps on rare peaks. Measured on unseen images:
+    with few calibration samples within a tenth of min-max, with many better; percentiles are two to five times worse.
     """
     if bits > 8:
         return outer_range(observation, bits)
