@@ -36,16 +36,24 @@ def list_images(folder: Path) -> tuple[str, ...]:
         )
     root = folder.resolve()
     found: list[str] = []
-    for current, folders, files in os.walk(folder, onerror=_refuse):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        here = Path(current)
-        for name in folders:
-            _check_inside(here / name, root)
-        for name in files:
-            path = here / name
-            if path.suffix.lower() in _SUFFIXES and not name.startswith("."):
-                _check_inside(path, root)
-                found.append(path.relative_to(folder).as_posix())
+    pending = [""]
+    while pending:
+        prefix = pending.pop()
+        # Plain strings and scandir's own knowledge: this runs for every image of every model in every doit.
+        try:
+            with os.scandir(os.path.join(folder, prefix)) as entries:  # noqa: PTH118
+                for entry in entries:
+                    name = entry.name
+                    if name.startswith("."):
+                        continue
+                    if entry.is_symlink():
+                        _check_inside(Path(entry.path), root)
+                    if entry.is_dir(follow_symlinks=False):
+                        pending.append(f"{prefix}{name}/")
+                    elif name.lower().endswith(_SUFFIXES) and not entry.is_dir():
+                        found.append(prefix + name)
+        except OSError as error:
+            raise InputError(f"{error.filename}: cannot be read ({error.strerror}); check its permissions.") from error
     if not found:
         raise InputError(f"{folder}: no image in this folder; put images ({', '.join(_SUFFIXES)}) there.")
     return tuple(sorted(found))
@@ -61,7 +69,3 @@ def _check_inside(path: Path, root: Path) -> None:
             f"{path}: a symbolic link that leaves the calibration folder; put the file itself there, "
             f"or name its folder in `calibration`."
         )
-
-
-def _refuse(error: OSError) -> None:
-    raise InputError(f"{error.filename}: cannot be read ({error.strerror}); check its permissions.") from error

@@ -12,8 +12,8 @@ __all__ = ["physical_tensors"]
 def physical_tensors(hef: Hef) -> tuple[PhysicalTensor, ...]:
     """Return every output stream of a HEF with one network group, in the order in which the runtime lists them.
 
-    Raises `InputError` for several network groups, for outputs that the host post-processes, and for zero points that
-    are not integers.
+    Raises `InputError` for several network groups, for outputs that the host post-processes, and for a quantization
+    that one integer zero point and one scale cannot tell.
     """
     if len(hef.network_groups) != 1:
         raise InputError(f"the HEF holds {len(hef.network_groups)} network groups; one model has exactly one.")
@@ -26,6 +26,9 @@ def physical_tensors(hef: Hef) -> tuple[PhysicalTensor, ...]:
     tensors = []
     for stream in group.outputs:
         numbers = stream.quantization
+        # Real files repeat the one scale for every feature; readers know only one.
+        if len({*numbers.scales}) > 1 or len({*numbers.zero_points}) > 1:
+            raise InputError(f"HEF output {stream.name}: is quantized per feature, which no EdgeFirst reader decodes.")
         if not float(numbers.zero_point).is_integer():
             raise InputError(f"HEF output {stream.name}: its zero point {numbers.zero_point} is not an integer.")
         limits = (numbers.limits_min, numbers.limits_max)

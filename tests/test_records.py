@@ -1,0 +1,65 @@
+"""The records that cross rooms survive the file between them, and damaged files are refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from build_rules.calibrated import Calibrated, dump_calibrated, load_calibrated
+from build_rules.endpoints import Endpoint, ModelInput, Preprocessing, Proof, Split, dump_split, load_split
+from build_rules.errors import InputError
+
+ENDPOINTS = (
+    Endpoint("boxes_0", "boxes", 0, 8, "t0", "n0", (1, 64, 8, 8), "dfl", None),
+    Endpoint("scores_0", "scores", 0, 8, "t1", "n1", (1, 3, 8, 8), None, "sigmoid"),
+)
+SPLIT = Split("net", ModelInput("images", (1, 3, 64, 48)), ENDPOINTS, ("m1", "m2"), Proof(0.0, 1), Preprocessing())
+CALIBRATED = Calibrated("a.safetensors", 8, "letterbox", (64, 48), False, 1 / 255, (0.0,) * 3, (1.0,) * 3)
+
+
+@given(st.builds(Split, model=st.text(), proof=st.none() | st.builds(Proof, st.floats(0, 1), st.integers(1))))
+def test_a_split_survives_its_file(tmp_path_factory: pytest.TempPathFactory, split: Split) -> None:
+    path = tmp_path_factory.mktemp("split") / "split.json"
+    path.write_text(dump_split(split), encoding="utf-8")
+    assert load_split(path) == split
+
+
+def test_a_calibrated_survives_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "calibration.json"
+    path.write_text(dump_calibrated(CALIBRATED))
+    assert load_calibrated(path) == CALIBRATED
+    assert CALIBRATED.mean_pixels == (0.0, 0.0, 0.0)
+    assert CALIBRATED.std_pixels == (255.0, 255.0, 255.0)
+
+
+def test_normalization_in_pixels() -> None:
+    imagenet = Calibrated("a", 8, "stretch", (1, 1), False, 1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    assert imagenet.mean_pixels == pytest.approx((123.675, 116.28, 103.53))
+    assert imagenet.std_pixels == pytest.approx((58.395, 57.12, 57.375))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[]", "null", '{"format": 2}', '{"format": 1}', '{"format": 1, "model": 3}']
+)
+def test_other_files_are_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"x\.json"):
+        load_split(path)
+    with pytest.raises(InputError, match=r"x\.json"):
+        load_calibrated(path)
+
+
+def test_sizes_follow_the_layout() -> None:
+    for image in (ModelInput("x", (1, 3, 64, 48)), ModelInput("x", (1, 64, 48, 3), "nhwc")):
+        assert (image.height, image.width, image.channels) == (64, 48, 3)
+
+
+def test_sigmoid_is_folded_except_for_anchor_heads() -> None:
+    assert SPLIT.folded == {"scores_0"}
+    anchors = Endpoint("anchor_0", "anchor", 0, 8, "t", "n", (1, 24, 8, 8), "anchor", "sigmoid")
+    raw = Split("net", SPLIT.input, (anchors,), (), None)
+    assert (raw.anchor_head, raw.folded) == (True, frozenset())
