@@ -20,8 +20,8 @@ KEPT_VALUES = 32768
 """Values kept per tensor over all samples, to choose its range by."""
 
 BINS = 2048
-WIDE_MARGIN = 0.125
-"""The part of their range that 16-bit tensors hold more at either end."""
+WIDE_STEPS = 1 << 13
+"""Steps that 16-bit tensors hold beyond either end of the range seen: an eighth of all they have."""
 
 SHRINKS = np.linspace(1.0, 0.2, 41)
 
@@ -87,13 +87,17 @@ def inner_range(observation: Observation, bits: int) -> tuple[float, float]:
 
 
 def outer_range(observation: Observation, bits: int) -> tuple[float, float]:
-    """Return the exact range seen; for 16 bits with a margin, because resolution is plentiful then, clipping is not."""
+    """Return the exact range seen; for 16 bits with a margin, because resolution is plentiful then, clipping is not.
+
+    The margin is a whole number of steps, so that the ends of the range seen stay on the grid, as they are with 8 bits.
+    """
     low, high = min(observation.low, 0.0), max(observation.high, 0.0)
     if bits <= 8:
         return low, high
-    margin = WIDE_MARGIN * (high - low)
     # A range that ends at 0 does so because of an activation; nothing leaves it on that side.
-    return low - margin * (low < 0), high + margin * (high > 0)
+    below, above = int(WIDE_STEPS * (low < 0)), int(WIDE_STEPS * (high > 0))
+    step = (high - low) / ((1 << bits) - 1 - below - above)
+    return low - below * step, high + above * step
 
 
 def _best_range(observation: Observation, bits: int) -> tuple[float, float]:

@@ -54,5 +54,8 @@ def test_rare_values_do_not_take_all_steps() -> None:
 def test_exact_and_wide_ranges() -> None:
     seen = observation(np.asarray([0, 1, 4], dtype=np.float32))
     assert outer_range(seen, 8) == (0, 4)
-    assert outer_range(seen, 16) == (0, 4.5)
+    low, high = outer_range(seen, 16)
+    assert low == 0
+    assert 4.5 < high < 4.6
+    assert (4 / (high / 65535)) % 1 < 1e-6 or (4 / (high / 65535)) % 1 > 1 - 1e-6
     assert inner_range(observation(np.zeros(4, dtype=np.float32)), 8) == (0, 0)
