@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from build_rules.engine.failure import WrongInput
-from build_rules.engine.workspace import interrupt_on_sigterm, lock_workspace
+from build_rules.engine.lock import interrupt_on_sigterm, lock_workspace
 
 __all__ = ["LOCK", "BuildReporter"]
 
