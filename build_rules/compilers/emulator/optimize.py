@@ -13,6 +13,7 @@ import numpy.typing as npt
 from build_rules.compilers import OptimizeJob
 from build_rules.compilers.emulator.calibration import Samples
 from build_rules.compilers.emulator.finetune import finetune
+from build_rules.compilers.emulator.modify import modified_hn
 from build_rules.compilers.emulator.network import Floats, Network, kernel_axis, load_network
 from build_rules.compilers.emulator.plan import Grid, Kernel, Plan, grid, group_bits, rounding_layers, share_grids
 from build_rules.compilers.emulator.qdq import quantized_model
@@ -37,6 +38,8 @@ def optimize(job: OptimizeJob) -> Har:
     Raises `InputError` for an unreadable or foreign HAR, errors in the script, and a snapshot that does not fit.
     """
     har = read_har(job.har)
+    if har.state != "hailo_model":
+        raise InputError(f"{job.har}: is a {har.state} already; optimize takes the HAR that parse wrote.")
     network = load_network(har)
     script = _read_text(job)
     settings = read_settings(script, str(job.script), har.hn)
@@ -163,7 +166,7 @@ def _quantized_har(har: Har, network: Network, settings: Settings, plan: Plan, s
         har.name + ".modifications_meta_data.json": (json.dumps(report, indent=1) + "\n").encode(),
         har.name + QUANTIZED_MEMBER: quantized_model(network, plan).SerializeToString(deterministic=True),
     }
-    return replace(har, state="quantized_model", members=members)
+    return replace(har, hn=modified_hn(har.hn, settings), state="quantized_model", members=members)
 
 
 def _parameters(network: Network, plan: Plan) -> dict[str, npt.NDArray[Any]]:

@@ -63,9 +63,15 @@ def describe(graph: Graph, layers: Sequence[Layer], net_name: str) -> dict[str, 
             "type": "output_layer", "input": [maker[tensor]], "output": [], "input_shapes": [shape],
             "output_shapes": [shape], "original_names": ["out"], "transposed": False,
         }  # fmt: skip
+    order = [maker[tensor] for tensor in graph.outputs]
+    if len(set(order)) < len(order):
+        twice = next(name for name in order if order.count(name) > 1)
+        raise InputError(
+            f"two end nodes are delivered by one layer, {twice!r}; outputs are told apart by their layers."
+        )
     params = {
         "version": "1.0", "stage": "HN", "clusters_placement": [[]], "clusters_to_skip": [],
-        "output_layers_order": [maker[tensor] for tensor in graph.outputs], "transposed_net": False,
+        "output_layers_order": order, "transposed_net": False,
         "net_scopes": [net_name],
     }  # fmt: skip
     return {"name": net_name, "net_params": params, "layers": document}

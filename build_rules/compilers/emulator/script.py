@@ -14,12 +14,10 @@ __all__ = ["MODES", "Finetune", "Precision", "Settings", "read_settings"]
 
 COMPILE_STAGE = frozenset(
     {
-        *("allocator_param", "resources_param", "performance_param", "context_switch_param"),
-        *("context_performance_param", "compilation_param", "buffers", "defuse", "place", "shortcut"),
-        *("shortcut.split", "portal", "l3_portal", "l4_portal", "strategy", "mux_demux", "format_conversion"),
-        *("collapse", "concat", "feature_splitter", "cascade", "from_tf", "platform_param", "network_group"),
-        *("internal_param", "logger_param", "hef_param", "shared_optimization", "smart_reorder", "parallel", "split"),
-        *("context_resources_param", "set_seed", "remove_node"),
+        *("allocator_param", "resources_param", "performance_param", "context_switch_param", "compilation_param"),
+        *("platform_param", "hef_param", "logger_param", "buffer_calc_param", "buffers", "place", "strategy", "defuse"),
+        *("shortcut", "shortcut.split", "portal", "l3_portal", "l4_portal", "mux_demux", "format_conversion", "concat"),
+        *("feature_splitter",),
     }
 )
 """Commands that change where and how the device computes, never what: read and left to the compile stage."""
@@ -257,9 +255,9 @@ class _Reader:
             return names
         word = self.word(value)
         name = word if "/" in word else f"{self.net}/{word}"
-        if name in self.added:
-            return ()
         if name not in self.layers:
+            if name in self.added:
+                return ()
             self.fail(f"layer {word!r} doesn't exist in the HN of {self.net!r}; write the script anew for this network")
         return (name,)
 

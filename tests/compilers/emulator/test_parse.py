@@ -144,6 +144,12 @@ def test_wrong_end_node_and_wrong_file(tmp_path: Path) -> None:
         Emulator().parse(ParseJob(tmp_path / "junk.onnx", "net", "hailo8", ("a",), tmp_path / "x.har"))
 
 
+def test_two_ends_of_one_layer_are_refused(tmp_path: Path) -> None:
+    model, ends = detector()
+    with pytest.raises(InputError, match="one layer, 'net/conv6'"):
+        Build(tmp_path, model, [ends[0], ends[0]]).parse()
+
+
 def test_dynamic_input_is_refused(tmp_path: Path) -> None:
     model, ends = detector()
     model.graph.input[0].type.tensor_type.shape.dim[2].dim_param = "height"

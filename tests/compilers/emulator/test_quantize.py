@@ -74,6 +74,14 @@ def test_wide_output_changes_that_output_only(fast: Build, tmp_path: Path) -> No
     assert told["net/output_layer2/output_activation_bits:0"] == 8
 
 
+def test_quantized_hn_tells_what_the_script_changed(fast: Build) -> None:
+    layers = read_har(fast.har).hn["layers"]
+    assert layers["net/conv8"]["params"]["activation"] == "sigmoid"
+    assert list(layers)[:2] == ["net/input_layer1", "net/normalization_input1"]
+    assert layers["net/conv1"]["input"] == ["net/normalization_input1"]
+    assert read_har(fast.parsed).hn["layers"]["net/conv1"]["input"] == ["net/input_layer1"]
+
+
 def test_later_lines_win(tmp_path: Path) -> None:
     script = FAST + "quantization_param({output_layer*}, precision_mode=a16_w16)\n"
     build = Build(tmp_path, *detector()).all(script + "quantization_param(output_layer2, precision_mode=a8_w8)\n")
@@ -225,10 +233,13 @@ def test_wrong_snapshots(tmp_path: Path, tensors: dict[str, np.ndarray], message
 def test_stages_out_of_order(fast: Build, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="run optimize first"):
         Emulator().compile(CompileJob(fast.parsed, tmp_path / "x.hef"))
+    build = Build(tmp_path, *detector())
+    build.parsed = fast.har
+    with pytest.raises(InputError, match="quantized_model already"):
+        build.optimize(FAST)
     har = read_har(fast.parsed)
     foreign = {name: data for name, data in har.members.items() if "emulator" not in name}
     write_har(tmp_path / "foreign.har", type(har)(**{**vars(har), "members": foreign}))
-    build = Build(tmp_path, *detector())
     build.parsed = tmp_path / "foreign.har"
     with pytest.raises(InputError, match="not parsed by the emulator"):
         build.optimize(FAST)
