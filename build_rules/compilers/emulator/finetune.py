@@ -37,13 +37,13 @@ __all__ = ["Candidate", "candidates", "finetune", "patches"]
 Doubles = npt.NDArray[np.float64]
 
 DEPTH = 2
-MAX_SAMPLES = 96
+MAX_SAMPLES = 72
 """More images than this add little: what counts are positions, and each image gives hundreds."""
 
 HELD_BACK = 3
 """One sample in this many judges instead of teaching."""
 
-MAX_ROWS = 24576
+MAX_ROWS = 12288
 RIDGE = 3e-2
 GAIN = 0.98
 """A refit must bring the held-back error below this part of what it was."""
