@@ -80,7 +80,8 @@ def _decode(
         tensor = library.Tensor(list(array.shape), dtype=array.dtype.name, mem=library.TensorMemory.MEM)
         tensor.from_numpy(np.ascontiguousarray(array))
         quantization = physical["quantization"]
-        if quantization is not None:
+        # Float tensors refuse a quantization; the document of a split output must name one all the same.
+        if quantization is not None and array.dtype.kind in "iu":
             tensor.set_quantization_per_tensor(quantization["scale"], quantization["zero_point"])
         tensors.append(tensor)
     boxes, scores, classes, masks = decoder.decode(tensors)

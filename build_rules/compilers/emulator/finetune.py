@@ -48,6 +48,9 @@ RIDGE = 3e-2
 GAIN = 0.98
 """A refit must bring the held-back error below this part of what it was."""
 
+CONFIDENCE = 2.0
+"""... and by this many standard errors of the mean gain, so that luck with the judges is not taken for skill."""
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -72,10 +75,17 @@ def finetune(network: Network, plan: Plan, samples: Samples, indices: Sequence[i
         layers = [each for each in chosen if each.depth == depth]
         refitted = teacher.refit(plan, layers) if layers else plan
         after = teacher.errors(refitted)
-        better = {name for name in errors if after[name] < GAIN * errors[name]}
+        better = {name for name in errors if _is_lower(after[name], errors[name])}
         plan = _accept(plan, refitted, [each.layer.name for each in layers if each.output in better])
         errors = {name: after[name] if name in better else errors[name] for name in errors}
     return plan
+
+
+def _is_lower(after: Doubles, before: Doubles) -> bool:
+    """Whether errors per judging sample fell by enough to expect the same on new images (one-sided paired test)."""
+    gain = before - after
+    doubt = float(gain.std(ddof=1)) / len(gain) ** 0.5 if len(gain) > 1 else 0.0
+    return after.sum() < GAIN * before.sum() and float(gain.mean()) > CONFIDENCE * doubt
 
 
 def _accept(plan: Plan, refitted: Plan, layers: Sequence[str]) -> Plan:
@@ -137,19 +147,20 @@ class _Teacher:
         plain = open_session(float_model(network, plan))
         self.truth = dict(zip(judges, map_samples(lambda i: run(plain, samples.sample(i)), judges), strict=True))
 
-    def errors(self, plan: Plan) -> dict[str, float]:
-        """Return the mean squared error of every output (real values) over the judging samples."""
+    def errors(self, plan: Plan) -> dict[str, Doubles]:
+        """Return the mean squared error (of real values) of every output on every judging sample."""
         session = open_session(quantized_model(self.network, plan))
 
-        def one(index: int) -> dict[str, npt.NDArray[np.float64]]:
+        def one(index: int) -> dict[str, float]:
             delivered = run(session, self.samples.sample(index))
             squares = {}
             for name, grid in plan.outputs.items():
                 real = (delivered[name].astype(np.float32) - grid.zero_point) * np.float32(grid.scale)
-                squares[name] = np.asarray([np.mean((real - self.truth[index][name]) ** 2, dtype=np.float64)])
+                squares[name] = float(np.mean((real - self.truth[index][name]) ** 2, dtype=np.float64))
             return squares
 
-        return {name: float(value.sum()) for name, value in sum_samples(one, self.judges).items()}
+        judged = map_samples(one, self.judges)
+        return {name: np.asarray([each[name] for each in judged]) for name in plan.outputs}
 
     def refit(self, plan: Plan, chosen: Sequence[Candidate]) -> Plan:
         """Return `plan` with the kernels and biases of `chosen` refitted to what the quantized network feeds them."""
