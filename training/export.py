@@ -114,7 +114,8 @@ def metadata(name: str) -> dict[str, Any]:
             "preprocessing": "letterbox",
         },
         "decoder_version": "yolo26" if design.direct else "yolov8",
-        "nms": "class_agnostic",
+        # Shapes overlap: suppressing a star because a circle stands before it costs three points of mAP50.
+        "nms": "class_aware",
         "calibration": None,
         "split_hints": [_split_hint(design.masks)],
         "outputs": _outputs(design.masks, channels, cells),
