@@ -52,7 +52,11 @@ def targets(models: tuple[Model, ...]) -> tuple[tuple[Model, Target], ...]:
 def calibration_files(model: Model) -> tuple[Path, ...]:
     """Return the files that a model is calibrated from."""
     with _told_by_doit():
-        return list_sources(model.calibration)
+        return _list_once(model.calibration)
+
+
+# Models of one repository often share a pool of images.
+_list_once = cache(list_sources)
 
 
 @cache
