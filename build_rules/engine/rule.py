@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass
 from functools import cache
@@ -24,17 +25,30 @@ from build_rules.engine.outputs import produce
 
 __all__ = ["Rule", "Step"]
 
-PACKAGE = Path(__file__).resolve().parents[1]
+PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def _modules(place: str) -> list[str]:
+    """Return the modules of one module or package, relative to our own package, in order of name."""
+    if place.endswith(".py"):
+        return [place]
+    found = []
+    with os.scandir(os.path.join(PACKAGE, place)) as entries:
+        for entry in entries:
+            if entry.name.endswith(".py"):
+                found.append(f"{place}/{entry.name}")
+            elif entry.is_dir() and entry.name != "__pycache__":
+                found += _modules(f"{place}/{entry.name}")
+    return sorted(found)
 
 
 @cache
 def _source_digest(place: str) -> str:
-    """Digest of one module or one package (every .py below it, by name and content), relative to our own package."""
-    path = PACKAGE / place
-    files = [path] if path.is_file() else sorted(path.rglob("*.py"))
+    """Digest of one module or one package, by name and content of everything in it."""
     sha = hashlib.sha256()
-    for file in files:
-        sha.update(file.relative_to(PACKAGE).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
+    for module in _modules(place):
+        with open(os.path.join(PACKAGE, module), "rb", buffering=0) as stream:
+            sha.update(module.encode() + b"\0" + stream.read() + b"\0")
     return sha.hexdigest()
 
 
