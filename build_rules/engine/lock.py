@@ -1,15 +1,13 @@
-"""One doit at a time in a workspace, and an orderly end on SIGTERM."""
+"""One doit at a time in a workspace."""
 
 from __future__ import annotations
 
 import fcntl
 import os
-import signal
 import sys
 from pathlib import Path
-from typing import Any
 
-__all__ = ["interrupt_on_sigterm", "lock_workspace"]
+__all__ = ["lock_workspace"]
 
 
 def lock_workspace(path: Path) -> int:
@@ -28,12 +26,3 @@ def lock_workspace(path: Path) -> int:
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
     return descriptor
-
-
-def _interrupt(signum: int, frame: Any) -> None:
-    raise KeyboardInterrupt
-
-
-def interrupt_on_sigterm() -> None:
-    """Make SIGTERM (a cancelled CI job, a stopped container) end the run as Ctrl-C does."""
-    signal.signal(signal.SIGTERM, _interrupt)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from build_rules.engine.fingerprint import Fingerprint, fingerprint
+from build_rules.engine.interrupt import drafts as running
 from build_rules.errors import InputError
 
 __all__ = ["InputChangedError", "produce"]
@@ -57,6 +58,7 @@ def produce(
     """
     folder = next(iter(outputs.values())).parent
     partial = folder / f".{rule}.partial"
+    running.add(partial)
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
@@ -74,6 +76,7 @@ def produce(
         raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+        running.discard(partial)
 
 
 def _check_unchanged(sources: Sequence[Path], before: Sequence[tuple[int, ...]]) -> None:

@@ -11,13 +11,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
+from doit.exceptions import InvalidCommand
+
 from build_rules.engine.failure import WrongInput
-from build_rules.engine.lock import interrupt_on_sigterm, lock_workspace
+from build_rules.engine.interrupt import end_on_interrupt
+from build_rules.engine.lock import lock_workspace
 
 __all__ = ["LOCK", "BuildReporter"]
 
 LOCK = Path("build/.lock")
-WRONG_INPUT, INTERRUPTED = 3, 130
+WRONG_INPUT = 3
 
 
 def _seconds(duration: float) -> str:
@@ -32,9 +35,9 @@ class BuildReporter:
     def __init__(self, outstream: TextIO, options: Mapping[str, Any]) -> None:
         self.outstream = outstream
         self.started = time.monotonic()
-        self.step_started = self.started
+        self.step_started: dict[str, float] = {}
         self.ran = self.current = self.failed = self.skipped = 0
-        self.wrong_input = False
+        self.wrong_input = self.nothing_selected = False
 
     def write(self, text: str) -> None:
         """Print at once, since a step may take hours."""
@@ -43,7 +46,10 @@ class BuildReporter:
 
     def initialize(self, tasks: Mapping[str, Any], selected_tasks: list[str]) -> None:
         """Begin a run: from here to the end this process alone builds in the workspace."""
-        interrupt_on_sigterm()
+        end_on_interrupt()
+        if not selected_tasks:
+            self.nothing_selected = True
+            raise InvalidCommand("no task has a name like that; `doit list --all` shows them all.")
         self.lock = lock_workspace(LOCK)
 
     def get_status(self, task: Any) -> None:
@@ -52,14 +58,15 @@ class BuildReporter:
     def execute_task(self, task: Any) -> None:
         """A task is about to run."""
         if task.actions:
-            self.step_started = time.monotonic()
+            self.step_started[task.name] = time.monotonic()
             self.write(f".  {task.name}\n")
 
     def add_success(self, task: Any) -> None:
         """A task succeeded."""
         if task.actions:
             self.ran += 1
-            self.write(f"   {task.name} done in {_seconds(time.monotonic() - self.step_started)}\n")
+            took = _seconds(time.monotonic() - self.step_started[task.name])
+            self.write(f"   {task.name} done in {took}: {task.targets[-1] if task.targets else '-'}\n")
 
     def skip_uptodate(self, task: Any) -> None:
         """A task has nothing to do."""
@@ -91,9 +98,8 @@ class BuildReporter:
 
     def complete_run(self) -> None:
         """End a run. Exits here where doit itself knows no exit code."""
-        if isinstance(sys.exc_info()[1], KeyboardInterrupt):
-            sys.stderr.write("interrupted; what was finished is kept, run doit again to go on\n")
-            raise SystemExit(INTERRUPTED)
+        if self.nothing_selected:
+            return
         counts = [
             (self.ran, "run"),
             (self.current, "up to date"),

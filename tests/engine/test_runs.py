@@ -174,6 +174,29 @@ def test_killed_while_rebuilding_then_restored_keeps_the_old_output(folder: Path
     assert doit(folder).executed == ["copy:a"]
 
 
+@pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGINT])
+def test_an_interrupt_ends_a_parallel_run_at_once(folder: Path, kind: signal.Signals) -> None:
+    (folder / "in/b.txt").write_text("slow")
+    process = start_doit(folder, "-n", "2")
+    wait_until((folder / "copying").exists)
+    wait_until((folder / "build/a/joined").exists)
+    start = time.monotonic()
+    process.send_signal(kind)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert time.monotonic() - start < 5
+    assert err.count("\n") == 1, err
+    assert leftovers(folder) == []
+    (folder / "in/b.txt").write_text("quick")
+    assert doit(folder).executed == ["copy:b", "join:b"]
+
+
+def test_a_name_that_matches_nothing_is_an_error(folder: Path) -> None:
+    run = doit(folder, "jion:*")
+    assert (run.code, run.out) == (3, "")
+    assert "no task has a name like that" in run.err
+
+
 @pytest.mark.parametrize(("text", "code", "told"), [("wrong", 3, "says wrong"), ("broken", 2, "RuntimeError: boom")])
 def test_a_failure_leaves_nothing_and_has_its_exit_code(folder: Path, text: str, code: int, told: str) -> None:
     (folder / "in/a.txt").write_text(text)
@@ -256,6 +279,8 @@ def test_clean_forget_and_list_work_as_everywhere(folder: Path) -> None:
     assert doit(folder).executed == ["join:a"]
     assert doit(folder, "forget", "join:a").code == 0
     assert doit(folder).executed == ["join:a"]
+    assert doit(folder, "forget", "--all").code == 0
+    assert doit(folder).executed == ["copy:a", "join:a"]
 
 
 def test_listing_makes_no_build_folder(folder: Path) -> None:

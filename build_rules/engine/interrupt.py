@@ -1,0 +1,34 @@
+"""Ctrl-C and SIGTERM end a run at once, whatever its threads are doing, and leave no draft behind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+
+__all__ = ["INTERRUPTED", "drafts", "end_on_interrupt"]
+
+INTERRUPTED = 130
+
+drafts: set[Path] = set()
+"""The folders that running steps write into; removed when the run is interrupted."""
+
+
+def _end(signum: int, frame: FrameType | None) -> None:
+    # Worker threads of a parallel run cannot be interrupted, and waiting for them could take hours. Every finished
+    # step is recorded already, and nothing unfinished stands under its name, so there is nothing to wait for.
+    sys.stdout.flush()
+    sys.stderr.write("interrupted; what was finished is kept, run doit again to go on\n")
+    sys.stderr.flush()
+    for folder in list(drafts):
+        shutil.rmtree(folder, ignore_errors=True)
+    os._exit(INTERRUPTED)
+
+
+def end_on_interrupt() -> None:
+    """From now on end this process on SIGINT (Ctrl-C) and SIGTERM (a cancelled job, a stopped container)."""
+    signal.signal(signal.SIGINT, _end)
+    signal.signal(signal.SIGTERM, _end)
