@@ -1,8 +1,8 @@
-"""The one exception that means "what you gave us is wrong", raised by every room."""
+"""The one exception that means "what you gave us is wrong", raised by every room, and how its text is shown."""
 
 from __future__ import annotations
 
-__all__ = ["InputError"]
+__all__ = ["InputError", "printable"]
 
 
 class InputError(Exception):
@@ -10,3 +10,14 @@ class InputError(Exception):
 
     The command line prints the message alone (no traceback) and exits with code 3.
     """
+
+
+def printable(text: str) -> str:
+    """Return text as one line that cannot steer a terminal: names and messages may come from files of any origin.
+
+    White space that breaks lines becomes a blank; other characters that print nothing (escapes, changes of direction,
+    lone surrogates) become the replacement character.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text)
