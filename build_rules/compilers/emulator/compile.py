@@ -10,6 +10,7 @@ import onnx
 from build_rules.compilers import CompileJob
 from build_rules.compilers.emulator.network import Delivered, Network, load_network
 from build_rules.compilers.emulator.optimize import QUANTIZED_MEMBER
+from build_rules.compilers.emulator.stored import read_stored
 from build_rules.compilers.har import Har, read_har
 from build_rules.errors import InputError
 from build_rules.hef import HefSpec, Quantization, Stream, write_hef
@@ -32,14 +33,14 @@ def compile_har(job: CompileJob) -> bytes:
         raise InputError(f"{job.har}: is a {har.state} and not one that the emulator quantized; run optimize first.")
     if har.hw_arch is None:
         raise InputError(f"{job.har}: does not say for which hw_arch it was parsed; parse it again.")
-    network = load_network(har)
+    network, quantized = load_network(har), _quantized(har, job)
     spec = HefSpec(
         hw_arch=har.hw_arch,
         sdk_version=har.sdk_version,
         timestamp_ms=0,
         network_group=har.name,
         inputs=(_input_stream(network),),
-        outputs=_output_streams(network, har),
+        outputs=_output_streams(network, quantized),
     )
     for level in LEVELS:
         hef = write_hef(spec, pack_payload(har.member(QUANTIZED_MEMBER), level))
@@ -47,6 +48,13 @@ def compile_har(job: CompileJob) -> bytes:
         if ZIP_SIGNATURE not in hef:
             return hef
     raise InputError(f"{job.har}: no compression level keeps the ZIP signature out of the HEF; quantize it anew.")
+
+
+def _quantized(har: Har, job: CompileJob) -> onnx.ModelProto:
+    try:
+        return read_stored(har.member(QUANTIZED_MEMBER))
+    except InputError as error:
+        raise InputError(f"{job.har}: {error}") from error
 
 
 def pack_payload(network: bytes, level: int) -> bytes:
@@ -82,10 +90,9 @@ def _input_stream(network: Network) -> Stream:
     )
 
 
-def _output_streams(network: Network, har: Har) -> tuple[Stream, ...]:
+def _output_streams(network: Network, quantized: onnx.ModelProto) -> tuple[Stream, ...]:
     """Read scale and zero point from the quantized graph itself: what runs is what is told."""
-    model = onnx.load_from_string(har.member(QUANTIZED_MEMBER))
-    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    constants = {tensor.name: tensor for tensor in quantized.graph.initializer}
 
     def number(name: str) -> np.generic:
         return onnx.numpy_helper.to_array(constants[name]).reshape(-1)[0]  # type: ignore[no-any-return]

@@ -15,6 +15,7 @@ from onnx import helper, numpy_helper
 from build_rules.compilers.emulator.fuse import WEIGHTED, Layer, fuse_layers
 from build_rules.compilers.emulator.graph import Graph, attribute, read_graph
 from build_rules.compilers.emulator.parse import META_MEMBER, ONNX_MEMBER
+from build_rules.compilers.emulator.stored import read_stored
 from build_rules.compilers.har import Har, output_layers
 from build_rules.errors import InputError
 
@@ -73,10 +74,12 @@ def load_network(har: Har) -> Network:
     if har.name + ONNX_MEMBER not in har.members:
         raise InputError(f"the HAR of {har.name!r} was not parsed by the emulator; parse it again with this compiler.")
     try:
-        model = onnx.load_from_string(har.member(ONNX_MEMBER))
+        model = read_stored(har.member(ONNX_MEMBER))
         end_nodes = json.loads(har.member(META_MEMBER))["end_node_names"]
-    except Exception as error:  # protobuf's own exception class differs between its implementations
-        raise InputError(f"the HAR of {har.name!r} is damaged ({error}); parse it again.") from error
+    except InputError as error:
+        raise InputError(f"the HAR of {har.name!r}: {error}") from error
+    except (ValueError, RecursionError, KeyError, TypeError) as error:
+        raise InputError(f"the HAR of {har.name!r} is damaged ({error!r}); parse it again.") from error
     parsed = read_graph(model, end_nodes)
     folded = fold_batch_norm(parsed, fuse_layers(parsed, har.name))
     graph = read_graph(folded, parsed.outputs)

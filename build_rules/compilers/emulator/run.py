@@ -36,8 +36,9 @@ def open_session(model: onnx.ModelProto | bytes) -> onnxruntime.InferenceSession
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # errors come as exceptions; a second time on the terminal they would be noise
     options.add_session_config_entry("session.disable_quant_qdq", "1")
+    options.add_session_config_entry("session.load_model_format", "ONNX")  # what was checked, not what it looks like
     data = model if isinstance(model, bytes) else model.SerializeToString()
     return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 

@@ -1,13 +1,23 @@
-"""HEFs that were made for silicon do not run on the host."""
+"""What runs on the host, and what does not: code for silicon, networks that are none or want files of the machine."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
+import onnx
 import pytest
 
 from build_rules.compilers.emulator.compile import pack_payload, unpack_payload
 from build_rules.compilers.emulator.infer import HefSession
+from build_rules.compilers.emulator.parse import ONNX_MEMBER
+from build_rules.compilers.har import Har, read_har, write_har
 from build_rules.errors import InputError
+from tests.compilers.emulator.hostile import leaking, passing, save_hef
+from tests.compilers.nets import NORMAL, Build, detector
 from tests.shared import SHARED, needs_shared
+
+FAST = NORMAL + "model_optimization_flavor(optimization_level=0, compression_level=0)\n"
 
 
 @needs_shared
@@ -25,3 +35,76 @@ def test_payload_round_trip_and_damage() -> None:
         unpack_payload(payload[:-3])
     with pytest.raises(InputError, match="damaged"):
         unpack_payload(payload[:20] + b"\xff\xff" + payload[22:])
+
+
+def test_a_sound_network_runs(tmp_path: Path) -> None:
+    image = np.arange(192, dtype=np.uint8).reshape(8, 8, 3)
+    np.testing.assert_array_equal(HefSession(save_hef(tmp_path / "a.hef", passing())).run(image)["out"], image[None])
+
+
+@pytest.mark.parametrize("place", ["initializer", "attribute", "subgraph", "function"])
+def test_files_of_the_machine_stay_where_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    (tmp_path / "secret.bin").write_bytes(bytes(192))
+    monkeypatch.chdir(tmp_path)
+    hef = save_hef(tmp_path / "a.hef", leaking("secret.bin")[place])
+    with pytest.raises(InputError, match=r"a\.hef: .*another file of this machine"):
+        HefSession(hef)
+
+
+@pytest.mark.parametrize(
+    ("network", "told"),
+    [
+        (b"garbage", "not an ONNX model"),
+        (b"", "no graph"),
+        (passing(("N", 8, 8, 3)), "not one image"),
+        (passing((1, 8, 8)), "not one image"),
+        (passing(kind=onnx.TensorProto.FLOAT), "not one image"),
+    ],
+)
+def test_networks_that_cannot_run_name_the_file(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], network: onnx.ModelProto | bytes, told: str
+) -> None:
+    with pytest.raises(InputError, match=rf"a\.hef: .*{told}"):
+        HefSession(save_hef(tmp_path / "a.hef", network))
+    assert capfd.readouterr().err == ""
+
+
+def test_a_network_that_fails_names_the_file(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    unknown, late = passing(), passing()
+    unknown.graph.node[0].op_type = "Unheard\x1b[31m"
+    with pytest.raises(InputError, match=r"a\.hef: its network cannot be run"):
+        HefSession(save_hef(tmp_path / "a.hef", unknown))
+    late.graph.node[0].CopyFrom(onnx.helper.make_node("Reshape", ["image", "shape"], ["out"], name="\x1b[31m"))
+    late.graph.initializer.append(onnx.numpy_helper.from_array(np.array([1, 5]), "shape"))
+    session = HefSession(save_hef(tmp_path / "b.hef", late))
+    with pytest.raises(InputError, match=r"b\.hef: its network cannot be run"):
+        session.run(np.zeros((8, 8, 3), dtype=np.uint8))
+    assert capfd.readouterr().err == ""
+
+
+def with_external(har: Har, member: str) -> Har:
+    """The HAR with the first weights of one of its models moved to another file."""
+    model = onnx.load_model_from_string(har.members[member])
+    tensor = model.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="secret.bin")
+    return Har(**{**vars(har), "members": {**har.members, member: model.SerializeToString()}})
+
+
+def test_hars_bring_all_their_weights(tmp_path: Path) -> None:
+    build = Build(tmp_path, *detector()).parse()
+    parsed = read_har(build.parsed)
+    write_har(build.parsed, with_external(parsed, "net" + ONNX_MEMBER))
+    with pytest.raises(InputError, match="another file of this machine"):
+        build.optimize(FAST)
+    write_har(build.parsed, parsed)
+    build.optimize(FAST)
+    quantized = read_har(build.har)
+    write_har(build.har, with_external(quantized, "net.emulator.quantized.onnx"))
+    with pytest.raises(InputError, match=r"model\.har: .*another file of this machine"):
+        build.compile()
+    members = {**quantized.members, "net.emulator.quantized.onnx": b"garbage"}
+    write_har(build.har, Har(**{**vars(quantized), "members": members}))
+    with pytest.raises(InputError, match=r"model\.har: .*not an ONNX model"):
+        build.compile()
