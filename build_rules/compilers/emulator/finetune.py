@@ -32,7 +32,7 @@ from build_rules.compilers.emulator.qdq import float_model, quantized_model, see
 from build_rules.compilers.emulator.run import map_samples, open_session, run, sum_samples
 from build_rules.compilers.emulator.weights import quantize_kernel
 
-__all__ = ["Candidate", "candidates", "finetune", "patches"]
+__all__ = ["Candidate", "candidates", "finetune", "improved_outputs", "patches"]
 
 Doubles = npt.NDArray[np.float64]
 
@@ -79,6 +79,16 @@ def finetune(network: Network, plan: Plan, samples: Samples, indices: Sequence[i
         plan = _accept(plan, refitted, [each.layer.name for each in layers if each.output in better])
         errors = {name: after[name] if name in better else errors[name] for name in errors}
     return plan
+
+
+def improved_outputs(network: Network, before: Plan, after: Plan) -> tuple[str, ...]:
+    """Return the outputs for which `finetune` kept a refit, since it lowered their error on held-back samples."""
+    kept = {
+        each.output
+        for each in candidates(network)
+        if after.kernels[each.layer.name] is not before.kernels[each.layer.name]
+    }
+    return tuple(output.name for output in network.outputs if output.name in kept)
 
 
 def _is_lower(after: Doubles, before: Doubles) -> bool:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from build_rules.compilers import OptimizeJob
 from build_rules.compilers.emulator.calibration import Samples
-from build_rules.compilers.emulator.finetune import finetune
+from build_rules.compilers.emulator.finetune import finetune, improved_outputs
 from build_rules.compilers.emulator.modify import modified_hn
 from build_rules.compilers.emulator.network import Floats, Network, kernel_axis, load_network
 from build_rules.compilers.emulator.plan import Grid, Kernel, Plan, grid, group_bits, rounding_layers, share_grids
@@ -47,7 +47,10 @@ def optimize(job: OptimizeJob) -> Har:
     indices = _selected(settings, samples, job)
     plan = make_plan(network, settings, samples, indices)
     if settings.finetune is not None:
-        plan = finetune(network, plan, samples, range(settings.finetune.dataset_size or len(indices)))
+        before = plan
+        plan = finetune(network, before, samples, range(settings.finetune.dataset_size or len(indices)))
+        improved = improved_outputs(network, before, plan)
+        print(f"   fine-tune: {len(improved)} of {len(network.outputs)} outputs improved on held-back images")
     return _quantized_har(har, network, settings, plan, script, len(indices))
 
 

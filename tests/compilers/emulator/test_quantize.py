@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -124,13 +125,16 @@ def test_bias_correction_lowers_the_mean_error(tmp_path: Path) -> None:
     assert sum(corrected.errors(SIGMOID)) < sum(without.errors(SIGMOID))
 
 
-def test_finetune_lowers_the_error_of_narrow_weights(tmp_path: Path) -> None:
+def test_finetune_lowers_the_error_of_narrow_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     narrow = FOLDED + "quantization_param({conv*}, precision_mode=a8_w4)\n"
     plain = Build(tmp_path / "a", *detector()).all(narrow)
     tuned = Build(tmp_path / "b", *detector()).all(
         narrow + "post_quantization_optimization(finetune, policy=enabled, dataset_size=24)\n"
     )
+    told = re.fullmatch(r"   fine-tune: (\d) of 3 outputs improved on held-back images\n", capsys.readouterr().out)
     before, after = plain.errors(SIGMOID), tuned.errors(SIGMOID)
+    assert told is not None
+    assert int(told[1]) == sum(now != then for now, then in zip(after, before, strict=True)) > 0
     assert all(now <= 1.02 * then for now, then in zip(after, before, strict=True))
     assert sum(after) < 0.97 * sum(before)
 
