@@ -18,6 +18,7 @@ from __future__ import annotations
 import io
 import json
 import lzma
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -37,6 +38,10 @@ MAX_MEMBERS = 256
 MAX_BYTES = 2 << 30
 MAX_JSON_BYTES = 64 << 20
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
+_NPZ_ERRORS = (
+    *(ValueError, KeyError, OSError, EOFError, MemoryError, RuntimeError, struct.error),
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+)
 STATES = ("hailo_model", "fp_optimized_model", "quantized_model", "compiled_model")
 
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -188,9 +193,17 @@ def dump_npz(arrays: Arrays) -> bytes:
 
 
 def load_npz(data: bytes, keys: Iterable[str] | None = None) -> dict[str, npt.NDArray[Any]]:
-    """Read an `.npz`, or only `keys` of it. Raises `InputError` when it is damaged or holds pickles."""
+    """Read an `.npz`, or only `keys` of it.
+
+    Raises `InputError` when it is damaged, holds pickles, or announces more than 2 GiB.
+    """
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            return {key: archive[key] for key in (archive.files if keys is None else keys)}
-    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            # zipfile never unpacks more of a member than the size that is announced for it.
+            announced = sum(info.file_size for info in archive.infolist())
+        if announced > MAX_BYTES:
+            raise InputError(f"a weights member of the HAR unpacks to {announced} bytes; at most {MAX_BYTES} are read.")
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            return {key: arrays[key] for key in (arrays.files if keys is None else keys)}
+    except _NPZ_ERRORS as error:
         raise InputError(f"a weights member of the HAR cannot be read ({error}); build the HAR again.") from error

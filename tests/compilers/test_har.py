@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,32 @@ def test_broken_links_are_input_errors() -> None:
 def test_npz_is_the_same_bytes_whatever_the_order() -> None:
     a, b = np.ones(3), np.zeros((2, 2), dtype=np.int8)
     assert dump_npz({"a": a, "b": b}) == dump_npz({"b": b, "a": a})
+
+
+def test_a_weights_bomb_is_judged_by_what_it_announces(monkeypatch: pytest.MonkeyPatch) -> None:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, a=np.zeros(1 << 20), b=np.zeros(1 << 20))
+    assert len(buffer.getvalue()) < 1 << 16
+    assert len(load_npz(buffer.getvalue())) == 2
+    monkeypatch.setattr("build_rules.compilers.har.MAX_BYTES", (1 << 24) - 1)
+    with pytest.raises(InputError, match="unpacks to"):
+        load_npz(buffer.getvalue())
+
+
+@pytest.mark.parametrize("data", [b"", b"\x93NUMPY\x01\0", dump_npz({"a": np.zeros(3)})[:-30]])
+def test_weights_that_are_no_npz(data: bytes) -> None:
+    with pytest.raises(InputError, match="cannot be read"):
+        load_npz(data)
+
+
+def test_an_array_larger_than_its_member() -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        member = io.BytesIO()
+        np.lib.format.write_array_header_1_0(member, {"descr": "<f8", "fortran_order": False, "shape": (1 << 45,)})
+        archive.writestr("a.npy", member.getvalue())
+    with pytest.raises(InputError, match="cannot be read"):
+        load_npz(buffer.getvalue())
 
 
 @needs_shared
