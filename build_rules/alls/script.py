@@ -26,6 +26,8 @@ from build_rules.errors import InputError
 __all__ = ["Glob", "Name", "Script", "Statement", "String", "Value", "format_script", "parse_script"]
 
 MAX_NESTING = 32
+MAX_DIGITS = 100
+"""Characters of the longest number. Python itself refuses integers of a few thousand, some versions take minutes."""
 
 
 @dataclass(frozen=True)
@@ -193,6 +195,11 @@ class _Parser:
         token = self.token
         if token.kind not in _READERS:
             self.fail("a value")
+        if len(token.text) > MAX_DIGITS and token.kind == "number":
+            raise InputError(
+                f"{self.source}, line {token.line}: a number of {len(token.text)} characters; "
+                f"at most {MAX_DIGITS} are read."
+            )
         self.position += 1
         return _READERS[token.kind](token.text)
 

@@ -60,6 +60,13 @@ def test_errors_name_the_line(text: str, line: int, found: str) -> None:
     assert found in str(caught.value)
 
 
+@pytest.mark.parametrize("number", ["9" * 5000, "-" + "9" * 101, "0." + "3" * 400])
+def test_endless_numbers_are_refused(number: str) -> None:
+    with pytest.raises(InputError, match=r"script\.alls, line 2: a number of \d+ characters") as caught:
+        parse_script(f"\na({number})", "script.alls")
+    assert len(str(caught.value)) < 200
+
+
 names = st.from_regex(r"[A-Za-z_*?][A-Za-z0-9_*?./-]{0,12}", fullmatch=True)
 numbers = st.one_of(st.integers(-(10**9), 10**9), st.floats(allow_nan=False, allow_infinity=False))
 leaves: st.SearchStrategy[Value] = st.one_of(
