@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from build_rules.errors import InputError
 
@@ -43,13 +43,24 @@ def _load(path: Path) -> Image.Image:
             if image.width * image.height > MAX_PIXELS:
                 raise ValueError(f"{image.width}x{image.height} pixels are more than {MAX_PIXELS}")
             return _to_rgb(ImageOps.exif_transpose(image))
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: there is no such file.") from error
     except (
         Exception
     ) as error:  # decoders raise nearly anything on hostile bytes: SyntaxError, struct.error, KeyError, ...
-        what = (
-            "the file is empty" if path.is_file() and path.stat().st_size == 0 else str(error) or type(error).__name__
-        )
-        raise InputError(f"{path}: cannot be decoded as an image ({what}); replace or remove the file.") from error
+        raise InputError(
+            f"{path}: cannot be decoded as an image ({_reason(path, error)}); replace or remove the file."
+        ) from error
+
+
+def _reason(path: Path, error: Exception) -> str:
+    if path.is_file() and path.stat().st_size == 0:
+        return "the file is empty"
+    if isinstance(error, UnidentifiedImageError):  # whose text tells how Python writes an open file, and no more
+        return "not an image that can be decoded"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -151,14 +151,19 @@ def test_files_that_are_no_images_are_named(tmp_path: Path) -> None:
             count_levels(tmp_path / name)
     with pytest.raises(InputError, match="empty"):
         decode(tmp_path / "empty.png")
-    with pytest.raises(InputError, match=r"absent\.png"):
+    with pytest.raises(InputError, match=r"absent\.png: there is no such file\.$"):
         decode(tmp_path / "absent.png")
+    with pytest.raises(InputError, match="not an image that can be decoded") as caught:
+        decode(tmp_path / "text.jpg")
+    assert "_io." not in str(caught.value)
+    with pytest.raises(InputError, match="not a regular file"):
+        decode(tmp_path)
 
 
 def test_postscript_is_not_even_tried(tmp_path: Path) -> None:
     # Pillow would hand it to an interpreter.
     picture().save(tmp_path / "x.png", format="EPS")
-    with pytest.raises(InputError, match="cannot identify"):
+    with pytest.raises(InputError, match="not an image"):
         decode(tmp_path / "x.png")
 
 
