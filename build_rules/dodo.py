@@ -52,7 +52,11 @@ def task_split() -> Tasks:
             model.name,
             inputs={"onnx": model.onnx},
             outputs={"split_onnx": ws.folder(model) / "split.onnx", "split_json": ws.folder(model) / "split.json"},
-            settings={"network_name": model.network_name, "labels_file": model.labels is not None},
+            settings={
+                "network_name": model.network_name,
+                "labels_file": None if model.labels is None else str(model.labels),
+            },
+            tools=ws.library_versions("onnx"),
         )
 
 
@@ -71,6 +75,7 @@ def task_calibration() -> Tasks:
                 "count": model.settings.calibration_count,
                 "skip_broken": model.settings.skip_broken_images,
             },
+            tools=ws.library_versions("pillow"),
         )
 
 

@@ -67,7 +67,10 @@ class Model:
 
     @property
     def network_name(self) -> str:
-        """The name that prefixes every layer and stream: the folder's name with only letters, digits, `_` and `-`."""
+        """The name that prefixes every layer and stream: the folder's name with only letters, digits, `_` and `-`.
+
+        The model script's grammar wants a letter, digit or `_` first.
+        """
         return "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "_" for c in self.name.rsplit("/", 1)[-1])
 
 
@@ -115,9 +118,12 @@ def find_models(root: Path) -> Iterator[tuple[Path, list[str]]]:
     pending = [root]
     while pending:
         folder = pending.pop()
-        with os.scandir(folder) as entries:
-            found = sorted(entries, key=lambda entry: entry.name)
-        exports = [e.name for e in found if e.name.endswith(".onnx") and not e.is_dir()]
+        try:
+            with os.scandir(folder) as entries:
+                found = sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            raise InputError(f"{folder}: cannot be read ({error.strerror}); check its permissions.") from error
+        exports = [e.name for e in found if e.name.endswith(".onnx") and not e.is_dir(follow_symlinks=False)]
         if folder != root and (exports or any(e.name == "model.toml" for e in found)):
             yield folder, exports
             continue
@@ -125,23 +131,53 @@ def find_models(root: Path) -> Iterator[tuple[Path, list[str]]]:
         pending += [folder / e.name for e in reversed(inner)]
 
 
-def _choose_onnx(table: Table, folder: Path, exports: list[str], where: Path) -> Path:
-    named = table.text("onnx")
+@dataclass(frozen=True)
+class _Declared:
+    """What `model.toml` says, before defaults are looked for."""
+
+    onnx: str | None
+    labels: str | None
+    calibration: str | None
+    settings: Settings
+
+
+def _read_declared(table: Table, settings: Settings) -> _Declared:
+    declared = _Declared(
+        table.text("onnx"), table.text("labels"), table.text("calibration"), _override(table, settings)
+    )
+    # Before any default is looked for: a misspelled key would otherwise look like a missing file.
+    table.close()
+    return declared
+
+
+def _choose_onnx(named: str | None, table: Table, folder: Path, exports: list[str], where: Path) -> Path:
     if named is not None:
         if not (folder / named).is_file():
             table.fail("onnx", f"a file in {folder}, which holds: {', '.join(exports) or 'no .onnx at all'}")
         return folder / named
-    if len(exports) == 1:
-        return folder / exports[0]
+    if len(exports) > 1:
+        raise InputError(
+            f'{folder}: holds {len(exports)} ONNX files ({", ".join(exports)}); choose one in {where}: onnx = "FILE".'
+        )
     if not exports:
         raise InputError(f'{where}: there is no .onnx in {folder}; put one there or write onnx = "FILE" in {where}.')
-    raise InputError(
-        f'{folder}: holds {len(exports)} ONNX files ({", ".join(exports)}); choose one with onnx = "FILE" in {where}.'
-    )
+    if not (folder / exports[0]).is_file():
+        raise InputError(
+            f"{folder / exports[0]}: is not a file (perhaps a link to one that is gone); put the ONNX there."
+        )
+    return folder / exports[0]
 
 
-def _choose_calibration(table: Table, folder: Path, where: Path) -> Path:
-    named = table.text("calibration")
+def _choose_labels(named: str | None, table: Table, folder: Path) -> Path | None:
+    path = folder / (named or "labels.txt")
+    if path.is_file():
+        return path
+    if named is not None:
+        table.fail("labels", f"a text file with one class name per line; {path} does not exist")
+    return None
+
+
+def _choose_calibration(named: str | None, table: Table, folder: Path, where: Path) -> Path:
     if named is not None:
         path = Path(os.path.normpath(folder / named))
         if not path.exists():
@@ -161,53 +197,63 @@ def _choose_calibration(table: Table, folder: Path, where: Path) -> Path:
 
 def _name(folder: Path, root: Path) -> str:
     name = folder.relative_to(root).as_posix()
-    if not re.fullmatch(r"[\w./+@ -]+", name):
+    if not re.fullmatch(r"[\w./+@ -]+", name) or any(part.startswith("-") for part in name.split("/")):
         raise InputError(
             f"{folder}: a model's folder name becomes part of task names, so it may hold letters, digits and . _ - + @ "
-            "only; rename the folder."
+            "only, and not begin with -; rename the folder."
         )
     return name
 
 
 def _read_model(folder: Path, root: Path, exports: list[str], settings: Settings) -> Model:
     where = folder / "model.toml"
-    content: Mapping[str, Any] = read_toml(where) if where.exists() else {}
+    content: Mapping[str, Any] = read_toml(where) if os.path.lexists(where) else {}
     table = Table(content, str(where))
-    onnx = _choose_onnx(table, folder, exports, where)
-    labels = table.text("labels")
-    if labels is not None and not (folder / labels).is_file():
-        table.fail("labels", f"a text file with one class name per line; {folder / labels} does not exist")
-    calibration = _choose_calibration(table, folder, where)
-    own = _override(table, settings)
-    table.close()
+    declared = _read_declared(table, settings)
     return Model(
         name=_name(folder, root),
         folder=folder,
-        onnx=onnx,
-        labels=None if labels is None else folder / labels,
-        calibration=calibration,
-        settings=own,
+        onnx=_choose_onnx(declared.onnx, table, folder, exports, where),
+        labels=_choose_labels(declared.labels, table, folder),
+        calibration=_choose_calibration(declared.calibration, table, folder, where),
+        settings=declared.settings,
     )
 
 
 def load_models(root: Path, settings: Settings) -> tuple[Model, ...]:
-    """Read every model below `root` (usually `models/`). Raises `InputError` when there is none."""
+    """Read every model below `root` (usually `models/`).
+
+    Raises `InputError` when there is none, and for everything that is wrong in any of them, at once.
+    """
     if not root.is_dir():
         raise InputError(f"there is no folder {root}/ here; put each ONNX in a folder of its own below it.")
-    models = tuple(_read_model(folder, root, exports, settings) for folder, exports in find_models(root))
+    models, errors = [], []
+    for folder, exports in find_models(root):
+        try:
+            models.append(_read_model(folder, root, exports, settings))
+        except InputError as error:
+            errors.append(str(error))
+        except OSError as error:
+            errors.append(f"{error.filename or folder}: cannot be read ({error.strerror}).")
+    if len(errors) > 1:
+        raise InputError(f"{len(errors)} models are declared wrongly.\n" + "\n".join(errors))
+    if errors:
+        raise InputError(errors[0])
     if not models:
         raise InputError(f"{root}/ holds no model: put an .onnx into a folder of its own below it.")
-    return models
+    return tuple(models)
 
 
 def replace_targets(models: tuple[Model, ...], hw_arch: str | None, preset: str | None) -> tuple[Model, ...]:
-    """Replace every model's targets by one, for `doit hw_arch=... preset=...`; what is None has its default."""
+    """Change every target of every model, for `doit hw_arch=... preset=...`; what is None stays as declared."""
     for key, value, allowed in (("hw_arch", hw_arch, HW_ARCHS), ("preset", preset, tuple(PRESETS))):
         if value is not None and value not in allowed:
             raise InputError(
                 f"{key}={value} on the command line is not possible; expected one of: {', '.join(allowed)}."
             )
-    if hw_arch is None and preset is None:
-        return models
-    target = Target(hw_arch or "hailo8l", preset or "fast")
-    return tuple(replace(m, settings=replace(m.settings, targets=(target,))) for m in models)
+    changed = []
+    for model in models:
+        targets = (Target(hw_arch or target.hw_arch, preset or target.preset) for target in model.targets)
+        settings = replace(model.settings, targets=tuple(dict.fromkeys(targets)))
+        changed.append(replace(model, settings=settings))
+    return tuple(changed)

@@ -20,6 +20,7 @@ __all__ = [
     "calibration_files",
     "find_workspace_models",
     "folder",
+    "library_versions",
     "source_date_epoch",
     "target_folder",
     "targets",
@@ -83,11 +84,23 @@ def _command_line_variables() -> dict[str, str]:
     # doit tells the value of a variable by its name, not which were given; a misspelled one must not pass silently.
     from doit import doit_cmd
 
-    given: dict[str, str] = dict(getattr(doit_cmd, "_CMDLINE_VARS", None) or {})
+    given: dict[str, str] = dict(doit_cmd._CMDLINE_VARS or {})
     for name, value in given.items():
         if name not in VARIABLES:
             raise InputError(f"{name}={value} on the command line: there is no variable {name}; use hw_arch or preset.")
     return given
+
+
+@cache
+def _version(library: str) -> str:
+    from importlib.metadata import version
+
+    return version(library)
+
+
+def library_versions(*libraries: str) -> dict[str, str]:
+    """Return the installed versions of libraries whose results a step depends on."""
+    return {library: _version(library) for library in libraries}
 
 
 def source_date_epoch() -> int | None:

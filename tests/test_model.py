@@ -98,6 +98,47 @@ def test_no_models_folder(tmp_path: Path) -> None:
         load_models(tmp_path / "models", Settings())
 
 
+def test_everything_wrong_is_told_at_once(tmp_path: Path) -> None:
+    files = {**MINIMAL, "models/b/x.onnx": "", "models/c/model.toml": "onxx = 1", "models/d/model.toml": "["}
+    with pytest.raises(InputError) as caught:
+        load_models(repository(tmp_path, files), Settings())
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "3 models are declared wrongly."
+    assert [line.split("/models/")[1][0] for line in lines[1:]] == ["b", "c", "d"]
+
+
+def test_a_labels_file_in_the_folder_is_the_models(tmp_path: Path) -> None:
+    (model,) = load_models(repository(tmp_path, {**MINIMAL, "models/a/labels.txt": "x"}), Settings())
+    assert model.labels == tmp_path / "models/a/labels.txt"
+
+
+def test_links_that_lead_nowhere(tmp_path: Path) -> None:
+    models = repository(tmp_path, {"models/a/calibration/1.jpg": ""})
+    (models / "a/x.onnx").symlink_to("x.onnx")
+    with pytest.raises(InputError, match=r"x\.onnx"):
+        load_models(models, Settings())
+    (models / "a/x.onnx").unlink()
+    (models / "a/x.onnx").write_text("")
+    (models / "a/model.toml").symlink_to("gone.toml")
+    with pytest.raises(InputError, match=r"model\.toml"):
+        load_models(models, Settings())
+
+
+@pytest.mark.parametrize("key", ["calibratoin", "onxx", "labesl"])
+def test_a_misspelled_key_is_told_before_its_default_is_missed(tmp_path: Path, key: str) -> None:
+    files = {"models/a/a.onnx": "", "models/a/model.toml": f'{key} = "x"'}
+    with pytest.raises(InputError, match=f"unknown key {key}.*did you mean"):
+        load_models(repository(tmp_path, files), Settings())
+
+
+@pytest.mark.parametrize("name", ["-yolo", "x/-y"])
+def test_names_that_look_like_options(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match="not begin with -"):
+        load_models(
+            repository(tmp_path, {f"models/{name}/x.onnx": "", f"models/{name}/calibration/1.jpg": ""}), Settings()
+        )
+
+
 def test_a_folder_name_that_tasks_cannot_carry(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="a:b"):
         load_models(repository(tmp_path, {"models/a:b/x.onnx": "", "models/a:b/calibration/1.jpg": ""}), Settings())
@@ -120,6 +161,9 @@ def test_command_line_replaces_the_targets(tmp_path: Path) -> None:
     models = load_models(repository(tmp_path, MINIMAL), Settings())
     assert replace_targets(models, None, None) == models
     assert replace_targets(models, "hailo8", None)[0].targets == (Target("hailo8", "fast"),)
+    several = Settings(targets=(Target("hailo8l", "fast"), Target("hailo8", "fast"), Target("hailo8", "accurate")))
+    (model,) = replace_targets(load_models(tmp_path / "models", several), "hailo8l", None)
+    assert model.targets == (Target("hailo8l", "fast"), Target("hailo8l", "accurate"))
     assert replace_targets(models, None, "balanced")[0].targets == (Target("hailo8l", "balanced"),)
     with pytest.raises(InputError, match=r"preset=quick.*fast, balanced, accurate"):
         replace_targets(models, None, "quick")

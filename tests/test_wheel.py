@@ -9,6 +9,8 @@ import sys
 import sysconfig
 import venv
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -24,7 +26,9 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
     source = folder / "source"
-    listed = subprocess.run(["git", "ls-files"], cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"], cwd=REPOSITORY, check=True, capture_output=True, text=True
+    ).stdout
     for name in listed.splitlines():
         if name.startswith("build_rules/") or "/" not in name:
             (source / name).parent.mkdir(parents=True, exist_ok=True)
@@ -61,6 +65,43 @@ def test_a_repository_of_one_line_builds(python: Path, tmp_path: Path) -> None:
     assert "7 up to date" in run(python, tmp_path).stdout
     assert "meta:shapes-det:hailo8l-fast" in run(python, tmp_path, "list", "--all").stdout
     assert "0.1.0-emulated" in run(python, tmp_path, "inspect", hef).stdout
+
+
+def test_a_rule_s_own_code_runs_that_rule(python: Path, tmp_path: Path) -> None:
+    make_workspace(tmp_path, ("shapes-det",), images=4)
+    single_target(tmp_path, "shapes-det", "calibration_count = 4")
+    assert run(python, tmp_path).returncode == 0
+    where = [str(python), "-c", "import build_rules; print(build_rules.__file__)"]
+    package = Path(subprocess.run(where, cwd=tmp_path, check=True, capture_output=True, text=True).stdout).parent
+    with edited(package / "steps/meta.py", "NO_TIME", "NO_TIME"):
+        assert executed(run(python, tmp_path)) == ["meta"]
+    with edited(package / "graph/attention.py", "NEVER", "NEVER"):
+        assert executed(run(python, tmp_path)) == ["meta", "split"], (
+            "equal bytes end it; meta reads the metadata itself"
+        )
+    assert executed(run(python, tmp_path)) == ["meta", "split"]
+    with edited(package / "compilers/emulator/__init__.py", 'EMULATOR_VERSION = "0.1.0"', 'EMULATOR_VERSION = "0.1.1"'):
+        after = executed(run(python, tmp_path))
+    assert set(after) == {"parse", "alls", "har", "hef", "meta"}, (
+        "a compiler's version never concerns split or calibration"
+    )
+
+
+@contextmanager
+def edited(file: Path, old: str, new: str) -> Iterator[None]:
+    """Change a module of the installed package for a while: a replacement, and a comment at its end."""
+    text = file.read_text()
+    file.write_text(text.replace(old, new) + "# another line\n")
+    try:
+        yield
+    finally:
+        file.write_text(text)
+
+
+def executed(done: subprocess.CompletedProcess[str]) -> list[str]:
+    """The kinds of step that ran."""
+    assert done.returncode == 0, done.stderr
+    return sorted(line[3:].split(":")[0] for line in done.stdout.splitlines() if line.startswith(".  "))
 
 
 def test_commands_work_where_there_is_no_dodo(python: Path, tmp_path: Path) -> None:

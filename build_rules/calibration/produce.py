@@ -11,7 +11,7 @@ import math
 import os
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -166,16 +166,19 @@ def produce_snapshot(
     output: Path,
     tensor_name: str,
     *,
+    names: Sequence[str] | None = None,
     skip_broken: bool = False,
     workers: int | None = None,
 ) -> Summary:
     """Write the snapshot of the folder `images` to `output`; `tensor_name` is the name of the model's input.
 
+    `names` are the pool's images, relative to the folder (default: all that `list_images` finds).
+
     Every image is decoded once for its statistics and, when selected, once more for its pixels: memory holds a few
     images per worker (default: one per processor), whatever the size of the pool. Raises `InputError` naming the first
     image that cannot be decoded, unless `skip_broken`, and when no image is left.
     """
-    names = list_images(images)
+    names = list_images(images) if names is None else names
     workers = workers or len(os.sched_getaffinity(0))
     with ThreadPoolExecutor(workers) as executor:
         ordered = partial(_in_order, executor, 2 * workers)

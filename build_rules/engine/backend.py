@@ -8,6 +8,7 @@ can always be made again.
 from __future__ import annotations
 
 import sqlite3
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
@@ -55,6 +56,9 @@ class RecordsBackend:
                 try:
                     rows = self._connect().execute("select task, record from records").fetchall()
                     self._loaded = {task: self.codec.decode(record) for task, record in rows}
+                except sqlite3.OperationalError as error:
+                    # Locked, disk full, no permission: the records are sound, only out of reach.
+                    raise InvalidTask(f"{self.name}: what was built before cannot be read: {error}.") from error
                 except (sqlite3.DatabaseError, ValueError):
                     self._set_aside()
         return self._loaded
@@ -63,10 +67,17 @@ class RecordsBackend:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+        sys.stderr.write(f"{self.name} is damaged; it is kept as {self.name}.damaged, and everything is built again\n")
         Path(self.name).replace(self.name + ".damaged")
         for suffix in ("-wal", "-shm"):
             with suppress(FileNotFoundError):
                 Path(self.name + suffix).unlink()
+
+    def _write(self, statement: str, values: tuple[str, ...]) -> None:
+        try:
+            self._connect().execute(statement, values)
+        except sqlite3.OperationalError as error:
+            raise InvalidTask(f"{self.name}: what was done cannot be recorded: {error}.") from error
 
     def get(self, task_id: str, dependency: str) -> Any:
         """Return one value of a task's record, or None."""
@@ -78,10 +89,7 @@ class RecordsBackend:
         self._records.setdefault(task_id, {})[dependency] = value
         if dependency in (self.LAST_KEY, "ignore:"):
             row = (task_id, self.codec.encode(self._records[task_id]))
-            try:
-                self._connect().execute("insert or replace into records values (?, ?)", row)
-            except sqlite3.OperationalError as error:
-                raise InvalidTask(f"{self.name}: {task_id} cannot be recorded as done: {error}.") from error
+            self._write("insert or replace into records values (?, ?)", row)
 
     def in_(self, task_id: str) -> bool:
         """Say whether the task has a record."""
@@ -90,13 +98,13 @@ class RecordsBackend:
     def remove(self, task_id: str) -> None:
         """Forget one task."""
         if self._records.pop(task_id, None) is not None:
-            self._connect().execute("delete from records where task = ?", (task_id,))
+            self._write("delete from records where task = ?", (task_id,))
 
     def remove_all(self) -> None:
         """Forget every task."""
         self._loaded = {}
         if Path(self.name).exists():
-            self._connect().execute("delete from records")
+            self._write("delete from records", ())
 
     def dump(self) -> None:
         """Close the file; everything is written already."""

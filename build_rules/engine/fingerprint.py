@@ -6,7 +6,7 @@ import hashlib
 import os
 from typing import NamedTuple
 
-__all__ = ["ContentChecker", "Fingerprint", "fingerprint", "is_unchanged"]
+__all__ = ["ContentChecker", "Fingerprint", "fingerprint", "is_unchanged", "marks"]
 
 CHUNK = 1 << 20
 
@@ -21,7 +21,23 @@ class Fingerprint(NamedTuple):
     sha256: str
 
 
-def _digest(path: str | os.PathLike[str]) -> str:
+# What this process has read already: a file is hashed again only when its marks have changed.
+_known: dict[tuple[str, tuple[int, int, int, int]], str] = {}
+
+
+def marks(mark: os.stat_result) -> tuple[int, int, int, int]:
+    """Return what the file system says of a file: size, mtime and ctime in ns, inode."""
+    return mark.st_size, mark.st_mtime_ns, mark.st_ctime_ns, mark.st_ino
+
+
+def _digest(path: str | os.PathLike[str], mark: os.stat_result) -> str:
+    key = (os.fspath(path), marks(mark))
+    if key not in _known:
+        _known[key] = _read_digest(path)
+    return _known[key]
+
+
+def _read_digest(path: str | os.PathLike[str]) -> str:
     sha = hashlib.sha256()
     with open(path, "rb") as stream:
         while chunk := stream.read(CHUNK):
@@ -32,7 +48,7 @@ def _digest(path: str | os.PathLike[str]) -> str:
 def fingerprint(path: str | os.PathLike[str]) -> Fingerprint:
     """Read a file's fingerprint. Raises `OSError`."""
     mark = os.stat(path)
-    return Fingerprint(mark.st_size, mark.st_mtime_ns, mark.st_ctime_ns, mark.st_ino, _digest(path))
+    return Fingerprint(*marks(mark), _digest(path, mark))
 
 
 def is_unchanged(path: str | os.PathLike[str], known: Fingerprint, mark: os.stat_result | None = None) -> bool:
@@ -41,9 +57,7 @@ def is_unchanged(path: str | os.PathLike[str], known: Fingerprint, mark: os.stat
         mark = mark or os.stat(path)
         if mark.st_size != known.size:
             return False
-        if (mark.st_mtime_ns, mark.st_ctime_ns, mark.st_ino) == known[1:4]:
-            return True
-        return _digest(path) == known.sha256
+        return marks(mark) == known[:4] or _digest(path, mark) == known.sha256
     except OSError:
         return False
 
@@ -69,7 +83,6 @@ class ContentChecker:
         """Return the state to record, or None when the recorded one still holds."""
         if current_state is not None:
             known = Fingerprint(*current_state)  # type: ignore[arg-type]
-            mark = os.stat(dep)
-            if (mark.st_size, mark.st_mtime_ns, mark.st_ctime_ns, mark.st_ino) == known[:4]:
+            if marks(os.stat(dep)) == known[:4]:
                 return None
         return fingerprint(dep)

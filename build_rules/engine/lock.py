@@ -5,24 +5,35 @@ from __future__ import annotations
 import fcntl
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
+
+from doit.exceptions import InvalidCommand
 
 __all__ = ["lock_workspace"]
 
 
 def lock_workspace(path: Path) -> int:
-    """Take the workspace's lock, waiting (and saying for whom) when another process has it.
+    """Take the workspace's lock; when another process has it, wait (saying for whom) and start over.
 
-    Returns the open descriptor; the lock ends with the process, however that ends.
+    Returns the open descriptor; the lock ends with the process, however that ends. After a wait this process begins
+    anew, because what it had read of the workspace is as old as the wait was long.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise InvalidCommand(f"{path}: cannot be written ({error.strerror}); nothing can be built here.") from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         owner = os.pread(descriptor, 20, 0).decode(errors="replace").strip() or "unknown"
         sys.stderr.write(f"waiting for the doit that is building here (process {owner})\n")
+        sys.stderr.flush()
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+    # Only to tell others whom they wait for; a full disk is no reason not to build.
+    with suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
     return descriptor

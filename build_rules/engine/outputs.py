@@ -11,14 +11,15 @@ import errno
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from build_rules.engine.fingerprint import Fingerprint, fingerprint
+from build_rules.engine.fingerprint import Fingerprint, fingerprint, marks
 from build_rules.engine.interrupt import drafts as running
 from build_rules.errors import InputError
 
-__all__ = ["InputChangedError", "produce"]
+__all__ = ["InputChangedError", "Produced", "produce"]
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -27,13 +28,16 @@ class InputChangedError(Exception):
     """An input was edited while the step that reads it ran."""
 
 
+@dataclass(frozen=True)
+class Produced:
+    """What a step read and wrote, as it was then."""
+
+    inputs: dict[Path, Fingerprint]
+    outputs: dict[Path, Fingerprint]
+
+
 def _flatten(inputs: Mapping[str, Path | Sequence[Path]]) -> list[Path]:
     return [path for value in inputs.values() for path in ([value] if isinstance(value, Path) else value)]
-
-
-def _marks(paths: Sequence[Path]) -> list[tuple[int, ...]]:
-    stats = [os.stat(path) for path in paths]
-    return [(s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino) for s in stats]
 
 
 def _flush(path: Path) -> None:
@@ -46,15 +50,16 @@ def _flush(path: Path) -> None:
 
 def produce(
     rule: str,
-    function: Callable[..., None],
+    function: Callable[..., Sequence[Path] | None],
     inputs: Mapping[str, Path | Sequence[Path]],
     outputs: Mapping[str, Path],
     settings: Mapping[str, Any],
-) -> dict[Path, Fingerprint]:
+) -> Produced:
     """Call `function(**inputs, **outputs, **settings)` and put its outputs into place.
 
-    Returns each output's fingerprint. Raises `InputChangedError` when an input changed meanwhile, `InputError` when
-    the disk is full, and whatever the function raises; in each case no output of this call is left behind.
+    The function may return further files that it turned out to read; they become inputs, too. The inputs' fingerprints
+    are those from before the call. Raises `InputChangedError` when an input changed meanwhile, `InputError` when the
+    disk is full, and whatever the function raises; in each case no output of this call is left behind.
     """
     folder = next(iter(outputs.values())).parent
     partial = folder / f".{rule}.partial"
@@ -62,12 +67,13 @@ def produce(
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        sources = _flatten(inputs)
-        before = _marks(sources)
+        started = partial.stat().st_ctime_ns
+        read = {path: fingerprint(path) for path in _flatten(inputs)}
         drafts = {key: partial / path.name for key, path in outputs.items()}
-        function(**inputs, **drafts, **settings)
-        _check_unchanged(sources, before)
-        return _publish(drafts, outputs)
+        for path in function(**inputs, **drafts, **settings) or ():
+            read[path] = _discovered(path, started)
+        _check_unchanged(read)
+        return Produced(read, _publish(drafts, outputs))
     except OSError as error:
         if error.errno in DISK_FULL:
             raise InputError(
@@ -79,9 +85,17 @@ def produce(
         running.discard(partial)
 
 
-def _check_unchanged(sources: Sequence[Path], before: Sequence[tuple[int, ...]]) -> None:
-    for path, old, new in zip(sources, before, _marks(sources), strict=True):
-        if old != new:
+def _discovered(path: Path, started: int) -> Fingerprint:
+    found = fingerprint(path)
+    # Its content from before the call is unknown, so a change since then is one too many.
+    if found.ctime_ns >= started:
+        raise InputChangedError(f"{path} changed while the step that reads it ran; run doit again.")
+    return found
+
+
+def _check_unchanged(read: Mapping[Path, Fingerprint]) -> None:
+    for path, before in read.items():
+        if not path.exists() or marks(path.stat()) != before[:4]:
             raise InputChangedError(f"{path} changed while the step that reads it ran; run doit again.")
 
 

@@ -93,6 +93,10 @@ class Rule:
         }
 
 
+def _recorded(marks: Mapping[Path, Fingerprint]) -> dict[str, list[int | str]]:
+    return {str(path): list(mark) for path, mark in marks.items()}
+
+
 def _plain(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         return asdict(value)
@@ -129,11 +133,20 @@ class Step:
         return decoded
 
     def is_current(self, task: Any, values: Mapping[str, Any]) -> bool:
-        """doit's `uptodate`: the recorded key is today's and every output still is what the step wrote."""
-        recorded = values.get("outputs", {})
-        return values.get("key") == self.key() and all(
-            str(path) in recorded and is_unchanged(path, Fingerprint(*recorded[str(path)]))
-            for path in self.outputs.values()
+        """doit's `uptodate`: the recorded key is today's, and everything read and written still is what it was.
+
+        doit compares the declared inputs as well, but with what it hashes after the step; only the record made here
+        tells what the step really read, including files that it discovered.
+        """
+        if values.get("key") != self.key():
+            return False
+        read, written = values.get("inputs", {}), values.get("outputs", {})
+        declared = all(str(path) in read for path in self.input_files())
+        made = all(str(path) in written for path in self.outputs.values())
+        return (
+            declared
+            and made
+            and all(is_unchanged(p, Fingerprint(*mark)) for p, mark in [*read.items(), *written.items()])
         )
 
     def run(self) -> dict[str, Any] | BaseFail:
@@ -142,7 +155,7 @@ class Step:
         try:
             module, function = self.rule.function.split(":")
             call = getattr(importlib.import_module(module), function)
-            marks = produce(self.rule.name, call, self.inputs, self.outputs, self.settings)
+            produced = produce(self.rule.name, call, self.inputs, self.outputs, self.settings)
         except Exception as error:
             return failure_of(error)
-        return {"key": key, "outputs": {str(path): list(mark) for path, mark in marks.items()}}
+        return {"key": key, "inputs": _recorded(produced.inputs), "outputs": _recorded(produced.outputs)}

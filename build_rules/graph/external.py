@@ -17,14 +17,13 @@ from build_rules.errors import InputError
 __all__ = ["all_tensors", "load_external_data"]
 
 
-def load_external_data(model: onnx.ModelProto, folder: Path) -> None:
-    """Bring all external tensors of `model` into it.
+def load_external_data(model: onnx.ModelProto, folder: Path) -> tuple[Path, ...]:
+    """Bring all external tensors of `model` into it; return the files they came from, sorted.
 
     Raises `InputError` for a location outside `folder`, or one that cannot be read.
     """
     external = [t for t in all_tensors(model) if t.data_location == onnx.TensorProto.EXTERNAL]
-    for tensor in external:
-        _check_location(tensor, folder)
+    files = sorted({_check_location(tensor, folder) for tensor in external})
     for tensor in external:
         try:
             load_external_data_for_tensor(tensor, str(folder))
@@ -32,6 +31,7 @@ def load_external_data(model: onnx.ModelProto, folder: Path) -> None:
             raise InputError(f"the external weights of '{tensor.name}' cannot be read: {error}") from error
         tensor.ClearField("data_location")
         del tensor.external_data[:]
+    return tuple(files)
 
 
 def all_tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
@@ -57,9 +57,9 @@ def all_tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
                 graphs.append(attribute.g)
 
 
-def _check_location(tensor: onnx.TensorProto, folder: Path) -> None:
+def _check_location(tensor: onnx.TensorProto, folder: Path) -> Path:
     entries = {entry.key: entry.value for entry in tensor.external_data}
-    location = entries.get("location", "")
+    location = str(entries.get("location", ""))
     where = f"the external weights of '{tensor.name}' lie in '{location}'"
     if not location:
         raise InputError(f"the external weights of '{tensor.name}' name no file; export the model again.")
@@ -71,6 +71,7 @@ def _check_location(tensor: onnx.TensorProto, folder: Path) -> None:
     if not target.is_file():
         raise InputError(f"{where}, which does not exist; copy it beside the model.")
     _check_extent(entries, target.stat().st_size, where)
+    return Path(folder, location)
 
 
 def _check_extent(entries: dict[str, str], size: int, where: str) -> None:

@@ -27,11 +27,12 @@ INPUT_TYPES = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProt
 
 @dataclass(frozen=True)
 class Source:
-    """A checked model, its image input, and the metadata it carries."""
+    """A checked model, its image input, the metadata it carries, and the files beside it that hold weights."""
 
     model: onnx.ModelProto
     input: ModelInput
     document: SourceDocument
+    external_files: tuple[Path, ...] = ()
 
 
 def load_source(onnx_path: Path) -> Source:
@@ -49,14 +50,14 @@ def load_source(onnx_path: Path) -> Source:
         raise InputError("this is not an ONNX model (it has no graph); export or download the model again.")
     document = parse_document((entry.key, entry.value) for entry in model.metadata_props)
     image = image_input(model.graph)
-    load_external_data(model, onnx_path.parent)
+    external_files = load_external_data(model, onnx_path.parent)
     if model.functions:
         # Exporters keep a module as a local function; the walk and the compiler want the plain operators.
         model = onnx.inliner.inline_local_functions(model)
     sort_nodes(model.graph)
     name_nodes(model.graph)
     _check(model)
-    return Source(model, image, document)
+    return Source(model, image, document, external_files)
 
 
 def image_input(graph: onnx.GraphProto) -> ModelInput:

@@ -21,10 +21,14 @@ __all__ = ["SplitResult", "split_model"]
 
 @dataclass(frozen=True)
 class SplitResult:
-    """`split` is the content of `split.json`, `model` the bytes of `split.onnx`, the same for equal graphs."""
+    """`split` is the content of `split.json`, `model` the bytes of `split.onnx`, the same for equal graphs.
+
+    `external_files` are the files beside the ONNX that hold its weights, empty when it holds them itself.
+    """
 
     split: Split
     model: bytes
+    external_files: tuple[Path, ...] = ()
 
 
 def split_model(onnx_path: Path, model_name: str, samples: Sequence[Array] = ()) -> SplitResult:
@@ -41,6 +45,7 @@ def split_model(onnx_path: Path, model_name: str, samples: Sequence[Array] = ())
         cut = cut_graph(view, tensors)
         content = model_bytes(cut)
         proof = prove_cut(view, cut, tensors, samples)
-        return SplitResult(Split(model_name, source.input, endpoints, find_attention(cut.graph.node), proof), content)
+        split = Split(model_name, source.input, endpoints, find_attention(cut.graph.node), proof)
+        return SplitResult(split, content, source.external_files)
     except InputError as error:
         raise InputError(f"{onnx_path}: {error}") from error

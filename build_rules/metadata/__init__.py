@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from build_rules.metadata.checks import ITEMS, Problem, check_document
 from build_rules.metadata.document import BuildFacts, CalibrationGeometry, Compiled, compile_document
-from build_rules.metadata.labels import check_labels, labels_text
+from build_rules.metadata.labels import check_labels, labels_text, read_labels
 from build_rules.metadata.outputs import class_count, compile_outputs
 from build_rules.metadata.physical import PhysicalTensor, looks_folded
 from build_rules.metadata.serialize import document_bytes
@@ -37,4 +37,5 @@ __all__ = [
     "document_bytes",
     "labels_text",
     "looks_folded",
+    "read_labels",
 ]

@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from build_rules.errors import InputError
 
-__all__ = ["check_labels", "labels_text"]
+__all__ = ["check_labels", "labels_text", "read_labels"]
 
 _LINE_BREAKS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
+
+MAX_BYTES = 4 << 20
+
+
+def read_labels(path: Path) -> tuple[str, ...]:
+    """Return the lines of a labels file (UTF-8, with or without BOM, at most 4 MiB). Raises `InputError`."""
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise InputError(f"{path}: larger than {MAX_BYTES >> 20} MiB; expected one class name per line.")
+        return tuple(path.read_text(encoding="utf-8-sig").rstrip("\n").split("\n"))
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 text ({error}); save it as UTF-8, one class name per line.") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
 
 
 def check_labels(labels: Sequence[str], class_count: int) -> None:

@@ -29,7 +29,7 @@ def run(
     """Make the snapshot from a folder of images, or check the given one; `images` are the files of `source`."""
     split, given = load_split(split_json), Path(source)
     if given.is_dir():
-        name = _make(given, split, snapshot, count, skip_broken)
+        name = _make(given, images, split, snapshot, count, skip_broken)
         facts = _check(snapshot, split, name)
     else:
         facts = _check(given, split, given.name)
@@ -37,7 +37,7 @@ def run(
     calibrated.write_text(dump_calibrated(facts), encoding="utf-8")
 
 
-def _make(folder: Path, split: Split, output: Path, count: int, skip_broken: bool) -> str:
+def _make(folder: Path, images: Sequence[Path], split: Split, output: Path, count: int, skip_broken: bool) -> str:
     pixels, image = split.preprocessing, split.input
     if pixels.tiling_mode is not None:
         raise InputError(
@@ -50,10 +50,12 @@ def _make(folder: Path, split: Split, output: Path, count: int, skip_broken: boo
         resize=pixels.resize,
         count=count,
     )
-    summary = produce_snapshot(folder, parameters, output, image.name, skip_broken=skip_broken)
+    names = [path.relative_to(folder).as_posix() for path in images]
+    summary = produce_snapshot(folder, parameters, output, image.name, names=names, skip_broken=skip_broken)
     for line in summary.skipped:
         print(f"   skipped: {line}")
-    print(f"   {len(summary.selected)} of {summary.pool} images selected ({count} wanted)")
+    advice = "" if len(summary.selected) >= count else f" ({count} wanted: more images calibrate better)"
+    print(f"   {len(summary.selected)} of {summary.pool} images selected{advice}")
     return file_name(parameters)
 
 

@@ -21,13 +21,13 @@ from build_rules.metadata import (
     compile_document,
     document_bytes,
     labels_text,
+    read_labels,
 )
 from build_rules.metadata.hef_outputs import physical_tensors
 from build_rules.presets import Preset
 
 __all__ = ["run"]
 
-MAX_LABELS_BYTES = 4 << 20
 # The beginning of time for ZIP; a file without a time of its own gets it rather than the clock's.
 NO_TIME = datetime(1980, 1, 1, tzinfo=timezone.utc)
 
@@ -54,7 +54,7 @@ def run(
     compiled = compile_document(source.document, split, tensors, facts, split.folded)
     for warning in compiled.warnings:
         print(f"   warning: {warning}")
-    names = _read_labels(labels, source, onnx)
+    names = _labels(labels, source, onnx)
     classes = class_count(compiled.document["outputs"])
     try:
         if classes is not None:
@@ -64,6 +64,8 @@ def run(
         raise InputError(f"{labels[0] if labels else onnx}: {error}") from error
     document.write_bytes(members["edgefirst.json"])
     append_zip(hef, members, executable)
+    if facts.emulated:
+        print("   emulated: runs on this machine (doit infer), not on a device")
 
 
 def _check_architecture(hef: Hef, hw_arch: str, path: Path) -> None:
@@ -113,15 +115,9 @@ def _timestamp(hef: Hef, source_date_epoch: int | None) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _read_labels(files: Sequence[Path], source: SourceDocument, onnx: Path) -> tuple[str, ...]:
-    if not files:
-        if not source.labels:
-            raise InputError(f'{onnx}: its metadata holds no labels; write labels = "labels.txt" into model.toml.')
-        return source.labels
-    path = files[0]
-    try:
-        if path.stat().st_size > MAX_LABELS_BYTES:
-            raise InputError(f"{path}: larger than {MAX_LABELS_BYTES >> 20} MiB; expected one class name per line.")
-        return tuple(path.read_text(encoding="utf-8-sig").rstrip("\n").split("\n"))
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 text ({error}); save it as UTF-8, one class name per line.") from error
+def _labels(files: Sequence[Path], source: SourceDocument, onnx: Path) -> tuple[str, ...]:
+    if files:
+        return read_labels(files[0])
+    if not source.labels:
+        raise InputError(f'{onnx}: its metadata holds no labels; write labels = "labels.txt" into model.toml.')
+    return source.labels

@@ -124,12 +124,13 @@ def test_labels_in_the_onnx_that_do_not_match(small: Path) -> None:
 
 
 def test_labels_file_that_does_not_match(small: Path) -> None:
-    single_target(small, "shapes-det", "calibration_count = 2", 'labels = "labels.txt"')
+    single_target(small, "shapes-det", 'labels = "labels.txt"')
     for text, told in (("a\nb\nc\nd\n", "4 classes"), ("a\n\nc\nd\ne\n", "blank")):
         (small / MODEL / "labels.txt").write_text(text)
         refused(small, "labels.txt", told)
     (small / MODEL / "labels.txt").write_bytes(b"\xff\xfe\x00")
     refused(small, "labels.txt", "UTF-8")
+    assert not (small / "build/shapes-det/split.json").exists(), "told before anything is compiled"
 
 
 def test_empty_calibration_folder(small: Path) -> None:
@@ -197,13 +198,13 @@ def test_unknown_normalization(small: Path) -> None:
 
 
 def test_full_disk(small: Path) -> None:
-    # A limit on the size of files stands for the full disk: the snapshot does not fit.
-    limit = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (500_000, 500_000))\n"
+    # A limit on the size of files stands for the full disk: split.onnx fits, the snapshot does not.
+    limit = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, 2_000_000))\n"
     (small / "dodo.py").write_text(limit + (small / "dodo.py").read_text())
     refused(small, "space")
 
 
-def test_a_hef_for_silicon_does_not_run_here(small: Path) -> None:
+def test_infer_with_wrong_files(small: Path) -> None:
     assert doit(small).code == 0
     hef = small / "build/shapes-det/hailo8l-fast/model+meta.hef"
     Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(small / "black.png")

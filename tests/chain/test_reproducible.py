@@ -23,22 +23,50 @@ def built(folder: Path) -> dict[str, bytes]:
 
 
 def test_two_folders_give_equal_bytes(small: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    presets = "".join(f'[[target]]\npreset = "{preset}"\n' for preset in ("fast", "balanced", "accurate"))
+    single_target(small, "shapes-det", "calibration_count = 8", presets)
     other = tmp_path_factory.mktemp("other") / "folder"
     shutil.copytree(small, other)
-    assert doit(small, OMP_NUM_THREADS="1").code == 0
-    assert doit(other, TZ="Asia/Tokyo", LC_ALL="C", PYTHONHASHSEED="7").code == 0
+    assert doit(small, OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1").code == 0
+    assert doit(other, "-n", "2", TZ="Asia/Tokyo", LC_ALL="C", PYTHONHASHSEED="7").code == 0
     first, second = built(small), built(other)
     assert first.keys() == second.keys()
     assert [name for name in first if first[name] != second[name]] == []
 
 
+# Stops the process (and so lets it be killed) at one place of the engine while one step runs: before its function, when
+# its drafts are whole, or when its outputs are in place and not yet recorded.
+STOP = """
+import os, signal
+from build_rules.engine import outputs
+original = outputs.{place}
+def stopping({arguments}):
+    if {after}:
+        result = original({arguments})
+    if any(path.name == ".{step}.partial" for path in outputs.running):
+        os.kill(os.getpid(), signal.SIGSTOP)
+    return result if {after} else original({arguments})
+outputs.{place} = stopping
+"""
+PLACES = {
+    "reading": {"place": "fingerprint", "arguments": "path", "after": False},
+    "whole": {"place": "_publish", "arguments": "drafts, targets", "after": False},
+    "published": {"place": "_publish", "arguments": "drafts, targets", "after": True},
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("step", STEPS)
-def test_a_kill_in_any_step_changes_no_byte(small: Path, step: str, undisturbed: dict[str, bytes]) -> None:
+def test_a_kill_in_any_step_changes_no_byte(small: Path, step: str, place: str, undisturbed: dict[str, bytes]) -> None:
+    dodo = (small / "dodo.py").read_text()
+    (small / "dodo.py").write_text(STOP.format(step=step, **PLACES[place]) + dodo)
     process = start_doit(small)
-    partial = f".{step}.partial"
-    wait_until(lambda: process.poll() is not None or any((small / "build").rglob(partial)))
+    state = Path(f"/proc/{process.pid}/stat")
+    wait_until(lambda: state.read_text().rsplit(")", 1)[1].split()[0] == "T")
     process.send_signal(signal.SIGKILL)
     process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    (small / "dodo.py").write_text(dodo)
     assert doit(small).code == 0
     assert built(small) == undisturbed
     assert not list((small / "build").rglob("*.partial"))
