@@ -8,7 +8,7 @@ import traceback
 from doit.exceptions import BaseFail, TaskError, TaskFailed
 
 from build_rules.engine.outputs import InputChangedError
-from build_rules.errors import InputError
+from build_rules.errors import InputError, printable
 
 __all__ = ["DEBUG", "WrongInput", "failure_of"]
 
@@ -23,10 +23,10 @@ def failure_of(error: Exception) -> BaseFail:
     """Return doit's failure for an exception: one paragraph, with the traceback only where `BUILD_RULES_DEBUG=1`."""
     trace = "\n" + "".join(traceback.format_exception(error)) if os.environ.get(DEBUG) == "1" else ""
     if isinstance(error, InputError):
-        return WrongInput(f"{error}{trace}")
+        return WrongInput(printable(str(error)) + trace)
     if isinstance(error, InputChangedError):
-        return TaskFailed(f"{error}{trace}")
+        return TaskFailed(printable(str(error)) + trace)
     text = (
         f"unexpected {type(error).__name__}: {error}. This is not your input's fault; {DEBUG}=1 doit ... shows where."
     )
-    return TaskError(text + trace)
+    return TaskError(printable(text) + trace)

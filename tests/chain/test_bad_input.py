@@ -107,6 +107,15 @@ def test_dynamic_input(small: Path) -> None:
     refused(small, ONNX, "dynamic shape [1, 3, height, 256]", "static shape")
 
 
+def test_text_from_a_file_cannot_steer_the_terminal(small: Path) -> None:
+    def steer(model: onnx.ModelProto) -> None:
+        model.graph.input[0].type.tensor_type.shape.dim[2].dim_param = "h\x1b[2J\nERROR forged"
+
+    edit(small, steer)
+    refused(small, ONNX, "forged")
+    assert "\x1b" not in doit(small).err
+
+
 def test_no_metadata(small: Path) -> None:
     def forget(model: onnx.ModelProto) -> None:
         del model.metadata_props[:]

@@ -1,0 +1,60 @@
+"""What the manual shows works as it stands: links lead somewhere, snippets run."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.chain.conftest import MODELS, REPOSITORY, make_workspace, single_target
+from tests.doit_runs import doit
+from tests.shared import SHARED, corpus_model, needs_shared
+
+PAGES = [*sorted(REPOSITORY.glob("*.md")), *sorted((REPOSITORY / "docs").glob("*.md")), MODELS / "README.md"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere_and_nothing_is_left_to_fill_in(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert "@@" not in text
+    targets = [link.split("#")[0] for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link]
+    assert [target for target in targets if target and not (page.parent / target).exists()] == []
+    places = re.findall(r"`((?:build_rules|tests|docs|training|benchmarks|models)/[\w./+-]*)`", text)
+    assert [place for place in places if "NAME" not in place and not (REPOSITORY / place).exists()] == []
+
+
+def snippet(page: str) -> str:
+    """The Python code of a page."""
+    (code,) = re.findall(r"```python\n(.*?)```", (REPOSITORY / "docs" / page).read_text(encoding="utf-8"), re.DOTALL)
+    return str(code)
+
+
+def test_decoding_as_the_manual_shows(tmp_path: Path) -> None:
+    make_workspace(tmp_path, ("shapes-det",), images=8)
+    single_target(tmp_path, "shapes-det")
+    assert doit(tmp_path).code == 0
+    hef = "build/shapes-det/hailo8l-fast/model+meta.hef"
+    scene = str(MODELS / "scenes/heldout/0001.jpg")
+    assert doit(tmp_path, "infer", hef, scene, "--output", "OUT.npz").code == 0
+    shown = subprocess.run(
+        [sys.executable, "-c", snippet("looking-inside.md")], cwd=tmp_path, check=True, capture_output=True, text=True
+    ).stdout
+    assert {"star", "cross", "triangle"} & set(re.findall(r"'(\w+)'", shown))
+
+
+@needs_shared
+def test_an_export_without_metadata_given_some_as_the_manual_shows(tmp_path: Path) -> None:
+    folder = tmp_path / "models/yolov8n"
+    (folder / "calibration").mkdir(parents=True)
+    (tmp_path / "dodo.py").write_text("from build_rules.dodo import *\n")
+    shutil.copy(corpus_model("yolov8n_bare"), tmp_path / "yolov8n.onnx")
+    for image in sorted((SHARED / "images").glob("*.jpg"))[:2]:
+        shutil.copyfile(image, folder / "calibration" / image.name)
+    code = snippet("model-toml.md").replace("[...]", "[f'class {i}' for i in range(80)]")
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    run = doit(tmp_path)
+    assert run.code == 0, run.err
