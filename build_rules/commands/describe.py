@@ -1,13 +1,15 @@
-"""What a file says about itself, one function per kind, as facts with JSON values."""
+"""What a file says about itself, one function per kind, as facts with JSON values and stable snake_case keys."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from build_rules.errors import InputError
+
+if TYPE_CHECKING:
+    from build_rules.hef import Stream
 
 __all__ = ["describe"]
 
@@ -23,11 +25,12 @@ def describe(path: Path) -> Facts:
         ".onnx": _describe_onnx,
         ".safetensors": _describe_snapshot,
     }
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such file.")
     if path.suffix not in describers:
         raise InputError(f"{path}: this kind of file is not known; inspect shows {', '.join(describers)}.")
-    return {"file": str(path), "bytes": path.stat().st_size, **describers[path.suffix](path)}
+    try:
+        return {"file": str(path), "bytes": path.stat().st_size, **describers[path.suffix](path)}
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
 
 
 def _describe_hef(path: Path) -> Facts:
@@ -35,59 +38,75 @@ def _describe_hef(path: Path) -> Facts:
 
     hef = read_hef(path)
     members = read_members(path)
-    facts: Facts = {
+    return {
         "kind": "Hailo executable",
-        "header version": hef.version,
-        "for": hef.hw_arch,
-        "compiler": hef.sdk_version,
+        "header_version": hef.version,
+        "hw_arch": hef.hw_arch,
+        "sdk_version": hef.sdk_version,
         "emulated": "emulated" in hef.sdk_version,
-        "made (ms since 1970)": hef.timestamp_ms,
-        "zip members": {name: len(data) for name, data in members.items()},
-    }
-    for group in hef.network_groups:
-        facts[f"network {group.name}, {group.contexts} contexts"] = [
+        "timestamp_ms": hef.timestamp_ms,
+        "networks": [
             {
-                "direction": stream.direction,
-                "stream": stream.name,
-                "order": stream.order,
-                "shape": list(stream.shape),
-                "type": stream.dtype,
-                "scale": stream.quantization.scale,
-                "zero point": stream.quantization.zero_point,
-                "limits": [stream.quantization.limits_min, stream.quantization.limits_max],
-                "ONNX nodes": list(stream.original_names[-1:]),
+                "name": group.name,
+                "contexts": group.contexts,
+                "inputs": list(map(_stream, group.inputs)),
+                "outputs": list(map(_stream, group.outputs)),
             }
-            for stream in (*group.inputs, *group.outputs)
-        ]
-    if "edgefirst.json" in members:
-        facts |= _describe_document(path, members)
-    return facts
+            for group in hef.network_groups
+        ],
+        "zip_members": [{"name": name, "bytes": len(data)} for name, data in members.items()],
+        **_metadata(members),
+    }
 
 
-def _describe_document(path: Path, members: dict[str, bytes]) -> Facts:
-    from build_rules.metadata import check_document
+def _stream(stream: Stream) -> Facts:
+    return {
+        "name": stream.name,
+        "order": stream.order,
+        "shape": list(stream.shape),
+        "dtype": stream.dtype,
+        "scale": stream.quantization.scale,
+        "zero_point": stream.quantization.zero_point,
+        "limits": [stream.quantization.limits_min, stream.quantization.limits_max],
+        "original_names": list(stream.original_names),
+    }
+
+
+def _metadata(members: Mapping[str, bytes]) -> Facts:
+    """Return what the ZIP says about the model; a document that is none is a problem like any other."""
+    from build_rules.commands.document import DOCUMENT, load_document
+    from build_rules.metadata.problems import mapping
 
     try:
-        document = json.loads(members["edgefirst.json"])
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: its edgefirst.json is not JSON ({error}).") from error
-    problems = check_document(document)
-    rows = [
+        document = load_document(members)
+        problems = _problems(document)
+    except InputError as error:
+        return {"metadata": None, "problems": [{"severity": "error", "path": DOCUMENT, "text": str(error)}]}
+    if document is None:
+        return {"metadata": None, "problems": []}
+    outputs = [
         {
-            "output": output.get("name"),
+            "name": output.get("name"),
             "type": output.get("type"),
             "encoding": output.get("encoding"),
             "shape": output.get("shape"),
-            "physical": [child.get("name") for child in output.get("outputs", [])],
+            "physical": [child.get("name") for child in mapping(output.get("outputs"))],
         }
-        for output in document.get("outputs", [])
+        for output in mapping(document.get("outputs"))
     ]
-    return {
-        "labels": len(members.get("labels.txt", b"").decode("utf-8", "replace").splitlines()),
-        "hailo": document.get("hailo"),
-        "metadata outputs": rows,
-        "metadata problems": [f"{p.severity}: {p.path} {p.text}" for p in problems],
-    }
+    labels = len(members.get("labels.txt", b"").decode("utf-8", "replace").splitlines())
+    return {"metadata": {"labels": labels, "hailo": document.get("hailo"), "outputs": outputs}, "problems": problems}
+
+
+def _problems(document: Any) -> list[Facts]:
+    from build_rules.metadata import check_document
+
+    if document is None:
+        return []
+    try:
+        return [{"severity": p.severity, "path": p.path, "text": p.text} for p in check_document(document)]
+    except RecursionError as error:
+        raise InputError("its values are nested too deep.") from error
 
 
 def _describe_har(path: Path) -> Facts:
@@ -96,19 +115,19 @@ def _describe_har(path: Path) -> Facts:
     har = read_har(path)
     return {
         "kind": "Hailo archive",
-        "network": har.name,
+        "name": har.name,
         "state": har.state,
-        "compiler": har.sdk_version,
+        "hw_arch": har.hw_arch,
+        "sdk_version": har.sdk_version,
         "emulated": "emulated" in har.sdk_version,
-        "for": har.hw_arch,
         "layers": len(har.hn["layers"]),
-        "members": [{"member": name, "bytes": len(data)} for name, data in sorted(har.members.items())],
+        "members": [{"name": name, "bytes": len(data)} for name, data in sorted(har.members.items())],
         "outputs": [
             {
-                "output layer": layer.output_layer,
+                "name": layer.output_layer,
                 "producer": layer.producer,
                 "shape": list(layer.shape),
-                "ONNX nodes": list(layer.original_names),
+                "original_names": list(layer.original_names),
             }
             for layer in output_layers(har.hn)
         ],
@@ -127,30 +146,9 @@ def _describe_script(path: Path) -> Facts:
 
 
 def _describe_onnx(path: Path) -> Facts:
-    from build_rules.graph import split_model
-    from build_rules.graph.document import read_document
+    from build_rules.commands.describe_onnx import describe_onnx
 
-    source = read_document(path)
-    split = split_model(path, path.stem).split
-    return {
-        "kind": "ONNX model",
-        "name": source.document.get("name"),
-        "decoder": source.document.get("decoder_version"),
-        "input": f"{split.input.name} {list(split.input.shape)} {split.input.layout}",
-        "labels": len(source.labels),
-        "attention": list(split.attention),
-        "endpoints": [
-            {
-                "endpoint": e.name,
-                "stride": e.stride,
-                "shape": list(e.shape),
-                "encoding": e.encoding,
-                "activation": e.activation,
-                "ONNX node": e.node,
-            }
-            for e in split.endpoints
-        ],
-    }
+    return {"kind": "ONNX model", **describe_onnx(path)}
 
 
 def _describe_snapshot(path: Path) -> Facts:
@@ -163,13 +161,13 @@ def _describe_snapshot(path: Path) -> Facts:
         "kind": "calibration snapshot",
         "content": "verified",
         "samples": snapshot.count,
-        "type": snapshot.dtype,
+        "dtype": snapshot.dtype,
         "normalization": {
             "scale": normalization.scale,
             "mean": list(normalization.mean),
             "std": list(normalization.std),
         },
         "producer": snapshot.producer,
-        "tensors": [{"tensor": tensor.name, "shape": list(tensor.shape)} for tensor in snapshot.tensors],
+        "tensors": [{"name": tensor.name, "shape": list(tensor.shape)} for tensor in snapshot.tensors],
         "parameters": dict(snapshot.params),
     }

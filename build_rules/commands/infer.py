@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from build_rules.commands.command import BuildCommand
+from build_rules.commands.command import BuildCommand, check_file, show
+from build_rules.errors import InputError, printable
 
 __all__ = ["Infer"]
 
@@ -23,46 +23,72 @@ class Infer(BuildCommand):
         "calibration images were (letterbox unless the file's metadata says stretch)."
     )
     cmd_options = (
-        {"name": "output", "short": "", "long": "output", "type": str, "default": "", "help": "the .npz to write"},
+        {"name": "output", "short": "o", "long": "output", "type": str, "default": "", "help": "the .npz to write"},
     )
 
     def run(self, options: Mapping[str, Any], files: tuple[Path, ...]) -> int:
-        """Run every image and write all outputs at once."""
+        """Run the images one after the other."""
         if len(files) < 2 or not options["output"]:
             raise self.usage_error("needs a HEF, at least one image and --output.")
-        import numpy as np
+        for file in files:
+            check_file(file)
+        target = Path(options["output"])
+        _check_target(target, files)
 
+        from build_rules.commands.npz import write_stacked
         from build_rules.compilers.emulator.infer import HefSession
 
         session = HefSession(files[0])
-        fit = _fitter(files[0], (session.input_shape[1], session.input_shape[2]))
-        outputs = [session.run(fit(image)) for image in files[1:]]
-        stacked = {name: np.concatenate([one[name] for one in outputs]) for name in outputs[0]}
-        target = Path(options["output"])
-        partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-        try:
-            with partial.open("wb") as stream:
-                np.savez(stream, allow_pickle=False, **stacked)
-            partial.replace(target)
-        finally:
-            partial.unlink(missing_ok=True)
-        print(f"{target}: {len(stacked)} outputs of {len(outputs)} images, from an emulated network")
+        load = _loader(files[0], (session.input_shape[1], session.input_shape[2]))
+        outputs = write_stacked(target, (session.run(load(image)) for image in files[1:]))
+        show(printable(f"{target}: {outputs} outputs of {len(files) - 1} images, from an emulated network") + "\n")
         return 0
 
 
-def _fitter(hef: Path, target: tuple[int, int]) -> Any:
-    """Return a function from an image file to the uint8 [H, W, C] input of the network."""
-    import json
+def _check_target(target: Path, sources: tuple[Path, ...]) -> None:
+    """Refuse, before the work is done, what could not be written or would be lost."""
+    if target.is_dir():
+        raise InputError(f"{target}: is a folder; give --output the name of the .npz file to write.")
+    if target.exists() and not target.is_file():
+        raise InputError(f"{target}: is not a regular file; give --output the name of the .npz file to write.")
+    if not target.parent.is_dir():
+        raise InputError(f"{target}: cannot be written, since there is no folder {target.parent}.")
+    if any(target.exists() and target.samefile(source) for source in sources):
+        raise InputError(f"{target}: is one of the files to read; give --output another name.")
 
+
+def _loader(hef: Path, target: tuple[int, int]) -> Callable[[Path], Any]:
+    """Return a function from an image file to the uint8 [H, W, C] input of the network."""
     from build_rules.calibration.images import decode
     from build_rules.calibration.letterbox import fit, place
-    from build_rules.hef import read_members
 
-    document = json.loads(read_members(hef).get("edgefirst.json", b"{}"))
-    resize = document.get("hailo", {}).get("calibration_geometry", {}).get("resize", "letterbox")
+    resize = _resize(hef)
 
     def load(path: Path) -> Any:
         image = decode(path)
         return fit(image, place((image.shape[0], image.shape[1]), target, resize))
 
     return load
+
+
+def _resize(hef: Path) -> str:
+    """Return how the calibration images were fitted; letterbox where the file does not tell."""
+    from build_rules.calibration.letterbox import RESIZES
+    from build_rules.commands.document import DOCUMENT, load_document
+    from build_rules.hef import read_members
+
+    try:
+        section = load_document(read_members(hef))
+    except InputError as error:
+        raise InputError(str(error) if str(error).startswith(f"{hef}: ") else f"{hef}: {error}") from error
+    for name in ("hailo", "calibration_geometry"):
+        section = None if section is None else section.get(name)
+        if section is not None and not isinstance(section, dict):
+            raise InputError(f"{hef}: '{name}' in its {DOCUMENT} is not an object; append the metadata again.")
+    resize = "letterbox" if section is None else section.get("resize", "letterbox")
+    if resize not in RESIZES:
+        raise InputError(
+            f"{hef}: its {DOCUMENT} says that images were fitted by {str(resize)[:40]!r}; doit infer can fit them by "
+            f"{' or '.join(RESIZES)}."
+        )
+    return str(resize)

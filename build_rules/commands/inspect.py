@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from build_rules.commands.command import BuildCommand
+from build_rules.commands.command import BuildCommand, check_file, show
 
 __all__ = ["Inspect"]
 
@@ -21,11 +21,13 @@ class Inspect(BuildCommand):
 
     def run(self, options: Mapping[str, Any], files: tuple[Path, ...]) -> int:
         """Print one file."""
+        if len(files) != 1:
+            raise self.usage_error("needs exactly one file.")
+        check_file(files[0])
+
         from build_rules.commands.describe import describe
         from build_rules.commands.render import render_json, render_text
 
-        if len(files) != 1:
-            raise self.usage_error("needs exactly one file.")
         facts = describe(files[0])
-        print(render_json(facts) if options["json"] else render_text(facts), end="")
+        show(render_json(facts) if options["json"] else render_text(facts))
         return 0

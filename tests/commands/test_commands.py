@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from build_rules.commands.render import render_text
 from tests.chain.conftest import MODELS, REPOSITORY, make_workspace, single_target
 from tests.doit_runs import doit
 from tests.shared import SHARED, needs_shared
@@ -23,10 +23,10 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def inspect(folder: Path, name: str) -> dict[str, object]:
+def inspect(folder: Path, name: str) -> dict[str, Any]:
     run = doit(folder, "inspect", name, "--json")
     assert run.code == 0, run.err
-    facts: dict[str, object] = json.loads(run.out)
+    facts: dict[str, Any] = json.loads(run.out)
     text = doit(folder, "inspect", name)
     assert text.code == 0
     assert len(text.out.splitlines()) > 3
@@ -36,11 +36,11 @@ def inspect(folder: Path, name: str) -> dict[str, object]:
 def test_every_kind_of_file(built: Path) -> None:
     place = "build/shapes-seg/hailo8l-balanced"
     hef = inspect(built, f"{place}/model+meta.hef")
-    assert (hef["for"], hef["emulated"], hef["metadata problems"]) == ("hailo8l", True, [])
-    assert hef["zip members"] == {
-        "edgefirst.json": len((built / place / "edgefirst.json").read_bytes()),
-        "labels.txt": 34,
-    }
+    assert (hef["hw_arch"], hef["emulated"], hef["problems"]) == ("hailo8l", True, [])
+    assert hef["zip_members"] == [
+        {"name": "edgefirst.json", "bytes": len((built / place / "edgefirst.json").read_bytes())},
+        {"name": "labels.txt", "bytes": 34},
+    ]
     assert inspect(built, f"{place}/model.har")["state"] == "quantized_model"
     assert inspect(built, "build/shapes-seg/hailo8l/parsed.har")["state"] == "hailo_model"
     assert inspect(built, f"{place}/model.alls")["kind"] == "model script"
@@ -48,14 +48,30 @@ def test_every_kind_of_file(built: Path) -> None:
     onnx = inspect(built, "models/shapes-seg/shapes-seg.onnx")
     endpoints = onnx["endpoints"]
     assert isinstance(endpoints, list)
-    assert [e["endpoint"] for e in endpoints][-1] == "protos"
+    assert [e["name"] for e in endpoints][-1] == "protos"
     assert len(endpoints) == 10
+    assert "endpoints_not_found" not in onnx
+    split = inspect(built, "build/shapes-seg/split.onnx")
+    assert (split["metadata_keys"], split["endpoints"], len(split["outputs"])) == ([], [], 10)
+    assert "no way to tell where to cut" in split["endpoints_not_found"]
+
+
+def test_a_hef_has_stable_keys(built: Path) -> None:
+    hef = inspect(built, "build/shapes-seg/hailo8l-balanced/model+meta.hef")
+    facts = ["header_version", "hw_arch", "sdk_version", "emulated", "timestamp_ms", "networks", "zip_members"]
+    assert list(hef) == ["file", "bytes", "kind", *facts, "metadata", "problems"]
+    (network,) = hef["networks"]
+    assert (network["name"], network["contexts"], len(network["outputs"])) == ("shapes-seg", 1, 10)
+    stream = ["name", "order", "shape", "dtype", "scale", "zero_point", "limits", "original_names"]
+    assert all(list(one) == stream for one in (*network["inputs"], *network["outputs"]))
+    assert hef["metadata"]["labels"] == 5
+    assert [output["type"] for output in hef["metadata"]["outputs"]] == ["boxes", "scores", "mask_coefs", "protos"]
 
 
 def test_infer_gives_physical_tensors(built: Path) -> None:
     hef = "build/shapes-seg/hailo8l-balanced/model+meta.hef"
     scenes = [str(MODELS / f"scenes/heldout/000{i}.jpg") for i in range(2)]
-    run = doit(built, "infer", hef, *scenes, "--output", "out.npz")
+    run = doit(built, "infer", hef, *scenes, "-o", "out.npz")
     assert run.code == 0, run.err
     assert "emulated" in run.out
     with np.load(built / "out.npz") as outputs:
@@ -77,7 +93,17 @@ def test_infer_gives_physical_tensors(built: Path) -> None:
         (("inspect", "nothing.hef"), "no such file"),
         (("inspect", "dodo.py"), "kind of file"),
         (("infer", "a.hef"), "--output"),
-        (("infer", "models/shapes-seg/model.toml", "b.png", "--output", "o.npz"), "model.toml"),
+        (("infer", "a.hef", "b.png", "--output"), "--output needs a value"),
+        (("infer", "a.hef", "b.png", "-o", "--", "c.png"), "-o needs a value"),
+        (("infer", "a.hef", "b.png", "--frob", "x"), "there is no option --frob"),
+        (("inspect", "-jx", "a.hef"), "there is no option -j"),
+        (("inspect", "--json=3", "a.hef"), "--json takes no value"),
+        (("infer", "a.hef", "b.png", "-oc.npz"), "a.hef: there is no such file"),
+        (("infer", "dodo.py", "b.png", "-oc.npz"), "b.png: there is no such file"),
+        (("inspect", "--", "--json"), "--json: there is no such file"),
+        (("inspect", "models"), "not a regular file"),
+        (("infer", "models/shapes-seg/model.toml", "dodo.py", "--output", "o.npz"), "model.toml: is not a HEF"),
+        (("infer", "build/shapes-seg/hailo8l-balanced/model.hef", "dodo.py", "-oo.npz"), "not an image"),
     ],
 )
 def test_wrong_calls(built: Path, arguments: tuple[str, ...], told: str) -> None:
@@ -90,14 +116,19 @@ def test_wrong_calls(built: Path, arguments: tuple[str, ...], told: str) -> None
 def test_a_real_hef_from_anywhere(tmp_path: Path) -> None:
     hef = SHARED / "hefs/v1_yolov5n_seg_h8_rpicam.hef"
     facts = inspect(tmp_path, str(hef))
-    assert (facts["for"], facts["emulated"]) == ("hailo8", False)
+    assert (facts["hw_arch"], facts["emulated"]) == ("hailo8", False)
     run = doit(tmp_path, "infer", str(hef), str(MODELS / "scenes/heldout/0000.jpg"), "--output", "out.npz")
     assert run.code == 3
     assert "only emulated HEFs" in run.err
 
 
-def test_names_from_files_cannot_steer_the_terminal() -> None:
-    assert "\x1b" not in render_text({"name": "a\x1b[31mb", "rows": [{"x": "\x1b]0;"}]})
+@pytest.mark.parametrize("command", ["infer", "inspect"])
+def test_help_is_an_answer(tmp_path: Path, command: str) -> None:
+    told = doit(tmp_path, "help", command)
+    assert "USAGE" in told.out
+    for arguments in (("--help",), ("-h",), ("x.hef", "--help")):
+        run = doit(tmp_path, command, *arguments)
+        assert (run.code, run.out, run.err) == (0, told.out, "")
 
 
 def test_the_example_dodo_is_one_line() -> None:

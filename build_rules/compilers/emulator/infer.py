@@ -45,9 +45,13 @@ class HefSession:
                 f"{self.path}: takes an image of uint8 {list(self.input_shape)}, not {image.dtype} {list(image.shape)}."
             )
         try:
-            return run(self._session, np.ascontiguousarray(batch))
+            outputs = run(self._session, np.ascontiguousarray(batch))
         except Exception as error:  # onnxruntime's errors share no other base class
             raise InputError(f"{self.path}: its network cannot be run ({_first_line(error)}).") from error
+        for name, output in outputs.items():
+            if output.ndim != 4 or len(output) != 1:
+                raise InputError(f"{self.path}: delivers '{name}' as {list(output.shape)}, not as [1, H, W, C].")
+        return outputs
 
 
 def _open(path: Path) -> onnxruntime.InferenceSession:
