@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 RECORDS = ("endpoints.py", "calibrated.py", "errors.py")
-COMPILER = ("compilers", "alls/script.py", "hef", *RECORDS)
+COMPILER = ("compilers", "alls/script.py", "hef", "versions.py", *RECORDS)
 
 SPLIT = Rule("split", "build_rules.steps.split:run", ("steps/split.py", "graph", "metadata", *RECORDS))
 CALIBRATION = Rule(

@@ -13,6 +13,7 @@ from doit.exceptions import InvalidDodoFile
 from build_rules.calibration.sources import list_sources
 from build_rules.errors import InputError
 from build_rules.model import Model, Target, load_models, read_settings, replace_targets
+from build_rules.versions import library_version
 
 __all__ = [
     "BUILD",
@@ -91,16 +92,9 @@ def _command_line_variables() -> dict[str, str]:
     return given
 
 
-@cache
-def _version(library: str) -> str:
-    from importlib.metadata import version
-
-    return version(library)
-
-
 def library_versions(*libraries: str) -> dict[str, str]:
     """Return the installed versions of libraries whose results a step depends on."""
-    return {library: _version(library) for library in libraries}
+    return {library: library_version(library) for library in libraries}
 
 
 def source_date_epoch() -> int | None:

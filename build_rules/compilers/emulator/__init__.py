@@ -6,9 +6,9 @@ version that it is emulated, and runs on no device.
 
 from __future__ import annotations
 
-from functools import cache
-from importlib.metadata import version
 from typing import TYPE_CHECKING
+
+from build_rules.versions import library_version
 
 if TYPE_CHECKING:
     from build_rules.compilers import CompileJob, OptimizeJob, ParseJob
@@ -20,11 +20,6 @@ SDK_VERSION = f"{EMULATOR_VERSION}-emulated"
 """What HAR and HEF carry as their SDK version; readers tell an emulated file by the word in it."""
 
 
-@cache
-def _runtime_version() -> str:
-    return version("onnxruntime")
-
-
 class Emulator:
     """The `Compiler` protocol, in this process. Heavy libraries are imported by the stage that needs them."""
 
@@ -32,7 +27,7 @@ class Emulator:
 
     def version(self) -> str:
         """Return e.g. `emulator 0.1.0 (onnxruntime 1.32.0)`; the runtime computes the calibration, so it counts."""
-        return f"emulator {EMULATOR_VERSION} (onnxruntime {_runtime_version()})"
+        return f"emulator {EMULATOR_VERSION} (onnxruntime {library_version('onnxruntime')})"
 
     def parse(self, job: ParseJob) -> None:
         """Translate the cut ONNX graph into a HAR of state `hailo_model`."""
