@@ -56,7 +56,7 @@ def task_split() -> Tasks:
                 "network_name": model.network_name,
                 "labels_file": None if model.labels is None else str(model.labels),
             },
-            tools=ws.library_versions("onnx"),
+            tools=ws.versions_of("onnx"),
         )
 
 
@@ -75,7 +75,7 @@ def task_calibration() -> Tasks:
                 "count": model.settings.calibration_count,
                 "skip_broken": model.settings.skip_broken_images,
             },
-            tools=ws.library_versions("pillow"),
+            tools=ws.versions_of("pillow"),
         )
 
 

@@ -21,7 +21,7 @@ __all__ = [
     "calibration_files",
     "find_workspace_models",
     "folder",
-    "library_versions",
+    "versions_of",
     "source_date_epoch",
     "target_folder",
     "targets",
@@ -92,7 +92,7 @@ def _command_line_variables() -> dict[str, str]:
     return given
 
 
-def library_versions(*libraries: str) -> dict[str, str]:
+def versions_of(*libraries: str) -> dict[str, str]:
     """Return the installed versions of libraries whose results a step depends on."""
     return {library: library_version(library) for library in libraries}
 

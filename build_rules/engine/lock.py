@@ -8,6 +8,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from doit import loader
 from doit.exceptions import InvalidCommand
 
 __all__ = ["lock_workspace"]
@@ -31,6 +32,8 @@ def lock_workspace(path: Path) -> int:
         sys.stderr.write(f"waiting for the doit that is building here (process {owner})\n")
         sys.stderr.flush()
         fcntl.flock(descriptor, fcntl.LOCK_EX)
+        # doit has gone to the folder of dodo.py; its own arguments count from where it was started.
+        os.chdir(loader.initial_workdir or ".")
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
     # Only to tell others whom they wait for; a full disk is no reason not to build.
     with suppress(OSError):
