@@ -21,10 +21,10 @@ __all__ = [
     "calibration_files",
     "find_workspace_models",
     "folder",
-    "versions_of",
     "source_date_epoch",
     "target_folder",
     "targets",
+    "versions_of",
 ]
 
 BUILD = Path("build")
