@@ -9,7 +9,7 @@ Format 1 (JSON, UTF-8, two-space indent, members in the order of the dataclasses
                     "shape": [1, 64, 80, 80], "encoding": "dfl", "activation": null}],
      "attention": ["/model.10/m/m.0/attn/MatMul"], "proof": {"max_abs_error": 0.0, "inputs": 1},
      "preprocessing": {"resize": "letterbox", "scale": 0.00392156862745098, "mean": [0.0, 0.0, 0.0],
-                       "std": [1.0, 1.0, 1.0], "tiling_mode": null, "full_frame": false}}
+                       "std": [1.0, 1.0, 1.0], "tiling_mode": null, "full_frame": false, "snapshot": null}}
 
 Endpoints are ordered by role in document order (boxes, scores, ..., protos), then ascending by stride.
 """
@@ -87,7 +87,8 @@ class Preprocessing:
     """What was done to pixels before the network saw them: resized, then real = (pixel * scale - mean) / std.
 
     `resize` is `letterbox`, `stretch` or `tiled`; `mean` and `std` are per channel. `tiling_mode` (`tiled`,
-    `whole_frame`) and `full_frame` repeat the document's `tiling` section; None and False without one.
+    `whole_frame`) and `full_frame` repeat the document's `tiling` section; None and False without one. `snapshot` is
+    the file name of the calibration snapshot that the trainer made for this model, when the document names one.
     """
 
     resize: str = "letterbox"
@@ -96,6 +97,7 @@ class Preprocessing:
     std: tuple[float, ...] = (1.0, 1.0, 1.0)
     tiling_mode: str | None = None
     full_frame: bool = False
+    snapshot: str | None = None
 
 
 @dataclass(frozen=True)

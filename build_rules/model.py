@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from build_rules.calibration.sources import list_snapshots
 from build_rules.compilers import COMPILERS
 from build_rules.errors import InputError
 from build_rules.presets import HW_ARCHS, PRESETS
@@ -50,7 +51,7 @@ class Settings:
 class Model:
     """One model folder. Paths are relative to the repository; `labels` None means those in the ONNX metadata.
 
-    `calibration` is a folder of images or a snapshot file.
+    `calibration` is a snapshot file, a folder of snapshots (the ONNX metadata names one of them) or a folder of images.
     """
 
     name: str
@@ -185,13 +186,12 @@ def _choose_calibration(named: str | None, table: Table, folder: Path, where: Pa
         return path
     if (folder / "calibration").is_dir():
         return folder / "calibration"
-    snapshots = sorted(p.name for p in folder.glob("calibration*.safetensors"))
-    if len(snapshots) == 1:
-        return folder / snapshots[0]
-    found = f"{len(snapshots)} snapshots ({', '.join(snapshots)})" if snapshots else "nothing to calibrate from"
+    snapshots = list_snapshots(folder)
+    if snapshots:
+        return folder if len(snapshots) > 1 else snapshots[0]
     raise InputError(
-        f"{folder}: there is {found}; put one calibration-*.safetensors or a folder of images named calibration there, "
-        f'or write calibration = "PATH" in {where}.'
+        f"{folder}: there is nothing to calibrate from; put a calibration-*.safetensors or a folder of images named "
+        f'calibration there, or write calibration = "PATH" in {where}.'
     )
 
 

@@ -22,7 +22,16 @@ import edgefirst.decoder as edgefirst_decoder
 import edgefirst.tensor as edgefirst_tensor
 import edgefirst_hal
 
-__all__ = ["DECODERS", "Detections", "decode_with_edgefirst", "decode_with_hal", "physical_outputs"]
+__all__ = [
+    "DECODERS",
+    "Detections",
+    "decode_with_edgefirst",
+    "decode_with_hal",
+    "physical_outputs",
+    "resolve_model_config",
+]
+
+resolve_model_config = edgefirst_decoder.resolve_model_config
 
 
 @dataclass(frozen=True)

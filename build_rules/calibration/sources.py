@@ -7,19 +7,27 @@ from pathlib import Path
 
 from build_rules.errors import InputError
 
-__all__ = ["list_images", "list_sources"]
+__all__ = ["list_images", "list_snapshots", "list_sources"]
 
 _SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp")
 
 
 def list_sources(calibration: Path) -> tuple[Path, ...]:
-    """Return the files behind `calibration`: the images of a folder in order of name, or the snapshot itself.
+    """Return the files behind `calibration`: the snapshot itself, the snapshots of a folder, or the folder's images.
 
-    Raises `InputError` as `list_images` does.
+    In order of name. A folder holds snapshots when one called `calibration*.safetensors` lies directly in it. Raises
+    `InputError` as `list_images` does.
     """
     if calibration.is_dir():
+        if snapshots := list_snapshots(calibration):
+            return snapshots
         return tuple(calibration / name for name in list_images(calibration))
     return (calibration,)
+
+
+def list_snapshots(folder: Path) -> tuple[Path, ...]:
+    """Return the snapshots that lie directly in `folder`, in order of name."""
+    return tuple(sorted(folder.glob("calibration*.safetensors")))
 
 
 def list_images(folder: Path) -> tuple[str, ...]:

@@ -50,9 +50,10 @@ def read_preprocessing(document: dict[str, Any], channels: int) -> Preprocessing
         )
     resize = _choice(validation, "preprocessing", RESIZES, "letterbox")
     check_tiling(document)
-    tiling = document.get("tiling")
+    tiling, named = document.get("tiling"), document.get("calibration")
+    snapshot = named if isinstance(named, str) and named else None
     if tiling is None:
-        return Preprocessing(resize, scale, mean, std)
+        return Preprocessing(resize, scale, mean, std, snapshot=snapshot)
     full_frame = bool((tiling.get("full_frame") or {}).get("enabled", False))
     mode = str(tiling["mode"])
-    return Preprocessing("tiled" if mode == "tiled" else resize, scale, mean, std, mode, full_frame)
+    return Preprocessing("tiled" if mode == "tiled" else resize, scale, mean, std, mode, full_frame, snapshot)

@@ -26,8 +26,9 @@ def run(
     count: int,
     skip_broken: bool,
 ) -> None:
-    """Make the snapshot from a folder of images, or check the given one; `images` are the files of `source`."""
-    split, given = load_split(split_json), Path(source)
+    """Make the snapshot from a folder of images, or check a given one; `images` are the files of `source`."""
+    split = load_split(split_json)
+    given = _choose(Path(source), images, split)
     if given.is_dir():
         name = _make(given, images, split, snapshot, count, skip_broken)
         facts = _check(snapshot, split, name)
@@ -35,6 +36,23 @@ def run(
         facts = _check(given, split, given.name)
         shutil.copyfile(given, snapshot)
     calibrated.write_text(dump_calibrated(facts), encoding="utf-8")
+
+
+def _choose(given: Path, files: Sequence[Path], split: Split) -> Path:
+    """Return the folder of images or the one snapshot to use; of several, the one that the ONNX metadata names."""
+    if not given.is_dir() or files[0].suffix != ".safetensors":
+        return given
+    if len(files) == 1:
+        return files[0]
+    named = split.preprocessing.snapshot
+    for file in files:
+        if file.name == named:
+            return file
+    wanted = f"the ONNX metadata names {named}" if named else "the ONNX metadata names none"
+    raise InputError(
+        f"{given}: holds {len(files)} snapshots ({', '.join(file.name for file in files)}) and {wanted}; "
+        "write which one to use as `calibration` into model.toml."
+    )
 
 
 def _make(folder: Path, images: Sequence[Path], split: Split, output: Path, count: int, skip_broken: bool) -> str:

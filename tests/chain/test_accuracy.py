@@ -25,7 +25,7 @@ from build_rules.calibration.letterbox import fit, place
 from build_rules.endpoints import load_split
 from build_rules.hef import read_members
 from tests.chain.conftest import MODELS
-from tests.decoders import DECODERS, Detections, physical_outputs
+from tests.decoders import DECODERS, Detections, physical_outputs, resolve_model_config
 from tests.doit_runs import doit
 from training.average_precision import Detections as Found
 from training.average_precision import Truth, average_precision, box_iou
@@ -135,6 +135,17 @@ def test_quantized_finds_what_float_finds(
     assert reference >= 0.90
     for preset, value in reached.items():
         assert value >= reference - 0.02, preset
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("model", EXAMPLES)
+def test_edgefirst_resolves_the_executable_itself(examples: Path, model: str, preset: str) -> None:
+    resolved = resolve_model_config(str(examples / f"build/{model}/hailo8l-{preset}/model+meta.hef"))
+    assert list(resolved.labels) == ["circle", "square", "triangle", "star", "cross"]
+    told = resolved.describe()
+    assert any("normalize=unsigned [embedded edgefirst.json" in line for line in told)
+    assert any("resize=letterbox-center" in line for line in told)
+    assert any(f"size={INPUT[1]}x{INPUT[0]}" in line for line in told)
 
 
 def rms_errors(document: Mapping[str, Any], tensors: Tensors, reference: Tensors) -> dict[str, float]:

@@ -178,6 +178,18 @@ def test_snapshot_damaged_or_of_another_geometry(small: Path) -> None:
     refused(small, "input_shape", "[192, 256]", "[256, 256]")
 
 
+def test_of_several_snapshots_the_one_in_the_metadata(small: Path) -> None:
+    first = snapshot(small, (256, 256))
+    shutil.copy(first, first.with_name("calibration-other.safetensors"))
+    refused(small, "2 snapshots (calibration-local.safetensors, calibration-other.safetensors)", "names none")
+    edit_document(small, lambda document: document.update(calibration="calibration-third.safetensors"))
+    refused(small, "names calibration-third.safetensors")
+    edit_document(small, lambda document: document.update(calibration="calibration-other.safetensors"))
+    assert doit(small).code == 0
+    document = json.loads((small / "build/shapes-det/hailo8l-fast/edgefirst.json").read_text())
+    assert document["hailo"]["calibration"] == "calibration-other.safetensors"
+
+
 def test_a_good_snapshot_builds(small: Path) -> None:
     snapshot(small, (256, 256))
     assert doit(small).code == 0
