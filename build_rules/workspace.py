@@ -11,7 +11,7 @@ from pathlib import Path
 from doit.exceptions import InvalidDodoFile
 
 from build_rules.calibration.sources import list_sources
-from build_rules.errors import InputError
+from build_rules.errors import InputError, printable
 from build_rules.model import Model, Target, load_models, read_settings, replace_targets
 from build_rules.versions import library_version
 
@@ -78,7 +78,8 @@ def _told_by_doit() -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        raise InvalidDodoFile(str(error)) from error
+        # One line per wrong model; names in them come from the file system.
+        raise InvalidDodoFile("\n".join(map(printable, str(error).split("\n")))) from error
 
 
 def _command_line_variables() -> dict[str, str]:

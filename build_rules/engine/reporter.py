@@ -37,7 +37,7 @@ class BuildReporter:
         self.started = time.monotonic()
         self.step_started: dict[str, float] = {}
         self.ran = self.current = self.failed = self.skipped = 0
-        self.wrong_input = self.nothing_selected = False
+        self.wrong_input = self.aborted = False
 
     def write(self, text: str) -> None:
         """Print at once, since a step may take hours."""
@@ -48,7 +48,7 @@ class BuildReporter:
         """Begin a run: from here to the end this process alone builds in the workspace."""
         end_on_interrupt()
         if not selected_tasks:
-            self.nothing_selected = True
+            self.aborted = True
             raise InvalidCommand("no task has a name like that; `doit list --all` shows them all.")
         self.lock = lock_workspace(LOCK)
 
@@ -91,6 +91,7 @@ class BuildReporter:
 
     def runtime_error(self, msg: str) -> None:
         """The run itself cannot go on."""
+        self.aborted = True
         sys.stderr.write(f"ERROR: {msg}\n")
 
     def teardown_task(self, task: Any) -> None:
@@ -98,7 +99,7 @@ class BuildReporter:
 
     def complete_run(self) -> None:
         """End a run. Exits here where doit itself knows no exit code."""
-        if self.nothing_selected:
+        if self.aborted:
             return
         counts = [
             (self.ran, "run"),

@@ -1,8 +1,8 @@
 """One rule = one kind of step: which function does it, which of our modules it is made of, its action key.
 
 The action key says everything a step's output depends on besides the content of its input files: rule and version,
-the rule's own code, the settings it reads, the tools it uses. It is recorded with the outputs and compared before the
-next run; doit compares the input files.
+the rule's own code, the settings it reads, the tools it uses. It is recorded with the fingerprints of what the step
+read and wrote, and all of it is compared before the next run.
 """
 
 from __future__ import annotations
@@ -78,13 +78,11 @@ class Rule:
         outputs: Mapping[str, Path],
         settings: Mapping[str, Any],
         tools: Mapping[str, str] | None = None,
-        doc: str = "",
     ) -> dict[str, Any]:
         """Return the doit task of one step. `settings` hold JSON values or frozen dataclasses, nothing else."""
-        step = Step(self, name, dict(inputs), dict(outputs), dict(settings), dict(tools or {}))
+        step = Step(self, dict(inputs), dict(outputs), dict(settings), dict(tools or {}))
         return {
             "name": name,
-            "doc": doc,
             "actions": [step.run],
             "file_dep": [str(path) for path in step.input_files()],
             "targets": [str(path) for path in step.outputs.values()],
@@ -108,7 +106,6 @@ class Step:
     """One step of one model: a rule with its files and settings."""
 
     rule: Rule
-    name: str
     inputs: dict[str, Path | Sequence[Path]]
     outputs: dict[str, Path]
     settings: dict[str, Any]
@@ -120,7 +117,7 @@ class Step:
         return [path for group in groups for path in group]
 
     def key(self) -> dict[str, Any]:
-        """Return the action key, without the input files that doit compares; JSON values only."""
+        """Return the action key, without the input files; JSON values only."""
         plain = {
             "rule": self.rule.name,
             "version": self.rule.version,

@@ -62,6 +62,11 @@ def _make(folder: Path, images: Sequence[Path], split: Split, output: Path, coun
             f"{folder}: the model's metadata has a tiling section ({pixels.tiling_mode}); tiles are not cut from "
             "a folder of images yet: name the snapshot that was exported with the model in `calibration`."
         )
+    if image.channels != 3:
+        raise InputError(
+            f"{folder}: the model's input '{image.name}' has {image.channels} channels, but only RGB ones are made "
+            "from images yet: name the snapshot that was exported with the model in `calibration`."
+        )
     parameters = Parameters(
         input_shape=(image.height, image.width),
         normalization=Normalization(pixels.scale, pixels.mean, pixels.std),

@@ -295,6 +295,7 @@ def test_sound_records_out_of_reach_are_not_thrown_away(folder: Path) -> None:
         run = doit(folder)
         assert run.code != 0
         assert "locked" in run.err
+        assert "nothing to do" not in run.out
         assert "Traceback" not in run.err
     other.close()
     assert doit(folder).executed == []

@@ -1,0 +1,23 @@
+"""What the calibration step refuses before it reads an image."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from build_rules.endpoints import ModelInput, dump_split
+from build_rules.errors import InputError
+from build_rules.steps.calibration import run
+from tests.test_records import SPLIT
+
+
+def test_an_input_that_is_not_rgb(tmp_path: Path) -> None:
+    (tmp_path / "pool").mkdir()
+    image = tmp_path / "pool/a.png"
+    image.write_bytes(b"never read")
+    split = tmp_path / "split.json"
+    split.write_text(dump_split(replace(SPLIT, input=ModelInput("grey", (1, 1, 64, 48)))))
+    with pytest.raises(InputError, match=r"'grey' has 1 channels.*only RGB"):
+        run(split, (image,), tmp_path / "s", tmp_path / "c", str(tmp_path / "pool"), 8, False)
