@@ -28,7 +28,7 @@ __all__ = [
 RECORDS = ("endpoints.py", "calibrated.py", "errors.py")
 COMPILER = ("compilers", "alls/script.py", "hef", "versions.py", *RECORDS)
 
-SPLIT = Rule("split", "build_rules.steps.split:run", ("steps/split.py", "graph", "metadata", *RECORDS))
+SPLIT = Rule("split", "build_rules.steps.split:run", ("steps/split.py", "graph", "metadata", "calibration", *RECORDS))
 CALIBRATION = Rule(
     "calibration", "build_rules.steps.calibration:run", ("steps/calibration.py", "calibration", *RECORDS)
 )
@@ -54,7 +54,9 @@ def task_split() -> Tasks:
             outputs={"split_onnx": ws.folder(model) / "split.onnx", "split_json": ws.folder(model) / "split.json"},
             settings={
                 "network_name": model.network_name,
+                "choice": model.split,
                 "labels_file": None if model.labels is None else str(model.labels),
+                "calibration": str(model.calibration),
             },
             tools=ws.versions_of("onnx"),
         )

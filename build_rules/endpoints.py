@@ -7,7 +7,13 @@ Format 1 (JSON, UTF-8, two-space indent, members in the order of the dataclasses
      "endpoints": [{"name": "boxes_0", "role": "boxes", "scale_index": 0, "stride": 8,
                     "tensor": "/model.22/cv2.0/cv2.0.2/Conv_output_0", "node": "/model.22/cv2.0/cv2.0.2/Conv",
                     "shape": [1, 64, 80, 80], "encoding": "dfl", "activation": null}],
-     "attention": ["/model.10/m/m.0/attn/MatMul"], "proof": {"max_abs_error": 0.0, "inputs": 1},
+     "hints": [{"target": "output0", "boundaries": [{"name": "boxes", "channels": [0, 4], "activation": null}],
+                "strides": [8, 16, 32], "anchors_per_cell": 1}],
+     "found_by": "hints", "anchors": null,
+     "attention": [{"scores": "/model.10/m/m.0/attn/MatMul", "softmax": "/model.10/m/m.0/attn/Softmax",
+                    "mixed": "/model.10/m/m.0/attn/MatMul_1", "fed_by": ["/model.10/m/m.0/attn/qkv/conv/Conv"],
+                    "feeds": ["/model.10/m/m.0/attn/proj/conv/Conv"], "beside": ["/model.10/m/m.0/attn/pe/conv/Conv"]}],
+     "proof": {"max_abs_error": 0.0, "inputs": 2},
      "preprocessing": {"resize": "letterbox", "scale": 0.00392156862745098, "mean": [0.0, 0.0, 0.0],
                        "std": [1.0, 1.0, 1.0], "tiling_mode": null, "full_frame": false, "snapshot": null}}
 
@@ -23,9 +29,27 @@ from typing import Any
 
 from build_rules.errors import InputError
 
-__all__ = ["Endpoint", "ModelInput", "Preprocessing", "Proof", "Split", "dump_split", "load_split"]
+__all__ = [
+    "AUTOMATIC",
+    "Anchors",
+    "AttentionBlock",
+    "Endpoint",
+    "EndpointGroup",
+    "ModelInput",
+    "Preprocessing",
+    "Proof",
+    "Split",
+    "SplitBoundary",
+    "SplitChoice",
+    "SplitHint",
+    "dump_split",
+    "load_split",
+]
 
 FORMAT = 1
+
+Anchors = tuple[tuple[tuple[float, float], ...], ...]
+"""Anchors of a classic anchor head: per level, finest first, (width, height) in pixels of the input."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +99,68 @@ class Endpoint:
 
 
 @dataclass(frozen=True)
+class SplitBoundary:
+    """Channels [start, stop) of an output that are quantized apart; `activation` is what follows the cut."""
+
+    name: str
+    channels: tuple[int, int]
+    activation: str | None = None
+
+
+@dataclass(frozen=True)
+class SplitHint:
+    """One graph output and its boundaries, as the EdgeFirst metadata (schema 2) writes them in `split_hints`."""
+
+    target: str
+    boundaries: tuple[SplitBoundary, ...]
+    strides: tuple[int, ...] = ()
+    anchors_per_cell: int = 1
+
+
+@dataclass(frozen=True)
+class EndpointGroup:
+    """The tensors of one role, named by hand: `tensors` are names of tensors or of the nodes that compute them."""
+
+    role: str
+    tensors: tuple[str, ...]
+    encoding: str | None = None
+    activation: str | None = None
+
+
+@dataclass(frozen=True)
+class SplitChoice:
+    """`[split]` of `model.toml`: what the user decides, over anything that metadata or graph say.
+
+    `hints` replace the trainer's; `groups` name the endpoints themselves. At most one of the two is given.
+    """
+
+    prove: bool = True
+    hints: tuple[SplitHint, ...] = ()
+    groups: tuple[EndpointGroup, ...] = ()
+
+
+AUTOMATIC = SplitChoice()
+"""What holds when the user decides nothing."""
+
+
+@dataclass(frozen=True)
+class AttentionBlock:
+    """One attention block, by the names of its nodes in the cut graph.
+
+    `scores` is the product of query and key, `softmax` what weighs it, `mixed` the product with the values. `fed_by`
+    are the nearest convolutions before query, key and value, `feeds` the nearest ones after the block, and `beside`
+    those that lead the values past the block, such as a positional encoding that is added to what comes out.
+    """
+
+    scores: str
+    softmax: str
+    mixed: str
+    fed_by: tuple[str, ...] = ()
+    feeds: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Proof:
     """The removed tail, run on the endpoint tensors, against the original outputs, over `inputs` input samples."""
 
@@ -102,14 +188,22 @@ class Preprocessing:
 
 @dataclass(frozen=True)
 class Split:
-    """The whole of `split.json`; `attention` names MatMul nodes of attention blocks, `proof` None = switched off."""
+    """The whole of `split.json`.
+
+    `hints` are those that were followed, or those that the trainer should have written; `found_by` tells where the
+    endpoints come from: `hints`, `structure` (the graph itself) or `model.toml`. `anchors` are those that the graph of
+    an anchor head holds, None when there are none or they could not be read. `proof` None means switched off.
+    """
 
     model: str
     input: ModelInput
     endpoints: tuple[Endpoint, ...]
-    attention: tuple[str, ...]
+    attention: tuple[AttentionBlock, ...]
     proof: Proof | None
     preprocessing: Preprocessing = Preprocessing()
+    hints: tuple[SplitHint, ...] = ()
+    found_by: str = "hints"
+    anchors: Anchors | None = None
 
     @property
     def anchor_head(self) -> bool:
@@ -145,10 +239,27 @@ def load_split(path: Path) -> Split:
             model=document["model"],
             input=ModelInput(source["name"], tuple(source["shape"]), source["layout"]),
             endpoints=tuple(Endpoint(**{**e, "shape": tuple(e["shape"])}) for e in document["endpoints"]),
-            attention=tuple(document["attention"]),
+            attention=tuple(_attention(block) for block in document["attention"]),
             proof=None if proof is None else Proof(**proof),
             preprocessing=Preprocessing(**{**pixels, "mean": tuple(pixels["mean"]), "std": tuple(pixels["std"])}),
+            hints=tuple(map(_hint, document["hints"])),
+            found_by=document["found_by"],
+            anchors=_anchors(document["anchors"]),
         )
     except (KeyError, TypeError, ValueError) as error:
         message = f"{path}: not a split.json of this version ({error!r}); delete it and run doit again."
         raise InputError(message) from error
+
+
+def _attention(block: dict[str, Any]) -> AttentionBlock:
+    fields: dict[str, Any] = {k: tuple(value) if isinstance(value, list) else value for k, value in block.items()}
+    return AttentionBlock(**fields)
+
+
+def _hint(hint: dict[str, Any]) -> SplitHint:
+    boundaries = (SplitBoundary(b["name"], tuple(b["channels"]), b["activation"]) for b in hint["boundaries"])
+    return SplitHint(hint["target"], tuple(boundaries), tuple(hint["strides"]), hint["anchors_per_cell"])
+
+
+def _anchors(levels: Any) -> Anchors | None:
+    return None if levels is None else tuple(tuple((pair[0], pair[1]) for pair in level) for level in levels)

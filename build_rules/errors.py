@@ -8,8 +8,21 @@ __all__ = ["InputError", "printable"]
 class InputError(Exception):
     """Wrong input or usage: the message is one paragraph that says what is wrong, in which file, and what to do.
 
-    The command line prints the message alone (no traceback) and exits with code 3.
+    The command line prints the message alone (no traceback) and exits with code 3. `paste` are lines that the person
+    may copy into a file of theirs; they are printed as they are, below the message.
     """
+
+    def __init__(self, message: str, paste: str = "") -> None:
+        super().__init__(message)
+        self.paste = paste
+
+    def within(self, place: object) -> InputError:
+        """Return the same error, told of a file or another place."""
+        return InputError(f"{place}: {self}", self.paste)
+
+    def printed(self) -> str:
+        """Return what is shown: the message as one line, then the lines to copy."""
+        return "\n".join(map(printable, [str(self), *self.paste.splitlines()]))
 
 
 def printable(text: str) -> str:

@@ -15,8 +15,10 @@ from typing import Any
 
 from build_rules.calibration.sources import list_snapshots
 from build_rules.compilers import COMPILERS
+from build_rules.endpoints import AUTOMATIC, SplitChoice
 from build_rules.errors import InputError
 from build_rules.presets import HW_ARCHS, PRESETS
+from build_rules.split_table import read_split
 from build_rules.toml_table import Table, read_toml
 
 __all__ = ["Model", "Settings", "Target", "find_models", "load_models", "read_settings", "replace_targets"]
@@ -59,6 +61,7 @@ class Model:
     onnx: Path
     labels: Path | None
     calibration: Path
+    split: SplitChoice = AUTOMATIC
     settings: Settings = field(default_factory=Settings)
 
     @property
@@ -139,12 +142,17 @@ class _Declared:
     onnx: str | None
     labels: str | None
     calibration: str | None
+    split: SplitChoice
     settings: Settings
 
 
 def _read_declared(table: Table, settings: Settings) -> _Declared:
     declared = _Declared(
-        table.text("onnx"), table.text("labels"), table.text("calibration"), _override(table, settings)
+        table.text("onnx"),
+        table.text("labels"),
+        table.text("calibration"),
+        read_split(table),
+        _override(table, settings),
     )
     # Before any default is looked for: a misspelled key would otherwise look like a missing file.
     table.close()
@@ -216,6 +224,7 @@ def _read_model(folder: Path, root: Path, exports: list[str], settings: Settings
         onnx=_choose_onnx(declared.onnx, table, folder, exports, where),
         labels=_choose_labels(declared.labels, table, folder),
         calibration=_choose_calibration(declared.calibration, table, folder, where),
+        split=declared.split,
         settings=declared.settings,
     )
 

@@ -24,7 +24,7 @@ class Preset:
     finetune: bool
 
 
-_REGRESSION = ("boxes", "landmarks")
+_REGRESSION = ("boxes", "landmarks", "angle")
 _CONFIDENCE = ("scores", "objectness", "confidence")
 
 PRESETS = {

@@ -41,6 +41,10 @@ class Table:
         """Refuse the value of `key`."""
         raise InputError(f"{self._where}: {key} = {self._content[key]!r} is not possible; expected {expected}.")
 
+    def lack(self, what: str) -> NoReturn:
+        """Refuse the table for something that it does not say."""
+        raise InputError(f"{self._where}: needs {what}.")
+
     def _value(self, key: str, kind: type, expected: str) -> Any:
         self._known.append(key)
         value = self._content.get(key)
@@ -80,6 +84,26 @@ class Table:
         """Return true or false."""
         value = self._value(key, bool, "true or false")
         return default if value is None else bool(value)
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        """Return an array of strings that are not empty; an empty one when absent."""
+        items = self._value(key, list, "an array of strings") or []
+        if not all(isinstance(item, str) and item and "\0" not in item for item in items):
+            self.fail(key, "an array of strings that are not empty")
+        return tuple(items)
+
+    def integers(self, key: str, minimum: int, maximum: int) -> tuple[int, ...]:
+        """Return an array of integers within bounds; an empty one when absent."""
+        expected = f"an array of integers from {minimum} to {maximum}"
+        items = self._value(key, list, expected) or []
+        if not all(type(item) is int and minimum <= item <= maximum for item in items):
+            self.fail(key, expected)
+        return tuple(items)
+
+    def table(self, key: str) -> Table | None:
+        """Return a table (`[key]`), None when absent."""
+        content = self._value(key, dict, f"a table, headed [{key}]")
+        return None if content is None else Table(content, f"{self._where}, [{key}]")
 
     def tables(self, key: str) -> tuple[Table, ...]:
         """Return an array of tables (`[[key]]`), empty when absent."""

@@ -58,7 +58,7 @@ def physical_outputs(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 def decode_with_hal(
     document: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]], *, score: float = 0.25, iou: float = 0.7
 ) -> Detections:
-    """Decode quantized NHWC tensors, keyed by vstream name, with `edgefirst_hal`."""
+    """Decode NHWC tensors, quantized or float, keyed by vstream name, with `edgefirst_hal`."""
     nms = {"class_agnostic": edgefirst_hal.Nms.ClassAgnostic, "class_aware": edgefirst_hal.Nms.ClassAware}[
         document["nms"]
     ]
@@ -69,7 +69,7 @@ def decode_with_hal(
 def decode_with_edgefirst(
     document: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]], *, score: float = 0.25, iou: float = 0.7
 ) -> Detections:
-    """Decode quantized NHWC tensors, keyed by vstream name, with `edgefirst.decoder`, which takes `nms` itself."""
+    """Decode NHWC tensors, quantized or float, keyed by vstream name, with `edgefirst.decoder`, which reads `nms`."""
     decoder = edgefirst_decoder.Decoder.new_from_json_str(json.dumps(document), score, iou)
     return _decode(decoder, edgefirst_tensor, document, tensors)
 

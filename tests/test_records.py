@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,14 +10,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from build_rules.calibrated import Calibrated, dump_calibrated, load_calibrated
-from build_rules.endpoints import Endpoint, ModelInput, Preprocessing, Proof, Split, dump_split, load_split
+from build_rules.endpoints import (
+    AttentionBlock,
+    Endpoint,
+    ModelInput,
+    Preprocessing,
+    Proof,
+    Split,
+    SplitBoundary,
+    SplitHint,
+    dump_split,
+    load_split,
+)
 from build_rules.errors import InputError
 
 ENDPOINTS = (
     Endpoint("boxes_0", "boxes", 0, 8, "t0", "n0", (1, 64, 8, 8), "dfl", None),
     Endpoint("scores_0", "scores", 0, 8, "t1", "n1", (1, 3, 8, 8), None, "sigmoid"),
 )
-SPLIT = Split("net", ModelInput("images", (1, 3, 64, 48)), ENDPOINTS, ("m1", "m2"), Proof(0.0, 1), Preprocessing())
+ATTENTION = (AttentionBlock("m1", "s", "m2", ("qkv",), ("proj",), ("pe",)),)
+HINTS = (SplitHint("output0", (SplitBoundary("boxes", (0, 4)), SplitBoundary("scores", (4, 7), "sigmoid")), (8, 16)),)
+ANCHORS = (((10.0, 13.0), (16.0, 30.0)), ((30.5, 61.0), (62.0, 45.0)))
+SPLIT = Split("net", ModelInput("images", (1, 3, 64, 48)), ENDPOINTS, ATTENTION, Proof(0.0, 1), Preprocessing())
 CALIBRATED = Calibrated("a.safetensors", 8, "letterbox", (64, 48), False, 1 / 255, (0.0,) * 3, (1.0,) * 3)
 
 
@@ -25,6 +40,13 @@ def test_a_split_survives_its_file(tmp_path_factory: pytest.TempPathFactory, spl
     path = tmp_path_factory.mktemp("split") / "split.json"
     path.write_text(dump_split(split), encoding="utf-8")
     assert load_split(path) == split
+
+
+def test_everything_in_a_split_survives_its_file(tmp_path: Path) -> None:
+    full = replace(SPLIT, hints=HINTS, found_by="structure", anchors=ANCHORS)
+    path = tmp_path / "split.json"
+    path.write_text(dump_split(full), encoding="utf-8")
+    assert load_split(path) == full
 
 
 def test_a_calibrated_survives_its_file(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +66,7 @@ def _stream(stream: Stream) -> Facts:
         "order": stream.order,
         "shape": list(stream.shape),
         "dtype": stream.dtype,
+        "bytes": prod(stream.shape) * (2 if stream.dtype == "uint16" else 1),
         "scale": stream.quantization.scale,
         "zero_point": stream.quantization.zero_point,
         "limits": [stream.quantization.limits_min, stream.quantization.limits_max],

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import onnx
-import onnx.inliner
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
+from build_rules.commands.budget import budget_facts, endpoint_bytes
 from build_rules.endpoints import Endpoint
 from build_rules.errors import InputError
 from build_rules.graph.attention import find_attention
-from build_rules.graph.constants import small_tensor
 from build_rules.graph.cut import cut_graph
 from build_rules.graph.document import SourceDocument, parse_document
 from build_rules.graph.endpoints import find_endpoints
-from build_rules.graph.external import all_tensors, load_external_data
-from build_rules.graph.order import name_nodes, sort_nodes
-from build_rules.graph.source import image_input
+from build_rules.graph.order import name_nodes
+from build_rules.graph.skeleton import read_skeleton
+from build_rules.graph.source import prepare
 from build_rules.graph.view import view_graph
+from build_rules.graph.weights import all_tensors
+from build_rules.presets import PRESETS
 
 __all__ = ["describe_onnx"]
 
@@ -28,11 +29,11 @@ Facts = dict[str, Any]
 
 
 def describe_onnx(path: Path) -> Facts:
-    """Return the facts of any ONNX file; external weights are left where they are. Raises `InputError` for others."""
+    """Return the facts of any ONNX file; weights are left where they are. Raises `InputError` for other files."""
     try:
-        model = onnx.load_model_from_string(path.read_bytes())
-    except DecodeError as error:
-        raise InputError(f"{path}: this is not a complete ONNX file; export or download the model again.") from error
+        model = read_skeleton(path)
+    except InputError as error:
+        raise error.within(path) from error
     if not model.HasField("graph"):
         raise InputError(f"{path}: this is not an ONNX model (it has no graph); export or download the model again.")
     document, fault = _document(model)
@@ -46,13 +47,13 @@ def describe_onnx(path: Path) -> Facts:
         "nodes": len(model.graph.node),
         "inputs": [_value(value) for value in model.graph.input if value.name not in stored],
         "outputs": [_value(value) for value in model.graph.output],
-        "external_files": _external_files(model),
+        "external_files": _external_files(model, path.name),
         "metadata_keys": sorted({entry.key for entry in model.metadata_props}),
         "name": document.document.get("name"),
         "decoder_version": document.document.get("decoder_version"),
         "labels": len(document.labels),
     }
-    return facts | (_cut_facts(model, path.parent, document) if fault is None else _not_found(model, fault))
+    return facts | (_cut_facts(model, path, document) if fault is None else _not_found(model, fault))
 
 
 def _document(model: onnx.ModelProto) -> tuple[SourceDocument, str | None]:
@@ -79,49 +80,33 @@ def _size(dim: onnx.TensorShapeProto.Dimension) -> int | str:
     return int(dim.dim_value) if dim.HasField("dim_value") else dim.dim_param or "?"
 
 
-def _external_files(model: onnx.ModelProto) -> list[str]:
+def _external_files(model: onnx.ModelProto, own: str) -> list[str]:
     entries = (entry for tensor in all_tensors(model) for entry in tensor.external_data)
-    return sorted({entry.value for entry in entries if entry.key == "location"})
+    return sorted({entry.value for entry in entries if entry.key == "location"} - {own})
 
 
-def _cut_facts(model: onnx.ModelProto, folder: Path, document: SourceDocument) -> Facts:
+def _cut_facts(model: onnx.ModelProto, path: Path, document: SourceDocument) -> Facts:
     """Return the endpoints as the split would find them."""
     try:
-        model = _prepared(model, folder)
-        view = view_graph(model, image_input(model.graph))
-        endpoints = find_endpoints(view, document)
-        cut = cut_graph(view, [endpoint.tensor for endpoint in endpoints])
+        view = view_graph(prepare(model, path, document, need_weights=False))
+        found = find_endpoints(view, document)
+        cut = cut_graph(view, [endpoint.tensor for endpoint in found.endpoints])
     except InputError as error:
         return _not_found(model, str(error))
     except Exception as error:  # any file may be called .onnx, and not every way to be wrong is foreseen
         return _not_found(model, f"unexpected {type(error).__name__}: {error}")
-    return {"attention": list(find_attention(cut.graph.node)), "endpoints": list(_rows(endpoints))}
-
-
-def _prepared(model: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
-    """Return the model as the walk needs it: large weights are no part of that, so their files stay closed."""
-    external = False
-    for tensor in model.graph.initializer:
-        if tensor.data_location == onnx.TensorProto.EXTERNAL and not small_tensor(tensor):
-            tensor.ClearField("data_location")
-            tensor.ClearField("external_data")
-            external = True
-    load_external_data(model, folder)
-    if not external:  # the checker would miss those weights
-        try:
-            onnx.checker.check_model(model)
-        except (onnx.checker.ValidationError, ValueError) as error:
-            raise InputError(f"the model does not pass the ONNX checker: {str(error).strip()}") from error
-    if model.functions:
-        model = onnx.inliner.inline_local_functions(model)
-    sort_nodes(model.graph)
-    name_nodes(model.graph)
-    return model
+    outputs = {name: (1, *view.shapes[name][1:]) for name in view.outputs}
+    return {
+        "found_by": found.found_by,
+        "attention": [asdict(block) for block in find_attention(cut.graph.node)],
+        "endpoints": list(_rows(found.endpoints)),
+        "bytes_per_frame": budget_facts(found.endpoints, outputs),
+    }
 
 
 def _not_found(model: onnx.ModelProto, reason: str) -> Facts:
     name_nodes(model.graph)
-    attention = list(find_attention(model.graph.node))
+    attention = [asdict(block) for block in find_attention(model.graph.node)]
     return {"attention": attention, "endpoints": [], "endpoints_not_found": reason}
 
 
@@ -134,5 +119,6 @@ def _rows(endpoints: Iterable[Endpoint]) -> Iterable[Facts]:
             "shape": list(endpoint.shape),
             "encoding": endpoint.encoding,
             "activation": endpoint.activation,
+            **{f"{name}_bytes": endpoint_bytes(endpoint, preset) for name, preset in PRESETS.items()},
             "node": endpoint.node,
         }

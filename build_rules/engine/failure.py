@@ -23,7 +23,7 @@ def failure_of(error: Exception) -> BaseFail:
     """Return doit's failure for an exception: one paragraph, with the traceback only where `BUILD_RULES_DEBUG=1`."""
     trace = "\n" + "".join(traceback.format_exception(error)) if os.environ.get(DEBUG) == "1" else ""
     if isinstance(error, InputError):
-        return WrongInput(printable(str(error)) + trace)
+        return WrongInput(error.printed() + trace)
     if isinstance(error, InputChangedError):
         return TaskFailed(printable(str(error)) + trace)
     text = (

@@ -4,18 +4,28 @@ One file per question of the graph:
 
 ========================  ===========================================================================
 `document.py`             what do the EdgeFirst metadata in the file say? (reads no weights)
-`external.py`             may these external weights be read?
+`wire.py`                 where do the fields of the file lie?
+`skeleton.py`             what is the model without its weights?
+`weights.py`              where do the weights lie, and may they be read?
+`normalize.py`            what is the same in plain operators? (`sequences.py`: chunks picked from a sequence)
 `order.py`                in which order can the nodes be computed?
-`source.py`               is this an ONNX that we can work on, and what is its image input?
-`view.py`, `constants.py` who produces a tensor, what shape has it, what value if it is a constant?
+`source.py`               all of these: is this an ONNX that we can work on, and what is its image input?
+`shapes.py`               which shape has each tensor?
+`view.py`, `constants.py` who produces a tensor, does it depend on the image, what value has it if it does not?
 `hints.py`                which channels of which output does the trainer want apart?
 `regions.py`              which part of a node's input does a part of its output come from?
-`tail.py`                 how does one node of the decode tail lead backwards, or does the tail end here?
+`tail/`                   how does one node of the decode tail lead backwards, or does the tail end here?
 `walk.py`                 at which tensors does the tail of some channels begin?
-`whole_outputs.py`        what is an output that needs no split?
-`endpoints.py`            which endpoints does the model have, in which order?
+`hinted.py`               which maps are the boundaries of a hint?
+`infer.py`, `roles.py`    which hints should the trainer have written?
+`whole_outputs.py`        what is an output that is a map already?
+`by_hand.py`              what does `[split]` of `model.toml` say?
+`refusals.py`             what is a graph that cannot be cut, and what is to be exported instead?
+`candidates.py`           where could a graph be cut that is not understood?
+`endpoints.py`            all of these: which endpoints does the model have, in which order?
 `attention.py`            where are the attention blocks?
-`cut.py`                  the part of the graph between given tensors, as a model of its own
+`cut.py`, `batch.py`      the part of the graph between given tensors, as a model of its own, for one image
+`write.py`                that model as a file, its weights copied once
 `proof.py`                does the removed tail, fed with the endpoints, give the original outputs?
 `split.py`                all of it: `split_model`
 ========================  ===========================================================================

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import prod
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,15 +17,17 @@ from numpy.typing import NDArray
 from onnx.numpy_helper import from_array, to_array
 from onnx.reference import ReferenceEvaluator
 
-from build_rules.graph.order import node_inputs
+from build_rules.graph.weights import load_tensor
 
-__all__ = ["Array", "evaluate", "known_shape", "small_tensor"]
+__all__ = ["Array", "Constants", "known_shape", "small_tensor"]
 
 Array = NDArray[Any]
 SMALL = 65536
 """Elements of the largest tensor that is evaluated."""
 MAX_NODES = 1000
 """Nodes that one constant may hang on."""
+MAX_WORK = 100_000
+"""Nodes that are computed for all constants of a graph together."""
 
 
 def small_tensor(tensor: onnx.TensorProto) -> bool:
@@ -32,33 +35,69 @@ def small_tensor(tensor: onnx.TensorProto) -> bool:
     return bool(prod(tensor.dims) <= SMALL)
 
 
-def evaluate(
-    tensor: str,
-    nodes: Sequence[onnx.NodeProto],
-    producers: Mapping[str, int],
-    stored: Mapping[str, onnx.TensorProto],
-    shapes: Mapping[str, tuple[int, ...]],
-    opset: int,
-) -> Array | None:
-    """Return the value of `tensor`, None when it is large, depends on the image or cannot be computed."""
-    if tensor in stored:
-        return to_array(stored[tensor]) if small_tensor(stored[tensor]) else None
-    needed: set[int] = set()
-    leaves: dict[str, Array] = {}
-    waiting = [tensor]
-    while waiting:
-        name = waiting.pop()
-        index = producers.get(name)
-        if name in stored and small_tensor(stored[name]):
-            leaves[name] = to_array(stored[name])
-        elif index is not None and (value := known_shape(nodes[index], shapes)) is not None:
-            leaves[name] = value
-        elif index is None or prod(shapes.get(name, (SMALL + 1,))) > SMALL or len(needed) > MAX_NODES:
-            return None
-        elif index not in needed:
-            needed.add(index)
-            waiting.extend(filter(None, node_inputs(nodes[index])))
-    return leaves[tensor] if tensor in leaves else _run([nodes[i] for i in sorted(needed)], leaves, tensor, opset)
+class Constants:
+    """The constants of one graph; values are remembered, and the work that they cost in all is bounded."""
+
+    def __init__(
+        self,
+        nodes: Sequence[onnx.NodeProto],
+        producers: Mapping[str, int],
+        stored: Mapping[str, onnx.TensorProto],
+        folder: Path,
+        opset: int,
+    ) -> None:
+        self._nodes = nodes
+        self._producers = producers
+        self._stored = stored
+        self._folder = folder
+        self._opset = opset
+        self._known: dict[str, Array] = {}
+        self._left = MAX_WORK
+
+    def value(self, tensor: str, shapes: Mapping[str, tuple[int, ...]]) -> Array | None:
+        """Return the value of `tensor`, None when it is large, depends on the image or cannot be computed."""
+        if tensor not in self._known:
+            found = self._stored_value(tensor) if tensor in self._stored else self._computed(tensor, shapes)
+            if found is None:
+                return None
+            self._known[tensor] = found
+        return self._known[tensor]
+
+    def _stored_value(self, tensor: str) -> Array | None:
+        stored = self._stored[tensor]
+        return to_array(load_tensor(stored, self._folder)) if small_tensor(stored) else None
+
+    def _computed(self, tensor: str, shapes: Mapping[str, tuple[int, ...]]) -> Array | None:
+        needed: set[int] = set()
+        leaves: dict[str, Array] = {}
+        waiting = [tensor]
+        while waiting:
+            name = waiting.pop()
+            if name in leaves:
+                continue
+            index = self._producers.get(name)
+            if name in self._known:
+                leaves[name] = self._known[name]
+            elif name in self._stored:
+                value = self._stored_value(name)
+                if value is None:
+                    return None
+                leaves[name] = value
+            elif index is not None and (shape := known_shape(self._nodes[index], shapes)) is not None:
+                leaves[name] = shape
+            elif index is None or not self._may_compute(index, prod(shapes.get(name, (SMALL + 1,))), len(needed)):
+                return None
+            elif index not in needed:
+                needed.add(index)
+                waiting.extend(filter(None, self._nodes[index].input))
+        if tensor in leaves:
+            return leaves[tensor]
+        return _run([self._nodes[i] for i in sorted(needed)], leaves, tensor, self._opset)
+
+    def _may_compute(self, index: int, size: int, used: int) -> bool:
+        self._left -= 1
+        inner = any(a.HasField("g") or a.graphs for a in self._nodes[index].attribute)
+        return size <= SMALL and used <= MAX_NODES and self._left > 0 and not inner
 
 
 def known_shape(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> Array | None:

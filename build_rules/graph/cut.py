@@ -1,7 +1,8 @@
 """The part of a graph between given tensors, as a model of its own.
 
 What comes out depends on the computation alone: names of producers, dates, descriptions and all other metadata of the
-source are left out, so that a source which differs only in metadata gives the same bytes.
+source are left out, so that a source which differs only in metadata gives the same bytes. Large weights are still
+references to the source.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ from collections.abc import Sequence
 import onnx
 
 from build_rules.errors import InputError
+from build_rules.graph.batch import one_image
 from build_rules.graph.constants import Array, known_shape
 from build_rules.graph.order import node_inputs
 from build_rules.graph.view import GraphView
+from build_rules.graph.weights import is_stored_elsewhere
 
-__all__ = ["cut_graph", "model_bytes", "part_of"]
+__all__ = ["cut_graph", "part_of"]
 
 GRAPH_NAME = "split"
 MIN_IR_VERSION = 4
@@ -23,8 +26,12 @@ MIN_IR_VERSION = 4
 
 
 def cut_graph(view: GraphView, endpoints: Sequence[str]) -> onnx.ModelProto:
-    """Return the model from the image to the endpoint tensors, which become its outputs in that order."""
-    return part_of(view, [view.input.name], endpoints)
+    """Return the model from one image to the endpoint tensors, which become its outputs in that order.
+
+    It refers to the same weights as the view's model.
+    """
+    cut = part_of(view, [view.input.name], endpoints)
+    return cut if view.batch == 1 else one_image(view, cut)
 
 
 def part_of(view: GraphView, inputs: Sequence[str], outputs: Sequence[str]) -> onnx.ModelProto:
@@ -41,11 +48,8 @@ def part_of(view: GraphView, inputs: Sequence[str], outputs: Sequence[str]) -> o
     graph.input.extend(_value(view, name) for name in inputs)
     graph.output.extend(_value(view, name) for name in outputs)
     ends = {*inputs, *outputs}
-    graph.value_info.extend(
-        _value(view, value.name)
-        for value in view.model.graph.value_info
-        if value.name in tensors and value.name not in ends and value.name in view.types
-    )
+    described = (value.name for value in view.model.graph.value_info)
+    graph.value_info.extend(_value(view, n) for n in described if n in tensors - ends and n in view.types)
     model = onnx.ModelProto(ir_version=max(view.model.ir_version, MIN_IR_VERSION), graph=graph)
     used = {node.domain or "" for node in _all_nodes(graph)} | {""}
     model.opset_import.extend(
@@ -54,15 +58,6 @@ def part_of(view: GraphView, inputs: Sequence[str], outputs: Sequence[str]) -> o
         if entry.domain in used or entry.domain == "ai.onnx"
     )
     return model
-
-
-def model_bytes(model: onnx.ModelProto) -> bytes:
-    """Return the file's bytes, the same for equal models. Raises `InputError` when the model is no valid ONNX."""
-    try:
-        onnx.checker.check_model(model)
-        return bytes(model.SerializeToString(deterministic=True))
-    except (onnx.checker.ValidationError, ValueError) as error:
-        raise InputError(f"the cut model is not valid ONNX: {str(error).strip().splitlines()[0]}") from error
 
 
 def _needed(
@@ -134,7 +129,8 @@ def _plain_tensor(tensor: onnx.TensorProto) -> onnx.TensorProto:
     plain = onnx.TensorProto()
     plain.CopyFrom(tensor)
     plain.ClearField("doc_string")
-    plain.ClearField("data_location")
+    if not is_stored_elsewhere(tensor):
+        plain.ClearField("data_location")
     _clear_metadata(plain)
     return plain
 

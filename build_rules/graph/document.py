@@ -4,30 +4,28 @@
 the whole document, `labels` a JSON array of class names. The top-level fields of the file are walked by their lengths,
 so a model of a gigabyte costs a few seeks.
 
-Sources: onnx.proto3 (https://github.com/onnx/onnx), the protobuf wire format
-(https://protobuf.dev/programming-guides/encoding), the EdgeFirst metadata schema version 2.
+Sources: onnx.proto3 (https://github.com/onnx/onnx), the EdgeFirst metadata schema version 2.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from build_rules.errors import InputError
+from build_rules.graph.wire import LENGTH, FieldReader
 
 __all__ = ["SourceDocument", "parse_document", "read_document"]
 
 SCHEMA_VERSION = 2
 DOCUMENT_KEYS = ("edgefirst", "edgefirst.json")
 _METADATA_PROPS = 14
-_VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
-_NOT_ONNX = "this is not a complete ONNX file ({}); export or download the model again."
 
 
 @dataclass(frozen=True)
@@ -45,8 +43,9 @@ def read_document(onnx_path: Path) -> SourceDocument:
     Raises `InputError`, naming the file, when it is no ONNX or when its metadata is malformed or of another version.
     """
     try:
-        with onnx_path.open("rb") as file:
-            entries = [_string_entry(payload) for payload in _metadata_payloads(file)]
+        with FieldReader(onnx_path) as reader:
+            fields = [f for f in reader.fields() if f.number == _METADATA_PROPS and f.wire == LENGTH]
+            entries = [_string_entry(reader.read(field.value, field.end)) for field in fields]
         return parse_document(entries)
     except OSError as error:
         raise InputError(f"{onnx_path}: cannot be read ({error.strerror}).") from error
@@ -114,41 +113,5 @@ def _string_entry(payload: bytes) -> tuple[str, str]:
     try:
         entry.ParseFromString(payload)
     except DecodeError as error:
-        raise InputError(_NOT_ONNX.format("a metadata entry cannot be decoded")) from error
+        raise InputError("this is not a complete ONNX file; export or download the model again.") from error
     return entry.key, entry.value
-
-
-def _metadata_payloads(file: BinaryIO) -> Iterator[bytes]:
-    """Yield the bytes of every `metadata_props` entry; seek over all other fields."""
-    size = file.seek(0, 2)
-    position = file.seek(0)
-    if size == 0:
-        raise InputError(_NOT_ONNX.format("it is empty"))
-    while position < size:
-        tag = _varint(file)
-        number, kind = tag >> 3, tag & 7
-        if number == 0 or kind not in (_VARINT, _FIXED64, _LENGTH, _FIXED32):
-            raise InputError(_NOT_ONNX.format(f"unexpected data at byte {position}"))
-        if kind == _VARINT:
-            _varint(file)
-            position = file.tell()
-            continue
-        length = {_FIXED64: 8, _FIXED32: 4}.get(kind) or (_varint(file) if kind == _LENGTH else 0)
-        start = file.tell()
-        if start + length > size:
-            raise InputError(_NOT_ONNX.format(f"it ends at byte {size}, {start + length} are announced"))
-        if number == _METADATA_PROPS and kind == _LENGTH:
-            yield file.read(length)
-        position = file.seek(start + length)
-
-
-def _varint(file: BinaryIO) -> int:
-    value = 0
-    for shift in range(0, 70, 7):
-        byte = file.read(1)
-        if not byte:
-            raise InputError(_NOT_ONNX.format("it ends in the middle of a field"))
-        value |= (byte[0] & 0x7F) << shift
-        if byte[0] < 0x80:
-            return value
-    raise InputError(_NOT_ONNX.format("a field number or length is too long"))

@@ -18,7 +18,7 @@ from typing import Any
 
 from build_rules.errors import InputError
 
-__all__ = ["Boundary", "Hint", "ends_inside", "parse_hints"]
+__all__ = ["Boundary", "Hint", "parse_hints", "unknown_types"]
 
 HINT_TYPE = "quantization_split"
 ACTIVATIONS = ("sigmoid", "softmax", "tanh")
@@ -46,7 +46,14 @@ class Hint:
     anchors_per_cell: int = 1
 
 
-def ends_inside(document: Mapping[str, Any]) -> bool:
+def unknown_types(document: Mapping[str, Any]) -> list[str]:
+    """Return the types of split hints that are ignored."""
+    entries = document.get("split_hints")
+    kinds = [entry.get("type") for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+    return sorted({str(kind) for kind in kinds if kind != HINT_TYPE})
+
+
+def _ends_inside(document: Mapping[str, Any]) -> bool:
     """Say whether the document declares that the graph ends in its own box selection (`model.end2end`)."""
     model = document.get("model")
     return isinstance(model, dict) and model.get("end2end") is True
@@ -73,7 +80,7 @@ def parse_hints(document: Mapping[str, Any], outputs: Mapping[str, tuple[int, ..
         if any(hint.target == other.target for other in hints):
             raise _error(where, f"is the second hint for the output '{hint.target}'; one is allowed")
         hints.append(hint)
-    if hints and ends_inside(document):
+    if hints and _ends_inside(document):
         raise InputError(
             "the metadata says model.end2end (the graph selects its boxes itself) and also has split_hints; such a "
             "graph cannot be split: export it without end2end and without NMS, or correct the metadata."

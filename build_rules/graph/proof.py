@@ -1,11 +1,14 @@
 """The proof of a cut: the removed tail, fed with the endpoint tensors of the cut model, gives the original outputs.
 
-Bit for bit, in onnxruntime with graph optimizations off and one thread, so that nothing but the cut can differ.
+Bit for bit, in onnxruntime with graph optimizations off and one thread, so that nothing but the cut can differ. The
+original is the file itself, as it was exported; the cut model is the file that was written.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from math import prod
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,27 +20,46 @@ from build_rules.errors import InputError
 from build_rules.graph.constants import Array
 from build_rules.graph.cut import part_of
 from build_rules.graph.view import GraphView
+from build_rules.graph.write import model_content
 
 __all__ = ["prove_cut"]
 
 SEED = 20261123
+WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
+"""onnxruntime's name for where the references of a model in memory lead."""
+MAX_ELEMENTS = 1 << 32
+"""Elements of all tensors of a graph together; a large detector at 1280x1280 has a tenth."""
+OFF = "write proof = false into [split] of model.toml to go without the proof"
 
 
-def prove_cut(view: GraphView, cut: onnx.ModelProto, endpoints: Sequence[str], samples: Sequence[Array] = ()) -> Proof:
-    """Return the proof over one seeded random image and the given samples (in the shape of the model's input).
+def prove_cut(
+    view: GraphView,
+    original: Path,
+    cut: Path,
+    endpoints: Sequence[str],
+    samples: Sequence[Array] = (),
+    beside: bool = False,
+) -> Proof:
+    """Return the proof over one seeded random image and the given samples, each one image as the network takes it.
 
-    Raises `InputError` naming the output and the largest difference when the tail does not give the original outputs.
+    `original` is the exported ONNX file, `cut` the written one. Where weights lie `beside` the former, onnxruntime
+    would not read small ones, so the view's model, which holds those, is run in its place. Raises `InputError` naming
+    the output, the place and both values when the tail does not give the original outputs, and for graphs too large to
+    be run.
     """
+    _check_size(view)
     outputs = [name for name in view.outputs if name not in endpoints]
-    tail = _tail(view, endpoints, outputs)
-    names = [value.name for value in tail.graph.input]
-    whole_session, cut_session = _session(view.model, "the model"), _session(cut, "the cut model")
-    tail_session = _session(tail, "the removed tail") if outputs else None
-    images = [random_image(view.input, view.types[view.input.name]), *samples]
+    tail = _tail(view, endpoints, outputs) if outputs else None
+    names = [] if tail is None else [value.name for value in tail.graph.input]
+    whole = view.model.SerializeToString() if beside else str(original)
+    whole_session = _session(whole, "the model", view.folder)
+    cut_session = _session(str(cut), "the cut model")
+    tail_session = None if tail is None else _session(model_content(tail, view.folder), "the removed tail")
+    images = [random_image(view.input, view.types[view.input.name]), *(_batch(view, image) for image in samples)]
     for image in images:
         feed = {view.input.name: image}
         expected = _run(whole_session, list(view.outputs), feed)
-        given = _run(cut_session, list(endpoints), feed)
+        given = _endpoint_tensors(cut_session, view.input.name, image, endpoints)
         found = dict(given)
         if tail_session is not None:
             found.update(_run(tail_session, outputs, {name: given[name] for name in names}))
@@ -52,6 +74,24 @@ def random_image(image: ModelInput, kind: int) -> Array:
     if kind == onnx.TensorProto.UINT8:
         return random.integers(0, 256, image.shape, dtype=np.uint8)
     return random.random(image.shape, dtype=np.float32).astype(onnx.helper.tensor_dtype_to_np_dtype(kind))
+
+
+def _check_size(view: GraphView) -> None:
+    """Refuse what would exhaust the machine; inference has told every size there is."""
+    unknown = [n for node in view.nodes for n in node.output if n in view.image_tensors and n not in view.shapes]
+    if unknown:
+        raise InputError(
+            f"the size of '{unknown[0]}' depends on the image, so the cut cannot be proven; export the model without "
+            f"post-processing (no NMS), or {OFF}."
+        )
+    total = sum(prod(shape) for shape in view.shapes.values())
+    if total > MAX_ELEMENTS:
+        raise InputError(f"the graph computes {total} values for one image, too many to be run here; {OFF}.")
+
+
+def _batch(view: GraphView, image: Array) -> Array:
+    kind = onnx.helper.tensor_dtype_to_np_dtype(view.types[view.input.name])
+    return np.repeat(image.astype(kind), view.batch, axis=0)
 
 
 def _tail(view: GraphView, endpoints: Sequence[str], outputs: Sequence[str]) -> onnx.ModelProto:
@@ -69,19 +109,27 @@ def _tail(view: GraphView, endpoints: Sequence[str], outputs: Sequence[str]) -> 
     return tail
 
 
-def _session(model: onnx.ModelProto, what: str) -> Any:
+def _session(model: str | bytes, what: str, weights: Path | None = None) -> Any:
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
+    if isinstance(model, bytes) and weights is not None:
+        options.add_session_config_entry(WEIGHTS_FOLDER, str(weights.absolute()))
     try:
-        return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors share no other base class
         raise InputError(f"{what} cannot be run by onnxruntime: {_first_line(error)}") from error
 
 
-def _run(session: Any, names: list[str], feed: dict[str, Array]) -> dict[str, Array]:
+def _endpoint_tensors(session: Any, name: str, images: Array, endpoints: Sequence[str]) -> dict[str, Array]:
+    """Return the endpoint tensors of all images, which the cut model computes one by one."""
+    runs = [_run(session, list(endpoints), {name: images[i : i + 1]}) for i in range(len(images))]
+    return {endpoint: np.concatenate([run[endpoint] for run in runs]) for endpoint in endpoints}
+
+
+def _run(session: Any, names: list[str], feed: Mapping[str, Array]) -> dict[str, Array]:
     try:
         return dict(zip(names, session.run(names, feed), strict=True))
     except Exception as error:  # onnxruntime's errors share no other base class
@@ -91,18 +139,20 @@ def _run(session: Any, names: list[str], feed: dict[str, Array]) -> dict[str, Ar
 def _compare(name: str, expected: Array, found: Array) -> None:
     if expected.shape == found.shape and expected.dtype == found.dtype and expected.tobytes() == found.tobytes():
         return
+    wrong = "the cut is wrong: the removed tail, fed with the endpoint tensors, differs from the original"
+    if expected.shape != found.shape or expected.dtype != found.dtype:
+        kinds = f"{expected.dtype}{list(expected.shape)} and {found.dtype}{list(found.shape)}"
+        raise InputError(f"{wrong} output '{name}' in type or shape ({kinds}); please report this model.")
     with np.errstate(all="ignore"):
-        difference = (
-            np.abs(expected.astype(np.float64) - found.astype(np.float64)) if _same(expected, found) else [np.inf]
-        )
+        first, second = expected.astype(np.float64), found.astype(np.float64)
+        same = (first == second) | (np.isnan(first) & np.isnan(second))
+        difference = np.nan_to_num(np.abs(first - second), nan=np.inf)
+        difference[same] = 0
+    place = tuple(int(i) for i in np.unravel_index(int(difference.argmax()), difference.shape))
     raise InputError(
-        f"the cut is wrong: the removed tail, fed with the endpoint tensors, differs from the original output '{name}' "
-        f"by up to {float(np.max(difference)):g}; please report this model."
+        f"{wrong} output '{name}' in {np.count_nonzero(~same)} of {same.size} values, most at {list(place)}: "
+        f"{first[place]:g} became {second[place]:g}; please report this model."
     )
-
-
-def _same(expected: Array, found: Array) -> bool:
-    return expected.shape == found.shape
 
 
 def _first_line(error: Exception) -> str:

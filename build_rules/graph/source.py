@@ -1,7 +1,8 @@
 """The ONNX as the other files of this room may rely on it.
 
-After `load_source`: the model passes the ONNX checker, holds its weights, has no local functions, its nodes are sorted
-so that inputs come first, every node has a name of its own, and there is exactly one image input of static shape.
+After `load_source`: the model passes the ONNX checker, its large weights are references to checked places, it has no
+local functions, its nodes are sorted so that inputs come first, every node has a name of its own, and there is exactly
+one image input of static shape.
 """
 
 from __future__ import annotations
@@ -10,58 +11,70 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
-import onnx.inliner
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from build_rules.endpoints import ModelInput
 from build_rules.errors import InputError
 from build_rules.graph.document import SourceDocument, parse_document
-from build_rules.graph.external import load_external_data
+from build_rules.graph.normalize import normalize
 from build_rules.graph.order import name_nodes, sort_nodes
+from build_rules.graph.shapes import static_shape, without_weights
+from build_rules.graph.skeleton import read_skeleton
+from build_rules.graph.weights import place_weights
 
-__all__ = ["Source", "image_input", "load_source", "static_shape"]
+__all__ = ["Source", "check_model", "image_input", "load_source", "prepare"]
 
 IMAGE_CHANNELS = (1, 3, 4)
+MAX_BATCH = 256
 INPUT_TYPES = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.UINT8)
 
 
 @dataclass(frozen=True)
 class Source:
-    """A checked model, its image input, the metadata it carries, and the files beside it that hold weights."""
+    """A checked model, its image input, the metadata it carries, the file itself and those beside it with weights.
+
+    `input.shape` is the exported one, which may hold several images.
+    """
 
     model: onnx.ModelProto
     input: ModelInput
     document: SourceDocument
+    path: Path
     external_files: tuple[Path, ...] = ()
+
+    @property
+    def folder(self) -> Path:
+        """Where the references of the model are to be looked up."""
+        return self.path.parent
 
 
 def load_source(onnx_path: Path) -> Source:
-    """Load and check an ONNX file, external weights beside it included.
+    """Load and check an ONNX file; weights stay where they are, in it or beside it.
 
     Raises `InputError` (whose message the caller prefixes with the file's name) for anything the room cannot work on.
     """
     try:
-        model = onnx.load_model_from_string(onnx_path.read_bytes())
+        model = read_skeleton(onnx_path)
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror}).") from error
-    except DecodeError as error:
-        raise InputError("this is not a complete ONNX file; export or download the model again.") from error
     if not model.graph.node or not model.graph.output:
         raise InputError("this is not an ONNX model (it has no graph); export or download the model again.")
     document = parse_document((entry.key, entry.value) for entry in model.metadata_props)
+    return prepare(model, onnx_path, document)
+
+
+def prepare(model: onnx.ModelProto, onnx_path: Path, document: SourceDocument, need_weights: bool = True) -> Source:
+    """Bring a skeleton into the form that this module promises; without `need_weights` their files may be missing."""
     image = image_input(model.graph)
-    external_files = load_external_data(model, onnx_path.parent)
-    if model.functions:
-        # Exporters keep a module as a local function; the walk and the compiler want the plain operators.
-        model = onnx.inliner.inline_local_functions(model)
+    external_files = place_weights(model, onnx_path.parent, onnx_path.name, need_weights)
+    model = normalize(model)
     sort_nodes(model.graph)
     name_nodes(model.graph)
-    _check(model)
-    return Source(model, image, document, external_files)
+    check_model(model)
+    return Source(model, image, document, onnx_path, external_files)
 
 
 def image_input(graph: onnx.GraphProto) -> ModelInput:
-    """Return the graph's only input: rank 4, batch 1, static, NCHW or NHWC with 1, 3 or 4 channels."""
+    """Return the graph's only input: rank 4, static, NCHW or NHWC with 1, 3 or 4 channels."""
     stored = {tensor.name for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in stored]
     if len(inputs) != 1:
@@ -80,7 +93,7 @@ def image_input(graph: onnx.GraphProto) -> ModelInput:
             f"the input '{value.name}' has shape {shown}; expected one image, [1, C, H, W] or [1, H, W, C] "
             "with 1, 3 or 4 channels."
         )
-    if shape[0] != 1:
+    if shape[0] > MAX_BATCH:
         raise InputError(f"the input '{value.name}' has shape {shown}; export the model with batch 1.")
     if value.type.tensor_type.elem_type not in INPUT_TYPES:
         kind = onnx.TensorProto.DataType.Name(value.type.tensor_type.elem_type)
@@ -88,17 +101,10 @@ def image_input(graph: onnx.GraphProto) -> ModelInput:
     return ModelInput(value.name, shape, "nchw" if shape[1] in IMAGE_CHANNELS else "nhwc")
 
 
-def static_shape(value: onnx.ValueInfoProto) -> tuple[int, ...] | None:
-    """Return the shape of a value, or None when it is unknown or not fixed to positive numbers."""
-    if not value.type.HasField("tensor_type") or not value.type.tensor_type.HasField("shape"):
-        return None
-    shape = tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
-    return shape if all(size > 0 for size in shape) else None
-
-
-def _check(model: onnx.ModelProto) -> None:
+def check_model(model: onnx.ModelProto) -> None:
+    """Raise `InputError` when a skeleton does not pass the ONNX checker."""
     try:
-        onnx.checker.check_model(model)
+        onnx.checker.check_model(without_weights(model))
     except (onnx.checker.ValidationError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
         raise InputError(f"the model does not pass the ONNX checker: {first}") from error

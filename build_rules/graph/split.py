@@ -2,50 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from build_rules.endpoints import Split
+from build_rules.endpoints import AUTOMATIC, ModelInput, Split, SplitChoice
 from build_rules.errors import InputError
 from build_rules.graph.attention import find_attention
 from build_rules.graph.constants import Array
-from build_rules.graph.cut import cut_graph, model_bytes
+from build_rules.graph.cut import cut_graph
 from build_rules.graph.endpoints import find_endpoints
-from build_rules.graph.proof import prove_cut
-from build_rules.graph.source import load_source
+from build_rules.graph.source import check_model, load_source
 from build_rules.graph.view import view_graph
+from build_rules.graph.write import write_model
 
 __all__ = ["SplitResult", "split_model"]
 
 
 @dataclass(frozen=True)
 class SplitResult:
-    """`split` is the content of `split.json`, `model` the bytes of `split.onnx`, the same for equal graphs.
+    """`split` is the content of `split.json`; `external_files` are the files beside the ONNX that hold its weights.
 
-    `external_files` are the files beside the ONNX that hold its weights, empty when it holds them itself.
+    `warnings` are sentences for the person at the terminal.
     """
 
     split: Split
-    model: bytes
     external_files: tuple[Path, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
-def split_model(onnx_path: Path, model_name: str, samples: Sequence[Array] = ()) -> SplitResult:
-    """Cut a model at its endpoints and prove the cut.
+def split_model(
+    onnx_path: Path,
+    model_name: str,
+    output: Path,
+    choice: SplitChoice = AUTOMATIC,
+    samples: Callable[[ModelInput], Sequence[Array]] | None = None,
+) -> SplitResult:
+    """Cut a model at its endpoints, write the cut model to `output`, and prove the cut.
 
-    `samples` are further inputs for the proof, each in the shape and type of the model's input. Raises `InputError`,
-    naming the file, for anything that cannot be cut.
+    `samples` is asked, once the input is known, for further images for the proof, each in its shape. Equal graphs give
+    equal files. Raises `InputError`, naming the file, for anything that cannot be cut.
     """
     try:
         source = load_source(onnx_path)
-        view = view_graph(source.model, source.input)
-        endpoints = find_endpoints(view, source.document)
-        tensors = [endpoint.tensor for endpoint in endpoints]
+        view = view_graph(source)
+        found = find_endpoints(view, source.document, choice)
+        tensors = [endpoint.tensor for endpoint in found.endpoints]
         cut = cut_graph(view, tensors)
-        content = model_bytes(cut)
-        proof = prove_cut(view, cut, tensors, samples)
-        split = Split(model_name, source.input, endpoints, find_attention(cut.graph.node), proof)
-        return SplitResult(split, content, source.external_files)
+        check_model(cut)
+        write_model(cut, source.folder, output)
+        image = replace(source.input, shape=(1, *source.input.shape[1:]))
+        proof = None
+        if choice.prove:
+            from build_rules.graph.proof import prove_cut
+
+            proof = prove_cut(
+                view, onnx_path, output, tensors, samples(image) if samples else (), bool(source.external_files)
+            )
+        split = Split(
+            model=model_name,
+            input=image,
+            endpoints=found.endpoints,
+            attention=find_attention(cut.graph.node),
+            proof=proof,
+            hints=found.hints,
+            found_by=found.found_by,
+        )
+        return SplitResult(split, source.external_files, found.warnings)
     except InputError as error:
-        raise InputError(f"{onnx_path}: {error}") from error
+        raise error.within(onnx_path) from error

@@ -1,45 +1,52 @@
-"""Graph outputs without a split hint: prototypes, segmentation maps, raw anchor grids.
+"""Graph outputs that are maps already: prototypes, segmentation maps, raw anchor grids.
 
-Such an output is one feature map already, perhaps with its channels moved last, resized to the input, or activated. The
-endpoint is the map below those; what was peeled off remains in the tail.
+Such an output is one feature map, perhaps with its channels moved last, resized to the input, activated, or reduced to
+its best class. The endpoint is the map below those; what was peeled off remains in the tail.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import onnx
 
-from build_rules.errors import InputError
 from build_rules.graph.view import GraphView
 from build_rules.graph.walk import Beginning
 
-__all__ = ["whole_output"]
+__all__ = ["WholeOutput", "peel_output", "role_of_whole"]
 
-PEELED = {"Transpose": None, "Identity": None, "Resize": None, "Sigmoid": "sigmoid", "Softmax": "softmax"}
+PEELED = ("Transpose", "Identity", "Cast", "Resize", "Sigmoid", "Softmax", "ArgMax", "Squeeze")
+ACTIVATIONS = {"Sigmoid": "sigmoid", "Softmax": "softmax"}
+LAYOUT = ("Transpose", "Identity", "Cast")
 CHANNELS_LAST = [0, 2, 3, 1]
+GRID_NAMES = ("detection_grid", "detection")
+"""What EdgeFirst calls the raw grid of an anchor head: in split hints, and in `outputs[]`."""
 
 
-def whole_output(view: GraphView, output: str, document: Mapping[str, Any]) -> tuple[str, str | None, Beginning]:
-    """Return the role, the encoding and the tensor of an unsplit output.
+@dataclass(frozen=True)
+class WholeOutput:
+    """An output, the map it is made of, and the operators between them."""
 
-    Raises `InputError` when it is no feature map.
-    """
-    tensor, activation = output, None
+    output: str
+    map: Beginning
+    peeled: tuple[str, ...]
+
+
+def peel_output(view: GraphView, output: str) -> WholeOutput | None:
+    """Return the map that an output is, None when it is made in another way."""
+    tensor, peeled = output, []
     while (node := view.producer(tensor)) is not None and _is_peeled(view, node):
-        # The first operator after the cut is the last one peeled; only layout may lie between.
-        activation = activation if node.op_type in ("Transpose", "Identity") else PEELED[node.op_type]
+        peeled.append(node.op_type)
         tensor = node.input[0]
-    if node is None or view.stride(tensor) is None:
-        raise InputError(
-            f"the output '{output}' with shape {view.shape_text(output)} has no split hint and is no feature map "
-            f"[1, C, H, W] of the {view.input.width}x{view.input.height} input; add a split hint for it, or export the "
-            "model without it."
-        )
-    role, encoding = _role(document, output)
-    channels = view.shapes[tensor][1]
-    return role, encoding, Beginning(tensor, node.name, node.op_type, (0, channels), activation, False)
+    if node is None or view.stride(tensor) is None or tensor not in view.image_tensors:
+        return None
+    # What stands right behind the map is applied to it first; only layout may lie between.
+    first = next((kind for kind in reversed(peeled) if kind not in LAYOUT), "")
+    channels = (0, view.shapes[tensor][1])
+    found = Beginning(tensor, node.name, node.op_type, channels, ACTIVATIONS.get(first), False)
+    return WholeOutput(output, replace(found, activations=frozenset([found.activation])), tuple(peeled))
 
 
 def _is_peeled(view: GraphView, node: onnx.NodeProto) -> bool:
@@ -50,12 +57,27 @@ def _is_peeled(view: GraphView, node: onnx.NodeProto) -> bool:
     return True
 
 
-def _role(document: Mapping[str, Any], output: str) -> tuple[str, str | None]:
-    """Return role and encoding from the document's `outputs[]` entry of that name; `protos` when there is none."""
+def role_of_whole(
+    whole: WholeOutput, document: Mapping[str, Any], called: str | None, coefficients: Collection[int], company: str
+) -> tuple[str, str | None] | None:
+    """Return role and encoding of a map, None when nothing tells them.
+
+    The document's `outputs[]` says it, or the hint that names it (`called`). Without a word: prototypes, when the model
+    has mask coefficients of as many channels (`coefficients`); a segmentation, when its tail picks or compares classes.
+    Else its `company` decides: `none` makes it a segmentation, `hints` for other outputs prototypes, which by the
+    metadata's rules have no hint.
+    """
     outputs = document.get("outputs")
     for entry in outputs if isinstance(outputs, list) else ():
-        if isinstance(entry, dict) and entry.get("name") == output and isinstance(entry.get("type"), str):
+        if isinstance(entry, dict) and entry.get("name") == whole.output and isinstance(entry.get("type"), str):
             if entry.get("encoding") == "anchor":
                 return "anchor", "anchor"
             return entry["type"], None
-    return "protos", None
+    if called is not None:
+        return ("anchor", "anchor") if called in GRID_NAMES else (called, None)
+    if whole.map.channels[1] in coefficients:
+        return "protos", None
+    if "ArgMax" in whole.peeled or "Softmax" in whole.peeled:
+        return "segmentation", None
+    told = {"none": "segmentation", "hints": "protos"}.get(company)
+    return None if told is None else (told, None)

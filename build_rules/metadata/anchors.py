@@ -1,33 +1,36 @@
 """The anchors of a classic anchor head, level by level, divided by the input size.
 
 Trainers write them in one of three places: with each `detection` output (ModelPack, already divided by the input size),
-in the split hint, or in the `model` section (YOLOv5, in input pixels). The EdgeFirst HAL wants them in `[0, 1]`.
+in the split hint, or in the `model` section (YOLOv5, in input pixels). A document without any leaves those that the
+graph itself holds. The EdgeFirst HAL wants them divided by the input size.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from build_rules.endpoints import ModelInput
+from build_rules.endpoints import Anchors, ModelInput
 from build_rules.errors import InputError
 
-__all__ = ["Anchors", "anchor_levels"]
+__all__ = ["Level", "anchor_levels"]
 
-Anchors = tuple[tuple[float, float], ...]
+Level = tuple[tuple[float, float], ...]
+"""Anchors of one level, (width, height) each."""
 
 
-def anchor_levels(document: dict[str, Any], count: int, image: ModelInput) -> tuple[Anchors, ...]:
+def anchor_levels(document: dict[str, Any], count: int, image: ModelInput, found: Anchors | None = None) -> Anchors:
     """Return the `(width, height)` anchors of each of `count` levels, finest first, as fractions of the input image.
 
-    Raises `InputError` when the document has no anchors for exactly `count` levels.
+    `found` are anchors from elsewhere, in input pixels, for a document that has none. Raises `InputError` when there
+    are no anchors for exactly `count` levels.
     """
     seen = []
-    for place, raw in _candidates(document):
+    for place, raw in [*_candidates(document), ("the graph", list(found or ()))]:
         if not raw:
             continue
         levels = [_level(anchors) for anchors in raw]
         if len(levels) == count and all(levels):
-            return tuple(_normalized(level, image) for level in levels if level)
+            return _normalized(tuple(level for level in levels if level), image)
         seen.append(f"{place} ({len(levels)} levels)")
     raise InputError(
         f"edgefirst.json: an anchor head with {count} levels needs the anchors of {count} levels, each a list of "
@@ -65,7 +68,7 @@ def _stride(output: dict[str, Any]) -> int | None:
     return stride if type(stride) is int else None
 
 
-def _level(anchors: Any) -> Anchors | None:
+def _level(anchors: Any) -> Level | None:
     """Return one level's anchors, or None when they are not a list of pairs of positive numbers."""
     if not isinstance(anchors, list | tuple) or not anchors:
         return None
@@ -80,8 +83,12 @@ def _level(anchors: Any) -> Anchors | None:
     return tuple(pairs)
 
 
-def _normalized(level: Anchors, image: ModelInput) -> Anchors:
-    """Divide by the input size unless that was done: an anchor is wider than a pixel and narrower than the image."""
-    if max(max(pair) for pair in level) <= 1:
-        return level
-    return tuple((width / image.width, height / image.height) for width, height in level)
+def _normalized(levels: Anchors, image: ModelInput) -> Anchors:
+    """Divide by the input size unless that was done.
+
+    The smallest anchor tells: it is wider than a pixel and narrower than the image. The largest does not, because
+    anchors are often kept when a model is exported for smaller images, and then exceed them.
+    """
+    if min(min(pair) for level in levels for pair in level) < 1:
+        return levels
+    return tuple(tuple((width / image.width, height / image.height) for width, height in level) for level in levels)

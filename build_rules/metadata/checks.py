@@ -10,7 +10,13 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from build_rules.metadata.output_checks import check_anchor_grid, check_boxes, check_scores, check_tensor
+from build_rules.metadata.output_checks import (
+    check_anchor_grid,
+    check_boxes,
+    check_scores,
+    check_tensor,
+    is_carried,
+)
 from build_rules.metadata.physical import PhysicalTensor
 from build_rules.metadata.problems import Problem, axis, error, mapping, pair_of_axes, warning
 from build_rules.metadata.tiling import tiling_fault
@@ -46,6 +52,12 @@ ITEMS = {
     17: "one label for each class",
 }
 
+_LOST = {
+    "angle": "boxes come out unrotated and, where the object is turned, off its centre",
+    "objectness": "scores come out too high",
+}
+"""What a program sees that decodes the rest without the output of this name."""
+
 
 def check_document(
     document: Any, tensors: Sequence[PhysicalTensor] | None = None, labels: Sequence[str] | None = None
@@ -66,6 +78,7 @@ def check_document(
     for index, output in enumerate(outputs):
         problems += _output(f"outputs[{index}]", output)
     found = [o for o in outputs if isinstance(o, dict)]
+    problems += _carried(found)
     problems += _strides(found)
     problems += _geometry(document.get("input"), found)
     problems += _shapes(found)
@@ -112,7 +125,8 @@ def _output(path: str, output: Any) -> Iterator[Problem]:
         return
     kind = output.get("type")
     if kind is None and output.get("name"):
-        yield warning(5, f"{path}.type", f"of {output['name']!r} is absent; the output is carried, but not decoded")
+        what = "is absent; the output is carried, but not decoded, and the EdgeFirst validator refuses the document"
+        yield warning(5, f"{path}.type", f"of {output['name']!r} {what}")
     elif kind in UNDECODED_TYPES:
         yield error(5, f"{path}.type", f"is {kind!r}, for which the decoders refuse the whole document; leave it out")
     elif kind not in OUTPUT_TYPES:
@@ -124,19 +138,19 @@ def _output(path: str, output: Any) -> Iterator[Problem]:
         return
     if children:
         for index, child in enumerate(children):
-            yield from _child(f"{path}.outputs[{index}]", child, kind)
+            yield from _child(f"{path}.outputs[{index}]", child, None if is_carried(output) else kind)
         dtypes = sorted({str(child.get("dtype")) for child in children if isinstance(child, dict)})
         if len(dtypes) > 1:
             yield error(12, f"{path}.outputs", f"have different dtypes ({', '.join(dtypes)}); a role has one")
     else:
-        yield from check_tensor(path, output)
+        yield from check_tensor(path, output, kind)
         if kind in ("boxes", "scores", "mask_coefs"):
             yield error(8, f"{path}.outputs", f"is missing; {kind} need one child per scale to be decoded")
     if kind == "boxes":
         yield from check_boxes(path, output)
     if kind == "scores":
         yield from check_scores(path, output)
-    if kind == "detection":
+    if kind == "detection" and not is_carried(output):
         yield from check_anchor_grid(path, output)
 
 
@@ -148,7 +162,7 @@ def _child(path: str, child: Any, kind: Any) -> Iterator[Problem]:
     if child.get("type") != kind and not (kind is None and child.get("type") in OUTPUT_TYPES):
         yield error(5, f"{path}.type", f"is {child.get('type')!r}, but its logical output is {kind!r}")
     yield from pair_of_axes(6, path, child)
-    yield from check_tensor(path, child)
+    yield from check_tensor(path, child, kind)
     shape, stride = child.get("shape"), child.get("stride")
     if not isinstance(shape, list) or len(shape) != 4 or shape[0] != 1:
         yield error(10, f"{path}.shape", f"is {shape!r}, not [1, H, W, C]")
@@ -165,6 +179,23 @@ def _child(path: str, child: Any, kind: Any) -> Iterator[Problem]:
     for member in ("activation_applied", "activation_required"):
         if member in child and child[member] not in ACTIVATIONS:
             yield error(14, f"{path}.{member}", f"is {child[member]!r}, not one of {', '.join(ACTIVATIONS)}")
+
+
+def _carried(outputs: list[dict[str, Any]]) -> Iterator[Problem]:
+    """Item 5: an output that no decoder decodes is safe where they take everything from split boxes and scores."""
+    if all(output.get("type") is None for output in outputs):
+        yield warning(5, "outputs", "have no type; the decoders refuse a document in which there is nothing to decode")
+    split = {str(output.get("type")) for output in outputs if output.get("outputs")}
+    for index, output in enumerate(outputs):
+        if not is_carried(output):
+            continue
+        path, name = f"outputs[{index}].type", output.get("name")
+        if {"boxes", "scores"} <= split:
+            lost = _LOST.get(str(name))
+            what = f"of {name!r} is {output['type']!r}; the output is carried, but not decoded"
+            yield warning(5, path, f"{what}: {lost}" if lost else what)
+        else:
+            yield error(5, path, f"of {name!r} is {output['type']!r}, which is decoded where there are no split boxes")
 
 
 def _strides(outputs: list[dict[str, Any]]) -> Iterator[Problem]:
@@ -188,7 +219,7 @@ def _strides(outputs: list[dict[str, Any]]) -> Iterator[Problem]:
 def _geometry(image: Any, outputs: list[dict[str, Any]]) -> Iterator[Problem]:
     """Items 6 and 11: the cells of a level, times its stride, are the input; those of all levels are the boxes."""
     size = {name: axis(image, name) if isinstance(image, dict) else None for name in ("width", "height")}
-    for path, tensor in _physical(outputs):
+    for path, _, tensor in _physical(outputs):
         stride = tensor.get("stride")
         pair = stride if isinstance(stride, list) and len(stride) == 2 else [stride, stride]
         for (name, pixels), step in zip(size.items(), pair, strict=True):
@@ -204,37 +235,35 @@ def _geometry(image: Any, outputs: list[dict[str, Any]]) -> Iterator[Problem]:
                 yield error(6, f"outputs[{index}].shape", f"has {total} boxes, but the children have {cells} cells")
 
 
-def _physical(outputs: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield every physical tensor with its path."""
+def _physical(outputs: list[dict[str, Any]]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield every physical tensor with its path and the name of what it is part of."""
     for index, output in enumerate(outputs):
         children = output.get("outputs")
         if not children:
-            yield f"outputs[{index}]", output
+            yield f"outputs[{index}]", str(output.get("type")), output
         elif isinstance(children, list):
             for number, child in enumerate(children):
                 if isinstance(child, dict):
-                    yield f"outputs[{index}].outputs[{number}]", child
+                    yield f"outputs[{index}].outputs[{number}]", str(output.get("name")), child
 
 
 def _shapes(outputs: list[dict[str, Any]]) -> Iterator[Problem]:
     """Item 15, and names that occur twice (item 9)."""
-    shapes: dict[str, str] = {}
+    shapes: dict[str, list[str]] = {}
     names: dict[str, str] = {}
-    for path, tensor in _physical(outputs):
+    for path, role, tensor in _physical(outputs):
         name = str(tensor.get("name"))
         if name in names:
             yield error(9, f"{path}.name", f"is {name!r}, the same as that of {names[name]}")
         names[name] = path
-        shape = str(tensor.get("shape"))
-        if shape in shapes:
-            yield warning(
-                15,
-                f"{path}.shape",
-                f"of {name!r} is the same as that of {shapes[shape]!r}, {shape}; readers bind tensors by shape, so "
-                "they must "
-                "be handed over in the document's order, and the EdgeFirst validator refuses them",
-            )
-        shapes.setdefault(shape, name)
+        shapes.setdefault(str(tensor.get("shape")), []).append(f"{name!r} ({role})")
+    alike = [f"{' and '.join(owners)} {shape}" for shape, owners in shapes.items() if len(owners) > 1]
+    if alike:
+        follows = (
+            "readers bind tensors by shape, so a program must hand these over in the document's order, or one is "
+            "decoded as the other; the EdgeFirst validator refuses the model"
+        )
+        yield warning(15, "outputs", f"share their shape: {', '.join(alike)}; {follows}")
 
 
 def _labels(document: dict[str, Any], outputs: list[dict[str, Any]], labels: Sequence[str] | None) -> Iterator[Problem]:
@@ -262,7 +291,7 @@ def _labels(document: dict[str, Any], outputs: list[dict[str, Any]], labels: Seq
 def _same_as_hef(outputs: list[dict[str, Any]], tensors: Sequence[PhysicalTensor]) -> Iterator[Problem]:
     """Items 9, 10 and 12 against the HEF itself."""
     by_name = {tensor.name: tensor for tensor in tensors}
-    for path, described in _physical(outputs):
+    for path, _, described in _physical(outputs):
         tensor = by_name.pop(str(described.get("name")), None)
         if tensor is None:
             yield error(9, f"{path}.name", f"is {described.get('name')!r}, which is not an output of the HEF")
@@ -272,8 +301,8 @@ def _same_as_hef(outputs: list[dict[str, Any]], tensors: Sequence[PhysicalTensor
         stored = described.get("quantization")
         stored = stored if isinstance(stored, dict) else {}
         own = (described.get("dtype"), stored.get("scale"), stored.get("zero_point"))
-        real = (tensor.dtype, tensor.exact_scale, tensor.zero_point)
-        if own != real:
+        real = (tensor.dtype, tensor.exact_scale, tensor.zero_point or 0)
+        if own != real and not (tensor.is_float and own == (tensor.dtype, None, None)):
             yield error(12, path, f"has dtype, scale and zero point {own!r}, but the HEF has {real!r}")
     for name in sorted(by_name):
         yield error(9, "outputs", f"do not describe the HEF's output {name!r}")

@@ -7,15 +7,22 @@ from collections.abc import Iterator
 from typing import Any
 
 from build_rules.metadata.problems import Problem, axis, error, mapping, warning
-from build_rules.metadata.vocabulary import DECODERS, DTYPES, ENCODINGS, SCORE_FORMATS
+from build_rules.metadata.vocabulary import CARRIED_TYPE, DECODERS, DTYPES, ENCODINGS, SCORE_FORMATS
 
-__all__ = ["check_anchor_grid", "check_boxes", "check_scores", "check_tensor"]
+__all__ = ["check_anchor_grid", "check_boxes", "check_scores", "check_tensor", "is_carried"]
 
+_PLANNED = ("boxes", "scores", "mask_coefs", "protos")  # the decoders ask for their dtype before any tensor is there
 _REG_MAX = 64  # the decoders keep one side's bins on the stack
+_WIDEST = 10  # inputs; an anchor may exceed a small input, but this many are pixels that were not divided
 
 
-def check_tensor(path: str, tensor: dict[str, Any]) -> Iterator[Problem]:
-    """Items 9 and 12: name, `dtype`, and `quantization` for the whole tensor (null means float)."""
+def is_carried(output: dict[str, Any]) -> bool:
+    """Tell whether a logical output has a type for the sake of readers that ask for one, and is decoded by none."""
+    return output.get("type") == CARRIED_TYPE and bool(output.get("outputs")) and "decoder" not in output
+
+
+def check_tensor(path: str, tensor: dict[str, Any], kind: Any) -> Iterator[Problem]:
+    """Items 9 and 12: name, `dtype`, and `quantization` for the whole tensor, of a logical output of type `kind`."""
     name, dtype = tensor.get("name"), tensor.get("dtype")
     if not isinstance(name, str) or not name:
         yield error(9, f"{path}.name", f"is {name!r}; a physical output is named after its vstream")
@@ -23,23 +30,27 @@ def check_tensor(path: str, tensor: dict[str, Any]) -> Iterator[Problem]:
         yield error(12, f"{path}.dtype", f"is {dtype!r}, not one of {', '.join(DTYPES)}")
         return
     quantization = tensor.get("quantization")
-    if "quantization" not in tensor or (quantization is None) != dtype.startswith("float"):
-        yield error(12, f"{path}.quantization", "must be null for a float tensor and an object for an integer one")
-        return
-    if quantization is None:
-        return
-    if not isinstance(quantization, dict):
-        yield error(12, f"{path}.quantization", "is not an object")
-        return
+    if quantization is None and dtype.startswith("float") and "quantization" in tensor:
+        if kind in _PLANNED:
+            refused = "is null; the decoders learn the dtype from it, and refuse a document without"
+            yield error(12, f"{path}.quantization", f"{refused}: write scale 1, zero point 0 and the dtype")
+    elif isinstance(quantization, dict):
+        yield from _check_numbers(f"{path}.quantization", quantization, dtype)
+    else:
+        yield error(12, f"{path}.quantization", "is not an object; only a float tensor may have null")
+
+
+def _check_numbers(path: str, quantization: dict[str, Any], dtype: str) -> Iterator[Problem]:
+    """Item 12: `real = scale * (q - zero_point)`, which changes nothing in a float tensor."""
     scale, zero_point = quantization.get("scale"), quantization.get("zero_point")
     if not isinstance(scale, int | float) or isinstance(scale, bool) or not (0 < scale < math.inf):
-        yield error(
-            12, f"{path}.quantization.scale", f"is {scale!r}, not a positive number (Hailo quantizes per tensor)"
-        )
+        yield error(12, f"{path}.scale", f"is {scale!r}, not a positive number (Hailo quantizes per tensor)")
     if type(zero_point) is not int:
-        yield error(12, f"{path}.quantization.zero_point", f"is {zero_point!r}, not an integer")
+        yield error(12, f"{path}.zero_point", f"is {zero_point!r}, not an integer")
+    if dtype.startswith("float") and (scale, zero_point) != (1, 0):
+        yield error(12, path, f"scales a {dtype} tensor; the decoders take its values as they are")
     if quantization.get("dtype") != dtype:
-        yield error(12, f"{path}.quantization.dtype", f"is {quantization.get('dtype')!r}, but the tensor is {dtype}")
+        yield error(12, f"{path}.dtype", f"is {quantization.get('dtype')!r}, but the tensor is {dtype}")
 
 
 def check_boxes(path: str, output: dict[str, Any]) -> Iterator[Problem]:
@@ -87,14 +98,15 @@ def check_scores(path: str, output: dict[str, Any]) -> Iterator[Problem]:
 
 
 def check_anchor_grid(path: str, output: dict[str, Any]) -> Iterator[Problem]:
-    """Item 16: `[1, H, W, anchors * (5 + classes)]` of raw values, anchors in [0, 1]."""
+    """Item 16: `[1, H, W, anchors * (5 + classes)]` of raw values, anchors divided by the input size."""
     if output.get("outputs"):
         yield error(16, f"{path}.outputs", "must be absent; an anchor head is one flat output per scale")
     if output.get("decoder") != "modelpack" or output.get("encoding") != "anchor":
         yield error(16, path, "must have decoder 'modelpack' and encoding 'anchor'; no other grid is decoded")
     anchors = output.get("anchors")
     fine = isinstance(anchors, list) and all(
-        isinstance(a, list) and len(a) == 2 and all(type(v) in (int, float) and 0 < v <= 1 for v in a) for a in anchors
+        isinstance(a, list) and len(a) == 2 and all(type(v) in (int, float) and 0 < v < _WIDEST for v in a)
+        for a in anchors
     )
     if not fine or not anchors:
         yield error(16, f"{path}.anchors", "is not a list of [width, height] pairs, divided by the input size")

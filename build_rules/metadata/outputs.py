@@ -12,9 +12,9 @@ from typing import Any
 
 from build_rules.endpoints import Split
 from build_rules.errors import InputError
-from build_rules.metadata.anchors import Anchors, anchor_levels
+from build_rules.metadata.anchors import Level, anchor_levels
 from build_rules.metadata.physical import Bound, PhysicalTensor, bind_endpoints, looks_folded
-from build_rules.metadata.vocabulary import ACTIVATIONS, CHANNEL_AXIS, OUTPUT_TYPES, SPLIT_TYPES
+from build_rules.metadata.vocabulary import ACTIVATIONS, CARRIED_TYPE, CHANNEL_AXIS, OUTPUT_TYPES, SPLIT_TYPES
 
 __all__ = ["class_count", "compile_outputs"]
 
@@ -26,11 +26,11 @@ def compile_outputs(
 ) -> list[dict[str, Any]]:
     """Return the logical outputs of a compiled model.
 
-    `document` is the trainer's (read for the anchors of anchor heads only), `tensors` are all outputs of the HEF, and
-    `folded` names the endpoints whose activation the compiler computes on the chip. Per-cell roles become one logical
-    output `[1, C, N]` with a child `[1, H, W, C]` per scale; `protos` a logical `[1, C, H, W]` with one child; anchor
-    grids and segmentation maps are physical tensors themselves, `[1, H, W, C]`. Roles that no decoder decodes are
-    carried along without a `type`.
+    `document` is the trainer's, read for the anchors of anchor heads only, which win over those of the split. `tensors`
+    are all outputs of the HEF, or of the network in float, and `folded` names the endpoints whose activation the
+    compiler computes on the chip. Per-cell roles become one logical output `[1, C, N]` with a child `[1, H, W, C]` per
+    scale; `protos` a logical `[1, C, H, W]` with one child; anchor grids and segmentation maps are physical tensors
+    themselves, `[1, H, W, C]`. What no decoder decodes is carried along (see `_carried` and `_anchor_outputs`).
 
     Raises `InputError` when endpoints and tensors do not match (see `bind_endpoints`), for a role whose scales differ
     in dtype, channels, encoding or activation, and when a tensor's range contradicts `folded`.
@@ -42,14 +42,14 @@ def compile_outputs(
     outputs = []
     for role in sorted(roles, key=lambda role: _ORDER.index(role) if role in _ORDER else len(_ORDER)):
         if role == "protos":
-            outputs.append(_protos(roles[role], folded))
+            outputs.append(_protos(roles[role], folded, decoded=not anchored))
         elif role == "segmentation":
             outputs += [_segmentation(one, folded) for one in roles[role]]
         elif role in SPLIT_TYPES:
             outputs.append(_split_output(role, roles, folded))
         else:
-            outputs.append(_additional(role, roles[role], folded))
-    return _anchor_outputs(document, split, anchored) + outputs
+            outputs.append(_carried(role, roles, folded))
+    return _anchor_outputs(document, split, anchored, decoded="protos" not in roles) + outputs
 
 
 def class_count(outputs: list[dict[str, Any]]) -> int | None:
@@ -85,7 +85,8 @@ def _check_folded(split: Split, bound: tuple[Bound, ...], folded: Collection[str
                 f"{split.model}: the model script folds an activation into endpoint {endpoint.name!r}, but {why}; "
                 "remove it from the model script."
             )
-        if endpoint.activation in ("sigmoid", "softmax") and not looks_folded(tensor):
+        told = tensor.limits is not None or not tensor.is_float
+        if endpoint.activation in ("sigmoid", "softmax") and told and not looks_folded(tensor):
             low, high = tensor.range if tensor.limits is None else tensor.limits
             raise InputError(
                 f"{split.model}: HEF output {tensor.name!r} should hold the {endpoint.activation} of endpoint "
@@ -139,13 +140,16 @@ def _split_output(role: str, roles: dict[str, list[Bound]], folded: Collection[s
     return output
 
 
-def _additional(role: str, levels: list[Bound], folded: Collection[str]) -> dict[str, Any]:
+def _carried(role: str, roles: dict[str, list[Bound]], folded: Collection[str]) -> dict[str, Any]:
     """Return a role that no decoder decodes (landmarks, a box angle), for programs that bind it by name.
 
-    It has no `type`: the decoders carry such an output along, and refuse the document for any type that it could have.
+    Beside split boxes and scores, from which the decoders take everything, any type that they know is carried and left
+    alone; the EdgeFirst validator refuses an output without one. Without boxes and scores the decoders would act on
+    the type, so there is none.
     """
-    children = [_child(role, one, index, folded) for index, one in enumerate(levels)]
-    return {"name": role, **_merged(role, levels), "outputs": children}
+    children = [_child(role, one, index, folded) for index, one in enumerate(roles[role])]
+    typed = {"type": CARRIED_TYPE} if {"boxes", "scores"} <= roles.keys() else {}
+    return {"name": role, **typed, **_merged(role, roles[role]), "outputs": children}
 
 
 def _merged(role: str, levels: list[Bound]) -> dict[str, Any]:
@@ -167,8 +171,11 @@ def _check_boxes(encoding: str | None, channels: int) -> None:
     )
 
 
-def _protos(levels: list[Bound], folded: Collection[str]) -> dict[str, Any]:
-    """Return the mask prototypes: logical `[1, C, H, W]` with one NHWC child, the layout that every reader accepts."""
+def _protos(levels: list[Bound], folded: Collection[str], *, decoded: bool) -> dict[str, Any]:
+    """Return the mask prototypes: logical `[1, C, H, W]` with one NHWC child, the layout that every reader accepts.
+
+    Not `decoded`, they have no `type`: beside anchor grids the decoders refuse it.
+    """
     if len(levels) > 1:
         raise InputError(
             f"The split has {len(levels)} endpoints of role 'protos'; a model has one set of mask prototypes."
@@ -177,10 +184,10 @@ def _protos(levels: list[Bound], folded: Collection[str]) -> dict[str, Any]:
     _, height, width, channels = one.tensor.shape
     return {
         "name": "protos",
-        "type": "protos",
+        **({"type": "protos"} if decoded else {}),
         **_shape(("batch", 1), ("num_protos", channels), ("height", height), ("width", width)),
         "stride": _stride(one),
-        "decoder": "ultralytics",
+        **({"decoder": "ultralytics"} if decoded else {}),
         "outputs": [_child("protos", one, 0, folded)],
     }
 
@@ -193,22 +200,38 @@ def _child(role: str, one: Bound, scale_index: int, folded: Collection[str]) -> 
         **_nhwc(role, one.tensor),
         "stride": _stride(one),
         "scale_index": scale_index,
-        **_quantization(one.tensor),
+        **_quantization(one.tensor, child=True),
         **_activation(one, folded),
     }
 
 
-def _anchor_outputs(document: dict[str, Any], split: Split, anchored: list[Bound]) -> list[dict[str, Any]]:
-    """Return anchor grids: a flat `detection` of raw values per level, the only form of anchor head that decodes."""
+def _anchor_outputs(
+    document: dict[str, Any], split: Split, anchored: list[Bound], *, decoded: bool
+) -> list[dict[str, Any]]:
+    """Return anchor grids: a flat `detection` of raw values per level, the only form of anchor head that decodes.
+
+    The decoders take every channel after the objectness for a class. A grid that holds more (mask coefficients,
+    landmarks) would come out with wrong classes, so it has no `type`, nor has it when it is not `decoded` for the
+    sake of prototypes; programs that know it bind it by name.
+    """
     if not anchored:
         return []
     levels = sorted(anchored, key=lambda one: one.stride)
     _check_levels("detection", levels, ())
-    anchors = anchor_levels(document, len(levels), split.input)
-    return [_anchor_output(one, own) for one, own in zip(levels, anchors, strict=True)]
+    anchors = anchor_levels(document, len(levels), split.input, split.anchors)
+    outputs = [_anchor_output(one, own) for one, own in zip(levels, anchors, strict=True)]
+    if decoded and not _holds_more(split):
+        return outputs
+    return [{key: value for key, value in output.items() if key not in ("type", "decoder")} for output in outputs]
 
 
-def _anchor_output(one: Bound, anchors: Anchors) -> dict[str, Any]:
+def _holds_more(split: Split) -> bool:
+    """Tell whether a hint of the split names parts of an anchor grid that are neither boxes nor scores."""
+    parts = [[boundary.name for boundary in hint.boundaries] for hint in split.hints if hint.anchors_per_cell > 1]
+    return any(len(names) > 1 and not set(names) <= {"boxes", "objectness", "scores"} for names in parts)
+
+
+def _anchor_output(one: Bound, anchors: Level) -> dict[str, Any]:
     """Return one level of an anchor head, `[1, H, W, anchors * (5 + classes)]`."""
     channels = one.tensor.shape[3]
     if channels % len(anchors) or channels // len(anchors) < 6:
@@ -264,17 +287,18 @@ def _stride(one: Bound) -> int | list[int]:
     return x if x == y else [x, y]
 
 
-def _quantization(tensor: PhysicalTensor) -> dict[str, Any]:
-    """Return `dtype` and `quantization`, `real = scale * (q - zero_point)`.
+def _quantization(tensor: PhysicalTensor, *, child: bool = False) -> dict[str, Any]:
+    """Return `dtype` and `quantization`, `real = scale * (q - zero_point)`; that of a float tensor is null.
 
     A HEF stores the scale as float32. It is written as the double of equal value, with every digit that takes: readers
     that parse doubles and readers that parse float32 both get exactly the compiler's number, which the shortest
     decimal of a float32 gives only to the latter.
+
+    The decoders learn a child's dtype from its `quantization` and refuse the document without it, so a float child
+    has the one that changes nothing.
     """
-    return {
-        "dtype": tensor.dtype,
-        "quantization": {"scale": tensor.exact_scale, "zero_point": tensor.zero_point, "dtype": tensor.dtype},
-    }
+    numbers = {"scale": tensor.exact_scale, "zero_point": tensor.zero_point or 0, "dtype": tensor.dtype}
+    return {"dtype": tensor.dtype, "quantization": None if tensor.is_float and not child else numbers}
 
 
 def _activation(one: Bound, folded: Collection[str]) -> dict[str, str]:

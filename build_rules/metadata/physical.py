@@ -17,6 +17,7 @@ from build_rules.errors import InputError
 __all__ = ["Bound", "PhysicalTensor", "bind_endpoints", "looks_folded"]
 
 _LEVELS = {"uint8": 255, "uint16": 65535}
+_FLOAT = "float32"
 _TOLERANCE = (
     0.01  # a compiler rounds the range of a folded sigmoid to whole steps; a logit is never this close to [0, 1]
 )
@@ -24,24 +25,35 @@ _TOLERANCE = (
 
 @dataclass(frozen=True)
 class PhysicalTensor:
-    """One output stream of a HEF.
+    """One output stream of a HEF, or one output of the network before it is quantized.
 
-    `name` is the vstream name, `shape` is `(1, H, W, C)`, `dtype` is `uint8` or `uint16`; `real = scale * (q -
-    zero_point)` for the whole tensor. `limits` are the real values `(min, max)` that the compiler measured, None when
-    the file says nothing. `original_names` are the fused ONNX node names.
+    `name` is the vstream name, `shape` is `(1, H, W, C)`. `dtype` is `uint8` or `uint16`, with `real = scale * (q -
+    zero_point)` for the whole tensor, or `float32`, whose `scale` and `zero_point` are None. `limits` are the real
+    values `(min, max)` that the compiler measured, None when the file says nothing. `original_names` are the fused
+    ONNX node names.
     """
 
     name: str
     shape: tuple[int, int, int, int]
     dtype: str
-    scale: float
-    zero_point: int
+    scale: float | None
+    zero_point: int | None
     original_names: tuple[str, ...]
     limits: tuple[float, float] | None = None
 
     @property
+    def is_float(self) -> bool:
+        """Whether the values are real numbers as they are."""
+        return self.dtype == _FLOAT
+
+    @property
     def exact_scale(self) -> float:
-        """The scale as the HEF stores it, a float32, as the double of equal value; infinite when it is none."""
+        """The scale as the HEF stores it, a float32, as the double of equal value; infinite when it is none.
+
+        That of a float tensor is 1: its values are real.
+        """
+        if self.scale is None:
+            return 1.0
         try:
             exact: float = struct.unpack("<f", struct.pack("<f", self.scale))[0]
         except OverflowError:
@@ -50,7 +62,9 @@ class PhysicalTensor:
 
     @property
     def range(self) -> tuple[float, float]:
-        """Smallest and largest real value that the quantization can express."""
+        """Smallest and largest real value that the quantization can express; a float has no bounds."""
+        if self.scale is None or self.zero_point is None:
+            return -math.inf, math.inf
         return -self.scale * self.zero_point, self.scale * (_LEVELS[self.dtype] - self.zero_point)
 
 
@@ -99,14 +113,19 @@ def bind_endpoints(split: Split, tensors: tuple[PhysicalTensor, ...]) -> tuple[B
 
 
 def _check_tensor(tensor: PhysicalTensor) -> None:
-    """Refuse a tensor that no decoder could dequantize."""
-    if tensor.dtype not in _LEVELS:
-        raise InputError(f"HEF output {tensor.name!r}: dtype {tensor.dtype!r} is not one of {_names(_LEVELS)}.")
+    """Refuse a tensor that no decoder could read."""
+    if tensor.dtype not in (*_LEVELS, _FLOAT):
+        known = _names((*_LEVELS, _FLOAT))
+        raise InputError(f"HEF output {tensor.name!r}: dtype {tensor.dtype!r} is not one of {known}.")
     if len(tensor.shape) != 4 or tensor.shape[0] != 1 or min(tensor.shape) < 1:
         raise InputError(f"HEF output {tensor.name!r}: shape {list(tensor.shape)} is not [1, H, W, C].")
+    if tensor.is_float:
+        if (tensor.scale, tensor.zero_point) != (None, None):
+            raise InputError(f"HEF output {tensor.name!r}: is {tensor.dtype}, which has no scale and no zero point.")
+        return
     if type(tensor.zero_point) is not int:
         raise InputError(f"HEF output {tensor.name!r}: zero point {tensor.zero_point!r} is not an integer.")
-    if not 0 < tensor.exact_scale < math.inf:
+    if tensor.scale is None or not 0 < tensor.exact_scale < math.inf:
         raise InputError(f"HEF output {tensor.name!r}: quantization scale {tensor.scale!r} is not a positive number.")
 
 

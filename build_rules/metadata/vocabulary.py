@@ -7,6 +7,7 @@ from __future__ import annotations
 
 __all__ = [
     "ACTIVATIONS",
+    "CARRIED_TYPE",
     "CHANNEL_AXIS",
     "DECODERS",
     "DECODER_VERSIONS",
@@ -68,9 +69,11 @@ SPLIT_TYPES = ("boxes", "scores", "mask_coefs")
 """Types that have one value per cell and scale: one logical output `[1, C, N]` with one child per scale."""
 
 UNDECODED_TYPES = ("objectness", "landmarks")
-"""Types that the format knows and both decoders refuse on a logical output, together with the whole document.
+"""Types that the format knows and both decoders refuse on a logical output, together with the whole document."""
 
-Without a type, a logical output is carried along and the rest of the document decodes; so that is how they are written.
+CARRIED_TYPE = "detection"
+"""The type of a logical output that no decoder decodes, beside boxes and scores: values of a detection head, as it
+computes them. The decoders take such a model's boxes from `boxes` and `scores` alone; the children say what they are.
 """
 
 CHANNEL_AXIS = {

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from build_rules.endpoints import Split, dump_split
+from build_rules.calibration.sample import read_sample
+from build_rules.calibration.snapshot import Normalization
+from build_rules.endpoints import ModelInput, Preprocessing, Split, SplitChoice, dump_split
 from build_rules.errors import InputError
 from build_rules.graph import SourceDocument, read_document, split_model
 from build_rules.metadata import check_labels, labels_text, read_labels
@@ -14,25 +18,52 @@ from build_rules.metadata.preprocessing import read_preprocessing
 __all__ = ["run"]
 
 
-def run(onnx: Path, split_onnx: Path, split_json: Path, network_name: str, labels_file: str | None) -> tuple[Path, ...]:
+def run(
+    onnx: Path,
+    split_onnx: Path,
+    split_json: Path,
+    network_name: str,
+    choice: SplitChoice,
+    labels_file: str | None,
+    calibration: str,
+) -> tuple[Path, ...]:
     """Cut the graph at its endpoints; neither output changes with descriptions, session ids or other metadata.
 
     `labels_file` names the user's class names, if there are any; they are no input (nothing is made from them here) but
-    checked, because `meta` would refuse them only after hours of compiling. Returns the files that hold weights.
+    checked, because `meta` would refuse them only after hours of compiling. One sample of `calibration` helps to prove
+    the cut and is no input either: which one does not show. Returns the files that hold weights.
     """
     source = read_document(onnx)
-    result = split_model(onnx, network_name)
+    result = split_model(onnx, network_name, split_onnx, choice, _samples(source, calibration))
+    split = result.split
     try:
-        preprocessing = read_preprocessing(source.document, result.split.input.channels)
+        preprocessing = read_preprocessing(source.document, split.input.channels)
     except InputError as error:
-        raise InputError(f"{onnx}: {error}") from error
+        raise error.within(onnx) from error
     try:
-        _check_labels(source, result.split, labels_file)
+        _check_labels(source, split, labels_file)
     except InputError as error:
-        raise InputError(f"{labels_file or onnx}: {error}") from error
-    split_onnx.write_bytes(result.model)
-    split_json.write_text(dump_split(replace(result.split, preprocessing=preprocessing)), encoding="utf-8")
+        raise error.within(labels_file or onnx) from error
+    for warning in result.warnings:
+        print(f"   warning: {warning}")
+    split_json.write_text(dump_split(replace(split, preprocessing=preprocessing)), encoding="utf-8")
     return result.external_files
+
+
+def _samples(source: SourceDocument, calibration: str) -> Callable[[ModelInput], Sequence[Any]]:
+    def read(image: ModelInput) -> Sequence[Any]:
+        try:
+            pixels = read_preprocessing(source.document, image.channels)
+        except InputError:
+            pixels = Preprocessing(mean=(0.0,) * image.channels, std=(1.0,) * image.channels)
+        normalization = Normalization(pixels.scale, pixels.mean, pixels.std)
+        shape = (image.channels, image.height, image.width)
+        sample = read_sample(Path(calibration), shape, pixels.resize, normalization)
+        if sample is None:
+            return ()
+        return (sample if image.layout == "nchw" else sample.transpose(0, 2, 3, 1),)
+
+    return read
 
 
 def _check_labels(source: SourceDocument, split: Split, labels_file: str | None) -> None:

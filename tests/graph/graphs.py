@@ -12,6 +12,11 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from build_rules.endpoints import Split
+from build_rules.graph import split_model
+from build_rules.graph.source import load_source
+from build_rules.graph.view import GraphView, view_graph
+
 SIZE = 32
 STRIDES = (8, 16)
 BINS = 4
@@ -138,6 +143,20 @@ def save(model: onnx.ModelProto, folder: Path, name: str = "model.onnx") -> Path
     path = folder / name
     path.write_bytes(model.SerializeToString())
     return path
+
+
+def view_of(model: onnx.ModelProto, folder: Path) -> GraphView:
+    return view_graph(load_source(save(model, folder)))
+
+
+def split(path: Path, **settings: Any) -> Split:
+    """What the room finds in a file; the cut model lies beside it (`cut_of`)."""
+    return split_model(path, "m", path.with_suffix(".cut"), **settings).split
+
+
+def cut_of(path: Path) -> onnx.ModelProto:
+    """The cut model that `split` wrote."""
+    return onnx.load_from_string(path.with_suffix(".cut").read_bytes())
 
 
 def image(seed: int = 0) -> NDArray[np.float32]:

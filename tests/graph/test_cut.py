@@ -2,25 +2,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import onnx
 import onnxruntime
 from onnx import TensorProto, helper
 
-from build_rules.graph.cut import cut_graph, model_bytes, part_of
-from build_rules.graph.source import load_source
-from build_rules.graph.view import GraphView, view_graph
-from tests.graph.graphs import Builder, detection, image, save
-
-
-def view_of(model: onnx.ModelProto, folder: Path) -> GraphView:
-    source = load_source(save(model, folder))
-    return view_graph(source.model, source.input)
+from build_rules.graph.cut import cut_graph, part_of
+from build_rules.graph.write import model_content
+from tests.graph.graphs import Builder, detection, image, view_of
 
 
 def test_outputs_come_in_the_order_asked_for(tmp_path: Path) -> None:
     view = view_of(detection(), tmp_path)
     names = ["score_map_16", "box_map_8", "score_map_8", "box_map_16"]
-    cut = onnx.load_from_string(model_bytes(cut_graph(view, names)))
+    cut = cut_graph(view, names)
     assert [value.name for value in cut.graph.output] == names
     assert [value.name for value in cut.graph.input] == ["image"]
 
@@ -35,10 +28,11 @@ def test_keeps_what_a_branch_captures(tmp_path: Path) -> None:
         value = helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 2, 4, 4])
         branches[name] = helper.make_graph([node], name, [], [value])
     b.op("If", b.weight(True, bool), name="chosen", **branches)
-    cut = cut_graph(view_of(b.model(("chosen", [1, 2, 4, 4])), tmp_path), ["chosen"])
+    view = view_of(b.model(("chosen", [1, 2, 4, 4])), tmp_path)
+    cut = cut_graph(view, ["chosen"])
     assert hidden in {tensor.name for tensor in cut.graph.initializer}
-    assert b"trace" not in model_bytes(cut)
-    session = onnxruntime.InferenceSession(cut.SerializeToString(), providers=["CPUExecutionProvider"])
+    assert b"trace" not in cut.SerializeToString()
+    session = onnxruntime.InferenceSession(model_content(cut, view.folder), providers=["CPUExecutionProvider"])
     assert session.run(None, {"image": image()})[0].shape == (1, 2, 4, 4)
 
 
@@ -54,7 +48,7 @@ def test_old_models_need_not_list_weights_as_inputs(tmp_path: Path) -> None:
     model.ir_version = 3
     for tensor in model.graph.initializer:
         model.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims)))
-    cut = onnx.load_from_string(model_bytes(cut_graph(view_of(model, tmp_path), ["box_map_8"])))
+    cut = cut_graph(view_of(model, tmp_path), ["box_map_8"])
     assert (cut.ir_version, [value.name for value in cut.graph.input]) == (4, ["image"])
 
 

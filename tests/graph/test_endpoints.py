@@ -11,14 +11,13 @@ import pytest
 
 from build_rules.endpoints import Endpoint
 from build_rules.errors import InputError
-from build_rules.graph import split_model
-from tests.graph.graphs import CLASSES, Builder, detection, document, hint, save
+from tests.graph.graphs import CLASSES, Builder, detection, document, hint, save, split
 
 ALL = document(hint(("scores", 0, 2)))
 
 
 def endpoints(tmp_path: Path, model: onnx.ModelProto) -> tuple[Endpoint, ...]:
-    return split_model(save(model, tmp_path), "m").split.endpoints
+    return split(save(model, tmp_path)).endpoints
 
 
 def refused(tmp_path: Path, model: onnx.ModelProto) -> str:
@@ -174,7 +173,8 @@ def test_one_hint_per_scale_joins_to_one_role(tmp_path: Path) -> None:
     names = [b.op("Transpose", b.conv("image", 3, 6, stride, f"map_{stride}"), perm=[0, 2, 3, 1]) for stride in (16, 8)]
     hints = [hint(("detection_grid", 0, 6), target=name) for name in names]
     found = endpoints(tmp_path, b.model(*names, document=document(*hints)))
-    assert [(e.name, e.tensor) for e in found] == [("detection_grid_0", "map_8"), ("detection_grid_1", "map_16")]
+    assert [(e.name, e.tensor) for e in found] == [("anchor_0", "map_8"), ("anchor_1", "map_16")]
+    assert {e.encoding for e in found} == {"anchor"}
 
 
 def test_refuses_two_tensors_of_one_scale(tmp_path: Path) -> None:
@@ -229,7 +229,7 @@ def test_refuses_a_tail_that_ends_nowhere(tmp_path: Path) -> None:
     b.op("Sigmoid", flat, name="output0")
     message = refused(tmp_path, b.model("output0", document=ALL))
     assert "(LpNormalization)" in message
-    assert "is no feature map [1, C, H, W] of the 32x32 input" in message
+    assert "is no feature map [N, C, H, W] of the 32x32 input" in message
 
 
 def test_refuses_to_cut_at_the_image(tmp_path: Path) -> None:
@@ -243,9 +243,13 @@ def test_refuses_an_output_without_hint_that_is_no_map(tmp_path: Path) -> None:
     b.op("Sigmoid", b.reshape(b.conv("image", 3, 2, 8), 1, 2, -1), name="output0")
     b.op("ReduceMax", b.conv("image", 3, 2, 8), axes=[2, 3], keepdims=0, name="extra")
     message = refused(tmp_path, b.model("output0", "extra", document=ALL))
-    assert "the output 'extra' with shape [1, 2] has no split hint" in message
+    assert "what the channels" in message
+    assert "'extra'" in message
 
 
-def test_end_to_end_models_are_refused_with_advice(tmp_path: Path) -> None:
-    message = refused(tmp_path, detection(metadata={"schema_version": 2, "model": {"end2end": True}}))
-    assert "export the model without end2end and without NMS" in message
+def test_hints_and_a_graph_that_picks_its_boxes_do_not_go_together(tmp_path: Path) -> None:
+    b = Builder()
+    scores = b.op("Sigmoid", b.reshape(b.conv("image", 3, 2, 8), 1, 2, -1))
+    b.op("TopK", b.op("ReduceMax", scores, axes=[1], keepdims=1), b.integers(3), outputs=2, axis=2, name="output0")
+    message = refused(tmp_path, b.model("output0", document=document(hint(("scores", 0, 1)))))
+    assert "the graph selects its boxes itself" in message

@@ -14,11 +14,22 @@ from build_rules.endpoints import Endpoint
 from build_rules.errors import InputError
 from build_rules.graph import read_document, split_model
 from tests.graph import graphs
-from tests.graph.graphs import BINS, CLASSES, DETECTION, Builder, detection, document, hint, save
+from tests.graph.graphs import (
+    BINS,
+    CLASSES,
+    DETECTION,
+    Builder,
+    cut_of,
+    detection,
+    document,
+    hint,
+    save,
+    split,
+)
 
 
 def tensors(path: Path) -> dict[str, str]:
-    return {endpoint.name: endpoint.tensor for endpoint in split_model(path, "m").split.endpoints}
+    return {endpoint.name: endpoint.tensor for endpoint in split(path).endpoints}
 
 
 MAPS = {"boxes_0": "box_map_8", "boxes_1": "box_map_16", "scores_0": "score_map_8", "scores_1": "score_map_16"}
@@ -40,17 +51,17 @@ MAPS = {"boxes_0": "box_map_8", "boxes_1": "box_map_16", "scores_0": "score_map_
     ],
 )
 def test_ends_at_the_last_layer_of_every_scale(tmp_path: Path, kind: str, opset: int, order: str) -> None:
-    result = split_model(save(detection(kind, opset, order), tmp_path), "m")
+    found = split(save(detection(kind, opset, order), tmp_path))
     encoding = "direct" if kind == "direct" else "dfl"
     width = 4 if kind == "direct" else 4 * BINS
-    assert result.split.endpoints == (
+    assert found.endpoints == (
         Endpoint("boxes_0", "boxes", 0, 8, "box_map_8", "box_map_8", (1, width, 4, 4), encoding, None),
         Endpoint("boxes_1", "boxes", 1, 16, "box_map_16", "box_map_16", (1, width, 2, 2), encoding, None),
         Endpoint("scores_0", "scores", 0, 8, "score_map_8", "score_map_8", (1, CLASSES, 4, 4), None, "sigmoid"),
         Endpoint("scores_1", "scores", 1, 16, "score_map_16", "score_map_16", (1, CLASSES, 2, 2), None, "sigmoid"),
     )
-    assert result.split.proof is not None
-    assert result.split.proof.max_abs_error == 0.0
+    assert found.proof is not None
+    assert found.proof.max_abs_error == 0.0
 
 
 def test_role_follows_from_the_data_flow_not_from_the_channel_count(tmp_path: Path) -> None:
@@ -70,7 +81,9 @@ def test_boundary_order_is_the_order_of_the_document(tmp_path: Path) -> None:
 
 
 def test_cut_model_computes_the_endpoints_and_nothing_else(tmp_path: Path) -> None:
-    model = onnx.load_from_string(split_model(save(detection(), tmp_path), "m").model)
+    path = save(detection(), tmp_path)
+    split(path)
+    model = cut_of(path)
     onnx.checker.check_model(model, full_check=True)
     assert [node.op_type for node in model.graph.node] == ["Conv"] * 4
     assert len(model.graph.initializer) == 4
@@ -93,18 +106,21 @@ def test_metadata_of_the_source_leaves_no_trace(tmp_path: Path) -> None:
         tensor.doc_string = "weights"
     noisy.graph.input[0].doc_string = "image"
     noisy.graph.metadata_props.add(key="k", value="v")
-    first, second = (split_model(save(m, tmp_path, n), "m") for m, n in ((plain, "a.onnx"), (noisy, "b.onnx")))
-    assert first == second
+    first, second = save(plain, tmp_path, "a.onnx"), save(noisy, tmp_path, "b.onnx")
+    assert split(first) == split(second)
+    assert first.with_suffix(".cut").read_bytes() == second.with_suffix(".cut").read_bytes()
 
 
 def test_external_weights_give_the_same_cut(tmp_path: Path) -> None:
     model = detection()
-    expected = split_model(save(model, tmp_path), "m")
+    inside, cut = save(model, tmp_path), tmp_path / "outside.cut"
+    expected = split_model(inside, "m", tmp_path / "inside.cut")
     onnx.save_model(
         model, tmp_path / "outside.onnx", save_as_external_data=True, location="weights.bin", size_threshold=0
     )
-    outside = split_model(tmp_path / "outside.onnx", "m")
-    assert (outside.split, outside.model) == (expected.split, expected.model)
+    outside = split_model(tmp_path / "outside.onnx", "m", cut)
+    assert outside.split == expected.split
+    assert cut.read_bytes() == (tmp_path / "inside.cut").read_bytes()
     assert (outside.external_files, expected.external_files) == ((tmp_path / "weights.bin",), ())
 
 
@@ -112,7 +128,7 @@ def test_nodes_without_names_get_one(tmp_path: Path) -> None:
     model = detection()
     for node in model.graph.node:
         node.name = ""
-    endpoints = split_model(save(model, tmp_path), "m").split.endpoints
+    endpoints = split(save(model, tmp_path)).endpoints
     assert [endpoint.node for endpoint in endpoints] == list(MAPS.values())
 
 
@@ -126,11 +142,11 @@ def test_unsorted_nodes_are_sorted(tmp_path: Path) -> None:
 
 def test_further_samples_are_proved_too(tmp_path: Path) -> None:
     path = save(detection(), tmp_path)
-    proof = split_model(path, "m", [graphs.image(1), np.zeros((1, 3, 32, 32), np.float32)]).split.proof
+    proof = split(path, samples=lambda image: [graphs.image(1), np.zeros(image.shape, np.float32)]).proof
     assert proof is not None
     assert proof.inputs == 3
     with pytest.raises(InputError, match="cannot be run"):
-        split_model(path, "m", [np.zeros((1, 3, 8, 8), np.float32)])
+        split(path, samples=lambda image: [np.zeros((1, 3, 8, 8), np.float32)])
 
 
 def test_local_functions_are_inlined(tmp_path: Path) -> None:
@@ -149,27 +165,29 @@ def test_local_functions_are_inlined(tmp_path: Path) -> None:
     for node in model.graph.node[1:]:
         if node.op_type == "Conv" and node.input[0] == "image":
             node.input[0] = "activated"
-    result = split_model(save(model, tmp_path), "m")
-    assert {endpoint.name: endpoint.tensor for endpoint in result.split.endpoints} == MAPS
-    assert not onnx.load_from_string(result.model).functions
+    path = save(model, tmp_path)
+    assert tensors(path) == MAPS
+    assert not cut_of(path).functions
 
 
 def test_image_with_channels_last(tmp_path: Path) -> None:
     b = Builder(image=(1, 32, 32, 3))
     moved = b.op("Transpose", "image", perm=[0, 3, 1, 2])
     b.op("Sigmoid", b.conv(moved, 3, 2, 8, "map"), name="output0")
-    split = split_model(save(b.model("output0", document=document(hint(("scores", 0, 2)))), tmp_path), "m").split
-    assert (split.input.layout, split.input.height, split.input.channels) == ("nhwc", 32, 3)
-    assert [endpoint.name for endpoint in split.endpoints] == ["scores"]
+    found = split(save(b.model("output0", document=document(hint(("scores", 0, 2)))), tmp_path))
+    assert (found.input.layout, found.input.height, found.input.channels) == ("nhwc", 32, 3)
+    assert [endpoint.name for endpoint in found.endpoints] == ["scores"]
 
 
 def test_error_names_the_file(tmp_path: Path) -> None:
-    path = save(detection(metadata=None), tmp_path)
+    b = Builder()
+    b.op("Tanh", b.reshape(b.conv("image", 3, 2, 8), 1, 2, -1), name="output0")
+    path = save(b.model("output0"), tmp_path)
     with pytest.raises(InputError) as caught:
-        split_model(path, "m")
+        split(path)
     message = str(caught.value)
     assert message.startswith(f"{path}: there is no way to tell where to cut")
-    assert "'output0' [1, 9, 20]" in message
+    assert "'output0' [1, 2, 16]" in message
 
 
 def test_document_of_a_bare_model_is_empty(tmp_path: Path) -> None:

@@ -32,7 +32,10 @@ class Thing:
 
 @dataclass(frozen=True)
 class Head:
-    """A head to build: `encoding` dfl or direct, `nc` classes, `masks` mask coefficients, `size` (height, width)."""
+    """A head to build: `encoding` dfl or direct, `nc` classes, `masks` mask coefficients, `size` (height, width).
+
+    `extras` are roles that no decoder decodes, with their channels; `other_dtype` is that of all but boxes and scores.
+    """
 
     encoding: str = "dfl"
     nc: int = 80
@@ -41,12 +44,16 @@ class Head:
     box_dtype: str = "uint8"
     score_dtype: str = "uint8"
     fold: bool = True
+    strides: tuple[int, ...] = STRIDES
+    extras: tuple[tuple[str, int], ...] = ()
+    other_dtype: str = "uint8"
 
     @property
     def split(self) -> Split:
         """The split of such a model."""
         height, width = self.size
-        roles = {"boxes": 4 * REG_MAX if self.encoding == "dfl" else 4, "scores": self.nc, "mask_coefs": self.masks}
+        boxes = 4 * REG_MAX if self.encoding == "dfl" else 4
+        roles = {"boxes": boxes, "scores": self.nc, "mask_coefs": self.masks, **dict(self.extras)}
         endpoints = [
             Endpoint(
                 name=f"{role}_{index}",
@@ -61,7 +68,7 @@ class Head:
             )
             for role, channels in roles.items()
             if channels
-            for index, stride in enumerate(STRIDES)
+            for index, stride in enumerate(self.strides)
         ]
         if self.masks:
             shape = (1, self.masks, height // 4, width // 4)
@@ -75,7 +82,7 @@ class Head:
 
     def dtype(self, role: str) -> str:
         """The dtype of a role's tensors."""
-        return {"boxes": self.box_dtype, "scores": self.score_dtype}.get(role, "uint8")
+        return {"boxes": self.box_dtype, "scores": self.score_dtype}.get(role, self.other_dtype)
 
 
 def tensors_of(head: Head) -> tuple[PhysicalTensor, ...]:
@@ -86,6 +93,9 @@ def tensors_of(head: Head) -> tuple[PhysicalTensor, ...]:
 def _tensor(head: Head, index: int, endpoint: Endpoint) -> PhysicalTensor:
     _, channels, height, width = endpoint.shape
     dtype = head.dtype(endpoint.role)
+    names = (f"/backbone/{index}/Conv", endpoint.node)
+    if dtype == "float32":
+        return PhysicalTensor(f"synthetic/conv{40 + index}", (1, height, width, channels), dtype, None, None, names)
     levels = 65535 if dtype == "uint16" else 255
     low, high = {"boxes": (-12.0, 12.0), "scores": (0.0, 1.0) if head.fold else (-12.0, 12.0)}.get(
         endpoint.role, (-2.0, 2.0)
@@ -101,12 +111,14 @@ def _tensor(head: Head, index: int, endpoint: Endpoint) -> PhysicalTensor:
         dtype=dtype,
         scale=scale,
         zero_point=round(-low / scale),
-        original_names=(f"/backbone/{index}/Conv", endpoint.node),
+        original_names=names,
     )
 
 
 def quantize(real: Array, tensor: PhysicalTensor) -> Array:
     """Return the real values as the chip would deliver them."""
+    if tensor.scale is None or tensor.zero_point is None:
+        return real.astype(np.float32)
     levels = 65535 if tensor.dtype == "uint16" else 255
     stored: Array = np.clip(np.rint(real / tensor.scale) + tensor.zero_point, 0, levels).astype(tensor.dtype)
     return stored
@@ -114,6 +126,8 @@ def quantize(real: Array, tensor: PhysicalTensor) -> Array:
 
 def dequantize(values: Array, tensor: PhysicalTensor) -> Array:
     """Return the real values, double precision."""
+    if tensor.scale is None or tensor.zero_point is None:
+        return values.astype(np.float64)
     return (values.astype(np.float64) - tensor.zero_point) * tensor.scale
 
 
@@ -140,7 +154,7 @@ def encode(head: Head, things: list[Thing], tensors: tuple[PhysicalTensor, ...])
 
 def _report(head: Head, endpoint: Endpoint, real: Array, thing: Thing) -> None:
     """Write one object into the cell that holds its centre."""
-    stride = STRIDES[thing.scale]
+    stride = head.strides[thing.scale]
     x1, y1, x2, y2 = thing.box
     column, row = int((x1 + x2) / 2 // stride), int((y1 + y2) / 2 // stride)
     cell = real[0, row, column]
@@ -169,7 +183,7 @@ def decode(
     by_node = {name: tensor for tensor in tensors for name in tensor.original_names}
     real = {e.name: dequantize(arrays[by_node[e.node].name], by_node[e.node])[0] for e in head.split.endpoints}
     boxes, scores, labels, coefficients = [], [], [], []
-    for index, stride in enumerate(STRIDES):
+    for index, stride in enumerate(head.strides):
         score = real[f"scores_{index}"]
         score = score if head.fold else 1 / (1 + np.exp(-score))
         for row, column in np.argwhere(score.max(axis=2) >= threshold):

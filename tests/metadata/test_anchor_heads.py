@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from build_rules.endpoints import Endpoint, ModelInput, Split
+from build_rules.endpoints import Anchors, Endpoint, ModelInput, Split, SplitBoundary, SplitHint
 from build_rules.errors import InputError
 from build_rules.metadata import BuildFacts, PhysicalTensor, check_document, class_count, compile_document
 from build_rules.metadata.anchors import anchor_levels
@@ -32,10 +33,11 @@ def split_of(nc: int, *, segmentation: bool = False) -> Split:
     return Split("anchored", ModelInput("images", (1, 3, *SIZE)), tuple(endpoints), (), None)
 
 
-def tensors_of(split: Split) -> tuple[PhysicalTensor, ...]:
+def tensors_of(split: Split, dtype: str = "uint8") -> tuple[PhysicalTensor, ...]:
     """The HEF's outputs of such a split."""
+    scale, zero_point = (0.0625, 128) if dtype == "uint8" else (None, None)
     return tuple(
-        PhysicalTensor(f"a/conv{i}", (1, e.shape[2], e.shape[3], e.shape[1]), "uint8", 0.0625, 128, (e.node,))
+        PhysicalTensor(f"a/conv{i}", (1, e.shape[2], e.shape[3], e.shape[1]), dtype, scale, zero_point, (e.node,))
         for i, e in enumerate(split.endpoints)
     )
 
@@ -74,6 +76,76 @@ def test_known_object_is_found(nc: int, segmentation: bool, find: Decode) -> Non
     expected = sigmoid(190) * (sigmoid(200) if nc > 1 else 1)
     np.testing.assert_allclose(found.scores, [expected], atol=5e-3)
     assert found.classes.tolist() == [nc - 1]
+
+
+@every_decoder
+@pytest.mark.parametrize("segmentation", [False, True])
+def test_a_float_grid_is_decoded_alike(segmentation: bool, find: Decode) -> None:
+    split = split_of(3, segmentation=segmentation)
+    source = {"nms": "class_agnostic", "split_hints": [{"anchors": PIXELS}]}
+    document = compile_document(source, split, tensors_of(split, "float32"), FACTS, ()).document
+    assert {output["quantization"] for output in document["outputs"]} == {None}
+    assert check_document(document, tensors_of(split, "float32")) == ()
+    stored = arrays_of(document, 3)
+    found = find(document, {name: (array.astype(np.float32) - 128) * 0.0625 for name, array in stored.items()})
+    expected = find(compiled(3, segmentation=segmentation), stored)
+    np.testing.assert_allclose(found.boxes, expected.boxes, atol=1e-6)
+    np.testing.assert_allclose(found.scores, expected.scores, atol=1e-6)
+
+
+@every_decoder
+def test_an_anchor_may_exceed_the_image(find: Decode) -> None:
+    source = {
+        "nms": "class_agnostic",
+        "split_hints": [{"anchors": [PIXELS[0], [[30, 61], [900, 45], [59, 119]], PIXELS[2]]}],
+    }
+    split = split_of(3)
+    document = compile_document(source, split, tensors_of(split), FACTS, ()).document
+    ((left, _, right, _),) = find(document, arrays_of(document, 3)).boxes
+    np.testing.assert_allclose(right - left, (sigmoid(128) * 2) ** 2 * 900 / 640, rtol=1e-2)
+
+
+def with_masks(split: Split, *, told: bool) -> Split:
+    """The split with prototypes, or with a hint that knows of mask coefficients in the grids."""
+    if not told:
+        shape = (1, 32, SIZE[0] // 4, SIZE[1] // 4)
+        protos = Endpoint("protos", "protos", None, 4, "tp", "protos", shape, None, None)
+        return replace(split, endpoints=(*split.endpoints, protos))
+    names = ("boxes", "objectness", "scores", "mask_coefs")
+    parts = tuple(SplitBoundary(name, (index, index + 1)) for index, name in enumerate(names))
+    return replace(split, hints=(SplitHint("output0", parts, anchors_per_cell=3),))
+
+
+@every_decoder
+@pytest.mark.parametrize("told", [False, True])
+def test_a_grid_with_mask_coefficients_is_not_decoded(told: bool, find: Decode) -> None:
+    # Both decoders would take the coefficients for classes; a refusal is better than wrong classes.
+    split = with_masks(split_of(3 + 32), told=told)
+    source = {"nms": "class_agnostic", "split_hints": [{"anchors": PIXELS}]}
+    result = compile_document(source, split, tensors_of(split), FACTS, ())
+    outputs = result.document["outputs"]
+    assert not any("type" in output or "decoder" in output for output in outputs)
+    assert [output["name"] for output in outputs] == ["a/conv0", "a/conv1", "a/conv2", "protos"][: 3 if told else 4]
+    assert outputs[0]["anchors"][0] == [10 / 640, 13 / 480]
+    assert class_count(outputs) is None
+    assert any("nothing to decode" in warning for warning in result.warnings)
+    assert len(result.warnings) == len(outputs) + 1
+    tensors = {t.name: np.zeros(t.shape, np.uint8) for t in tensors_of(split)}
+    with pytest.raises(RuntimeError, match="No outputs found"):
+        find(result.document, tensors)
+
+
+def test_a_hint_that_names_no_more_than_classes_changes_nothing() -> None:
+    split = split_of(3)
+    names = ("boxes", "objectness", "scores")
+    parts = tuple(SplitBoundary(name, (index, index + 1)) for index, name in enumerate(names))
+    hinted = replace(split, hints=(SplitHint("output0", parts, anchors_per_cell=3),))
+    grid = replace(
+        split, hints=(SplitHint("output0", (SplitBoundary("detection_grid", (0, 24)),), anchors_per_cell=3),)
+    )
+    for same in (hinted, grid):
+        document = compile_document({"model": {"anchors": PIXELS}}, same, tensors_of(same), FACTS, ()).document
+        assert [output["type"] for output in document["outputs"]] == ["detection"] * 3
 
 
 @pytest.mark.parametrize("nc", [1, 3, 80])
@@ -134,6 +206,7 @@ FRACTIONS = tuple(tuple((w / 640, h / 480) for w, h in level) for level in PIXEL
         {"outputs": [{"anchors": [list(a) for a in level]} for level in FRACTIONS]},
         {"outputs": [{"anchors": FRACTIONS[i], "stride": [8 << i] * 2} for i in (2, 0, 1)], "model": {"anchors": None}},
         {"outputs": [{"type": "detection"}], "split_hints": [{"anchors": PIXELS[:2]}], "model": {"anchors": PIXELS}},
+        {"outputs": [{"anchors": [[w / 640, h / 480] for w, h in level]} for level in PIXELS]},
     ],
 )
 def test_anchors_are_found_wherever_trainers_write_them(document: dict[str, Any]) -> None:
@@ -155,3 +228,34 @@ def test_anchors_are_found_wherever_trainers_write_them(document: dict[str, Any]
 def test_missing_anchors_are_asked_for(document: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="needs the anchors of 3 levels"):
         anchor_levels(document, 3, IMAGE)
+
+
+def as_levels(levels: list[list[list[int]]]) -> Anchors:
+    """Anchors as a split has them."""
+    return tuple(tuple((float(w), float(h)) for w, h in level) for level in levels)
+
+
+@pytest.mark.parametrize("document", [{}, {"model": {"anchors": PIXELS[:2]}}, {"split_hints": [{"type": "x"}]}])
+def test_the_graphs_anchors_stand_in_for_the_documents(document: dict[str, Any]) -> None:
+    assert anchor_levels(document, 3, IMAGE, as_levels(PIXELS)) == FRACTIONS
+    split = replace(split_of(3), anchors=as_levels(PIXELS))
+    outputs = compile_document(document, split, tensors_of(split), FACTS, ()).document["outputs"]
+    assert [tuple(map(tuple, output["anchors"])) for output in outputs] == list(FRACTIONS)
+
+
+def test_the_documents_anchors_win() -> None:
+    assert anchor_levels({"model": {"anchors": PIXELS}}, 3, IMAGE, as_levels(PIXELS[::-1])) == FRACTIONS
+
+
+def test_anchors_of_another_number_of_levels_are_named() -> None:
+    with pytest.raises(InputError, match=r"found model\.anchors \(2 levels\), the graph \(1 levels\)"):
+        anchor_levels({"model": {"anchors": PIXELS[:2]}}, 3, IMAGE, as_levels(PIXELS[:1]))
+
+
+@pytest.mark.parametrize("size", [640, 256])
+def test_whether_anchors_are_pixels_is_told_by_the_smallest(size: int) -> None:
+    image = ModelInput("images", (1, 3, size, size))
+    fractions = [[[w / size, h / size] for w, h in level] for level in PIXELS]
+    assert anchor_levels({"model": {"anchors": PIXELS}}, 3, image) == anchor_levels(
+        {"split_hints": [{"anchors": fractions}]}, 3, image
+    )

@@ -3,65 +3,24 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 
-from build_rules.endpoints import Endpoint, ModelInput, Split
+from build_rules.endpoints import Split
 from build_rules.metadata import BuildFacts, PhysicalTensor, check_document, class_count, compile_document
 from build_rules.metadata import document_bytes as as_bytes
 from tests.decoders import DECODERS, physical_outputs
+from tests.metadata.corpus import every_model, nhwc, source_of, split_of
 from tests.metadata.synthetic import Head, Thing, decode, encode
 from tests.metadata.synthetic import tensors_of as synthetic_tensors
 from tests.metadata.test_decoding import Decode
-from tests.shared import SHARED, needs_shared
+from tests.shared import needs_shared
 
-CORPUS = SHARED / "corpus"
 FACTS = BuildFacts("0.1.0", "2026-01-02T03:04:05+00:00", "hailo8l", "fast", "emulator", "1", emulated=True)
-TRUTH: dict[str, Any] = json.loads((CORPUS / "manifest.json").read_text()) if CORPUS.is_dir() else {}
-# Nothing to cut, or nothing of static shape to cut at.
-MODELS = [name for name, truth in TRUTH.items() if truth["endpoints"] and truth["endpoints"][0]["stride"]]
-ORDER = ("boxes", "scores", "mask_coefs", "landmarks", "anchor", "protos", "segmentation")
 
-every_model = pytest.mark.parametrize("name", MODELS or [pytest.param("", marks=needs_shared)])
 every_decoder = pytest.mark.parametrize("find", DECODERS.values(), ids=DECODERS)
-
-
-def source_of(name: str) -> dict[str, Any]:
-    """The document that the trainer embedded; nothing for a copy without metadata."""
-    with zipfile.ZipFile(CORPUS / f"{name}.onnxz") as archive:
-        model = onnx.load_from_string(archive.read("model.onnx"))
-    properties = {entry.key: entry.value for entry in model.metadata_props}
-    text = properties.get("edgefirst") or properties.get("edgefirst.json") or "{}"
-    document: dict[str, Any] = json.loads(text)
-    return document
-
-
-def split_of(name: str) -> Split:
-    """The split that the manifest calls the truth."""
-    truth = TRUTH[name]
-    found = sorted([*truth["endpoints"], *truth["proto"]], key=lambda e: (ORDER.index(e["role"]), e.get("scale", 0)))
-    boxes = {None: "anchor", 1: "direct", 16: "dfl"}[truth["reg_max"]]
-    endpoints = [
-        Endpoint(
-            name=f"{one['role']}_{one.get('scale', 0)}",
-            role=one["role"],
-            scale_index=one.get("scale"),
-            stride=one.get("stride"),
-            tensor=one["tensor"],
-            node=one["node"],
-            shape=tuple(one["shape"]),
-            encoding=boxes if one["role"] in ("boxes", "anchor") else None,
-            activation={"scores": "sigmoid", "anchor": "sigmoid", "segmentation": "softmax"}.get(one["role"]),
-        )
-        for one in found
-    ]
-    input_name, shape = truth["input"]
-    return Split(name, ModelInput(input_name, tuple(shape)), tuple(endpoints), (), None)
 
 
 def head_of(split: Split) -> Head:
@@ -77,7 +36,7 @@ def tensors_of(split: Split) -> tuple[PhysicalTensor, ...]:
     return tuple(
         PhysicalTensor(
             name=f"{split.model}/conv{index}",
-            shape=(1, e.shape[2], e.shape[3], e.shape[1]),
+            shape=nhwc(e.shape),
             dtype="uint8",
             scale=1 / 255 if e.name in split.folded else 0.0625,
             zero_point=0 if e.name in split.folded else 128,

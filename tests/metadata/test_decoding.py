@@ -6,6 +6,7 @@ Known objects are encoded into quantized tensors; both decoders must find them w
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -15,13 +16,14 @@ import pytest
 
 from build_rules.metadata import BuildFacts, PhysicalTensor, compile_document
 from tests.decoders import DECODERS, Detections
-from tests.metadata.synthetic import Head, Thing, decode, encode, tensors_of
+from tests.metadata.synthetic import Head, Thing, decode, dequantize, encode, tensors_of
 
 FACTS = BuildFacts("0.1.0", "2026-01-02T03:04:05+00:00", "hailo8l", "fast", "emulator", "1", emulated=True)
 
 Decode = Callable[..., Detections]
 every_decoder = pytest.mark.parametrize("find", DECODERS.values(), ids=DECODERS)
 
+FLOAT = Head(box_dtype="float32", score_dtype="float32", other_dtype="float32")
 HEADS = {
     "dfl": Head(),
     "dfl-nc1": Head(nc=1),
@@ -42,10 +44,24 @@ HEADS = {
     "dfl-seg-boxes16": Head(nc=3, masks=32, box_dtype="uint16", score_dtype="uint16"),
     "direct-seg": Head("direct", nc=5, masks=32),
     "direct-seg-tall": Head("direct", nc=80, masks=32, size=(640, 416), box_dtype="uint16"),
+    "dfl-p2": Head(nc=3, strides=(4, 8, 16, 32)),
+    "dfl-p6-tall": Head(nc=5, size=(640, 384), strides=(8, 16, 32, 64)),
+    "direct-five-scales": Head("direct", nc=3, strides=(4, 8, 16, 32, 64)),
+    "dfl-two-scales": Head(nc=3, size=(320, 416), strides=(16, 32)),
+    "direct-seg-one-scale": Head("direct", nc=1, masks=32, strides=(16,)),
+    "dfl-angle": Head(nc=15, extras=(("angle", 1),)),
+    "direct-landmarks": Head("direct", nc=3, extras=(("landmarks", 10),)),
     # Equal physical shapes: right only because the tensors come in the document's order.
     "dfl-ambiguous": Head(nc=64),
     "direct-ambiguous": Head("direct", nc=4),
     "seg-ambiguous": Head(nc=32, masks=32),
+    "angle-ambiguous": Head(nc=1, extras=(("angle", 1),)),
+    # The network before it is quantized: logits, and as if the sigmoid had been folded.
+    "dfl-float": replace(FLOAT, nc=5, fold=False),
+    "direct-float": replace(FLOAT, encoding="direct", nc=3),
+    "dfl-float-boxes": Head(nc=3, box_dtype="float32"),
+    "dfl-seg-float": replace(FLOAT, nc=3, masks=32, fold=False),
+    "direct-seg-float": replace(FLOAT, encoding="direct", nc=5, masks=32, fold=False, extras=(("angle", 1),)),
 }
 SEGMENTERS = {name: head for name, head in HEADS.items() if head.masks}
 
@@ -58,13 +74,15 @@ def compiled(head: Head, **members: Any) -> tuple[dict[str, Any], tuple[Physical
 
 
 def three_things(head: Head) -> list[Thing]:
-    """Three objects, one for each scale, that do not overlap."""
+    """Three objects, one for each of the finer scales, that do not overlap."""
     height, width = head.size
-    return [
+    coarsest = len(head.strides) - 1
+    things = [
         Thing((width * 0.1, height * 0.1, width * 0.1 + 60.5, height * 0.1 + 48.25), 0, 0.9, 0),
         Thing((width * 0.4, height * 0.55, width * 0.4 + 150, height * 0.55 + 110), head.nc - 1, 0.8, 1),
         Thing((width * 0.4, height * 0.05, width * 0.4 + 200, height * 0.05 + 140), head.nc // 2, 0.7, 2),
     ]
+    return [replace(thing, scale=min(thing.scale, coarsest)) for thing in things]
 
 
 @every_decoder
@@ -92,7 +110,7 @@ def test_masks_are_those_of_the_prototypes(head: Head, find: Decode) -> None:
     found = find(document, arrays)
     assert len(found.masks) == len(boxes)
     protos = next(tensor for tensor in tensors if "/proto/Mul" in tensor.original_names)
-    planes = (arrays[protos.name][0].astype(np.float64) - protos.zero_point) * protos.scale
+    planes = dequantize(arrays[protos.name][0], protos)
     for mask, box, own in zip(found.masks, boxes, coefficients, strict=True):
         crops = [crop for crop in crops_of(planes @ own > 0, box, mask.shape) if crop.shape == mask.shape[:2]]
         assert max((crop == (mask[:, :, 0] > 127)).mean() for crop in crops) > 0.99

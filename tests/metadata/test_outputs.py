@@ -11,7 +11,7 @@ import pytest
 from build_rules.endpoints import Endpoint, ModelInput, Split
 from build_rules.errors import InputError
 from build_rules.metadata import PhysicalTensor, check_document, class_count, compile_document, compile_outputs
-from build_rules.metadata.vocabulary import OUTPUT_TYPES, UNDECODED_TYPES
+from build_rules.metadata.vocabulary import CARRIED_TYPE, OUTPUT_TYPES, UNDECODED_TYPES
 from tests.metadata.synthetic import Head, encode, tensors_of
 from tests.metadata.test_decoding import FACTS, Decode, compiled, every_decoder, three_things
 
@@ -66,6 +66,52 @@ def test_a_scale_is_written_with_every_digit_of_its_float32() -> None:
     written = scores["outputs"][0]["quantization"]["scale"]
     assert written != 0.0035226592
     assert written == float(np.float32(0.0035226592))
+
+
+def test_a_float_tensor_is_what_it_is() -> None:
+    head = Head(masks=32, fold=False, box_dtype="float32", score_dtype="float32", other_dtype="float32")
+    document = compile_document({"nms": "class_aware"}, head.split, tensors_of(head), FACTS, ()).document
+    children = [child for output in document["outputs"] for child in output["outputs"]]
+    assert {child["dtype"] for child in children} == {"float32"}
+    # The decoders ask the children of what they decode for a dtype in there, and refuse null.
+    assert all(child["quantization"] == {"scale": 1.0, "zero_point": 0, "dtype": "float32"} for child in children)
+    assert {child.get("activation_required") for child in document["outputs"][1]["outputs"]} == {"sigmoid"}
+    assert {problem.item for problem in check_document(document, tensors_of(head))} == {14}
+
+
+@every_decoder
+@pytest.mark.parametrize("output", range(4))
+def test_why_a_float_child_has_a_quantization(output: int, find: Decode) -> None:
+    head = Head(nc=3, masks=32, box_dtype="float32", score_dtype="float32", other_dtype="float32")
+    document, tensors = compiled(head)
+    arrays = encode(head, [], tensors)
+    for child in document["outputs"][output]["outputs"]:
+        child["quantization"] = None
+    assert 12 in {problem.item for problem in check_document(document) if problem.severity == "error"}
+    with pytest.raises(RuntimeError, match="missing quantization dtype"):
+        find(document, arrays)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "words"),
+    [
+        ({"scale": 0.5}, "scales a float32 tensor"),
+        ({"zero_point": 3}, "scales a float32 tensor"),
+        ({"dtype": "uint8"}, "but the tensor is float32"),
+    ],
+)
+def test_a_float_tensor_that_is_scaled_is_found(numbers: dict[str, Any], words: str) -> None:
+    document, _ = compiled(Head(nc=3, score_dtype="float32"))
+    document["outputs"][1]["outputs"][0]["quantization"] |= numbers
+    assert any(problem.item == 12 and words in problem.text for problem in check_document(document))
+
+
+def test_limits_tell_whether_a_float_is_folded() -> None:
+    head = Head(score_dtype="float32")
+    compile_outputs({}, head.split, tensors_of(head), head.folded)
+    tensors = with_tensor(tensors_of(head), "/head/scores.2/Conv", limits=(-9.0, 9.0))
+    with pytest.raises(InputError, match=r"sigmoid.*scores_2.*from -9 to 9"):
+        compile_outputs({}, head.split, tensors, head.folded)
 
 
 def test_logical_outputs_carry_no_tensor_members() -> None:
@@ -135,20 +181,46 @@ def test_what_no_decoder_decodes_is_carried_along(role: str, find: Decode) -> No
     split = replace(head.split, endpoints=(*head.split.endpoints, *extra))
     compiled = compile_document({"nms": "class_aware"}, split, tensors, FACTS, head.folded)
     output = compiled.document["outputs"][-1]
-    assert "type" not in output
+    # The EdgeFirst validator asks every output for a type; the decoders refuse two of them, and read none of these.
+    assert output["type"] == CARRIED_TYPE
+    assert not {"decoder", "encoding"} & output.keys()
     assert output["shape"] == [1, 51, 8400]
     scored = compiled.document["outputs"][1]["score_format"]
     assert scored == ("obj_x_class" if role == "objectness" else "per_class")
     assert [child.get("type") for child in output["outputs"]] == [role if role in OUTPUT_TYPES else None] * 3
-    assert [role in warning for warning in compiled.warnings] == [True]
+    (warning,) = compiled.warnings
+    assert f"of {role!r} is 'detection'; the output is carried, but not decoded" in warning
     arrays = encode(head, three_things(head), tensors_of(head))
     arrays |= {f"x/{s}": np.zeros((1, 640 // s, 640 // s, 51), np.uint8) for s in (8, 16, 32)}
     assert len(find(compiled.document, arrays).boxes) == 3
 
 
+@pytest.mark.parametrize(("role", "lost"), [("angle", "unrotated"), ("objectness", "scores come out too high")])
+def test_what_is_lost_with_it_is_said(role: str, lost: str) -> None:
+    head = Head(nc=3, extras=((role, 1),))
+    (warning,) = compile_document({"nms": "class_aware"}, head.split, tensors_of(head), FACTS, head.folded).warnings
+    assert lost in warning
+
+
+@pytest.mark.parametrize("member", ["decoder", "outputs"])
+def test_what_is_carried_is_no_grid(member: str) -> None:
+    document, _ = compiled(Head(nc=3, extras=(("landmarks", 10),)))
+    assert {problem.severity for problem in check_document(document)} == {"warning"}
+    document["outputs"][2][member] = "modelpack" if member == "decoder" else []
+    assert 16 in {problem.item for problem in check_document(document)}
+
+
+def test_what_is_carried_needs_boxes_and_scores_beside_it() -> None:
+    document, _ = compiled(Head(nc=3, extras=(("landmarks", 10),)))
+    document["outputs"] = document["outputs"][2:]
+    (problem,) = (problem for problem in check_document(document) if problem.item == 5)
+    assert (problem.severity, problem.path) == ("error", "outputs[0].type")
+    assert "decoded where there are no split boxes" in problem.text
+
+
 @every_decoder
 @pytest.mark.parametrize("role", UNDECODED_TYPES)
-def test_why_they_have_no_type(role: str, find: Decode) -> None:
+def test_why_it_is_not_their_own(role: str, find: Decode) -> None:
     document, tensors = compiled(Head(nc=3))
     arrays = encode(Head(nc=3), [], tensors)
     document["outputs"].append({"name": "x", "type": role, "shape": [1, 1], "dshape": [{"batch": 1}, {"padding": 1}]})
@@ -174,6 +246,8 @@ def test_the_class_count_of_a_head() -> None:
         ({"scale": 0.0}, ["synthetic/conv40", "0.0"]),
         ({"scale": float("nan")}, ["synthetic/conv40", "nan"]),
         ({"scale": 1e300}, ["synthetic/conv40", "1e+300"]),
+        ({"scale": None}, ["synthetic/conv40", "None"]),
+        ({"dtype": "float32"}, ["synthetic/conv40", "float32", "no scale and no zero point"]),
     ],
 )
 def test_a_tensor_that_does_not_fit_is_named(changes: dict[str, Any], words: list[str]) -> None:

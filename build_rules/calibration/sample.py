@@ -1,0 +1,69 @@
+"""One real calibration sample as a network takes it, for whoever wants to try the network on something real."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from build_rules.calibration.images import decode
+from build_rules.calibration.letterbox import RESIZES, fit, place
+from build_rules.calibration.snapshot import Normalization, open_snapshot, samples
+from build_rules.calibration.sources import list_sources
+from build_rules.errors import InputError
+
+__all__ = ["read_sample"]
+
+MAX_TRIED = 8
+
+
+def read_sample(
+    calibration: Path, shape: tuple[int, int, int], resize: str, normalization: Normalization
+) -> NDArray[np.float32] | None:
+    """Return the first usable sample, normalized: (1, C, H, W), float32; None when there is none.
+
+    `calibration` is what `list_sources` takes, `shape` (C, H, W). What is wrong with calibration material is told by
+    the step that calibrates.
+    """
+    try:
+        sources = list_sources(calibration)
+    except InputError:
+        return None
+    for path in sources[:MAX_TRIED]:
+        try:
+            if path.suffix == ".safetensors":
+                return _from_snapshot(path, shape)
+            return _from_image(path, shape, resize, normalization)
+        except InputError:
+            continue
+    return None
+
+
+def _from_snapshot(path: Path, shape: tuple[int, int, int]) -> NDArray[np.float32]:
+    snapshot = open_snapshot(path)
+    stored = samples(snapshot)
+    if len(stored) == 0 or stored.shape[1:] != shape:
+        raise InputError(f"{path}: holds no sample of shape {shape}.")
+    return _normalized(np.asarray(stored[:1]), snapshot.normalization, snapshot.dtype == "float32")
+
+
+def _from_image(
+    path: Path, shape: tuple[int, int, int], resize: str, normalization: Normalization
+) -> NDArray[np.float32]:
+    channels, height, width = shape
+    image = decode(path)
+    # Tiles are cut elsewhere; a whole frame shows the network as much that is real.
+    fitted = fit(
+        image, place((image.shape[0], image.shape[1]), (height, width), resize if resize in RESIZES else "letterbox")
+    )
+    if channels != 3:
+        raise InputError(f"{path}: is RGB, the network takes {channels} channels.")
+    return _normalized(fitted.transpose(2, 0, 1)[None], normalization, False)
+
+
+def _normalized(pixels: NDArray[np.generic], normalization: Normalization, scaled: bool) -> NDArray[np.float32]:
+    mean = np.array(normalization.mean, np.float32).reshape(1, -1, 1, 1)
+    std = np.array(normalization.std, np.float32).reshape(1, -1, 1, 1)
+    scale = 1.0 if scaled else normalization.scale
+    return np.asarray((pixels.astype(np.float32) * np.float32(scale) - mean) / std, dtype=np.float32)

@@ -1,0 +1,64 @@
+"""Endpoints as `[split]` of `model.toml` names them, over anything that metadata or graph say."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+
+from build_rules.endpoints import EndpointGroup, SplitHint
+from build_rules.errors import InputError
+from build_rules.graph.hinted import FoundRole, one_per_scale
+from build_rules.graph.hints import Hint, parse_hints
+from build_rules.graph.view import GraphView
+from build_rules.graph.walk import Beginning
+
+__all__ = ["hints_by_hand", "roles_by_hand"]
+
+PLACE = "[split] of model.toml"
+
+
+def hints_by_hand(hints: Sequence[SplitHint], outputs: Mapping[str, tuple[int, ...]]) -> tuple[Hint, ...]:
+    """Return hints written by hand, checked like the trainer's."""
+    entries = [
+        {
+            "type": "quantization_split",
+            "target": hint.target,
+            "boundaries": [
+                {"name": b.name, "channels": list(b.channels), "activation": b.activation} for b in hint.boundaries
+            ],
+            "strides": list(hint.strides) or None,
+            "anchors_per_cell": hint.anchors_per_cell,
+        }
+        for hint in hints
+    ]
+    try:
+        return parse_hints({"split_hints": entries}, outputs)
+    except InputError as error:
+        raise error.within(PLACE) from error
+
+
+def roles_by_hand(view: GraphView, groups: Sequence[EndpointGroup]) -> list[FoundRole]:
+    """Return the roles whose tensors are named one by one. Raises `InputError` for a name that is no map."""
+    roles = []
+    for group in groups:
+        maps = [_map(view, name, group.activation) for name in group.tensors]
+        ordered = one_per_scale(view, f"{PLACE}: the role '{group.role}'", maps)
+        encoding = "anchor" if group.role == "anchor" else group.encoding
+        roles.append(FoundRole(group.role, ordered, encoding))
+    return roles
+
+
+def _map(view: GraphView, name: str, activation: str | None) -> Beginning:
+    by_node = {node.name: node.output[0] for node in view.nodes if node.output}
+    tensor = name if name in view.producers else by_node.get(name, name)
+    node = view.producer(tensor)
+    if node is None:
+        near = difflib.get_close_matches(name, [*view.producers, *by_node], n=1)
+        advice = f"; did you mean '{near[0]}'?" if near else "."
+        raise InputError(f"{PLACE}: the graph has no tensor and no node '{name}'{advice}")
+    if view.stride(tensor) is None or tensor not in view.image_tensors:
+        raise InputError(
+            f"{PLACE}: '{name}' with shape {view.shape_text(tensor)} is no feature map [N, C, H, W] of the "
+            f"{view.input.width}x{view.input.height} input; name the tensor before it is reshaped."
+        )
+    return Beginning(tensor, node.name, node.op_type, (0, view.shapes[tensor][1]), activation, False)

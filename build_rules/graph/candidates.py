@@ -1,0 +1,54 @@
+"""Where a graph could be cut that is not understood: the last layers before its outputs, as lines for `model.toml`."""
+
+from __future__ import annotations
+
+from build_rules.graph.view import GraphView
+
+__all__ = ["proposal"]
+
+LAYERS = ("Conv", "ConvTranspose")
+MAX_LINES = 24
+
+
+def proposal(view: GraphView) -> str:
+    """Return a `[split]` table to copy: the nearest convolutions before the outputs, grouped by channels."""
+    groups: dict[int, list[str]] = {}
+    for tensor in _last_layers(view):
+        groups.setdefault(view.shapes[tensor][1], []).append(tensor)
+    if not groups:
+        return ""
+    lines = []
+    for channels, tensors in groups.items():
+        ordered = sorted(tensors, key=lambda tensor: view.stride(tensor) or 0)
+        sizes = ", ".join("x".join(map(str, view.shapes[tensor][2:])) for tensor in ordered)
+        lines += [
+            "[[split.endpoint]]",
+            f'role = "?"           # {channels} channels, {sizes}: boxes, scores, mask_coefs, protos, anchor, ...',
+            f"tensors = [{', '.join(map(_quoted, ordered))}]",
+            '# encoding = "dfl"    # boxes only: dfl or direct',
+            '# activation = "sigmoid"',
+        ]
+    return "\n".join(lines[:MAX_LINES])
+
+
+def _quoted(name: str) -> str:
+    escaped = name.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _last_layers(view: GraphView) -> list[str]:
+    """Return the outputs of the nearest convolutions of the image before the outputs, in computable order."""
+    found: set[str] = set()
+    seen: set[str] = set()
+    waiting = list(view.outputs)
+    while waiting:
+        name = waiting.pop()
+        node = view.producer(name)
+        if name in seen or node is None or name not in view.image_tensors:
+            continue
+        seen.add(name)
+        if node.op_type in LAYERS and view.stride(name) is not None:
+            found.add(name)
+        else:
+            waiting += node.input
+    return sorted(found, key=lambda name: view.producers[name])

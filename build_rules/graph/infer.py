@@ -1,0 +1,172 @@
+"""The split hints that a trainer should have written, from the graph alone.
+
+Every channel of an output is followed back on its own. Neighbours that come from the same maps form a boundary; what
+the tail does with them tells the role (`roles.py`). Nothing is decided by a name, a channel count or a model family.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import prod
+
+from build_rules.errors import InputError
+from build_rules.graph.hints import Boundary, Hint
+from build_rules.graph.regions import full_box, replace_axis
+from build_rules.graph.roles import Segment, assign_roles
+from build_rules.graph.view import GraphView
+from build_rules.graph.walk import Beginning, Walk, walk_back
+
+__all__ = ["Inferred", "infer_hints"]
+
+MAX_STEPS = 1_000_000
+"""Nodes that all ways together may cross; a large head needs some ten thousand."""
+MAX_CHANNELS = 16384
+
+
+@dataclass(frozen=True)
+class Inferred:
+    """The hints, one for each output that is not a map itself; `picks` says that the graph selects its boxes itself."""
+
+    hints: tuple[Hint, ...]
+    picks: bool
+
+
+def infer_hints(view: GraphView, outputs: Sequence[str], prototypes: Sequence[int]) -> Inferred:
+    """Return hints for `outputs`; `prototypes` are the channel counts of the outputs that are maps.
+
+    Raises `InputError` when a way cannot be followed, or when the role of some channels is not understood.
+    """
+    axes = {output: _channel_axis(view, output) for output in outputs}
+    segments = [segment for output in outputs for segment in _segments(view, output, axes[output])]
+    roles = assign_roles(segments, prototypes)
+    for segment, role in zip(segments, roles, strict=True):
+        if role is None:
+            raise InputError(
+                f"what the channels [{segment.start}, {segment.stop}) of the output '{segment.output}' are is not "
+                f"understood: {_shown(segment)}."
+            )
+    named = [(segment, str(role)) for segment, role in zip(segments, roles, strict=True) if role != "classes"]
+    hints = [_hint(view, o, axes[o], [(s, r) for s, r in named if s.output == o]) for o in outputs]
+    picks = any(found.picked for segment in segments for found in segment.maps)
+    return Inferred(tuple(hint for hint in hints if hint.boundaries), picks)
+
+
+def _hint(view: GraphView, output: str, axis: int, named: Sequence[tuple[Segment, str]]) -> Hint:
+    strides = {stride for segment, _ in named for f in segment.maps if (stride := view.stride(f.tensor)) is not None}
+    boundaries = tuple(Boundary(role, s.start, s.stop, _activation(s)) for s, role in named)
+    cells = max((_cells(view, segment.maps) for segment, _ in named), default=1)
+    rows = prod(view.shapes[output]) // view.shapes[output][axis] // view.batch
+    picked = any(found.picked for segment, _ in named for found in segment.maps)
+    anchors = 1 if picked or rows % cells else rows // cells
+    return Hint(output, axis, boundaries, tuple(sorted(strides)), anchors)
+
+
+def _activation(segment: Segment) -> str | None:
+    return next(iter(segment.activations)) if len(segment.activations) == 1 else None
+
+
+def _cells(view: GraphView, maps: Sequence[Beginning]) -> int:
+    return sum(prod(view.shapes[found.tensor][2:]) for found in maps)
+
+
+def _channel_axis(view: GraphView, output: str) -> int:
+    """Return the axis along which every single index comes from maps of all scales."""
+    shape = view.shapes[output]
+    whole = walk_back(view, output, full_box(shape))
+    scales = {view.stride(found.tensor) for found in whole.found}
+    cells = _cells(view, [next(f for f in whole.found if view.stride(f.tensor) == scale) for scale in scales])
+    fitting = []
+    for axis in range(1, len(shape)):
+        first, last = (_at(view, output, axis, index) for index in (0, shape[axis] - 1))
+        if all({view.stride(f.tensor) for f in walk.found} == scales for walk in (first, last)):
+            # Along the cells of a single scale everything looks the same; what differs is more likely a channel.
+            differs = {f.tensor for f in first.found} != {f.tensor for f in last.found}
+            fitting.append((differs, shape[axis] > 1, shape[axis] % cells != 0, axis))
+    if not fitting:
+        raise InputError(f"no axis of the output '{output}' {view.shape_text(output)} looks like its channels.")
+    return max(fitting)[-1]
+
+
+def _at(view: GraphView, output: str, axis: int, index: int) -> Walk:
+    return walk_back(view, output, replace_axis(full_box(view.shapes[output]), axis, (index, index + 1)))
+
+
+def _segments(view: GraphView, output: str, axis: int) -> list[Segment]:
+    channels = view.shapes[output][axis]
+    steps = walk_back(view, output, full_box(view.shapes[output])).steps
+    if channels > MAX_CHANNELS or channels * steps > MAX_STEPS:
+        raise InputError(f"the output '{output}' {view.shape_text(output)} is too large to be understood by itself.")
+    walks = [_at(view, output, axis, channel).found for channel in range(channels)]
+    groups: list[list[int]] = []
+    for channel in range(channels):
+        if groups and _belong_together(walks[groups[-1][-1]], walks[channel]):
+            groups[-1].append(channel)
+        else:
+            groups.append([channel])
+    parts = [part for group in groups for part in _anchor_parts(group, walks)]
+    return [_segment(output, part, walks) for part in parts]
+
+
+def _belong_together(first: Sequence[Beginning], second: Sequence[Beginning]) -> bool:
+    one, two = {f.tensor for f in first}, {f.tensor for f in second}
+    if {f.ranked for f in first} != {f.ranked for f in second}:
+        return False
+    located = all(f.located for f in (*first, *second))
+    return one == two or bool(one & two and located)
+
+
+def _anchor_parts(group: list[int], walks: Sequence[Sequence[Beginning]]) -> list[list[int]]:
+    """Take apart what a grid of anchors holds: four coordinates that meet the grid, objectness, scores, the rest."""
+    located = [all(found.located for found in walks[channel]) for channel in group]
+    if located[:6] != [True, True, True, True, False, False] or any(located[6:]):
+        return [group]
+    plain = [c for c in group[4:] if all(f.activation is None and not f.computed for f in walks[c])]
+    scored = [c for c in group[5:] if c not in set(plain)]
+    return [part for part in (group[:4], group[4:5], scored, plain) if part]
+
+
+def _segment(output: str, part: Sequence[int], walks: Sequence[Sequence[Beginning]]) -> Segment:
+    names = [frozenset(found.tensor for found in walks[channel]) for channel in part]
+    shared = frozenset.intersection(*names) or frozenset.union(*names)
+    maps: dict[str, Beginning] = {}
+    mixes = False
+    for channel in part:
+        for found in walks[channel]:
+            mixes |= found.channels[1] - found.channels[0] > 1
+            if found.tensor in shared:
+                maps[found.tensor] = _joined(maps[found.tensor], found) if found.tensor in maps else found
+    others = frozenset.union(*names) - shared
+    return Segment(output, part[0], part[-1] + 1, tuple(maps.values()), others, mixes)
+
+
+def _joined(one: Beginning, two: Beginning) -> Beginning:
+    return replace(
+        one,
+        channels=(min(one.channels[0], two.channels[0]), max(one.channels[1], two.channels[1])),
+        activations=one.activations | two.activations,
+        dfl=one.dfl or two.dfl,
+        computed=one.computed or two.computed,
+        located=one.located or two.located,
+        picked=one.picked or two.picked,
+        ranked=one.ranked and two.ranked,
+    )
+
+
+def _shown(segment: Segment) -> str:
+    done = [
+        text
+        for said, text in (
+            (segment.dfl, "averaged over bins"),
+            (segment.located, "combined with the grid"),
+            (segment.computed and not segment.located, "computed with"),
+            (bool(segment.activations - {None}), f"activated by {_words(segment)}"),
+        )
+        if said
+    ]
+    tensors = ", ".join(f"'{found.tensor}'" for found in segment.maps[:5])
+    return f"they come from {tensors} and are {' and '.join(done) or 'passed on as they are'}"
+
+
+def _words(segment: Segment) -> str:
+    return " and ".join(sorted(str(kind) for kind in segment.activations if kind))

@@ -1,0 +1,79 @@
+"""Writings that mean the same, brought to one: local functions become plain nodes, sequences of parts become splits.
+
+Exporters keep a module as a local function, and write `chunk` as a sequence whose elements are picked one by one; the
+walk and the compilers want the plain operators. What is rewritten here is covered by the proof of the cut, which runs
+the file as it was exported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import onnx
+import onnx.inliner
+
+from build_rules.errors import InputError
+from build_rules.graph.sequences import sequences_to_splits
+
+__all__ = ["MAX_NODES", "normalize"]
+
+MAX_NODES = 100_000
+"""Nodes of the largest graph that is worked on; the largest detectors have some thousands."""
+LOOPS = ("Loop", "Scan", "SequenceMap")
+
+
+def normalize(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the model without local functions and without sequences that are only split and picked apart.
+
+    Raises `InputError` for functions that call themselves, for loops, and for graphs of absurd size.
+    """
+    _check_size(model)
+    if model.functions:
+        model = onnx.inliner.inline_local_functions(model)
+    sequences_to_splits(model)
+    return model
+
+
+def _check_size(model: onnx.ModelProto) -> None:
+    """Refuse graphs that inlining would blow up, before it does."""
+    functions = {(function.domain, function.name): function for function in model.functions}
+    weights: dict[tuple[str, str], int] = {}
+    open_calls: set[tuple[str, str]] = set()
+    pending = list(functions)
+    while pending:
+        key = pending[-1]
+        calls = [call for call in _calls(functions[key].node) if call in functions]
+        missing = [call for call in calls if call not in weights]
+        if key in weights or not missing:
+            pending.pop()
+            open_calls.discard(key)
+            weights.setdefault(key, _weight(functions[key].node, weights))
+            continue
+        if key in open_calls:
+            raise InputError(f"the local function '{key[1]}' calls itself; export the model again.")
+        open_calls.add(key)
+        pending += missing
+    total = _weight(model.graph.node, weights)
+    if total > MAX_NODES:
+        raise InputError(f"the graph has over {MAX_NODES} nodes, which no detector needs; export the model again.")
+
+
+def _weight(nodes: Iterable[onnx.NodeProto], weights: Mapping[tuple[str, str], int]) -> int:
+    return min(sum(weights.get(call, 1) for call in _calls(nodes)), MAX_NODES + 1)
+
+
+def _calls(nodes: Iterable[onnx.NodeProto]) -> list[tuple[str, str]]:
+    """Return domain and name of every operator used, in subgraphs too."""
+    found: list[tuple[str, str]] = []
+    waiting = [nodes]
+    while waiting:
+        for node in waiting.pop():
+            if node.op_type in LOOPS:
+                raise InputError(
+                    f"node '{node.name}' ({node.op_type}) is a loop, which no chip of this kind runs; export the model "
+                    "with a static shape and without post-processing (no NMS)."
+                )
+            found.append((node.domain, node.op_type))
+            waiting += [attribute.g.node for attribute in node.attribute if attribute.HasField("g")]
+            waiting += [graph.node for attribute in node.attribute for graph in attribute.graphs]
+    return found

@@ -1,0 +1,129 @@
+"""What the channels of an output are, from what the tail does with them.
+
+======================  ========================================================================================
+`boxes`                 a distribution over bins is averaged (DFL), or four channels go into arithmetic with the grid
+`landmarks`             other channels that go into arithmetic with the grid, perhaps beside visibilities
+`angle`                 channels whose maps also go into the boxes
+`scores`                an activation and nothing else
+`objectness`            the same, one channel, before the scores
+`mask_coefs`            nothing at all, and there is an output of as many prototypes
+======================  ========================================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from build_rules.graph.walk import Beginning
+
+__all__ = ["Segment", "assign_roles"]
+
+BOX_CHANNELS = 4
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Channels [start, stop) of an output that are made of the same maps.
+
+    `maps` are those maps, with what is done to all channels together; `others` the tensors that some channels use
+    besides. `mixes` says that a channel is made of several channels of a map.
+    """
+
+    output: str
+    start: int
+    stop: int
+    maps: tuple[Beginning, ...]
+    others: frozenset[str] = frozenset()
+    mixes: bool = False
+
+    @property
+    def size(self) -> int:
+        """Number of channels."""
+        return self.stop - self.start
+
+    @property
+    def tensors(self) -> frozenset[str]:
+        """The names of the maps."""
+        return frozenset(found.tensor for found in self.maps)
+
+    @property
+    def dfl(self) -> bool:
+        """Whether bins are averaged."""
+        return any(found.dfl for found in self.maps)
+
+    @property
+    def located(self) -> bool:
+        """Whether it goes into arithmetic with the grid."""
+        return any(found.located for found in self.maps)
+
+    @property
+    def computed(self) -> bool:
+        """Whether it goes into any arithmetic."""
+        return any(found.computed for found in self.maps)
+
+    @property
+    def ranked(self) -> bool:
+        """Whether only places of largest values come out of it: class numbers."""
+        return all(found.ranked for found in self.maps)
+
+    @property
+    def activations(self) -> frozenset[str | None]:
+        """What is applied to its maps first."""
+        return frozenset().union(*(found.activations for found in self.maps))
+
+
+def assign_roles(segments: Sequence[Segment], prototypes: Collection[int]) -> list[str | None]:
+    """Return the role of each segment of a model, None where it is not understood.
+
+    `prototypes` are the channel counts of the spatial outputs. Class numbers have the role `classes`.
+    """
+    roles: list[str | None] = ["classes" if segment.ranked else None for segment in segments]
+    box = _box(segments, roles)
+    for index, segment in enumerate(segments):
+        if roles[index] is None:
+            roles[index] = "boxes" if index == box else _role(segment, None if box is None else segments[box])
+    for index, segment in enumerate(segments):
+        if roles[index] == "unactivated":
+            roles[index] = "mask_coefs" if segment.size in prototypes else None
+    return _with_objectness(segments, roles)
+
+
+def _box(segments: Sequence[Segment], roles: Sequence[str | None]) -> int | None:
+    open_ones = [index for index, role in enumerate(roles) if role is None]
+    for wanted in (
+        [index for index in open_ones if segments[index].dfl],
+        [i for i in open_ones if segments[i].located and segments[i].size == BOX_CHANNELS and segments[i].mixes],
+        [i for i in open_ones if segments[i].located and segments[i].size == BOX_CHANNELS],
+    ):
+        if wanted:
+            return wanted[0]
+    return None
+
+
+def _role(segment: Segment, box: Segment | None) -> str | None:
+    if segment.dfl:
+        return None
+    if box is not None and segment.tensors <= box.others:
+        return "angle"
+    if segment.located:
+        return "landmarks"
+    if segment.computed:
+        # Scores that were multiplied with the objectness of the same grid of anchors.
+        whole_grid = box is not None and segment.tensors == box.tensors and segment.activations <= {"sigmoid"}
+        return "scores" if whole_grid else None
+    if segment.activations <= {"sigmoid"} or segment.activations <= {"softmax"}:
+        return "scores"
+    return "unactivated" if segment.activations <= {None} else None
+
+
+def _with_objectness(segments: Sequence[Segment], roles: Sequence[str | None]) -> list[str | None]:
+    """Return the roles with the first of two kinds of scores, if it is one channel, as objectness."""
+    scored = [index for index, role in enumerate(roles) if role == "scores"]
+    named = list(roles)
+    if len(scored) == 2 and segments[scored[0]].size == 1:
+        named[scored[0]] = "objectness"
+    elif len(scored) > 1:
+        for index in scored:
+            named[index] = None
+    return named

@@ -1,0 +1,93 @@
+"""`SplitToSequence` whose parts are picked one by one becomes `Split`: exporters write `chunk` either way.
+
+Operators: https://onnx.ai/onnx/operators, SplitToSequence (since opset 11), SequenceAt, Split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import onnx
+from onnx.numpy_helper import from_array, to_array
+
+from build_rules.graph.shapes import Shapes, infer_once, opset_of
+
+__all__ = ["sequences_to_splits"]
+
+MAX_PARTS = 4096
+
+
+def sequences_to_splits(model: onnx.ModelProto) -> None:
+    """Rewrite the model in place; sequences that are used in any other way stay."""
+    graph = model.graph
+    sources = [node for node in graph.node if node.op_type == "SplitToSequence" and len(node.input) == 2]
+    if not sources:
+        return
+    users: dict[str, list[onnx.NodeProto]] = {}
+    for node in graph.node:
+        for name in node.input:
+            users.setdefault(name, []).append(node)
+    stored = {tensor.name: tensor for tensor in graph.initializer}
+    stored |= {n.output[0]: n.attribute[0].t for n in graph.node if n.op_type == "Constant" and n.attribute}
+    shapes, _ = infer_once(model)
+    replaced: dict[str, list[onnx.NodeProto]] = {}
+    for node in sources:
+        picks = users.get(node.output[0], [])
+        sizes = _sizes(node, stored, shapes)
+        places = [_place(pick, stored, len(sizes)) for pick in picks]
+        known = [place for place in places if place is not None]
+        if picks and len(known) == len(picks):
+            replaced[node.output[0]] = _split(node, sizes, picks, known, opset_of(model), graph)
+    kept = [n for n in graph.node if n.op_type != "SequenceAt" or n.input[0] not in replaced]
+    nodes = [new for n in kept for new in replaced.get(n.output[0] if n.output else "", [n])]
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def _sizes(node: onnx.NodeProto, stored: Mapping[str, onnx.TensorProto], shapes: Shapes) -> list[int]:
+    """Return the sizes of the parts, none when they cannot be told: stored as a list, or as the size of each."""
+    if node.input[1] not in stored:
+        return []
+    value = to_array(stored[node.input[1]])
+    if value.ndim == 1:
+        return [int(size) for size in value][:MAX_PARTS]
+    shape, size = shapes.get(node.input[0]), int(value)
+    if shape is None or size < 1 or not -len(shape) <= _axis(node) < len(shape):
+        return []
+    total = shape[_axis(node)]
+    return [min(size, total - start) for start in range(0, min(total, size * MAX_PARTS), size)]
+
+
+def _axis(node: onnx.NodeProto) -> int:
+    return next((int(a.i) for a in node.attribute if a.name == "axis"), 0)
+
+
+def _place(pick: onnx.NodeProto, stored: Mapping[str, onnx.TensorProto], count: int) -> int | None:
+    """Return which part a node picks, None when it does anything else."""
+    if pick.op_type != "SequenceAt" or pick.input[1] not in stored:
+        return None
+    value = to_array(stored[pick.input[1]])
+    place = int(value.ravel()[0]) if value.size == 1 else count
+    return place % count if -count <= place < count else None
+
+
+def _split(
+    node: onnx.NodeProto,
+    sizes: Sequence[int],
+    picks: Sequence[onnx.NodeProto],
+    places: Sequence[int],
+    opset: int,
+    graph: onnx.GraphProto,
+) -> list[onnx.NodeProto]:
+    """Return the split, whose outputs are named as the picks name them; a part picked again gets an `Identity`."""
+    names = {place: pick.output[0] for pick, place in reversed(list(zip(picks, places, strict=True)))}
+    outputs = [names.get(index, f"{node.output[0]}_{index}") for index in range(len(sizes))]
+    split = onnx.helper.make_node("Split", [node.input[0]], outputs, name=node.name, axis=_axis(node))
+    if opset < 13:
+        split.attribute.append(onnx.helper.make_attribute("split", list(sizes)))
+    else:
+        split.input.append(f"{node.output[0]}_sizes")
+        graph.initializer.append(from_array(np.array(sizes, dtype=np.int64), f"{node.output[0]}_sizes"))
+    again = [(pick, place) for pick, place in zip(picks, places, strict=True) if pick.output[0] != names[place]]
+    return [split, *(onnx.helper.make_node("Identity", [names[i]], [p.output[0]], name=p.name) for p, i in again)]

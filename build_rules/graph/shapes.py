@@ -1,0 +1,66 @@
+"""The static shapes and element types of a skeleton's tensors, by ONNX shape inference.
+
+What the file claims about inner tensors (`value_info`) is not believed: inference says it again, and a claim that only
+the file makes could be wrong.
+"""
+
+from __future__ import annotations
+
+import onnx
+from onnx.shape_inference import InferenceError, infer_shapes
+
+from build_rules.errors import InputError
+from build_rules.graph.weights import is_stored_elsewhere
+
+__all__ = ["Shapes", "infer_once", "opset_of", "static_shape", "without_weights"]
+
+Shapes = dict[str, tuple[int, ...]]
+Types = dict[str, int]
+
+
+def opset_of(model: onnx.ModelProto) -> int:
+    """Return the version of the ONNX operators that the model uses."""
+    return max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=1)
+
+
+def static_shape(value: onnx.ValueInfoProto) -> tuple[int, ...] | None:
+    """Return the shape of a value, or None when it is unknown or not fixed to positive numbers."""
+    if not value.type.HasField("tensor_type") or not value.type.tensor_type.HasField("shape"):
+        return None
+    shape = tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
+    return shape if all(size > 0 for size in shape) else None
+
+
+def without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a copy in which tensors that stay in their files are inputs, for whoever would open the files."""
+    graph = onnx.GraphProto(name=model.graph.name or "graph")
+    graph.node.extend(model.graph.node)
+    graph.output.extend(model.graph.output)
+    graph.sparse_initializer.extend(model.graph.sparse_initializer)
+    stored = {tensor.name for tensor in model.graph.initializer}
+    graph.input.extend(value for value in model.graph.input if value.name not in stored)
+    for tensor in model.graph.initializer:
+        if is_stored_elsewhere(tensor):
+            graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tuple(tensor.dims)))
+        else:
+            graph.initializer.append(tensor)
+    scratch = onnx.ModelProto(ir_version=max(model.ir_version, 4), graph=graph)
+    scratch.opset_import.extend(model.opset_import)
+    scratch.functions.extend(model.functions)
+    return scratch
+
+
+def infer_once(model: onnx.ModelProto) -> tuple[Shapes, Types]:
+    """Return all static shapes that one pass of inference finds, and the element types of those tensors.
+
+    Raises `InputError` when the shapes in the graph contradict each other.
+    """
+    try:
+        inferred = infer_shapes(without_weights(model), strict_mode=False, data_prop=True).graph
+    except (InferenceError, RuntimeError) as error:
+        raise InputError(f"the shapes in the graph contradict each other: {error}") from error
+    values = [*inferred.value_info, *inferred.input, *inferred.output]
+    shapes = {value.name: shape for value in values if (shape := static_shape(value)) is not None}
+    types = {value.name: value.type.tensor_type.elem_type for value in values if value.name in shapes}
+    stored = inferred.initializer
+    return shapes | {t.name: tuple(t.dims) for t in stored}, types | {t.name: t.data_type for t in stored}

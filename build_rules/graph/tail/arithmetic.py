@@ -1,0 +1,117 @@
+"""Operators of the tail that compute: activations, distributions over bins, arithmetic with the grid.
+
+Operators as in the ONNX specification (https://onnx.ai/onnx/operators).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from math import prod
+
+import numpy as np
+
+from build_rules.graph.regions import Box, replace_axis, through_broadcast
+from build_rules.graph.tail.network import ACTIVATIONS, NETWORK_UNARY, is_folded, is_gate
+from build_rules.graph.tail.reach import NONE, Place, Steps
+
+__all__ = ["ARITHMETIC"]
+
+UNARY = ("Exp", "Log", "Neg", "Sqrt", "Abs", "Reciprocal", "Floor", "Ceil", "Round", "Cos", "Sin")
+BINARY = ("Add", "Sub", "Mul", "Div", "Pow", "Max", "Min")
+COORDINATES = 4
+"""Constants of at most so many values may scale the coordinates of a box; larger ones differ from cell to cell."""
+
+
+def _activation(at: Place) -> Steps:
+    return at.back(at.reach.box, activations=frozenset([ACTIVATIONS[at.node.op_type]]), averaged=False)
+
+
+def _softmax(at: Place) -> Steps:
+    """Cross a softmax: each value depends on the whole axis. Averaged afterwards, it is that of a DFL layer."""
+    shape, box = at.view.shapes[at.tensor], at.reach.box
+    # Before opset 13 softmax runs over all axes from `axis` on, flattened (operator changelog).
+    axis = at.axis(len(shape), 1 if at.view.opset < 13 else -1)
+    for mixed in range(axis, len(shape) if at.view.opset < 13 else axis + 1):
+        box = replace_axis(box, mixed, (0, shape[mixed]))
+    kind = None if at.reach.averaged else "softmax"
+    return at.back(box, activations=frozenset([kind]), averaged=False, dfl=at.reach.dfl or at.reach.averaged)
+
+
+def _unary(at: Place) -> Steps:
+    return at.back(at.reach.box, activations=NONE, averaged=False, computed=True)
+
+
+def _network_unary(at: Place) -> Steps:
+    return None if at.view.stride(at.tensor) else _unary(at)
+
+
+def _binary(at: Place) -> Steps:
+    if at.view.stride(at.tensor) and (is_gate(at.view, at.node) or is_folded(at.view, at.tensor)):
+        return None
+    located = at.reach.located or _has_places(at)
+    plain = replace(at.reach, activations=NONE, averaged=False, computed=True, located=located)
+    return [(name, replace(plain, box=through_broadcast(at.reach.box, at.view.shapes[name]))) for name in at.data]
+
+
+def _has_places(at: Place) -> bool:
+    """Say whether an operand is a constant with a value for each place, such as grid positions, strides, anchors."""
+    for name in at.node.input:
+        size = prod(at.view.shapes.get(name, ()))
+        if name not in at.view.image_tensors and size > COORDINATES:
+            value = at.view.constant(name)
+            if value is None or value.min() < value.max():
+                return True
+    return False
+
+
+def _conv(at: Place) -> Steps:
+    """Cross the convolution of a DFL layer: one output, 1x1, constant weights 0, 1, 2, ...; stop at any other."""
+    weight = at.view.constant(at.node.input[1])
+    if weight is None or weight.ndim != 4 or weight.shape[0] != 1 or weight.shape[1] < 2 or weight.shape[2:] != (1, 1):
+        return None
+    if not np.array_equal(weight.ravel(), np.arange(weight.shape[1])):
+        return None
+    box = replace_axis(at.reach.box, 1, (0, weight.shape[1]))
+    return at.back(box, activations=NONE, averaged=True, computed=True)
+
+
+def _matmul(at: Place) -> Steps:
+    """Cross a product with one constant column, which contracts the last axis; stop at any other."""
+    shape = at.view.shapes.get(at.node.input[1], ())
+    if at.data != [at.source] or not (len(shape) == 1 or shape[1:] == (1,)):
+        return None
+    outer = at.reach.box if len(shape) == 1 else at.reach.box[:-1]
+    return at.back((*outer, (0, shape[0])), activations=NONE, averaged=True, computed=True)
+
+
+def _reduce_sum(at: Place) -> Steps:
+    """Cross a sum, together with a product by constants right before it (DFL written out)."""
+    shape = at.view.shapes[at.source]
+    axes = {axis % len(shape) for axis in at.integers(1, "axes") or range(len(shape))}
+    kept = at.reach.box if at.integer("keepdims", 1) else _with_axes(at.reach.box, axes)
+    box = tuple((0, size) if axis in axes else kept[axis] for axis, size in enumerate(shape))
+    product = at.view.producer(at.source)
+    if product is not None and product.op_type == "Mul":
+        data = [name for name in product.input if name in at.view.image_tensors]
+        if len(data) == 1 and at.view.shapes.get(data[0]) == shape:
+            return [(data[0], replace(at.reach, box=box, activations=NONE, averaged=True, computed=True))]
+    return at.back(box, activations=NONE, averaged=False, computed=True)
+
+
+def _with_axes(box: Box, axes: Collection[int]) -> Box:
+    for axis in sorted(axes):
+        box = (*box[:axis], (0, 1), *box[axis:])
+    return box
+
+
+ARITHMETIC: dict[str, Callable[[Place], Steps]] = {
+    **dict.fromkeys(ACTIVATIONS, _activation),
+    **dict.fromkeys(NETWORK_UNARY, _network_unary),
+    **dict.fromkeys(UNARY, _unary),
+    **dict.fromkeys(BINARY, _binary),
+    "Softmax": _softmax,
+    "Conv": _conv,
+    "MatMul": _matmul,
+    "ReduceSum": _reduce_sum,
+}

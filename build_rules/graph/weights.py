@@ -1,0 +1,174 @@
+"""The bytes of tensors that stay in their files: the model's own, or external weights beside it.
+
+`TensorProto.external_data` names a file by a path relative to the model (onnx.proto3). A hostile model can name any
+file of the machine there, so every location is checked, symbolic links resolved, before the first byte is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+import numpy as np
+import onnx
+
+from build_rules.errors import InputError
+from build_rules.graph.skeleton import LARGE, refer
+
+__all__ = ["FileRange", "all_tensors", "is_stored_elsewhere", "load_tensor", "place_weights", "range_of"]
+
+
+@dataclass(frozen=True)
+class FileRange:
+    """`length` bytes at `offset` of a file."""
+
+    path: Path
+    offset: int
+    length: int
+
+    def read(self) -> bytes:
+        """Return the bytes. Raises `InputError` when the file has become shorter."""
+        with self.path.open("rb") as file:
+            file.seek(self.offset)
+            content = file.read(self.length)
+        if len(content) < self.length:
+            raise InputError(f"{self.path} became shorter while it was read; run again.")
+        return content
+
+
+def is_stored_elsewhere(tensor: onnx.TensorProto) -> bool:
+    """Say whether a tensor of the skeleton is only a reference."""
+    return bool(tensor.data_location == onnx.TensorProto.EXTERNAL)
+
+
+def range_of(tensor: onnx.TensorProto, folder: Path) -> FileRange:
+    """Return where the bytes of a tensor lie that `place_weights` has checked."""
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    return FileRange(folder / entries["location"], int(entries["offset"]), int(entries["length"]))
+
+
+def load_tensor(tensor: onnx.TensorProto, folder: Path) -> onnx.TensorProto:
+    """Return the tensor with its data."""
+    if not is_stored_elsewhere(tensor):
+        return tensor
+    loaded = onnx.TensorProto(name=tensor.name, dims=tensor.dims, data_type=tensor.data_type)
+    loaded.raw_data = range_of(tensor, folder).read()
+    return loaded
+
+
+def place_weights(model: onnx.ModelProto, folder: Path, own: str, need_large: bool = True) -> tuple[Path, ...]:
+    """Check every reference of a skeleton and load the small tensors; return the files beside the model, sorted.
+
+    `own` is the name of the ONNX file in `folder`. Afterwards only initializers of the main graph are references.
+    Raises `InputError` for a location outside `folder`, one that cannot be read, and one of another size than the
+    tensor. Without `need_large`, large initializers are neither checked nor to be read afterwards.
+    """
+    _constants_to_initializers(model.graph)
+    sizes: dict[str, int] = {}
+    for tensor in filter(is_stored_elsewhere, model.graph.initializer):
+        if not need_large and (_bytes_of(tensor) or 0) > LARGE:
+            continue
+        _place(tensor, folder, sizes)
+        if range_of(tensor, folder).length <= LARGE:
+            tensor.CopyFrom(load_tensor(tensor, folder))
+    for tensor in filter(is_stored_elsewhere, _inner_tensors(model)):
+        _place(tensor, folder, sizes)
+        tensor.CopyFrom(load_tensor(tensor, folder))
+    return tuple(sorted(Path(folder, location) for location in sizes if location != own))
+
+
+def _constants_to_initializers(graph: onnx.GraphProto) -> None:
+    """Move the external values of `Constant` nodes to the initializers, which are never loaded."""
+    moved = []
+    for index, node in enumerate(graph.node):
+        if node.op_type == "Constant" and len(node.attribute) == 1 and node.attribute[0].name == "value":
+            tensor = node.attribute[0].t
+            if is_stored_elsewhere(tensor):
+                tensor.name = node.output[0]
+                graph.initializer.append(tensor)
+                moved.append(index)
+    for index in reversed(moved):
+        del graph.node[index]
+
+
+def all_tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """Yield every tensor stored in the model: initializers and attributes, in subgraphs and functions too."""
+    yield from model.graph.initializer
+    yield from _inner_tensors(model)
+
+
+def _inner_tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """Yield all tensors but the initializers of the main graph."""
+    for sparse in model.graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    nodes = [*model.graph.node, *(node for function in model.functions for node in function.node)]
+    while nodes:
+        for attribute in nodes.pop().attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+            for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+                yield from (sparse.values, sparse.indices)
+            for graph in [*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])]:
+                yield from graph.initializer
+                for sparse in graph.sparse_initializer:
+                    yield from (sparse.values, sparse.indices)
+                nodes.extend(graph.node)
+
+
+def _place(tensor: onnx.TensorProto, folder: Path, sizes: dict[str, int]) -> None:
+    """Check one reference, and say its extent in full where the file leaves it out."""
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    location = str(entries.get("location", ""))
+    where = f"the external weights of '{tensor.name}' lie in '{location}'"
+    if location not in sizes:
+        sizes[location] = _size_of(location, folder, tensor.name, where)
+    try:
+        offset = int(entries.get("offset") or 0)
+        length = int(entries.get("length") or sizes[location] - offset)
+    except ValueError as error:
+        raise InputError(f"{where}, but offset or length is not a number; export the model again.") from error
+    if offset < 0 or length < 0 or offset + length > sizes[location]:
+        raise InputError(
+            f"{where}, bytes {offset} to {offset + length}, but the file has {sizes[location]}; copy it again."
+        )
+    needed = _bytes_of(tensor)
+    if needed is not None and needed != length and "length" in entries:
+        raise InputError(f"'{tensor.name}' {list(tensor.dims)} needs {needed} bytes, but {length} are stored.")
+    if needed is not None and needed > length:
+        raise InputError(f"{where}, which has {length} bytes for it, but {needed} are needed; copy it again.")
+    refer(tensor, location, offset, length if needed is None else needed)
+
+
+def _size_of(location: str, folder: Path, name: str, where: str) -> int:
+    if not location:
+        raise InputError(f"the external weights of '{name}' name no file; export the model again.")
+    if PurePosixPath(location).is_absolute() or PureWindowsPath(location).anchor or "\0" in location:
+        raise InputError(f"{where}, an absolute path; only files beside the model are read: export the model again.")
+    try:
+        target, root = (folder / location).resolve(), folder.resolve()
+    except (OSError, RuntimeError) as error:
+        raise InputError(f"{where}, which cannot be found ({error}); copy it beside the model.") from error
+    if root not in target.parents:
+        raise InputError(f"{where}, outside the model's folder; only files beside the model are read.")
+    if not target.is_file():
+        raise InputError(f"{where}, which does not exist; copy it beside the model.")
+    return target.stat().st_size
+
+
+def _bytes_of(tensor: onnx.TensorProto) -> int | None:
+    """Return how many bytes a tensor of this type and shape has, None for types without whole bytes."""
+    try:
+        kind = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type))
+    except (KeyError, TypeError) as error:
+        raise InputError(f"the tensor '{tensor.name}' has an unknown type; export the model again.") from error
+    if tensor.data_type in _PACKED or any(size < 0 for size in tensor.dims):
+        return None
+    return int(prod(tensor.dims)) * kind.itemsize
+
+
+_PACKED = tuple(
+    number for name, number in onnx.TensorProto.DataType.items() if name.endswith(("INT4", "4E2M1", "INT2", "STRING"))
+)

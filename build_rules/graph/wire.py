@@ -1,0 +1,120 @@
+"""Walking the protobuf fields of a file by their lengths, so that a gigabyte that nobody asks for costs one seek.
+
+A message is a run of fields: a varint `number << 3 | wire type`, then a varint (type 0), eight bytes (1), a varint
+length and that many bytes (2), or four bytes (5). Source: https://protobuf.dev/programming-guides/encoding.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple
+
+from build_rules.errors import InputError
+
+__all__ = ["LENGTH", "Field", "FieldReader", "encode_field", "encode_varint"]
+
+VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
+MAX_FIELDS = 1_000_000
+"""Fields that one file may be walked over; a large detector has some thousands."""
+_FIXED = {FIXED64: 8, FIXED32: 4}
+_WINDOW = 1 << 16
+_VARINT_BYTES = 10
+_NOT_ONNX = "this is not a complete ONNX file ({}); export or download the model again."
+
+
+class Field(NamedTuple):
+    """Where one field lies in the file: it begins at `start`, its value takes the bytes [value, end)."""
+
+    number: int
+    wire: int
+    start: int
+    value: int
+    end: int
+
+
+class FieldReader:
+    """An open file whose messages are walked. Every method raises `InputError` where the bytes are no protobuf."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = os.open(path, os.O_RDONLY)
+        self.size = os.fstat(self._file).st_size
+        self._window = b""
+        self._base = 0
+        self._left = MAX_FIELDS
+
+    def __enter__(self) -> FieldReader:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        os.close(self._file)
+
+    def read(self, start: int, end: int) -> bytes:
+        """Return the bytes [start, end) of the file."""
+        parts = []
+        while start < end:
+            part = os.pread(self._file, end - start, start)
+            if not part:
+                raise InputError(_NOT_ONNX.format(f"it ends at byte {start}, {end} are announced"))
+            parts.append(part)
+            start += len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def fields(self, start: int = 0, end: int | None = None) -> Iterator[Field]:
+        """Yield the fields of the message in [start, end), by default of the whole file."""
+        position, end = start, self.size if end is None else end
+        if self.size == 0:
+            raise InputError(_NOT_ONNX.format("it is empty"))
+        while position < end:
+            self._left -= 1
+            if self._left < 0:
+                raise InputError(_NOT_ONNX.format(f"it has more than {MAX_FIELDS} fields, which no detector needs"))
+            field = self._field(position, end)
+            yield field
+            position = field.end
+
+    def _field(self, start: int, end: int) -> Field:
+        tag, value = self._varint(start, end)
+        number, wire = tag >> 3, tag & 7
+        if number == 0 or wire not in (VARINT, FIXED64, LENGTH, FIXED32):
+            raise InputError(_NOT_ONNX.format(f"unexpected data at byte {start}"))
+        if wire == VARINT:
+            return Field(number, wire, start, value, self._varint(value, end)[1])
+        length, value = (_FIXED[wire], value) if wire in _FIXED else self._varint(value, end)
+        if value + length > end:
+            raise InputError(_NOT_ONNX.format(f"it ends at byte {end}, {value + length} are announced"))
+        return Field(number, wire, start, value, value + length)
+
+    def varint(self, field: Field) -> int:
+        """Return the value of a field of type varint."""
+        return self._varint(field.value, field.end)[0]
+
+    def _varint(self, position: int, end: int) -> tuple[int, int]:
+        if not self._base <= position <= self._base + len(self._window) - _VARINT_BYTES:
+            self._window, self._base = os.pread(self._file, _WINDOW, position), position
+        at = position - self._base
+        value = 0
+        for count, byte in enumerate(self._window[at : at + min(_VARINT_BYTES, end - position)]):
+            value |= (byte & 0x7F) << (7 * count)
+            if byte < 0x80:
+                return value, position + count + 1
+        if end - position < _VARINT_BYTES:
+            raise InputError(_NOT_ONNX.format("it ends in the middle of a field"))
+        raise InputError(_NOT_ONNX.format("a field number or length is too long"))
+
+
+def encode_varint(value: int) -> bytes:
+    """Return an unsigned integer as protobuf writes it."""
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
+
+
+def encode_field(number: int, length: int) -> bytes:
+    """Return what precedes the value of a field of `length` bytes."""
+    return encode_varint(number << 3 | LENGTH) + encode_varint(length)

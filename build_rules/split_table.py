@@ -1,0 +1,81 @@
+"""The table `[split]` of `model.toml`: where to cut, when neither metadata nor graph are to decide.
+
+[split]
+proof = true
+
+[[split.hint]]                # either hints, as trainers write them ...
+target = "output0"
+strides = [8, 16, 32]
+boundaries = [{ name = "boxes", channels = [0, 4] },
+              { name = "scores", channels = [4, 84], activation = "sigmoid" }]
+
+[[split.endpoint]]            # ... or the endpoints themselves, one table for each role
+role = "boxes"
+tensors = ["/model.22/cv2.0/cv2.0.2/Conv_output_0", "..."]
+encoding = "dfl"
+"""
+
+from __future__ import annotations
+
+from build_rules.endpoints import EndpointGroup, SplitBoundary, SplitChoice, SplitHint
+from build_rules.toml_table import Table
+
+__all__ = ["read_split"]
+
+ACTIVATIONS = ("sigmoid", "softmax", "tanh", "none")
+ENCODINGS = ("dfl", "direct", "none")
+MAX_CHANNELS = 1 << 20
+
+
+def read_split(table: Table) -> SplitChoice:
+    """Read the sub-table `split` of a model. Raises `InputError` for what is not possible in it."""
+    inner = table.table("split")
+    if inner is None:
+        return SplitChoice()
+    prove = inner.flag("proof", True)
+    hints = tuple(map(_hint, inner.tables("hint")))
+    groups = tuple(map(_group, inner.tables("endpoint")))
+    inner.close()
+    if hints and groups:
+        inner.fail("endpoint", "either [[split.hint]] or [[split.endpoint]], not both")
+    return SplitChoice(prove, hints, groups)
+
+
+def _hint(table: Table) -> SplitHint:
+    target = table.text("target")
+    boundaries = tuple(map(_boundary, table.tables("boundaries")))
+    strides = table.integers("strides", 1, 4096)
+    anchors = table.integer("anchors_per_cell", 1, 1, 64)
+    table.close()
+    if target is None or not boundaries:
+        table.lack("target and boundaries")
+    return SplitHint(target, boundaries, strides, anchors)
+
+
+def _boundary(table: Table) -> SplitBoundary:
+    name = table.text("name")
+    channels = table.integers("channels", 0, MAX_CHANNELS)
+    activation = table.choice("activation", ACTIVATIONS, "none")
+    table.close()
+    if name is None or len(channels) != 2:
+        table.lack("name and channels = [first, end]")
+    return SplitBoundary(name, (channels[0], channels[1]), _or_none(activation))
+
+
+def _group(table: Table) -> EndpointGroup:
+    role = table.text("role")
+    tensors = table.texts("tensors")
+    encoding = table.choice("encoding", ENCODINGS, "none")
+    activation = table.choice("activation", ACTIVATIONS, "" if role == "scores" else "none")
+    table.close()
+    if role is None or not tensors:
+        table.lack("role and tensors")
+    if role == "boxes" and encoding == "none":
+        table.lack('encoding = "dfl" (bins) or "direct" (distances), because the role is boxes')
+    if not activation:
+        table.lack('activation = "sigmoid" (or "none", when the graph has applied it), because the role is scores')
+    return EndpointGroup(role, tensors, _or_none(encoding), _or_none(activation))
+
+
+def _or_none(word: str) -> str | None:
+    return None if word == "none" else word

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from build_rules.errors import InputError
+from build_rules.graph.skeleton import LARGE
+from build_rules.graph.source import load_source
+from build_rules.graph.weights import FileRange, is_stored_elsewhere, load_tensor, range_of
+from tests.graph.graphs import Builder, detection, save
+
+
+def outside(folder: Path, **entries: str) -> Path:
+    """A model whose first weight lies in an external file described by `entries`."""
+    model = detection()
+    tensor = model.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    for key, value in entries.items():
+        tensor.external_data.add(key=key, value=value)
+    return save(model, folder)
+
+
+@pytest.mark.parametrize(
+    ("location", "message"),
+    [
+        ("/etc/passwd", "an absolute path"),
+        ("C:\\weights.bin", "an absolute path"),
+        ("C:weights.bin", "an absolute path"),
+        ("\\\\server\\share\\weights.bin", "an absolute path"),
+        ("../weights.bin", "outside the model's folder"),
+        ("sub/../../weights.bin", "outside the model's folder"),
+        ("link/weights.bin", "outside the model's folder"),
+        (".", "outside the model's folder"),
+        ("missing.bin", "does not exist"),
+        ("sub", "does not exist"),
+        ("", "name no file"),
+    ],
+)
+def test_refuses_location(tmp_path: Path, location: str, message: str) -> None:
+    (tmp_path / "weights.bin").write_bytes(bytes(1 << 16))
+    folder = tmp_path / "models"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "link").symlink_to(tmp_path)
+    with pytest.raises(InputError, match=message):
+        load_source(outside(folder, location=location))
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ({"offset": "0", "length": "9999999"}, "but the file has 65536"),
+        ({"offset": "65537"}, "but the file has 65536"),
+        ({"offset": "-1"}, "bytes -1 to"),
+        ({"offset": "x"}, "is not a number"),
+        ({"length": "12"}, "needs 12288 bytes, but 12 are stored"),
+    ],
+)
+def test_refuses_extent(tmp_path: Path, entries: dict[str, str], message: str) -> None:
+    (tmp_path / "weights.bin").write_bytes(bytes(1 << 16))
+    with pytest.raises(InputError, match=message):
+        load_source(outside(tmp_path, location="weights.bin", **entries))
+
+
+def test_reads_what_lies_beside_the_model(tmp_path: Path) -> None:
+    weight = detection().graph.initializer[0]
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "weights.bin").write_bytes(bytes(64) + weight.raw_data)
+    length = str(len(weight.raw_data))
+    source = load_source(outside(tmp_path, location="sub/weights.bin", offset="64", length=length))
+    stored = source.model.graph.initializer[0]
+    assert range_of(stored, source.folder) == FileRange(tmp_path / "sub/weights.bin", 64, len(weight.raw_data))
+    assert load_tensor(stored, source.folder).SerializeToString() == weight.SerializeToString()
+    assert source.external_files == (tmp_path / "sub/weights.bin",)
+
+
+def test_small_tensors_are_loaded_wherever_they_lie(tmp_path: Path) -> None:
+    """Shape inference, and whoever runs the graph, need the target shapes themselves."""
+    onnx.save_model(detection(), tmp_path / "m.onnx", save_as_external_data=True, location="all.bin", size_threshold=0)
+    source = load_source(tmp_path / "m.onnx")
+    loaded = {t.name for t in source.model.graph.initializer if not is_stored_elsewhere(t)}
+    assert loaded == {t.name for t in source.model.graph.initializer if len(load_tensor(t, tmp_path).raw_data) <= LARGE}
+
+
+@pytest.mark.parametrize("kind", ["initializer", "constant", "floats"])
+def test_large_tensors_stay_in_the_model_file(tmp_path: Path, kind: str) -> None:
+    model = detection()
+    weight = model.graph.initializer[0]
+    values = onnx.numpy_helper.to_array(weight)
+    if kind == "constant":
+        model.graph.node.insert(0, onnx.helper.make_node("Constant", [], [weight.name], value=weight))
+        del model.graph.initializer[0]
+    if kind == "floats":
+        weight.ClearField("raw_data")
+        weight.float_data.extend(values.ravel().tolist())
+    source = load_source(save(model, tmp_path))
+    stored = next(t for t in source.model.graph.initializer if t.name == "weight_0")
+    assert is_stored_elsewhere(stored)
+    assert range_of(stored, source.folder).path == tmp_path / "model.onnx"
+    np.testing.assert_array_equal(onnx.numpy_helper.to_array(load_tensor(stored, source.folder)), values)
+
+
+def test_lists_that_are_not_raw_bytes_are_read(tmp_path: Path) -> None:
+    b = Builder()
+    b.weights.append(onnx.helper.make_tensor("halves", onnx.TensorProto.FLOAT16, [2000], np.arange(2000) / 4))
+    b.op("Identity", "image", name="out")
+    source = load_source(save(b.model("out"), tmp_path))
+    (stored,) = source.model.graph.initializer
+    assert not is_stored_elsewhere(stored)
+    np.testing.assert_array_equal(onnx.numpy_helper.to_array(stored), np.arange(2000) / 4)
