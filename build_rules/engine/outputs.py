@@ -57,9 +57,11 @@ def produce(
 ) -> Produced:
     """Call `function(**inputs, **outputs, **settings)` and put its outputs into place.
 
-    The function may return further files that it turned out to read; they become inputs, too. The inputs' fingerprints
-    are those from before the call. Raises `InputChangedError` when an input changed meanwhile, `InputError` when the
-    disk is full, and whatever the function raises; in each case no output of this call is left behind.
+    The function may return further files that it turned out to read; they become inputs, too. It may write further
+    files whose names begin with that of an output and a dot (`split.onnx.data`); they become outputs, too, and are gone
+    when the next run does not write them. The inputs' fingerprints are those from before the call. Raises
+    `InputChangedError` when an input changed meanwhile, `InputError` when the disk is full, and whatever the function
+    raises; in each case no output of this call is left behind.
     """
     folder = next(iter(outputs.values())).parent
     partial = folder / f".{rule}.partial"
@@ -73,7 +75,7 @@ def produce(
         for path in function(**inputs, **drafts, **settings) or ():
             read[path] = _discovered(path, started)
         _check_unchanged(read)
-        return Produced(read, _publish(drafts, outputs))
+        return Produced(read, _publish(partial, drafts, outputs))
     except OSError as error:
         if error.errno in DISK_FULL:
             raise InputError(
@@ -99,12 +101,26 @@ def _check_unchanged(read: Mapping[Path, Fingerprint]) -> None:
             raise InputChangedError(f"{path} changed while the step that reads it ran; run doit again.")
 
 
-def _publish(drafts: Mapping[str, Path], outputs: Mapping[str, Path]) -> dict[Path, Fingerprint]:
+def _publish(partial: Path, drafts: Mapping[str, Path], outputs: Mapping[str, Path]) -> dict[Path, Fingerprint]:
     for key, draft in drafts.items():
         if not draft.is_file():
             raise FileNotFoundError(f"the step ended without writing {outputs[key]}")
+    folder = next(iter(outputs.values())).parent
+    further = _further(partial, drafts)
+    for draft in [*drafts.values(), *further]:
         _flush(draft)
+    for stale in set(_further(folder, outputs)) - {folder / draft.name for draft in further}:
+        stale.unlink()
+    # What an output refers to is there before the output is.
+    for draft in further:
+        os.replace(draft, folder / draft.name)
     for key, draft in drafts.items():
         os.replace(draft, outputs[key])
-    _flush(next(iter(outputs.values())).parent)
-    return {path: fingerprint(path) for path in outputs.values()}
+    _flush(folder)
+    return {path: fingerprint(path) for path in [*outputs.values(), *(folder / draft.name for draft in further)]}
+
+
+def _further(folder: Path, named: Mapping[str, Path]) -> list[Path]:
+    """Return the files in `folder` that extend the name of one of `named`, in order of name."""
+    names = {path.name for path in named.values()}
+    return sorted(path for path in folder.iterdir() if any(path.name.startswith(f"{name}.") for name in names))

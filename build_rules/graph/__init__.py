@@ -27,6 +27,8 @@ One file per question of the graph:
 `cut.py`, `batch.py`      the part of the graph between given tensors, as a model of its own, for one image
 `write.py`                that model as a file, its weights copied once
 `proof.py`                does the removed tail, fed with the endpoints, give the original outputs?
+`anchors.py`              which anchors does the graph of an anchor head hold?
+`runtime.py`              running models, and whether they may be run
 `split.py`                all of it: `split_model`
 ========================  ===========================================================================
 

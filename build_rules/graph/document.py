@@ -1,14 +1,15 @@
 """The EdgeFirst metadata that a trainer embedded in an ONNX file, read without touching the weights.
 
 `ModelProto.metadata_props` (field 14) carries strings; the key `edgefirst` (`edgefirst.json` in older exports) holds
-the whole document, `labels` a JSON array of class names. The top-level fields of the file are walked by their lengths,
-so a model of a gigabyte costs a few seeks.
+the whole document, `labels` a JSON array of class names (plain Ultralytics exports have `names` instead). The top-level
+fields of the file are walked by their lengths, so a model of a gigabyte costs a few seeks.
 
 Sources: onnx.proto3 (https://github.com/onnx/onnx), the EdgeFirst metadata schema version 2.
 """
 
 from __future__ import annotations
 
+import ast
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ __all__ = ["SourceDocument", "parse_document", "read_document"]
 
 SCHEMA_VERSION = 2
 DOCUMENT_KEYS = ("edgefirst", "edgefirst.json")
+MAX_NAMES = 1 << 20
 _METADATA_PROPS = 14
 
 
@@ -63,7 +65,7 @@ def parse_document(entries: Iterable[tuple[str, str]]) -> SourceDocument:
     for key, value in entries:
         if properties.setdefault(key, value) != value:
             raise InputError(f"the metadata key '{key}' occurs twice with different values; export the model again.")
-    labels = _labels(properties.get("labels"))
+    labels = _labels(properties.get("labels")) or _names(properties.get("names"))
     for key in DOCUMENT_KEYS:
         if key in properties:
             return SourceDocument(_document(key, properties[key]), labels, key)
@@ -91,6 +93,23 @@ def _labels(text: str | None) -> tuple[str, ...]:
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
         raise InputError("the metadata 'labels' must be a JSON array of strings; export the model again.")
     return tuple(labels)
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    """Return the class names as Ultralytics writes them, a Python dictionary from number to name; none when it is not.
+
+    The key is not part of EdgeFirst's metadata, so other contents are no error.
+    """
+    if text is None or len(text) > MAX_NAMES:
+        return ()
+    try:
+        names = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return ()
+    if not isinstance(names, dict) or set(names) != set(range(len(names))):
+        return ()
+    ordered = tuple(names[number] for number in range(len(names)))
+    return ordered if all(isinstance(name, str) for name in ordered) else ()
 
 
 def _json(key: str, text: str) -> Any:

@@ -6,30 +6,24 @@ original is the file itself, as it was exported; the cut model is the file that 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from math import prod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 
 from build_rules.endpoints import ModelInput, Proof
 from build_rules.errors import InputError
 from build_rules.graph.constants import Array
 from build_rules.graph.cut import part_of
+from build_rules.graph.runtime import check_runnable, open_session, run_session
 from build_rules.graph.view import GraphView
 from build_rules.graph.write import model_content
 
 __all__ = ["prove_cut"]
 
 SEED = 20261123
-WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
-"""onnxruntime's name for where the references of a model in memory lead."""
-MAX_ELEMENTS = 1 << 32
-"""Elements of all tensors of a graph together; a large detector at 1280x1280 has a tenth."""
-OFF = "write proof = false into [split] of model.toml to go without the proof"
 
 
 def prove_cut(
@@ -47,22 +41,22 @@ def prove_cut(
     the output, the place and both values when the tail does not give the original outputs, and for graphs too large to
     be run.
     """
-    _check_size(view)
+    check_runnable(view)
     outputs = [name for name in view.outputs if name not in endpoints]
     tail = _tail(view, endpoints, outputs) if outputs else None
     names = [] if tail is None else [value.name for value in tail.graph.input]
     whole = view.model.SerializeToString() if beside else str(original)
-    whole_session = _session(whole, "the model", view.folder)
-    cut_session = _session(str(cut), "the cut model")
-    tail_session = None if tail is None else _session(model_content(tail, view.folder), "the removed tail")
+    whole_session = open_session(whole, "the model", view.folder)
+    cut_session = open_session(str(cut), "the cut model")
+    tail_session = None if tail is None else open_session(model_content(tail, view.folder), "the removed tail")
     images = [random_image(view.input, view.types[view.input.name]), *(_batch(view, image) for image in samples)]
     for image in images:
         feed = {view.input.name: image}
-        expected = _run(whole_session, list(view.outputs), feed)
+        expected = run_session(whole_session, view.outputs, feed)
         given = _endpoint_tensors(cut_session, view.input.name, image, endpoints)
         found = dict(given)
         if tail_session is not None:
-            found.update(_run(tail_session, outputs, {name: given[name] for name in names}))
+            found.update(run_session(tail_session, outputs, {name: given[name] for name in names}))
         for name in view.outputs:
             _compare(name, expected[name], found[name])
     return Proof(max_abs_error=0.0, inputs=len(images))
@@ -74,19 +68,6 @@ def random_image(image: ModelInput, kind: int) -> Array:
     if kind == onnx.TensorProto.UINT8:
         return random.integers(0, 256, image.shape, dtype=np.uint8)
     return random.random(image.shape, dtype=np.float32).astype(onnx.helper.tensor_dtype_to_np_dtype(kind))
-
-
-def _check_size(view: GraphView) -> None:
-    """Refuse what would exhaust the machine; inference has told every size there is."""
-    unknown = [n for node in view.nodes for n in node.output if n in view.image_tensors and n not in view.shapes]
-    if unknown:
-        raise InputError(
-            f"the size of '{unknown[0]}' depends on the image, so the cut cannot be proven; export the model without "
-            f"post-processing (no NMS), or {OFF}."
-        )
-    total = sum(prod(shape) for shape in view.shapes.values())
-    if total > MAX_ELEMENTS:
-        raise InputError(f"the graph computes {total} values for one image, too many to be run here; {OFF}.")
 
 
 def _batch(view: GraphView, image: Array) -> Array:
@@ -109,31 +90,10 @@ def _tail(view: GraphView, endpoints: Sequence[str], outputs: Sequence[str]) -> 
     return tail
 
 
-def _session(model: str | bytes, what: str, weights: Path | None = None) -> Any:
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    if isinstance(model, bytes) and weights is not None:
-        options.add_session_config_entry(WEIGHTS_FOLDER, str(weights.absolute()))
-    try:
-        return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's errors share no other base class
-        raise InputError(f"{what} cannot be run by onnxruntime: {_first_line(error)}") from error
-
-
 def _endpoint_tensors(session: Any, name: str, images: Array, endpoints: Sequence[str]) -> dict[str, Array]:
     """Return the endpoint tensors of all images, which the cut model computes one by one."""
-    runs = [_run(session, list(endpoints), {name: images[i : i + 1]}) for i in range(len(images))]
+    runs = [run_session(session, endpoints, {name: images[i : i + 1]}) for i in range(len(images))]
     return {endpoint: np.concatenate([run[endpoint] for run in runs]) for endpoint in endpoints}
-
-
-def _run(session: Any, names: list[str], feed: Mapping[str, Array]) -> dict[str, Array]:
-    try:
-        return dict(zip(names, session.run(names, feed), strict=True))
-    except Exception as error:  # onnxruntime's errors share no other base class
-        raise InputError(f"the model cannot be run by onnxruntime: {_first_line(error)}") from error
 
 
 def _compare(name: str, expected: Array, found: Array) -> None:
@@ -153,7 +113,3 @@ def _compare(name: str, expected: Array, found: Array) -> None:
         f"{wrong} output '{name}' in {np.count_nonzero(~same)} of {same.size} values, most at {list(place)}: "
         f"{first[place]:g} became {second[place]:g}; please report this model."
     )
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__

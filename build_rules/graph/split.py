@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from build_rules.endpoints import AUTOMATIC, ModelInput, Split, SplitChoice
+from build_rules.endpoints import AUTOMATIC, Anchors, ModelInput, Split, SplitChoice
 from build_rules.errors import InputError
 from build_rules.graph.attention import find_attention
 from build_rules.graph.constants import Array
 from build_rules.graph.cut import cut_graph
-from build_rules.graph.endpoints import find_endpoints
+from build_rules.graph.endpoints import FoundEndpoints, find_endpoints
 from build_rules.graph.source import check_model, load_source
-from build_rules.graph.view import view_graph
+from build_rules.graph.view import GraphView, view_graph
 from build_rules.graph.write import write_model
 
 __all__ = ["SplitResult", "split_model"]
@@ -67,7 +67,16 @@ def split_model(
             proof=proof,
             hints=found.hints,
             found_by=found.found_by,
+            anchors=_anchors(view, found),
         )
         return SplitResult(split, source.external_files, found.warnings)
     except InputError as error:
         raise error.within(onnx_path) from error
+
+
+def _anchors(view: GraphView, found: FoundEndpoints) -> Anchors | None:
+    if not any(endpoint.encoding == "anchor" for endpoint in found.endpoints):
+        return None
+    from build_rules.graph.anchors import read_anchors
+
+    return read_anchors(view, found.endpoints, found.hints)

@@ -87,6 +87,9 @@ def compile_document(
     document = {key: value for key, value in source.items() if key not in ("split_hints", SECTION)}
     document = {"schema_version": SCHEMA_VERSION, **document}
     document["input"] = _input(source.get("input"), split.input)
+    if isinstance(source.get("model"), dict) and source["model"].get("end2end") is True:
+        # The graph was cut before it selects its boxes: readers that go by this would leave out their suppression.
+        document["model"] = {**source["model"], "end2end": False}
     warnings += _close_lists(document)
     document["outputs"] = compile_outputs(source, split, tensors, folded)
     document[SECTION] = _section(source, facts)

@@ -121,7 +121,42 @@ def test_no_metadata(small: Path) -> None:
         del model.metadata_props[:]
 
     edit(small, forget)
-    refused(small, ONNX, "output0")
+    refused(small, ONNX, "holds no labels", "model.toml")
+
+
+def test_a_head_that_is_not_understood_brings_the_table_to_fill_in(small: Path) -> None:
+    def without_activation(model: onnx.ModelProto) -> None:
+        del model.metadata_props[:]
+        for node in model.graph.node:
+            if node.op_type == "Sigmoid" and "act" not in node.name:
+                node.op_type = "Identity"
+
+    edit(small, without_activation)
+    run = doit(small)
+    assert run.code == 3
+    lines = run.err.splitlines()
+    assert "what the channels [4, 9) of the output 'output0' are is not understood" in lines[0]
+    assert lines.count("[[split.endpoint]]") == 2
+    assert any(line.startswith('tensors = ["/model.22/cv3.0/cv3.0.2/Conv_output_0"') for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        ("[split]\nproff = false", "[split]: unknown key proff"),
+        ("[split]\nproof = 1", "[split]: proof = 1 is not possible; expected true or false"),
+        ("[[split.endpoint]]\nrole = 'boxes'", "[[endpoint]] number 1: needs role and tensors"),
+        ("[[split.hint]]\ntarget = 'output0'", "[[hint]] number 1: needs target and boundaries"),
+    ],
+)
+def test_a_wrong_split_table(small: Path, table: str, told: str) -> None:
+    single_target(small, "shapes-det", table)
+    refused(small, f"{MODEL}/model.toml", told)
+
+
+def test_a_split_table_that_does_not_fit_the_graph(small: Path) -> None:
+    single_target(small, "shapes-det", "[[split.endpoint]]\nrole = 'protos'\ntensors = ['/model.22/cv2.0/cv2.0.2/Con']")
+    refused(small, ONNX, "[split] of model.toml: the graph has no tensor and no node", "did you mean")
 
 
 def test_labels_in_the_onnx_that_do_not_match(small: Path) -> None:

@@ -37,7 +37,7 @@ def workspace(folder: Path, name: str) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", ["yolov8n_320", "yolov8n", "yolov8n-seg", "yolo11n", "yolo26n"])
+@pytest.mark.parametrize("name", ["yolov8n_320", "yolov8n-seg", "yolo11n", "yolo26n", "yolo26n_e2e"])
 def test_builds_and_both_decoders_accept_it(tmp_path: Path, name: str) -> None:
     folder = workspace(tmp_path, name)
     run = doit(folder)

@@ -43,6 +43,8 @@ def copy(*, source, upper, word):
         upper.write_bytes(b"x" * 200_000_000)
         threading.Timer(0.1, source.write_text, ["other"]).start()
         return None
+    if "beside" in text:
+        upper.with_name(upper.name + ".data").write_text(text)
     if "large" in text:
         upper.write_text("x" * 10_000_000)
     if "nothing" in text:
@@ -112,6 +114,20 @@ def test_a_change_that_does_not_reach_the_end_is_cut_off(folder: Path) -> None:
     assert doit(folder).executed == ["copy:a"]
     (folder / "in/a.txt").write_text("HELLO THERE")
     assert doit(folder).executed == ["copy:a", "join:a"]
+
+
+def test_files_beside_an_output_come_and_go_with_it(folder: Path) -> None:
+    (folder / "in/a.txt").write_text("beside")
+    beside = folder / "build/a/upper.data"
+    doit(folder)
+    assert beside.read_text() == "beside"
+    assert doit(folder).executed == []
+    beside.unlink()
+    assert doit(folder).executed == ["copy:a"]
+    assert beside.read_text() == "beside"
+    (folder / "in/a.txt").write_text("alone")
+    doit(folder)
+    assert not beside.exists()
 
 
 def test_settings_and_tools_are_part_of_the_key(folder: Path) -> None:

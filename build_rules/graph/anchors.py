@@ -1,0 +1,108 @@
+"""The anchors that the graph of an anchor head holds, read by running its tail on maps of zeros.
+
+The sigmoid of zero is one half, and both ways in which such heads are decoded then give the anchor itself, in the
+middle of its cell: YOLOv5's (2 sigmoid(t))^2 a and YOLOv3's exp(t) a. What comes out is believed only where every box
+lies in the middle of the cell that it belongs to and the boxes of one anchor are equal in all cells. Source of the
+formulas: the decode of the public yolov5 code, release 7.0, and the YOLOv3 paper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from math import prod
+
+import numpy as np
+import onnx
+
+from build_rules.endpoints import Anchors, Endpoint, SplitHint
+from build_rules.graph.constants import Array
+from build_rules.graph.cut import part_of
+from build_rules.graph.runtime import check_runnable, open_session, run_session
+from build_rules.graph.view import GraphView
+from build_rules.graph.write import model_content
+
+__all__ = ["read_anchors"]
+
+BOXES = "boxes"
+TOLERANCE = 1e-3
+Boxes = tuple[Array, Array]
+
+
+def read_anchors(view: GraphView, endpoints: Sequence[Endpoint], hints: Sequence[SplitHint]) -> Anchors | None:
+    """Return the anchors of each level, finest first, in pixels; None when there are none or they are not understood.
+
+    Raises `InputError` when the tail cannot be run.
+    """
+    levels = sorted((e for e in endpoints if e.encoding == "anchor"), key=lambda e: e.stride or 0)
+    named = [(hint, b.channels) for hint in hints for b in hint.boundaries if b.name == BOXES]
+    if not levels or len(named) != 1 or any(level.stride is None for level in levels):
+        return None
+    hint, channels = named[0]
+    shape = view.shapes[hint.target]
+    total = max(b.channels[1] for b in hint.boundaries)
+    rows = _boxes_of_zeros(view, [e.tensor for e in endpoints], hint.target, shape.index(total, 1), channels)
+    for boxes in _readings(view, rows):
+        found = _levels(boxes, levels, hint.anchors_per_cell)
+        if found is not None:
+            return found
+    return None
+
+
+def _boxes_of_zeros(
+    view: GraphView, tensors: Sequence[str], target: str, axis: int, channels: tuple[int, int]
+) -> Array:
+    """Return the four coordinates of every box, [boxes, 4], of the first image."""
+    check_runnable(view)
+    tail = part_of(view, list(tensors), [target])
+    used = {name for node in tail.graph.node for name in node.input}
+    names = [name for name in tensors if name in used]
+    kept = [value for value in tail.graph.input if value.name in used]
+    del tail.graph.input[:]
+    tail.graph.input.extend(kept)
+    zeros = {n: np.zeros(view.shapes[n], onnx.helper.tensor_dtype_to_np_dtype(view.types[n])) for n in names}
+    value = run_session(open_session(model_content(tail, view.folder), "the tail"), [target], zeros)[target]
+    rows: Array = np.moveaxis(value, axis, -1)[0, ..., channels[0] : channels[1]].astype(np.float64)
+    return rows.reshape(-1, channels[1] - channels[0])
+
+
+def _readings(view: GraphView, rows: Array) -> Iterator[Boxes]:
+    """Yield centres and sizes in pixels, [boxes, 2] each, in the ways in which heads write boxes."""
+    if rows.shape[1] != 4:
+        return
+    first, second = rows[:, :2], rows[:, 2:]
+    image = np.array([view.input.width, view.input.height])
+    for unit in (np.ones(2), image):
+        yield first * unit, second * unit
+        yield (first + second) / 2 * unit, (second - first) * unit
+
+
+def _levels(boxes: Boxes, levels: Sequence[Endpoint], anchors: int) -> Anchors | None:
+    """Return the anchors of all levels, whose boxes follow each other in any order."""
+    left = list(levels)
+    found: dict[str, tuple[tuple[float, float], ...]] = {}
+    start = 0
+    while left:
+        fitting = [(level, own) for level in left if (own := _level(boxes, level, anchors, start)) is not None]
+        if not fitting:
+            return None
+        level, found[fitting[0][0].name] = fitting[0]
+        left.remove(level)
+        start += anchors * prod(level.shape[2:])
+    return tuple(found[level.name] for level in levels) if start == len(boxes[0]) else None
+
+
+def _level(boxes: Boxes, level: Endpoint, anchors: int, start: int) -> tuple[tuple[float, float], ...] | None:
+    """Return the anchors of a level whose boxes begin at `start`, None when they are not there."""
+    height, width = level.shape[2:]
+    stride = float(level.stride or 1)
+    end = start + anchors * height * width
+    if end > len(boxes[0]):
+        return None
+    rows, columns = np.mgrid[0:height, 0:width]
+    middle = (np.stack([columns, rows], axis=-1) + 0.5) * stride
+    for shape, axes in (((anchors, height, width, 2), (0, 1, 2, 3)), ((height, width, anchors, 2), (2, 0, 1, 3))):
+        centres, sizes = (part[start:end].reshape(shape).transpose(axes) for part in boxes)
+        alike = np.abs(sizes - sizes[:, :1, :1]).max() <= TOLERANCE * max(float(np.abs(sizes).max()), 1.0)
+        if alike and sizes.min() > 0 and np.abs(centres - middle).max() <= TOLERANCE * stride:
+            return tuple((float(w), float(h)) for w, h in sizes[:, 0, 0].round(4))
+    return None
