@@ -17,6 +17,8 @@ encoding = "dfl"
 
 from __future__ import annotations
 
+import re
+
 from build_rules.endpoints import EndpointGroup, SplitBoundary, SplitChoice, SplitHint
 from build_rules.toml_table import Table
 
@@ -25,6 +27,7 @@ __all__ = ["read_split"]
 ACTIVATIONS = ("sigmoid", "softmax", "tanh", "none")
 ENCODINGS = ("dfl", "direct", "none")
 MAX_CHANNELS = 1 << 20
+ROLE = re.compile(r"[a-z][a-z0-9_]*")
 
 
 def read_split(table: Table) -> SplitChoice:
@@ -38,6 +41,9 @@ def read_split(table: Table) -> SplitChoice:
     inner.close()
     if hints and groups:
         inner.fail("endpoint", "either [[split.hint]] or [[split.endpoint]], not both")
+    roles = [group.role for group in groups]
+    if twice := next((role for role in roles if roles.count(role) > 1), None):
+        inner.lack(f'one [[split.endpoint]] for each role, with all its tensors; "{twice}" has {roles.count(twice)}')
     return SplitChoice(prove, hints, groups)
 
 
@@ -68,6 +74,8 @@ def _group(table: Table) -> EndpointGroup:
     encoding = table.choice("encoding", ENCODINGS, "none")
     activation = table.choice("activation", ACTIVATIONS, "" if role == "scores" else "none")
     table.close()
+    if role is not None and not ROLE.fullmatch(role):  # such as the question mark of a proposal
+        table.fail("role", "what the tensors are: boxes, scores, mask_coefs, protos, anchor, segmentation, ...")
     if role is None or not tensors:
         table.lack("role and tensors")
     if role == "boxes" and encoding == "none":

@@ -30,11 +30,15 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 class Table:
-    """One TOML table whose every key must be asked for; `close` refuses the keys that nobody asked for."""
+    """One TOML table whose every key must be asked for; `close` refuses the keys that nobody asked for.
 
-    def __init__(self, content: Mapping[str, Any], where: str) -> None:
+    `where` begins its errors; `name` is what its own tables are headed by in the file (`split` in `[[split.hint]]`).
+    """
+
+    def __init__(self, content: Mapping[str, Any], where: str, name: str = "") -> None:
         self._content = content
         self._where = where
+        self._name = name
         self._known: list[str] = []
 
     def fail(self, key: str, expected: str) -> NoReturn:
@@ -102,16 +106,21 @@ class Table:
 
     def table(self, key: str) -> Table | None:
         """Return a table (`[key]`), None when absent."""
-        content = self._value(key, dict, f"a table, headed [{key}]")
-        return None if content is None else Table(content, f"{self._where}, [{key}]")
+        name = self._inner_name(key)
+        content = self._value(key, dict, f"a table, headed [{name}]")
+        return None if content is None else Table(content, f"{self._where}, [{key}]", name)
 
     def tables(self, key: str) -> tuple[Table, ...]:
         """Return an array of tables (`[[key]]`), empty when absent."""
-        expected = f"tables, each headed [[{key}]]"
+        name = self._inner_name(key)
+        expected = f"tables, each headed [[{name}]]"
         items = self._value(key, list, expected) or []
         if not all(isinstance(item, dict) for item in items):
             self.fail(key, expected)
-        return tuple(Table(item, f"{self._where}, [[{key}]] number {i + 1}") for i, item in enumerate(items))
+        return tuple(Table(item, f"{self._where}, [[{key}]] number {i + 1}", name) for i, item in enumerate(items))
+
+    def _inner_name(self, key: str) -> str:
+        return f"{self._name}.{key}" if self._name else key
 
     def close(self) -> None:
         """Refuse unknown keys, with the nearest known one as a suggestion."""

@@ -33,9 +33,11 @@ def budget_facts(endpoints: Sequence[Endpoint], outputs: Mapping[str, tuple[int,
     """
     cut = {endpoint.tensor for endpoint in endpoints}
     joined = [shape for name, shape in outputs.items() if name not in cut]
+    if not endpoints or not joined:
+        return []
     rows = []
     for name, preset in PRESETS.items():
-        widest = max((_width(endpoint, preset) for endpoint in endpoints), default=1)
+        widest = max(_width(endpoint, preset) for endpoint in endpoints)
         rows.append(
             {
                 "preset": name,
@@ -45,7 +47,7 @@ def budget_facts(endpoints: Sequence[Endpoint], outputs: Mapping[str, tuple[int,
                 "uncut_held_whole_bytes": sum(prod(shape) for shape in joined) * widest,
             }
         )
-    return rows if endpoints and joined else []
+    return rows
 
 
 def _width(endpoint: Endpoint, preset: Preset) -> int:

@@ -17,7 +17,7 @@ from build_rules.errors import InputError
 from build_rules.graph.shapes import infer_once
 from build_rules.graph.view import GraphView
 
-__all__ = ["one_image"]
+__all__ = ["mixed_images", "one_image"]
 
 TARGETS = {"Reshape": 1, "Expand": 1, "Resize": 3}
 """Operators whose input of that index is a size of their output."""
@@ -94,7 +94,11 @@ def _drop_unused(graph: onnx.GraphProto) -> None:
 
 
 def _mixed(view: GraphView, where: str) -> InputError:
+    return mixed_images(view, f"cannot be taken apart at '{where}'")
+
+
+def mixed_images(view: GraphView, what: str) -> InputError:
+    """Return the error of a graph whose images cannot be taken apart."""
     return InputError(
-        f"the graph was exported for {view.batch} images at once and cannot be taken apart at '{where}'; export the "
-        "model with batch 1."
+        f"the graph was exported for {view.batch} images at once and {what}; export the model with batch 1."
     )

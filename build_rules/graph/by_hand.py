@@ -12,7 +12,7 @@ from build_rules.graph.hints import Hint, parse_hints
 from build_rules.graph.view import GraphView
 from build_rules.graph.walk import Beginning
 
-__all__ = ["hints_by_hand", "roles_by_hand"]
+__all__ = ["PLACE", "hints_by_hand", "roles_by_hand"]
 
 PLACE = "[split] of model.toml"
 
@@ -31,10 +31,7 @@ def hints_by_hand(hints: Sequence[SplitHint], outputs: Mapping[str, tuple[int, .
         }
         for hint in hints
     ]
-    try:
-        return parse_hints({"split_hints": entries}, outputs)
-    except InputError as error:
-        raise error.within(PLACE) from error
+    return parse_hints({"split_hints": entries}, outputs, PLACE)
 
 
 def roles_by_hand(view: GraphView, groups: Sequence[EndpointGroup]) -> list[FoundRole]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from build_rules.graph.view import GraphView
 
 __all__ = ["proposal"]
@@ -32,8 +34,8 @@ def proposal(view: GraphView) -> str:
 
 
 def _quoted(name: str) -> str:
-    escaped = name.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
+    """Return a TOML basic string; JSON escapes the same way, but for DEL."""
+    return json.dumps(name, ensure_ascii=False).replace("\x7f", "\\u007F")
 
 
 def _last_layers(view: GraphView) -> list[str]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from onnx.numpy_helper import from_array, to_array
 from onnx.reference import ReferenceEvaluator
 
-from build_rules.graph.weights import load_tensor
+from build_rules.graph.weights import is_readable, load_tensor
 
 __all__ = ["Array", "Constants", "known_shape", "small_tensor"]
 
@@ -65,7 +65,7 @@ class Constants:
 
     def _stored_value(self, tensor: str) -> Array | None:
         stored = self._stored[tensor]
-        return to_array(load_tensor(stored, self._folder)) if small_tensor(stored) else None
+        return to_array(load_tensor(stored, self._folder)) if small_tensor(stored) and is_readable(stored) else None
 
     def _computed(self, tensor: str, shapes: Mapping[str, tuple[int, ...]]) -> Array | None:
         needed: set[int] = set()

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from build_rules.endpoints import AUTOMATIC, Endpoint, SplitBoundary, SplitChoice, SplitHint
 from build_rules.errors import InputError
-from build_rules.graph.by_hand import hints_by_hand, roles_by_hand
+from build_rules.graph.by_hand import PLACE, hints_by_hand, roles_by_hand
 from build_rules.graph.candidates import proposal
 from build_rules.graph.document import SourceDocument
 from build_rules.graph.hinted import FoundRole, find_hinted, one_per_scale
@@ -46,8 +46,17 @@ def find_endpoints(view: GraphView, source: SourceDocument, choice: SplitChoice 
 
     Raises `InputError` when hints and graph differ, and when there is no way to find endpoints.
     """
-    if choice.groups:
-        return FoundEndpoints(_endpoints(view, roles_by_hand(view, choice.groups)), (), "model.toml")
+    if not choice.groups and not choice.hints:
+        return _find(view, source, choice)
+    try:
+        if choice.groups:
+            return FoundEndpoints(_endpoints(view, roles_by_hand(view, choice.groups)), (), "model.toml")
+        return _find(view, source, choice)
+    except InputError as error:
+        raise (error if str(error).startswith(PLACE) else error.within(PLACE)) from error
+
+
+def _find(view: GraphView, source: SourceDocument, choice: SplitChoice) -> FoundEndpoints:
     refuse_uncuttable(view)
     outputs = {name: view.shapes[name] for name in view.outputs if name in view.shapes}
     if missing := [name for name in view.outputs if name not in outputs]:
@@ -177,5 +186,5 @@ def _endpoints(view: GraphView, roles: Sequence[FoundRole]) -> tuple[Endpoint, .
     for kind, values in (("name", [e.name for e in endpoints]), ("tensor", [e.tensor for e in endpoints])):
         twice = [value for value, count in Counter(values).items() if count > 1]
         if twice:
-            raise InputError(f"two endpoints have the same {kind} '{twice[0]}'; correct the split hints.")
+            raise InputError(f"two endpoints have the same {kind} '{twice[0]}'; name it once.")
     return tuple(endpoints)

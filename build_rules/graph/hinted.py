@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -27,17 +27,19 @@ class FoundRole:
     encoding: str | None
 
 
-def find_hinted(view: GraphView, hint: Hint) -> list[FoundRole]:
-    """Return the roles of a hint, in its order.
+def find_hinted(view: GraphView, hint: Hint, hints: Sequence[Hint] = ()) -> list[FoundRole]:
+    """Return the roles of a hint, in its order; `hints` are all those of the model, so that roles can be told apart.
 
     Where several boundaries with several anchors per cell come from the same maps (classic YOLOv5), they cannot be told
     apart by whole tensors, and the maps become one role, `anchor`. Raises `InputError` when hint and graph differ.
     """
     walks = {b.name: _maps(view, hint, b) for b in hint.boundaries}
+    others = [other for other in hints if other != hint]
+    foreign = [_tensors(_maps(view, other, boundary)) for other in others for boundary in other.boundaries]
     found: dict[str, tuple[Beginning, ...]] = {}
     for boundary in hint.boundaries:
         where = f"the boundary '{boundary.name}' of the output '{hint.target}'"
-        found[boundary.name] = one_per_scale(view, where, _own(walks, boundary.name))
+        found[boundary.name] = one_per_scale(view, where, _own(walks, boundary.name, foreign))
         _check_strides(view, where, found[boundary.name], hint)
         found[boundary.name] = _activated(where, found[boundary.name], boundary)
     if _is_anchor_head(view, hint, found):
@@ -52,11 +54,19 @@ def _maps(view: GraphView, hint: Hint, boundary: Boundary) -> tuple[Beginning, .
     return walk_back(view, hint.target, box).found
 
 
-def _own(walks: Mapping[str, Sequence[Beginning]], name: str) -> list[Beginning]:
-    """Return the maps of a boundary without those that make up another one: rotated boxes use the angle, too."""
-    tensors = {other: {found.tensor for found in maps} for other, maps in walks.items()}
-    foreign = [names for other, names in tensors.items() if other != name and names < tensors[name]]
+def _own(walks: Mapping[str, Sequence[Beginning]], name: str, elsewhere: Sequence[Collection[str]]) -> list[Beginning]:
+    """Return the maps of a boundary without those that make up another one: rotated boxes use the angle, too.
+
+    `elsewhere` are the maps of the boundaries of other outputs.
+    """
+    all_names = _tensors(walks[name])
+    others = [*(_tensors(maps) for other, maps in walks.items() if other != name), *elsewhere]
+    foreign = [names for names in others if set(names) < all_names]
     return [found for found in walks[name] if not any(found.tensor in names for names in foreign)]
+
+
+def _tensors(maps: Sequence[Beginning]) -> frozenset[str]:
+    return frozenset(found.tensor for found in maps)
 
 
 def one_per_scale(view: GraphView, where: str, maps: Sequence[Beginning]) -> tuple[Beginning, ...]:
@@ -76,7 +86,7 @@ def _check_strides(view: GraphView, where: str, maps: Sequence[Beginning], hint:
         shown = ", ".join(_shown(view, found) for found in maps)
         raise InputError(
             f"the split hint says strides {list(hint.strides)}, but {where} comes from feature maps with strides "
-            f"{strides} of the {size} input ({shown}); correct the metadata or export the model again."
+            f"{strides} of the {size} input ({shown}); correct the hint or export the model again."
         )
 
 
@@ -90,7 +100,7 @@ def _activated(where: str, maps: Sequence[Beginning], boundary: Boundary) -> tup
         if expected and found.activation and found.activation != expected:
             raise InputError(
                 f"the split hint says that {where} needs the activation {expected}, but the graph applies "
-                f"{found.activation} to '{found.tensor}'; correct the metadata or export the model again."
+                f"{found.activation} to '{found.tensor}'; correct the hint or export the model again."
             )
     untouched = all(found.activations <= {None} and not found.computed for found in maps)
     return tuple(replace(found, activation=expected) for found in maps) if untouched else tuple(maps)
@@ -150,7 +160,7 @@ def _encoding(name: str, maps: Sequence[Beginning], hint: Hint) -> str | None:
         if name in OTHER_ROLES:
             raise InputError(
                 f"the split hint calls a boundary of the output '{hint.target}' '{name}', but the graph averages it "
-                "over bins, which is done to boxes; correct the metadata or export the model again."
+                "over bins, which is done to boxes; correct the hint or export the model again."
             )
         return "dfl"
     if name != BOXES:

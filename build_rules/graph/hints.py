@@ -21,6 +21,7 @@ from build_rules.errors import InputError
 __all__ = ["Boundary", "Hint", "parse_hints", "unknown_types"]
 
 HINT_TYPE = "quantization_split"
+METADATA = "the EdgeFirst metadata"
 ACTIVATIONS = ("sigmoid", "softmax", "tanh")
 CHANNEL_AXES = ("num_features", "num_anchors_x_features", "num_classes", "num_protos")
 
@@ -59,11 +60,27 @@ def _ends_inside(document: Mapping[str, Any]) -> bool:
     return isinstance(model, dict) and model.get("end2end") is True
 
 
-def parse_hints(document: Mapping[str, Any], outputs: Mapping[str, tuple[int, ...]]) -> tuple[Hint, ...]:
+class _HintError(Exception):
+    """What is wrong with which part of the hints."""
+
+
+def parse_hints(
+    document: Mapping[str, Any], outputs: Mapping[str, tuple[int, ...]], place: str = METADATA
+) -> tuple[Hint, ...]:
     """Return the document's hints in its order; `outputs` are the graph outputs with their shapes.
 
-    Raises `InputError` naming the hint's index, the boundary, and what was found.
+    `place` is what holds the hints, for errors. Raises `InputError` naming the hint's index, the boundary, and what was
+    found.
     """
+    try:
+        return _parsed(document, outputs)
+    except _HintError as error:
+        where, what = error.args
+        advice = "correct the metadata or export the model again" if place == METADATA else "correct it"
+        raise InputError(f"{where} of {place} {what}; {advice}.") from error
+
+
+def _parsed(document: Mapping[str, Any], outputs: Mapping[str, tuple[int, ...]]) -> tuple[Hint, ...]:
     entries = document.get("split_hints")
     if entries is None:
         return ()
@@ -181,5 +198,5 @@ def _axis_name(document: Mapping[str, Any], target: str, axis: int) -> str | Non
     return None
 
 
-def _error(where: str, what: str) -> InputError:
-    return InputError(f"{where} of the EdgeFirst metadata {what}; correct the metadata or export the model again.")
+def _error(where: str, what: str) -> _HintError:
+    return _HintError(where, what)

@@ -13,7 +13,7 @@ from math import prod
 from build_rules.errors import InputError
 from build_rules.graph.hints import Boundary, Hint
 from build_rules.graph.regions import full_box, replace_axis
-from build_rules.graph.roles import Segment, assign_roles
+from build_rules.graph.roles import BOX_CHANNELS, Segment, assign_roles
 from build_rules.graph.view import GraphView
 from build_rules.graph.walk import Beginning, Walk, walk_back
 
@@ -75,14 +75,14 @@ def _channel_axis(view: GraphView, output: str) -> int:
     shape = view.shapes[output]
     whole = walk_back(view, output, full_box(shape))
     scales = {view.stride(found.tensor) for found in whole.found}
-    cells = _cells(view, [next(f for f in whole.found if view.stride(f.tensor) == scale) for scale in scales])
     fitting = []
     for axis in range(1, len(shape)):
         first, last = (_at(view, output, axis, index) for index in (0, shape[axis] - 1))
         if all({view.stride(f.tensor) for f in walk.found} == scales for walk in (first, last)):
-            # Along the cells of a single scale everything looks the same; what differs is more likely a channel.
+            # A cell of a single scale is one place of all maps; a channel is all places of some.
+            everywhere = all(f.everywhere for f in (*first.found, *last.found))
             differs = {f.tensor for f in first.found} != {f.tensor for f in last.found}
-            fitting.append((differs, shape[axis] > 1, shape[axis] % cells != 0, axis))
+            fitting.append((everywhere, differs, shape[axis] > 1, axis))
     if not fitting:
         raise InputError(f"no axis of the output '{output}' {view.shape_text(output)} looks like its channels.")
     return max(fitting)[-1]
@@ -104,6 +104,7 @@ def _segments(view: GraphView, output: str, axis: int) -> list[Segment]:
             groups[-1].append(channel)
         else:
             groups.append([channel])
+    groups = _whole_boxes(groups, walks)
     parts = [part for group in groups for part in _anchor_parts(group, walks)]
     return [_segment(output, part, walks) for part in parts]
 
@@ -116,9 +117,24 @@ def _belong_together(first: Sequence[Beginning], second: Sequence[Beginning]) ->
     return one == two or bool(one & two and located)
 
 
+def _whole_boxes(groups: Sequence[list[int]], walks: Sequence[Sequence[Beginning]]) -> list[list[int]]:
+    """Join neighbours that make four coordinates of one box: of a rotated one only the centre uses the angle."""
+    joined: list[list[int]] = []
+    for group in groups:
+        last = joined[-1] if joined else []
+        found = [found for channel in (*last, *group) for found in walks[channel]]
+        shared = {f.tensor for channel in last for f in walks[channel]} & {f.tensor for f in walks[group[0]]}
+        fitting = shared and all(f.computed for f in found) and any(f.located for f in found)
+        if fitting and len(last) + len(group) == BOX_CHANNELS:
+            joined[-1] = last + group
+        else:
+            joined.append(group)
+    return joined
+
+
 def _anchor_parts(group: list[int], walks: Sequence[Sequence[Beginning]]) -> list[list[int]]:
     """Take apart what a grid of anchors holds: four coordinates that meet the grid, objectness, scores, the rest."""
-    located = [all(found.located for found in walks[channel]) for channel in group]
+    located = [any(found.located for found in walks[channel]) for channel in group]
     if located[:6] != [True, True, True, True, False, False] or any(located[6:]):
         return [group]
     plain = [c for c in group[4:] if all(f.activation is None and not f.computed for f in walks[c])]

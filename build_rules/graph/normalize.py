@@ -36,9 +36,9 @@ def normalize(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def _check_size(model: onnx.ModelProto) -> None:
     """Refuse graphs that inlining would blow up, before it does."""
-    functions = {(function.domain, function.name): function for function in model.functions}
-    weights: dict[tuple[str, str], int] = {}
-    open_calls: set[tuple[str, str]] = set()
+    functions = {(function.domain, function.name, _overload(function)): function for function in model.functions}
+    weights: dict[tuple[str, str, str], int] = {}
+    open_calls: set[tuple[str, str, str]] = set()
     pending = list(functions)
     while pending:
         key = pending[-1]
@@ -58,13 +58,13 @@ def _check_size(model: onnx.ModelProto) -> None:
         raise InputError(f"the graph has over {MAX_NODES} nodes, which no detector needs; export the model again.")
 
 
-def _weight(nodes: Iterable[onnx.NodeProto], weights: Mapping[tuple[str, str], int]) -> int:
+def _weight(nodes: Iterable[onnx.NodeProto], weights: Mapping[tuple[str, str, str], int]) -> int:
     return min(sum(weights.get(call, 1) for call in _calls(nodes)), MAX_NODES + 1)
 
 
-def _calls(nodes: Iterable[onnx.NodeProto]) -> list[tuple[str, str]]:
-    """Return domain and name of every operator used, in subgraphs too."""
-    found: list[tuple[str, str]] = []
+def _calls(nodes: Iterable[onnx.NodeProto]) -> list[tuple[str, str, str]]:
+    """Return domain, name and overload of every operator used, in subgraphs too."""
+    found: list[tuple[str, str, str]] = []
     waiting = [nodes]
     while waiting:
         for node in waiting.pop():
@@ -73,7 +73,11 @@ def _calls(nodes: Iterable[onnx.NodeProto]) -> list[tuple[str, str]]:
                     f"node '{node.name}' ({node.op_type}) is a loop, which no chip of this kind runs; export the model "
                     "with a static shape and without post-processing (no NMS)."
                 )
-            found.append((node.domain, node.op_type))
+            found.append((node.domain, node.op_type, _overload(node)))
             waiting += [attribute.g.node for attribute in node.attribute if attribute.HasField("g")]
             waiting += [graph.node for attribute in node.attribute for graph in attribute.graphs]
     return found
+
+
+def _overload(item: onnx.NodeProto | onnx.FunctionProto) -> str:
+    return str(getattr(item, "overload", ""))  # since IR version 10

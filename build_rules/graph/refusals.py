@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import onnx
 
 from build_rules.errors import InputError
 from build_rules.graph.attention import find_attention
-from build_rules.graph.order import node_inputs
-from build_rules.graph.view import GraphView
+from build_rules.graph.view import GraphView, nodes_before_outputs
 
 __all__ = ["refuse_uncuttable", "way_ends"]
 
@@ -19,7 +16,7 @@ CONVOLUTIONS = ("Conv", "ConvTranspose")
 
 def refuse_uncuttable(view: GraphView) -> None:
     """Raise `InputError` for box suppression inside the graph and for classifiers."""
-    nodes = _needed_nodes(view)
+    nodes = nodes_before_outputs(view)
     for node in nodes:
         # Plug-ins of other runtimes (EfficientNMS_TRT, BatchedNMS_TRT) do the same under a domain of their own.
         if node.op_type == SUPPRESSION or (node.domain not in ("", "ai.onnx") and "NMS" in node.op_type):
@@ -39,7 +36,7 @@ def refuse_uncuttable(view: GraphView) -> None:
 def way_ends(view: GraphView, start: str, node: onnx.NodeProto, tensor: str) -> InputError:
     """Return the error of a way back from the output `start` that ends where no feature map is."""
     where = f"the way back from '{start}' ends at node '{node.name}' ({node.op_type})"
-    if find_attention(_nodes_after_convolutions(view)):
+    if find_attention(nodes_before_outputs(view, CONVOLUTIONS)):
         return InputError(
             f"'{start}' comes from the queries of a transformer (RT-DETR, DETR), not from a map for each scale: after "
             "the last convolutions there are attention blocks, which cannot be cut off, and no EdgeFirst decoder reads "
@@ -50,22 +47,3 @@ def way_ends(view: GraphView, start: str, node: onnx.NodeProto, tensor: str) -> 
         f"{view.input.width}x{view.input.height} input: this decode tail is not understood; export the model "
         "without post-processing (no NMS, no end-to-end head)."
     )
-
-
-def _needed_nodes(view: GraphView) -> Sequence[onnx.NodeProto]:
-    """Return the nodes that the outputs hang on."""
-    return _nodes_before(view, stop_at=())
-
-
-def _nodes_after_convolutions(view: GraphView) -> Sequence[onnx.NodeProto]:
-    return _nodes_before(view, stop_at=CONVOLUTIONS)
-
-
-def _nodes_before(view: GraphView, stop_at: Sequence[str]) -> Sequence[onnx.NodeProto]:
-    needed = set(view.outputs)
-    found = []
-    for node in reversed(view.nodes):
-        if needed.intersection(node.output) and node.op_type not in stop_at:
-            needed.update(node_inputs(node))
-            found.append(node)
-    return found[::-1]

@@ -19,6 +19,7 @@ __all__ = [
     "through_concat",
     "through_reshape",
     "through_transpose",
+    "touch",
 ]
 
 Box = tuple[tuple[int, int], ...]
@@ -32,6 +33,11 @@ def full_box(shape: Sequence[int]) -> Box:
 def hull(first: Box, second: Box) -> Box:
     """Return the smallest box that holds both boxes, which have the same rank."""
     return tuple((min(a[0], b[0]), max(a[1], b[1])) for a, b in zip(first, second, strict=True))
+
+
+def touch(first: Box, second: Box) -> bool:
+    """Say whether two boxes overlap, or border on each other along some axis."""
+    return all(max(a[0], b[0]) <= min(a[1], b[1]) for a, b in zip(first, second, strict=True))
 
 
 def through_broadcast(box: Box, shape: Sequence[int]) -> Box:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from build_rules.graph.walk import Beginning
 
-__all__ = ["Segment", "assign_roles"]
+__all__ = ["BOX_CHANNELS", "Segment", "assign_roles"]
 
 BOX_CHANNELS = 4
 
@@ -107,7 +107,7 @@ def _role(segment: Segment, box: Segment | None) -> str | None:
     if box is not None and segment.tensors <= box.others:
         return "angle"
     if segment.located:
-        return "landmarks"
+        return None if box is None else "landmarks"
     if segment.computed:
         # Scores that were multiplied with the objectness of the same grid of anchors.
         whole_grid = box is not None and segment.tensors == box.tensors and segment.activations <= {"sigmoid"}

@@ -11,7 +11,7 @@ import onnxruntime as ort
 
 from build_rules.errors import InputError
 from build_rules.graph.constants import Array
-from build_rules.graph.view import GraphView
+from build_rules.graph.view import GraphView, nodes_before_outputs
 
 __all__ = ["check_runnable", "open_session", "run_session"]
 
@@ -24,7 +24,8 @@ OFF = "write proof = false into [split] of model.toml to go without the proof"
 
 def check_runnable(view: GraphView) -> None:
     """Raise `InputError` for what would exhaust the machine; inference has told every size there is."""
-    unknown = [n for node in view.nodes for n in node.output if n in view.image_tensors and n not in view.shapes]
+    produced = (name for node in nodes_before_outputs(view) for name in node.output)
+    unknown = [name for name in produced if name in view.image_tensors and name not in view.shapes]
     if unknown:
         raise InputError(
             f"the size of '{unknown[0]}' depends on the image, so the cut cannot be proven; export the model without "

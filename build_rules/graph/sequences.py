@@ -11,7 +11,10 @@ import numpy as np
 import onnx
 from onnx.numpy_helper import from_array, to_array
 
+from build_rules.graph.constants import Array
+from build_rules.graph.order import node_inputs
 from build_rules.graph.shapes import Shapes, infer_once, opset_of
+from build_rules.graph.weights import is_stored_elsewhere
 
 __all__ = ["sequences_to_splits"]
 
@@ -24,13 +27,10 @@ def sequences_to_splits(model: onnx.ModelProto) -> None:
     sources = [node for node in graph.node if node.op_type == "SplitToSequence" and len(node.input) == 2]
     if not sources:
         return
-    users: dict[str, list[onnx.NodeProto]] = {}
-    for node in graph.node:
-        for name in node.input:
-            users.setdefault(name, []).append(node)
-    stored = {tensor.name: tensor for tensor in graph.initializer}
-    stored |= {n.output[0]: n.attribute[0].t for n in graph.node if n.op_type == "Constant" and n.attribute}
+    users = _users(graph)
+    stored = _stored(graph)
     shapes, _ = infer_once(model)
+    taken = {name for node in graph.node for name in node.output} | stored.keys()
     replaced: dict[str, list[onnx.NodeProto]] = {}
     for node in sources:
         picks = users.get(node.output[0], [])
@@ -38,18 +38,40 @@ def sequences_to_splits(model: onnx.ModelProto) -> None:
         places = [_place(pick, stored, len(sizes)) for pick in picks]
         known = [place for place in places if place is not None]
         if picks and len(known) == len(picks):
-            replaced[node.output[0]] = _split(node, sizes, picks, known, opset_of(model), graph)
+            replaced[node.output[0]] = _split(node, sizes, picks, known, opset_of(model), graph, taken)
     kept = [n for n in graph.node if n.op_type != "SequenceAt" or n.input[0] not in replaced]
     nodes = [new for n in kept for new in replaced.get(n.output[0] if n.output else "", [n])]
     del graph.node[:]
     graph.node.extend(nodes)
 
 
-def _sizes(node: onnx.NodeProto, stored: Mapping[str, onnx.TensorProto], shapes: Shapes) -> list[int]:
+def _users(graph: onnx.GraphProto) -> dict[str, list[onnx.NodeProto | onnx.ValueInfoProto]]:
+    """Return what reads each tensor: nodes, branches inside nodes included, and the graph's own outputs."""
+    users: dict[str, list[onnx.NodeProto | onnx.ValueInfoProto]] = {v.name: [v] for v in graph.output}
+    for node in graph.node:
+        for name in dict.fromkeys(node_inputs(node)):
+            users.setdefault(name, []).append(node)
+    return users
+
+
+def _stored(graph: onnx.GraphProto) -> dict[str, Array]:
+    """Return the small constants that are written down, as tensors or as numbers."""
+    found = {t.name: to_array(t) for t in graph.initializer if not is_stored_elsewhere(t)}
+    for node in graph.node:
+        if node.op_type == "Constant" and len(node.attribute) == 1:
+            attribute = node.attribute[0]
+            if attribute.name == "value" and not is_stored_elsewhere(attribute.t):
+                found[node.output[0]] = to_array(attribute.t)
+            elif attribute.name in ("value_int", "value_ints"):
+                found[node.output[0]] = np.array(onnx.helper.get_attribute_value(attribute), dtype=np.int64)
+    return found
+
+
+def _sizes(node: onnx.NodeProto, stored: Mapping[str, Array], shapes: Shapes) -> list[int]:
     """Return the sizes of the parts, none when they cannot be told: stored as a list, or as the size of each."""
     if node.input[1] not in stored:
         return []
-    value = to_array(stored[node.input[1]])
+    value = stored[node.input[1]]
     if value.ndim == 1:
         return [int(size) for size in value][:MAX_PARTS]
     shape, size = shapes.get(node.input[0]), int(value)
@@ -63,11 +85,11 @@ def _axis(node: onnx.NodeProto) -> int:
     return next((int(a.i) for a in node.attribute if a.name == "axis"), 0)
 
 
-def _place(pick: onnx.NodeProto, stored: Mapping[str, onnx.TensorProto], count: int) -> int | None:
+def _place(pick: onnx.NodeProto | onnx.ValueInfoProto, stored: Mapping[str, Array], count: int) -> int | None:
     """Return which part a node picks, None when it does anything else."""
-    if pick.op_type != "SequenceAt" or pick.input[1] not in stored:
+    if isinstance(pick, onnx.ValueInfoProto) or pick.op_type != "SequenceAt" or pick.input[1] not in stored:
         return None
-    value = to_array(stored[pick.input[1]])
+    value = stored[pick.input[1]]
     place = int(value.ravel()[0]) if value.size == 1 else count
     return place % count if -count <= place < count else None
 
@@ -79,15 +101,23 @@ def _split(
     places: Sequence[int],
     opset: int,
     graph: onnx.GraphProto,
+    taken: set[str],
 ) -> list[onnx.NodeProto]:
     """Return the split, whose outputs are named as the picks name them; a part picked again gets an `Identity`."""
     names = {place: pick.output[0] for pick, place in reversed(list(zip(picks, places, strict=True)))}
-    outputs = [names.get(index, f"{node.output[0]}_{index}") for index in range(len(sizes))]
+    outputs = [names.get(index) or _free(f"{node.output[0]}_{index}", taken) for index in range(len(sizes))]
     split = onnx.helper.make_node("Split", [node.input[0]], outputs, name=node.name, axis=_axis(node))
     if opset < 13:
         split.attribute.append(onnx.helper.make_attribute("split", list(sizes)))
     else:
-        split.input.append(f"{node.output[0]}_sizes")
-        graph.initializer.append(from_array(np.array(sizes, dtype=np.int64), f"{node.output[0]}_sizes"))
+        split.input.append(_free(f"{node.output[0]}_sizes", taken))
+        graph.initializer.append(from_array(np.array(sizes, dtype=np.int64), split.input[1]))
     again = [(pick, place) for pick, place in zip(picks, places, strict=True) if pick.output[0] != names[place]]
     return [split, *(onnx.helper.make_node("Identity", [names[i]], [p.output[0]], name=p.name) for p, i in again)]
+
+
+def _free(name: str, taken: set[str]) -> str:
+    while name in taken:
+        name += "_"
+    taken.add(name)
+    return name

@@ -1,7 +1,7 @@
 """The static shapes and element types of a skeleton's tensors, by ONNX shape inference.
 
-What the file claims about inner tensors (`value_info`) is not believed: inference says it again, and a claim that only
-the file makes could be wrong.
+What the file claims about tensors (`value_info`, the shapes of outputs) is not believed: inference says it again, and a
+claim that only the file makes could be wrong.
 """
 
 from __future__ import annotations
@@ -55,11 +55,17 @@ def infer_once(model: onnx.ModelProto) -> tuple[Shapes, Types]:
 
     Raises `InputError` when the shapes in the graph contradict each other.
     """
+    scratch = without_weights(model)
+    claimed = {value.name: value for value in model.graph.output}
+    for value in scratch.graph.output:
+        value.type.tensor_type.ClearField("shape")
     try:
-        inferred = infer_shapes(without_weights(model), strict_mode=False, data_prop=True).graph
+        inferred = infer_shapes(scratch, strict_mode=False, data_prop=True).graph
     except (InferenceError, RuntimeError) as error:
         raise InputError(f"the shapes in the graph contradict each other: {error}") from error
-    values = [*inferred.value_info, *inferred.input, *inferred.output]
+    # Of an output that inference cannot tell, the claim is all there is.
+    told = [value if static_shape(value) is not None else claimed[value.name] for value in inferred.output]
+    values = [*inferred.value_info, *inferred.input, *told]
     shapes = {value.name: shape for value in values if (shape := static_shape(value)) is not None}
     types = {value.name: value.type.tensor_type.elem_type for value in values if value.name in shapes}
     stored = inferred.initializer

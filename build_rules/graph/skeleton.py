@@ -34,6 +34,8 @@ _NOT_ONNX = "this is not a complete ONNX file; export or download the model agai
 
 def read_skeleton(path: Path) -> onnx.ModelProto:
     """Return the model with references in place of its large tensors. Raises `InputError` when it is no ONNX."""
+    if not path.name.isprintable():
+        raise InputError("the file's name is not printable text; rename it.")
     with FieldReader(path) as reader:
         stripped = _Stripped(reader, path.name)
         for field in reader.fields():

@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from build_rules.endpoints import AUTOMATIC, Anchors, ModelInput, Split, SplitChoice
+from build_rules.endpoints import AUTOMATIC, Anchors, ModelInput, Proof, Split, SplitChoice
 from build_rules.errors import InputError
 from build_rules.graph.attention import find_attention
+from build_rules.graph.batch import mixed_images
 from build_rules.graph.constants import Array
 from build_rules.graph.cut import cut_graph
 from build_rules.graph.endpoints import FoundEndpoints, find_endpoints
-from build_rules.graph.source import check_model, load_source
+from build_rules.graph.source import Source, check_model, load_source
 from build_rules.graph.view import GraphView, view_graph
 from build_rules.graph.write import write_model
 
@@ -52,13 +53,7 @@ def split_model(
         check_model(cut)
         write_model(cut, source.folder, output)
         image = replace(source.input, shape=(1, *source.input.shape[1:]))
-        proof = None
-        if choice.prove:
-            from build_rules.graph.proof import prove_cut
-
-            proof = prove_cut(
-                view, onnx_path, output, tensors, samples(image) if samples else (), bool(source.external_files)
-            )
+        proof = _proof(view, source, output, tensors, choice, samples(image) if samples and choice.prove else ())
         split = Split(
             model=model_name,
             input=image,
@@ -72,6 +67,29 @@ def split_model(
         return SplitResult(split, source.external_files, found.warnings)
     except InputError as error:
         raise error.within(onnx_path) from error
+
+
+def _proof(
+    view: GraphView,
+    source: Source,
+    output: Path,
+    endpoints: Sequence[str],
+    choice: SplitChoice,
+    samples: Sequence[Array],
+) -> Proof | None:
+    """Prove the cut; that a batch was taken apart rightly is known by the proof alone."""
+    if not choice.prove:
+        if view.batch > 1:
+            raise mixed_images(view, "whether it can be taken apart is told by the proof, which is switched off")
+        return None
+    from build_rules.graph.proof import prove_cut
+
+    try:
+        return prove_cut(view, source.path, output, endpoints, samples, beside=bool(source.external_files))
+    except InputError as error:
+        if view.batch > 1:
+            raise mixed_images(view, f"does not give the same for one ({error})") from error
+        raise
 
 
 def _anchors(view: GraphView, found: FoundEndpoints) -> Anchors | None:

@@ -6,7 +6,7 @@ constant is evaluated and inference runs again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from build_rules.graph.order import node_inputs
 from build_rules.graph.shapes import Shapes, infer_once, opset_of
 from build_rules.graph.source import Source
 
-__all__ = ["GraphView", "view_graph"]
+__all__ = ["GraphView", "nodes_before_outputs", "view_graph"]
 
 MAX_ROUNDS = 16
 
@@ -125,3 +125,14 @@ def _infer(
         scratch.graph.node.extend(kept)
         scratch.graph.initializer.extend(onnx.numpy_helper.from_array(value, name) for name, value in found.items())
     return shapes, types
+
+
+def nodes_before_outputs(view: GraphView, stop_at: Sequence[str] = ()) -> tuple[onnx.NodeProto, ...]:
+    """Return the nodes that the outputs hang on, in computable order, back to operators of `stop_at`, exclusive."""
+    needed = set(view.outputs)
+    found = []
+    for node in reversed(view.nodes):
+        if needed.intersection(node.output) and node.op_type not in stop_at:
+            needed.update(node_inputs(node))
+            found.append(node)
+    return tuple(found[::-1])

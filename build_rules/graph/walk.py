@@ -1,17 +1,19 @@
 """From some channels of an output back to the tensors at which the decode tail begins.
 
-Tensors are visited once, in reverse order of computation, after all their uses are known; uses of one tensor are
-merged. The cost is linear in the number of nodes and nothing recurses, whatever the graph looks like.
+Tensors are visited once, in reverse order of computation, after all their uses are known; uses of one tensor that touch
+are merged, and all of them where there are many. The cost is linear in the number of nodes and nothing recurses,
+whatever the graph looks like.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 
 from build_rules.errors import InputError
 from build_rules.graph.refusals import way_ends
-from build_rules.graph.regions import Box
+from build_rules.graph.regions import Box, full_box, touch
 from build_rules.graph.tail import Reach, step_back
 from build_rules.graph.tail.network import FOLDABLE
 from build_rules.graph.tail.reach import NONE
@@ -19,13 +21,17 @@ from build_rules.graph.view import GraphView
 
 __all__ = ["Beginning", "Walk", "walk_back"]
 
+MAX_USES = 8
+"""Parts of one tensor that are followed apart: what lies between them is not used."""
+
 
 @dataclass(frozen=True)
 class Beginning:
     """A tensor at which the tail begins: the channels used, and what is done with them.
 
     `activation` is what the tail applies to all of them before anything else, None when it does nothing or different
-    things; `activations` are all of these. The other members are those of `Reach`.
+    things; `activations` are all of these. `everywhere` says that all places of the map are used. The other members are
+    those of `Reach`.
     """
 
     tensor: str
@@ -39,6 +45,7 @@ class Beginning:
     located: bool = False
     picked: bool = False
     ranked: bool = False
+    everywhere: bool = True
 
 
 @dataclass(frozen=True)
@@ -54,9 +61,9 @@ def walk_back(view: GraphView, tensor: str, box: Box) -> Walk:
 
     Raises `InputError`, naming the node, when the way back ends anywhere else than at a feature map of the image.
     """
-    pending = {tensor: Reach(box)}
+    pending = {tensor: [Reach(box)]}
     queue = [-view.producers.get(tensor, -1)]
-    found: dict[str, Beginning] = {}
+    ends: dict[str, Reach] = {}
     done: set[int] = set()
     while queue:
         index = -heappop(queue)
@@ -66,21 +73,31 @@ def walk_back(view: GraphView, tensor: str, box: Box) -> Walk:
         if index < 0:
             raise InputError(f"the way back from '{tensor}' ends at the model's input: there is nothing to cut.")
         node = view.nodes[index]
-        for name in [name for name in node.output if name in pending]:
-            reach = pending.pop(name)
+        for name, reach in [(output, use) for output in node.output for use in pending.pop(output, ())]:
             steps = step_back(view, node, name, reach)
             if steps is None:
                 end, reach = (name, reach) if view.stride(name) or reach.resort is None else reach.resort
-                found[end] = _beginning(view, tensor, end, reach)
+                ends[end] = ends[end].merged(reach) if end in ends else reach
                 continue
             if view.stride(name) is not None and not _may_be_folded(view, reach):
                 here = replace(reach, resort=None)
                 steps = [(source, replace(use, resort=(name, here))) for source, use in steps]
             for source, use in steps:
-                pending[source] = pending[source].merged(use) if source in pending else use
+                pending[source] = _with_use(pending.get(source, []), use)
                 heappush(queue, -view.producers.get(source, -1))
-    in_order = sorted(found.values(), key=lambda beginning: view.producers[beginning.tensor])
-    return Walk(tuple(in_order), len(done))
+    in_order = sorted(ends, key=lambda end: view.producers[end])
+    return Walk(tuple(_beginning(view, tensor, end, ends[end]) for end in in_order), len(done))
+
+
+def _with_use(uses: Sequence[Reach], use: Reach) -> list[Reach]:
+    """Return the uses of a tensor with another one."""
+    apart = []
+    for other in uses:
+        if touch(other.box, use.box) or len(uses) == MAX_USES:
+            use = use.merged(other)
+        else:
+            apart.append(other)
+    return [*apart, use]
 
 
 def _may_be_folded(view: GraphView, reach: Reach) -> bool:
@@ -109,4 +126,5 @@ def _beginning(view: GraphView, start: str, tensor: str, reach: Reach) -> Beginn
         located=reach.located,
         picked=reach.picked,
         ranked=reach.ranked,
+        everywhere=reach.box[2:] == full_box(view.shapes[tensor])[2:],
     )

@@ -17,7 +17,12 @@ import onnx
 from build_rules.errors import InputError
 from build_rules.graph.skeleton import LARGE, refer
 
-__all__ = ["FileRange", "all_tensors", "is_stored_elsewhere", "load_tensor", "place_weights", "range_of"]
+__all__ = ["FileRange", "all_tensors", "is_readable", "is_stored_elsewhere", "load_tensor", "place_weights", "range_of"]
+
+
+MAX_LIST = 64 * LARGE
+LISTS = (onnx.TensorProto.INT64, onnx.TensorProto.INT32)
+"""Whole numbers are sizes, places and axes, which whoever reads the graph wants to see, however many."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,11 @@ def is_stored_elsewhere(tensor: onnx.TensorProto) -> bool:
     return bool(tensor.data_location == onnx.TensorProto.EXTERNAL)
 
 
+def is_readable(tensor: onnx.TensorProto) -> bool:
+    """Say whether the data of a tensor that `place_weights` has seen can be read."""
+    return not is_stored_elsewhere(tensor) or bool(tensor.external_data)
+
+
 def range_of(tensor: onnx.TensorProto, folder: Path) -> FileRange:
     """Return where the bytes of a tensor lie that `place_weights` has checked."""
     entries = {entry.key: entry.value for entry in tensor.external_data}
@@ -53,8 +63,10 @@ def load_tensor(tensor: onnx.TensorProto, folder: Path) -> onnx.TensorProto:
     """Return the tensor with its data."""
     if not is_stored_elsewhere(tensor):
         return tensor
-    loaded = onnx.TensorProto(name=tensor.name, dims=tensor.dims, data_type=tensor.data_type)
+    loaded = onnx.TensorProto(dims=tensor.dims, data_type=tensor.data_type)
     loaded.raw_data = range_of(tensor, folder).read()
+    if tensor.HasField("name"):
+        loaded.name = tensor.name
     return loaded
 
 
@@ -63,15 +75,14 @@ def place_weights(model: onnx.ModelProto, folder: Path, own: str, need_large: bo
 
     `own` is the name of the ONNX file in `folder`. Afterwards only initializers of the main graph are references.
     Raises `InputError` for a location outside `folder`, one that cannot be read, and one of another size than the
-    tensor. Without `need_large`, large initializers are neither checked nor to be read afterwards.
+    tensor. Without `need_large`, the files of large initializers may be missing; those tensors are then unreadable.
     """
     _constants_to_initializers(model.graph)
     sizes: dict[str, int] = {}
     for tensor in filter(is_stored_elsewhere, model.graph.initializer):
-        if not need_large and (_bytes_of(tensor) or 0) > LARGE:
-            continue
-        _place(tensor, folder, sizes)
-        if range_of(tensor, folder).length <= LARGE:
+        _place(tensor, folder, sizes, may_be_missing=not need_large and (_bytes_of(tensor) or 0) > LARGE)
+        limit = MAX_LIST if tensor.data_type in LISTS else LARGE
+        if is_readable(tensor) and range_of(tensor, folder).length <= limit:
             tensor.CopyFrom(load_tensor(tensor, folder))
     for tensor in filter(is_stored_elsewhere, _inner_tensors(model)):
         _place(tensor, folder, sizes)
@@ -80,16 +91,20 @@ def place_weights(model: onnx.ModelProto, folder: Path, own: str, need_large: bo
 
 
 def _constants_to_initializers(graph: onnx.GraphProto) -> None:
-    """Move the external values of `Constant` nodes to the initializers, which are never loaded."""
+    """Move large external values of `Constant` nodes to the initializers, as the skeleton does with inner ones."""
     moved = []
     for index, node in enumerate(graph.node):
         if node.op_type == "Constant" and len(node.attribute) == 1 and node.attribute[0].name == "value":
             tensor = node.attribute[0].t
-            if is_stored_elsewhere(tensor):
+            if is_stored_elsewhere(tensor) and (_bytes_of(tensor) or 0) > LARGE:
                 tensor.name = node.output[0]
-                graph.initializer.append(tensor)
-                moved.append(index)
-    for index in reversed(moved):
+                moved.append((index, tensor))
+    if moved:
+        stored = [*(tensor for _, tensor in moved), *graph.initializer]
+        kept = onnx.GraphProto(initializer=stored)
+        del graph.initializer[:]
+        graph.initializer.extend(kept.initializer)
+    for index, _ in reversed(moved):
         del graph.node[index]
 
 
@@ -118,13 +133,19 @@ def _inner_tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
                 nodes.extend(graph.node)
 
 
-def _place(tensor: onnx.TensorProto, folder: Path, sizes: dict[str, int]) -> None:
+def _place(tensor: onnx.TensorProto, folder: Path, sizes: dict[str, int], may_be_missing: bool = False) -> None:
     """Check one reference, and say its extent in full where the file leaves it out."""
     entries = {entry.key: entry.value for entry in tensor.external_data}
     location = str(entries.get("location", ""))
     where = f"the external weights of '{tensor.name}' lie in '{location}'"
     if location not in sizes:
-        sizes[location] = _size_of(location, folder, tensor.name, where)
+        file = _file_of(location, folder, tensor.name, where)
+        if may_be_missing and not file.exists():
+            del tensor.external_data[:]
+            return
+        if not file.is_file():
+            raise InputError(f"{where}, which does not exist; copy it beside the model.")
+        sizes[location] = file.stat().st_size
     try:
         offset = int(entries.get("offset") or 0)
         length = int(entries.get("length") or sizes[location] - offset)
@@ -142,7 +163,7 @@ def _place(tensor: onnx.TensorProto, folder: Path, sizes: dict[str, int]) -> Non
     refer(tensor, location, offset, length if needed is None else needed)
 
 
-def _size_of(location: str, folder: Path, name: str, where: str) -> int:
+def _file_of(location: str, folder: Path, name: str, where: str) -> Path:
     if not location:
         raise InputError(f"the external weights of '{name}' name no file; export the model again.")
     if PurePosixPath(location).is_absolute() or PureWindowsPath(location).anchor or "\0" in location:
@@ -153,9 +174,7 @@ def _size_of(location: str, folder: Path, name: str, where: str) -> int:
         raise InputError(f"{where}, which cannot be found ({error}); copy it beside the model.") from error
     if root not in target.parents:
         raise InputError(f"{where}, outside the model's folder; only files beside the model are read.")
-    if not target.is_file():
-        raise InputError(f"{where}, which does not exist; copy it beside the model.")
-    return target.stat().st_size
+    return target
 
 
 def _bytes_of(tensor: onnx.TensorProto) -> int | None:

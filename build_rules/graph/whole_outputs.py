@@ -37,7 +37,7 @@ class WholeOutput:
 def peel_output(view: GraphView, output: str) -> WholeOutput | None:
     """Return the map that an output is, None when it is made in another way."""
     tensor, peeled = output, []
-    while (node := view.producer(tensor)) is not None and _is_peeled(view, node):
+    while (node := view.producer(tensor)) is not None and _is_peeled(view, node, _moved(view, tensor)):
         peeled.append(node.op_type)
         tensor = node.input[0]
     if node is None or view.stride(tensor) is None or tensor not in view.image_tensors:
@@ -49,9 +49,22 @@ def peel_output(view: GraphView, output: str) -> WholeOutput | None:
     return WholeOutput(output, replace(found, activations=frozenset([found.activation])), tuple(peeled))
 
 
-def _is_peeled(view: GraphView, node: onnx.NodeProto) -> bool:
+def _moved(view: GraphView, tensor: str) -> bool:
+    """Say whether the channels of a tensor were moved last: a transpose lies before it, layout and values aside."""
+    while (node := view.producer(tensor)) is not None and node.op_type in PEELED:
+        if node.op_type == "Transpose":
+            return True
+        tensor = node.input[0]
+    return False
+
+
+def _is_peeled(view: GraphView, node: onnx.NodeProto, moved: bool) -> bool:
+    """Say whether a node may be peeled off; `moved`: its channels are the last axis."""
     if node.op_type not in PEELED or node.input[0] not in view.image_tensors:
         return False
+    if node.op_type == "Softmax":
+        axis = next((a.i for a in node.attribute if a.name == "axis"), -1 if view.opset >= 13 else 1)
+        return axis % 4 == (3 if moved else 1)
     if node.op_type == "Transpose":
         return any(list(a.ints) == CHANNELS_LAST for a in node.attribute if a.name == "perm")
     return True

@@ -19,12 +19,13 @@ __all__ = ["ARITHMETIC"]
 
 UNARY = ("Exp", "Log", "Neg", "Sqrt", "Abs", "Reciprocal", "Floor", "Ceil", "Round", "Cos", "Sin")
 BINARY = ("Add", "Sub", "Mul", "Div", "Pow", "Max", "Min")
+SUM, AVERAGE = "sum", "average"
 COORDINATES = 4
-"""Constants of at most so many values may scale the coordinates of a box; larger ones differ from cell to cell."""
+"""Constants of at most so many values along one axis may scale the coordinates of a box; others differ by place."""
 
 
 def _activation(at: Place) -> Steps:
-    return at.back(at.reach.box, activations=frozenset([ACTIVATIONS[at.node.op_type]]), averaged=False)
+    return at.back(at.reach.box, activations=frozenset([ACTIVATIONS[at.node.op_type]]), contracted="")
 
 
 def _softmax(at: Place) -> Steps:
@@ -34,12 +35,13 @@ def _softmax(at: Place) -> Steps:
     axis = at.axis(len(shape), 1 if at.view.opset < 13 else -1)
     for mixed in range(axis, len(shape) if at.view.opset < 13 else axis + 1):
         box = replace_axis(box, mixed, (0, shape[mixed]))
-    kind = None if at.reach.averaged else "softmax"
-    return at.back(box, activations=frozenset([kind]), averaged=False, dfl=at.reach.dfl or at.reach.averaged)
+    averaged = at.reach.contracted == AVERAGE
+    kind = None if averaged else "softmax"
+    return at.back(box, activations=frozenset([kind]), contracted="", dfl=at.reach.dfl or averaged)
 
 
 def _unary(at: Place) -> Steps:
-    return at.back(at.reach.box, activations=NONE, averaged=False, computed=True)
+    return at.back(at.reach.box, activations=NONE, contracted="", computed=True)
 
 
 def _network_unary(at: Place) -> Steps:
@@ -50,17 +52,28 @@ def _binary(at: Place) -> Steps:
     if at.view.stride(at.tensor) and (is_gate(at.view, at.node) or is_folded(at.view, at.tensor)):
         return None
     located = at.reach.located or _has_places(at)
-    plain = replace(at.reach, activations=NONE, averaged=False, computed=True, located=located)
+    contracted = AVERAGE if at.reach.contracted == SUM and _is_weighting(at) else ""
+    plain = replace(at.reach, activations=NONE, contracted=contracted, computed=True, located=located)
     return [(name, replace(plain, box=through_broadcast(at.reach.box, at.view.shapes[name]))) for name in at.data]
+
+
+def _is_weighting(at: Place) -> bool:
+    """Say whether the node is a product with constants that leaves the shape of the other factor as it is."""
+    constants = [name for name in at.node.input if name not in at.view.image_tensors]
+    return at.node.op_type == "Mul" and len(constants) == 1 and at.view.shapes[at.data[0]] == at.view.shapes[at.tensor]
 
 
 def _has_places(at: Place) -> bool:
     """Say whether an operand is a constant with a value for each place, such as grid positions, strides, anchors."""
     for name in at.node.input:
-        size = prod(at.view.shapes.get(name, ()))
-        if name not in at.view.image_tensors and size > COORDINATES:
+        shape = at.view.shapes.get(name, ())
+        along = [size for size in shape if size > 1]
+        if name not in at.view.image_tensors and (prod(along) > COORDINATES or len(along) > 1):
             value = at.view.constant(name)
-            if value is None or value.min() < value.max():
+            if value is None:
+                return True
+            used = value[tuple(slice(*part) for part in through_broadcast(at.reach.box, shape))]
+            if used.min() < used.max():
                 return True
     return False
 
@@ -73,30 +86,31 @@ def _conv(at: Place) -> Steps:
     if not np.array_equal(weight.ravel(), np.arange(weight.shape[1])):
         return None
     box = replace_axis(at.reach.box, 1, (0, weight.shape[1]))
-    return at.back(box, activations=NONE, averaged=True, computed=True)
+    return at.back(box, activations=NONE, contracted=AVERAGE, computed=True)
 
 
 def _matmul(at: Place) -> Steps:
-    """Cross a product with one constant column, which contracts the last axis; stop at any other."""
-    shape = at.view.shapes.get(at.node.input[1], ())
-    if at.data != [at.source] or not (len(shape) == 1 or shape[1:] == (1,)):
+    """Cross a product with one constant column or row, which contracts the last axis or the one before; stop else."""
+    first, second = at.node.input
+    constant = second if at.data == [first] else first
+    shape = at.view.shapes.get(constant, ())
+    if len(at.data) != 1 or len(shape) not in (1, 2) or prod(shape) != shape[0 if constant == second else -1]:
         return None
-    outer = at.reach.box if len(shape) == 1 else at.reach.box[:-1]
-    return at.back((*outer, (0, shape[0])), activations=NONE, averaged=True, computed=True)
+    bins, outer = (0, prod(shape)), at.reach.box
+    if constant == second:
+        box = (*(outer if len(shape) == 1 else outer[:-1]), bins)
+    else:
+        box = (*(outer[:-1] if len(shape) == 1 else outer[:-2]), bins, outer[-1])
+    return [(at.data[0], replace(at.reach, box=box, activations=NONE, contracted=AVERAGE, computed=True))]
 
 
 def _reduce_sum(at: Place) -> Steps:
-    """Cross a sum, together with a product by constants right before it (DFL written out)."""
+    """Cross a sum; behind a product with constants it is an average (DFL written out)."""
     shape = at.view.shapes[at.source]
     axes = {axis % len(shape) for axis in at.integers(1, "axes") or range(len(shape))}
     kept = at.reach.box if at.integer("keepdims", 1) else _with_axes(at.reach.box, axes)
     box = tuple((0, size) if axis in axes else kept[axis] for axis, size in enumerate(shape))
-    product = at.view.producer(at.source)
-    if product is not None and product.op_type == "Mul":
-        data = [name for name in product.input if name in at.view.image_tensors]
-        if len(data) == 1 and at.view.shapes.get(data[0]) == shape:
-            return [(data[0], replace(at.reach, box=box, activations=NONE, averaged=True, computed=True))]
-    return at.back(box, activations=NONE, averaged=False, computed=True)
+    return at.back(box, activations=NONE, contracted=SUM, computed=True)
 
 
 def _with_axes(box: Box, axes: Collection[int]) -> Box:

@@ -30,8 +30,13 @@ def _same(at: Place) -> Steps:
 
 
 def _reshape(at: Place) -> Steps:
-    shapes = at.view.shapes
-    return at.back(through_reshape(at.reach.box, shapes[at.tensor], shapes[at.source]))
+    """Cross a reshape, and those before it in one step: what lies between two may be no box (all axes joined)."""
+    source, shapes = at.source, at.view.shapes
+    while (node := at.view.producer(source)) is not None and node.op_type in (*RESHAPES, *SAME):
+        if node.input[0] not in shapes:
+            break
+        source = node.input[0]
+    return [(source, replace(at.reach, box=through_reshape(at.reach.box, shapes[at.tensor], shapes[source])))]
 
 
 def _transpose(at: Place) -> Steps:

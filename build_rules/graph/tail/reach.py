@@ -22,7 +22,8 @@ class Reach:
     """What the tail does with a tensor: the part it uses, and how.
 
     `activations`: the activations applied to parts of it before anything else, None among them when a part has none.
-    `averaged`: it is contracted with constants along an axis right after; `dfl`: a softmax over bins was contracted so.
+    `contracted`: what is done along an axis right after, a `sum` or, with constant factors, an `average`.
+    `dfl`: a softmax over bins was averaged so.
     `computed`: it goes into arithmetic; `located`: with constants that differ from cell to cell, such as the grid.
     `picked`: cells of it are selected by what the image shows; `ranked`: only the places of its largest values matter.
     `resort`: the last feature map on the way here, and what was done with that; the way may turn out to end there.
@@ -30,7 +31,7 @@ class Reach:
 
     box: Box
     activations: frozenset[str | None] = NONE
-    averaged: bool = False
+    contracted: str = ""
     dfl: bool = False
     computed: bool = False
     located: bool = False
@@ -43,7 +44,7 @@ class Reach:
         return Reach(
             hull(self.box, other.box),
             self.activations | other.activations,
-            self.averaged and other.averaged,
+            self.contracted if self.contracted == other.contracted else "",
             self.dfl or other.dfl,
             self.computed or other.computed,
             self.located or other.located,

@@ -26,7 +26,7 @@ def _top_k(at: Place) -> Steps:
     box = _whole_axis(at, at.reach.box, axis)
     if at.tensor == at.node.output[0]:
         return at.back(box, picked=True)
-    return at.back(box, picked=True, ranked=True, activations=NONE, averaged=False)
+    return at.back(box, picked=True, ranked=True, activations=NONE, contracted="")
 
 
 def _gather_elements(at: Place) -> Steps:
@@ -65,7 +65,7 @@ def _extremum(at: Place) -> Steps:
 
 def _arg_max(at: Place) -> Steps:
     axis = at.axis(len(at.view.shapes[at.source]))
-    return at.back(_with_axes(at, {axis}), ranked=True, activations=NONE, averaged=False)
+    return at.back(_with_axes(at, {axis}), ranked=True, activations=NONE, contracted="")
 
 
 def _with_axes(at: Place, axes: set[int]) -> Box:
@@ -79,7 +79,7 @@ def _with_axes(at: Place, axes: set[int]) -> Box:
 
 def _remainder(at: Place) -> Steps:
     """Cross the arithmetic on places: which class and which cell a place in a flattened list means."""
-    return [(name, replace(at.reach, activations=NONE, averaged=False)) for name in at.data]
+    return [(name, replace(at.reach, activations=NONE, contracted="")) for name in at.data]
 
 
 SELECTION: dict[str, Callable[[Place], Steps]] = {

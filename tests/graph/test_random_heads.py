@@ -1,0 +1,133 @@
+"""Heads of every make: exactly the endpoints that they were built with, by hints and by structure, and a proof."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from build_rules.endpoints import Proof, Split, SplitHint
+from tests.graph.graphs import save, split
+from tests.graph.heads import NOISE, ROLES, Head, Truth, anchors_of, head_model, hinted, truth
+
+IMAGES = ((64, 64), (64, 96), (96, 64), (128, 64), (96, 96))
+STRIDES = (4, 8, 12, 16, 24, 32, 48, 64)
+
+per_example = settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+
+
+@st.composite
+def heads(draw: st.DrawFn, **fixed: Any) -> Head:
+    def one(name: str, *values: Any) -> Any:
+        return fixed[name] if name in fixed else draw(st.sampled_from(values))
+
+    image = one("image", *IMAGES)
+    fitting = [stride for stride in STRIDES if not any(size % stride for size in image)]
+    extras = draw(st.lists(st.sampled_from(sorted({*ROLES} - {"boxes", "scores"})), unique=True, max_size=3))
+    anchors = one("anchors", 0, 0, 0, 2, 3)
+    bins = 1 if anchors else one("bins", 1, *range(2, 17))
+    turned = "angle" in extras
+    decodes = (
+        ("centre and size",) if turned else ("centre and size", "corners", *(["exponential"] if bins == 1 else []))
+    )
+    strides = draw(st.lists(st.sampled_from(fitting), unique=True, min_size=1, max_size=5))
+    cells = sum(image[0] // s * (image[1] // s) for s in strides)
+    return Head(
+        image=image,
+        batch=one("batch", 1, 1, 1, 2, 3, 4),
+        strides=tuple(strides),
+        roles=_objectness_first(draw(st.permutations(("boxes", "scores", *extras)))),
+        classes=one("classes", 1, 2, 3, 4, 5, 16, 32, 64),
+        scored=one("scored", "Sigmoid", "Sigmoid", "Softmax"),
+        bins=bins,
+        decode=one("decode", *decodes),
+        anchors=anchors,
+        coefficients=one("coefficients", 2, 4, 8, 32),
+        landmarks=(draw(st.integers(1, 6)), one("values", 2, 3)),
+        turned=one("turned", "Sigmoid", ""),
+        picked=0 if anchors else one("picked", 0, 0, 0, 1, min(3, cells)),
+        opset=draw(st.integers(11, 20)),
+        body=one("body", "SiLU", "Relu"),
+        after=one("after", "", "", "Scale", "Relu"),
+        grid=one("grid", "stored", "computed"),
+        first=one("first", "scales", "roles"),
+        apart=one("apart", "Slice", "Split", "SplitToSequence"),
+        average=one("average", "Conv", "MatMul", "MatMul, column", "MatMul, row", "ReduceSum"),
+        bins_axis=one("bins_axis", 1, 2, 3),
+        channels_last=draw(st.booleans()),
+        one_output=draw(st.booleans()),
+        protos_last=draw(st.booleans()),
+        constants=draw(st.booleans()),
+        anonymous=draw(st.booleans()),
+        noise=tuple(draw(st.lists(st.sampled_from(("", *NOISE)), min_size=1, max_size=7))),
+    )
+
+
+def _objectness_first(roles: Sequence[str]) -> tuple[str, ...]:
+    """Put the objectness before the scores, as every head does: of two sigmoids nothing else tells which is which."""
+    if "objectness" not in roles or roles.index("objectness") < roles.index("scores"):
+        return tuple(roles)
+    return tuple({"objectness": "scores", "scores": "objectness"}.get(role, role) for role in roles)
+
+
+def structure_cannot_tell(head: Head) -> bool:
+    """A single cell: nothing in its grid differs from place to place."""
+    return head.rows == max(head.anchors, 1)
+
+
+def told(found: Split) -> list[Truth]:
+    return [(e.role, e.tensor, e.stride or 0, e.encoding, e.activation) for e in found.endpoints]
+
+
+def _ranges(hint: SplitHint) -> tuple[Any, ...]:
+    return hint.target, [(b.name, b.channels) for b in hint.boundaries], hint.strides, hint.anchors_per_cell
+
+
+def hint_ranges(head: Head) -> list[tuple[Any, ...]]:
+    """What the trainer writes, apart from activations."""
+    entries = hinted(head)["split_hints"]
+    return [
+        (
+            entry["target"],
+            [(b["name"], tuple(b["channels"])) for b in entry["boundaries"]],
+            tuple(entry["strides"]),
+            entry.get("anchors_per_cell", 1),
+        )
+        for entry in entries
+    ]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
+    return lambda: tmp_path_factory.mktemp("head")
+
+
+def check(head: Head, metadata: Any, folder: Path) -> Split:
+    path = save(head_model(head, metadata), folder)
+    found = split(path)
+    assert told(found) == truth(head)
+    assert found.proof == Proof(max_abs_error=0.0, inputs=1)
+    cut = path.with_suffix(".cut")
+    onnx.checker.check_model(cut, full_check=True)
+    assert [value.name for value in onnx.load(cut).graph.output] == [e.tensor for e in found.endpoints]
+    assert [_ranges(hint) for hint in found.hints] == ([] if head.picked else hint_ranges(head))
+    anchors = [[tuple(map(float, pair)) for pair in anchors_of(head, stride)] for stride in sorted(head.strides)]
+    assert [list(level) for level in found.anchors or ()] == (anchors if head.anchors else [])
+    return found
+
+
+@per_example
+@given(head=heads(picked=0))
+def test_with_hints(folders: Callable[[], Path], head: Head) -> None:
+    check(head, hinted(head), folders())
+
+
+@per_example
+@given(head=heads())
+def test_by_structure(folders: Callable[[], Path], head: Head) -> None:
+    check(head, None, folders())
