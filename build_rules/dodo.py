@@ -56,9 +56,10 @@ def task_split() -> Tasks:
                 "network_name": model.network_name,
                 "choice": model.split,
                 "labels_file": None if model.labels is None else str(model.labels),
-                "calibration": str(model.calibration),
             },
             tools=ws.versions_of("onnx"),
+            # One sample helps to prove the cut; which one it was shows nowhere.
+            passed={"calibration": str(model.calibration)},
         )
 
 

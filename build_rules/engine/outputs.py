@@ -75,7 +75,7 @@ def produce(
         for path in function(**inputs, **drafts, **settings) or ():
             read[path] = _discovered(path, started)
         _check_unchanged(read)
-        return Produced(read, _publish(partial, drafts, outputs))
+        return Produced(read, _publish(drafts, outputs))
     except OSError as error:
         if error.errno in DISK_FULL:
             raise InputError(
@@ -101,12 +101,12 @@ def _check_unchanged(read: Mapping[Path, Fingerprint]) -> None:
             raise InputChangedError(f"{path} changed while the step that reads it ran; run doit again.")
 
 
-def _publish(partial: Path, drafts: Mapping[str, Path], outputs: Mapping[str, Path]) -> dict[Path, Fingerprint]:
+def _publish(drafts: Mapping[str, Path], outputs: Mapping[str, Path]) -> dict[Path, Fingerprint]:
     for key, draft in drafts.items():
         if not draft.is_file():
             raise FileNotFoundError(f"the step ended without writing {outputs[key]}")
     folder = next(iter(outputs.values())).parent
-    further = _further(partial, drafts)
+    further = _further(next(iter(drafts.values())).parent, drafts)
     for draft in [*drafts.values(), *further]:
         _flush(draft)
     for stale in set(_further(folder, outputs)) - {folder / draft.name for draft in further}:

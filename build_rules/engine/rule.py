@@ -78,9 +78,13 @@ class Rule:
         outputs: Mapping[str, Path],
         settings: Mapping[str, Any],
         tools: Mapping[str, str] | None = None,
+        passed: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Return the doit task of one step. `settings` hold JSON values or frozen dataclasses, nothing else."""
-        step = Step(self, dict(inputs), dict(outputs), dict(settings), dict(tools or {}))
+        """Return the doit task of one step. `settings` hold JSON values or frozen dataclasses, nothing else.
+
+        `passed` goes to the function and not into the key: no output may depend on it.
+        """
+        step = Step(self, dict(inputs), dict(outputs), dict(settings), dict(tools or {}), dict(passed or {}))
         return {
             "name": name,
             "actions": [step.run],
@@ -110,6 +114,7 @@ class Step:
     outputs: dict[str, Path]
     settings: dict[str, Any]
     tools: dict[str, str] = field(default_factory=dict)
+    passed: dict[str, Any] = field(default_factory=dict)
 
     def input_files(self) -> list[Path]:
         """Return every input file, in the order declared."""
@@ -152,7 +157,7 @@ class Step:
         try:
             module, function = self.rule.function.split(":")
             call = getattr(importlib.import_module(module), function)
-            produced = produce(self.rule.name, call, self.inputs, self.outputs, self.settings)
+            produced = produce(self.rule.name, call, self.inputs, self.outputs, {**self.settings, **self.passed})
         except Exception as error:
             return failure_of(error)
         return {"key": key, "inputs": _recorded(produced.inputs), "outputs": _recorded(produced.outputs)}

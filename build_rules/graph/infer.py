@@ -19,8 +19,8 @@ from build_rules.graph.walk import Beginning, Walk, walk_back
 
 __all__ = ["Inferred", "infer_hints"]
 
-MAX_STEPS = 1_000_000
-"""Nodes that all ways together may cross; a large head needs some ten thousand."""
+MAX_STEPS = 500_000
+"""Inputs of the nodes that all ways together may cross; a large head needs some ten thousand."""
 MAX_CHANNELS = 16384
 
 

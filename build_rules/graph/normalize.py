@@ -29,9 +29,17 @@ def normalize(model: onnx.ModelProto) -> onnx.ModelProto:
     """
     _check_size(model)
     if model.functions:
-        model = onnx.inliner.inline_local_functions(model)
+        model = _inlined(model)
     sequences_to_splits(model)
     return model
+
+
+def _inlined(model: onnx.ModelProto) -> onnx.ModelProto:
+    try:
+        return onnx.inliner.inline_local_functions(model)
+    except (onnx.checker.ValidationError, RuntimeError, ValueError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise InputError(f"the local functions cannot be inlined: {first}") from error
 
 
 def _check_size(model: onnx.ModelProto) -> None:

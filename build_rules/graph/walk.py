@@ -50,7 +50,7 @@ class Beginning:
 
 @dataclass(frozen=True)
 class Walk:
-    """What was found at the ends of the ways, in computable order, and how many nodes were crossed."""
+    """What was found at the ends of the ways, in computable order, and how many inputs the nodes crossed have."""
 
     found: tuple[Beginning, ...]
     steps: int
@@ -86,7 +86,8 @@ def walk_back(view: GraphView, tensor: str, box: Box) -> Walk:
                 pending[source] = _with_use(pending.get(source, []), use)
                 heappush(queue, -view.producers.get(source, -1))
     in_order = sorted(ends, key=lambda end: view.producers[end])
-    return Walk(tuple(_beginning(view, tensor, end, ends[end]) for end in in_order), len(done))
+    steps = sum(len(view.nodes[index].input) for index in done)
+    return Walk(tuple(_beginning(view, tensor, end, ends[end]) for end in in_order), steps)
 
 
 def _with_use(uses: Sequence[Reach], use: Reach) -> list[Reach]:
