@@ -17,6 +17,18 @@ def test_reads_document_and_labels() -> None:
     assert source.key == "edgefirst"
 
 
+def test_names_of_plain_ultralytics_exports_are_labels() -> None:
+    assert parse_document([("names", "{0: 'person', 1: \"driver's seat\"}")]).labels == ("person", "driver's seat")
+    assert parse_document([("names", "{0: 'x'}"), ("labels", '["a"]')]).labels == ("a",)
+
+
+@pytest.mark.parametrize(
+    "names", ["", "x", "{1: 'a'}", "{0: 'a', 2: 'b'}", "{0: 1}", "['a']", "{0: __import__('os')}", "{" * 10_000]
+)
+def test_other_names_are_none(names: str) -> None:
+    assert parse_document([("names", names)]).labels == ()
+
+
 def test_older_exports_use_another_key() -> None:
     source = parse_document([("edgefirst.json", '{"schema_version": 2}')])
     assert (source.key, source.document) == ("edgefirst.json", {"schema_version": 2})

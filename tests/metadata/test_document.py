@@ -53,6 +53,14 @@ def test_everything_else_is_kept_in_its_order() -> None:
         assert document[key] == SOURCE[key]
 
 
+@pytest.mark.parametrize("said", [True, False, None])
+def test_a_cut_graph_does_not_select_its_boxes(said: bool | None) -> None:
+    """Whatever the exported graph did in its tail, readers have to suppress what overlaps."""
+    source = {**SOURCE, "model": {"task": "detection", "end2end": said}}
+    assert compiled(source).document["model"] == {"task": "detection", "end2end": said and False}
+    assert source["model"] == {"task": "detection", "end2end": said}
+
+
 def test_the_source_is_left_alone() -> None:
     source = copy.deepcopy(SOURCE)
     compiled(source)
