@@ -11,15 +11,16 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from build_rules.calibration.sources import list_snapshots
 from build_rules.compilers import COMPILERS
-from build_rules.endpoints import AUTOMATIC, SplitChoice
 from build_rules.errors import InputError
 from build_rules.presets import HW_ARCHS, PRESETS
-from build_rules.split_table import read_split
 from build_rules.toml_table import Table, read_toml
+
+if TYPE_CHECKING:
+    from build_rules.endpoints import SplitChoice
 
 __all__ = ["Model", "Settings", "Target", "find_models", "load_models", "read_settings", "replace_targets"]
 
@@ -54,6 +55,7 @@ class Model:
     """One model folder. Paths are relative to the repository; `labels` None means those in the ONNX metadata.
 
     `calibration` is a snapshot file, a folder of snapshots (the ONNX metadata names one of them) or a folder of images.
+    `split` None leaves it to metadata and graph where to cut.
     """
 
     name: str
@@ -61,7 +63,7 @@ class Model:
     onnx: Path
     labels: Path | None
     calibration: Path
-    split: SplitChoice = AUTOMATIC
+    split: SplitChoice | None = None
     settings: Settings = field(default_factory=Settings)
 
     @property
@@ -142,8 +144,17 @@ class _Declared:
     onnx: str | None
     labels: str | None
     calibration: str | None
-    split: SplitChoice
+    split: SplitChoice | None
     settings: Settings
+
+
+def _read_split(table: Table) -> SplitChoice | None:
+    if table.table("split") is None:
+        return None
+    # Few models have it, and its records take as long to import as everything else here.
+    from build_rules.split_table import read_split
+
+    return read_split(table)
 
 
 def _read_declared(table: Table, settings: Settings) -> _Declared:
@@ -151,7 +162,7 @@ def _read_declared(table: Table, settings: Settings) -> _Declared:
         table.text("onnx"),
         table.text("labels"),
         table.text("calibration"),
-        read_split(table),
+        _read_split(table),
         _override(table, settings),
     )
     # Before any default is looked for: a misspelled key would otherwise look like a missing file.

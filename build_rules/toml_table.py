@@ -50,7 +50,8 @@ class Table:
         raise InputError(f"{self._where}: needs {what}.")
 
     def _value(self, key: str, kind: type, expected: str) -> Any:
-        self._known.append(key)
+        if key not in self._known:
+            self._known.append(key)
         value = self._content.get(key)
         if value is not None and (not isinstance(value, kind) or (kind is int and isinstance(value, bool))):
             self.fail(key, expected)

@@ -67,8 +67,9 @@ def _find(view: GraphView, source: SourceDocument, choice: SplitChoice) -> Found
     hints = tuple(hint for hint in given if hint.target not in naming)
     open_outputs = [name for name in outputs if name not in wholes and all(name != hint.target for hint in hints)]
     inferred = _inferred(view, source, open_outputs, wholes) if open_outputs else Inferred((), False)
-    roles = [role for hint in (*hints, *inferred.hints) for role in find_hinted(view, hint)]
-    coefficients = {b.stop - b.start for h in (*hints, *inferred.hints) for b in h.boundaries if b.name == COEFFICIENTS}
+    followed = (*hints, *inferred.hints)
+    roles = [role for hint in followed for role in find_hinted(view, hint, followed)]
+    coefficients = {b.stop - b.start for h in followed for b in h.boundaries if b.name == COEFFICIENTS}
     company = "none" if len(outputs) == 1 else "hints" if hints else "others"
     roles += _whole_roles(view, source, wholes, naming, coefficients, company)
     _check_not_picked(given, roles)

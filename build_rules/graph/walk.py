@@ -86,8 +86,8 @@ def walk_back(view: GraphView, tensor: str, box: Box) -> Walk:
                 pending[source] = _with_use(pending.get(source, []), use)
                 heappush(queue, -view.producers.get(source, -1))
     in_order = sorted(ends, key=lambda end: view.producers[end])
-    steps = sum(len(view.nodes[index].input) for index in done)
-    return Walk(tuple(_beginning(view, tensor, end, ends[end]) for end in in_order), steps)
+    crossed = sum(len(view.nodes[index].input) for index in done)
+    return Walk(tuple(_beginning(view, tensor, end, ends[end]) for end in in_order), crossed)
 
 
 def _with_use(uses: Sequence[Reach], use: Reach) -> list[Reach]:

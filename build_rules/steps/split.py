@@ -9,7 +9,7 @@ from typing import Any
 
 from build_rules.calibration.sample import read_sample
 from build_rules.calibration.snapshot import Normalization
-from build_rules.endpoints import ModelInput, Preprocessing, Split, SplitChoice, dump_split
+from build_rules.endpoints import AUTOMATIC, ModelInput, Preprocessing, Split, SplitChoice, dump_split
 from build_rules.errors import InputError
 from build_rules.graph import SourceDocument, read_document, split_model
 from build_rules.metadata import check_labels, labels_text, read_labels
@@ -23,7 +23,7 @@ def run(
     split_onnx: Path,
     split_json: Path,
     network_name: str,
-    choice: SplitChoice,
+    choice: SplitChoice | None,
     labels_file: str | None,
     calibration: str,
 ) -> tuple[Path, ...]:
@@ -34,7 +34,7 @@ def run(
     the cut and is no input either: which one does not show. Returns the files that hold weights.
     """
     source = read_document(onnx)
-    result = split_model(onnx, network_name, split_onnx, choice, _samples(source, calibration))
+    result = split_model(onnx, network_name, split_onnx, choice or AUTOMATIC, _samples(source, calibration))
     split = result.split
     try:
         preprocessing = read_preprocessing(source.document, split.input.channels)

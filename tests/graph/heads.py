@@ -177,7 +177,9 @@ def _joined(b: Builder, head: Head, features: Mapping[int, str]) -> dict[str, st
     maps = {(r, s): _map(b, head, features[s], head.width(r), f"{r}_{s}") for r in head.parts for s in head.strides}
     if head.first == "scales":
         return {
-            role: b.op("Concat", *(b.reshape(maps[role, s], head.batch, head.width(role), -1) for s in head.strides), axis=2)
+            role: b.op(
+                "Concat", *(b.reshape(maps[role, s], head.batch, head.width(role), -1) for s in head.strides), axis=2
+            )
             for role in head.parts
         }
     roles = list(head.parts)[::-1]  # in another order than in the output
@@ -492,7 +494,7 @@ def _same(
     """Return nodes that pass a tensor on as it is, and what they call it."""
     rank = len(shape)
     turn = [*range(1, rank), 0]
-    steps: list[tuple[str, dict[str, Any], list[int] | None]] = {
+    writings: dict[str, list[tuple[str, dict[str, Any], list[int] | None]]] = {
         "": [],
         "Identity": [("Identity", {}, None)],
         "Dropout": [("Dropout", {}, None)],
@@ -504,10 +506,10 @@ def _same(
             ("Transpose", {"perm": [turn.index(axis) for axis in range(rank)]}, None),
         ],
         "Unsqueezes": [("Unsqueeze", {"axes": [rank]}, None), ("Squeeze", {"axes": [rank]}, None)],
-    }[kind]
+    }
     nodes = []
     last = name
-    for index, (operator, attributes, target) in enumerate(steps):
+    for index, (operator, attributes, target) in enumerate(writings[kind]):
         inputs, new = [last], f"{name}_{kind}_{index}"
         if opset >= 13 and "axes" in attributes:
             target, attributes = attributes["axes"], {}

@@ -22,7 +22,7 @@ per_example = settings(max_examples=300, deadline=None, derandomize=True, suppre
 
 
 @st.composite
-def heads(draw: st.DrawFn, **fixed: Any) -> Head:
+def heads(draw: st.DrawFn, /, **fixed: Any) -> Head:
     def one(name: str, *values: Any) -> Any:
         return fixed[name] if name in fixed else draw(st.sampled_from(values))
 
