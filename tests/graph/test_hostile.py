@@ -75,10 +75,7 @@ def endless_loop() -> onnx.ModelProto:
     body = helper.make_graph(
         [helper.make_node("Identity", ["c"], ["d"]), helper.make_node("Identity", ["v"], ["w"])],
         "body",
-        [
-            helper.make_tensor_value_info(n, k, s)
-            for n, k, s in (("i", 7, []), ("c", 9, []), ("v", 1, [1, CLASSES, 4, 4]))
-        ],
+        [helper.make_tensor_value_info(name, kind, shape) for name, kind, shape in state],
         [helper.make_tensor_value_info("d", 9, []), helper.make_tensor_value_info("w", 1, [1, CLASSES, 4, 4])],
     )
     conv = b.conv("image", 3, CLASSES, 8)
