@@ -71,7 +71,7 @@ def many_nodes() -> onnx.ModelProto:
 
 def endless_loop() -> onnx.ModelProto:
     b = Builder()
-    state = (("i", 7, []), ("c", 9, []), ("v", 1, [1, CLASSES, 4, 4]))
+    state: tuple[tuple[str, int, list[int]], ...] = (("i", 7, []), ("c", 9, []), ("v", 1, [1, CLASSES, 4, 4]))
     body = helper.make_graph(
         [helper.make_node("Identity", ["c"], ["d"]), helper.make_node("Identity", ["v"], ["w"])],
         "body",
@@ -129,7 +129,7 @@ def unknown_type() -> onnx.ModelProto:
 
 def produced_and_stored() -> onnx.ModelProto:
     model = detection()
-    model.graph.initializer.append(onnx.numpy_helper.from_array(np.float32([1]), "box_map_8"))
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones(1, dtype=np.float32), "box_map_8"))
     return model
 
 
