@@ -80,6 +80,10 @@ def _group(table: Table) -> EndpointGroup:
         table.lack("role and tensors")
     if role == "boxes" and encoding == "none":
         table.lack('encoding = "dfl" (bins) or "direct" (distances), because the role is boxes')
+    if role != "boxes" and encoding != "none":
+        table.lack(f'no encoding, which only boxes have; the role is "{role}"')
+    if role == "boxes" and activation not in ("none", ""):
+        table.lack("no activation, because the role is boxes, whose bins or distances are decoded as they are")
     if not activation:
         table.lack('activation = "sigmoid" (or "none", when the graph has applied it), because the role is scores')
     return EndpointGroup(role, tensors, _or_none(encoding), _or_none(activation))

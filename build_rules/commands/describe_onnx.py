@@ -92,7 +92,7 @@ def _cut_facts(model: onnx.ModelProto, path: Path, document: SourceDocument) -> 
         found = find_endpoints(view, document)
         cut = cut_graph(view, [endpoint.tensor for endpoint in found.endpoints])
     except InputError as error:
-        return _not_found(model, str(error))
+        return _not_found(model, str(error), error.paste)
     except Exception as error:  # any file may be called .onnx, and not every way to be wrong is foreseen
         return _not_found(model, f"unexpected {type(error).__name__}: {error}")
     outputs = {name: (1, *view.shapes[name][1:]) for name in view.outputs}
@@ -104,10 +104,11 @@ def _cut_facts(model: onnx.ModelProto, path: Path, document: SourceDocument) -> 
     }
 
 
-def _not_found(model: onnx.ModelProto, reason: str) -> Facts:
+def _not_found(model: onnx.ModelProto, reason: str, proposal: str = "") -> Facts:
     name_nodes(model.graph)
     attention = [asdict(block) for block in find_attention(model.graph.node)]
-    return {"attention": attention, "endpoints": [], "endpoints_not_found": reason}
+    facts = {"attention": attention, "endpoints": [], "endpoints_not_found": reason}
+    return facts | ({"candidates": [{"line": line} for line in proposal.splitlines()]} if proposal else {})
 
 
 def _rows(endpoints: Iterable[Endpoint]) -> Iterable[Facts]:

@@ -28,7 +28,7 @@ def proposal(view: GraphView) -> str:
             f'role = "?"           # {channels} channels, {sizes}: boxes, scores, mask_coefs, protos, anchor, ...',
             f"tensors = [{', '.join(map(_quoted, ordered))}]",
             '# encoding = "dfl"    # boxes only: dfl or direct',
-            '# activation = "sigmoid"',
+            '# activation = "sigmoid"  # scores only',
         ]
     return "\n".join(lines[:MAX_LINES])
 

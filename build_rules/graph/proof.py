@@ -48,7 +48,7 @@ def prove_cut(
     whole: str | bytes = view.model.SerializeToString() if beside else str(original)
     if len(nodes_before_outputs(view)) < len(view.nodes):
         # What no output needs could be of any size; onnxruntime would compute it all the same.
-        whole = part_of(view, [view.input.name], view.outputs).SerializeToString()
+        whole = model_content(part_of(view, [view.input.name], view.outputs), view.folder)
     whole_session = open_session(whole, "the model", view.folder)
     cut_session = open_session(str(cut), "the cut model")
     tail_session = None if tail is None else open_session(model_content(tail, view.folder), "the removed tail")

@@ -78,7 +78,8 @@ def place_weights(model: onnx.ModelProto, folder: Path, own: str, need_large: bo
     tensor. Without `need_large`, the files of large initializers may be missing; those tensors are then unreadable.
     """
     _constants_to_initializers(model.graph)
-    sizes: dict[str, int] = {}
+    # The file itself may be a link to another place: the user made it, not the model.
+    sizes = {own: (folder / own).stat().st_size}
     for tensor in filter(is_stored_elsewhere, model.graph.initializer):
         _place(tensor, folder, sizes, may_be_missing=not need_large and (_bytes_of(tensor) or 0) > LARGE)
         limit = MAX_LIST if tensor.data_type in LISTS else LARGE

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 
@@ -79,3 +81,29 @@ def test_a_cut_by_hand_overrides_everything(workspace: Path) -> None:
         *(f"scores_{i}" for i in range(3)),
     ]
     assert (found["found_by"], found["proof"]) == ("model.toml", None)
+
+
+def test_an_input_with_channels_last_builds(workspace: Path, tmp_path: Path) -> None:
+    """As TensorFlow exports it: the same network behind a transpose gives the same tensors."""
+    folder = tmp_path / "repository"
+    shutil.copytree(workspace, folder)
+    (folder / MODEL / "labels.txt").write_text("a\nb\nc\nd\ne\n")
+    single_target(folder, "shapes-seg", "calibration_count = 8")
+    scene = str(sorted((folder / "models/scenes/calibration").iterdir())[0])
+    assert doit(folder).code == 0
+    assert doit(folder, "infer", f"{PLACE}/model+meta.hef", scene, "-o", "first.npz").code == 0
+    model = onnx.load(folder / ONNX)
+    image = model.graph.input[0]
+    _, channels, height, width = (dim.dim_value for dim in image.type.tensor_type.shape.dim)
+    moved = onnx.helper.make_node("Transpose", ["nhwc"], [image.name], name="to_nchw", perm=[0, 3, 1, 2])
+    nodes = [moved, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    image.CopyFrom(onnx.helper.make_tensor_value_info("nhwc", 1, [1, height, width, channels]))
+    onnx.save(model, folder / ONNX)
+    run = doit(folder)
+    assert run.code == 0, run.err
+    assert doit(folder, "infer", f"{PLACE}/model+meta.hef", scene, "-o", "second.npz").code == 0
+    with np.load(folder / "first.npz") as first, np.load(folder / "second.npz") as second:
+        assert [first[name].shape for name in first.files] == [second[name].shape for name in second.files]
+        assert all(np.array_equal(first[a], second[b]) for a, b in zip(first.files, second.files, strict=True))

@@ -77,6 +77,18 @@ def test_reads_what_lies_beside_the_model(tmp_path: Path) -> None:
     assert source.external_files == (tmp_path / "sub/weights.bin",)
 
 
+def test_the_model_itself_may_be_a_link(tmp_path: Path) -> None:
+    """Stores of large files put links where the files belong."""
+    (tmp_path / "store").mkdir()
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "m.onnx").symlink_to(save(detection(), tmp_path / "store"))
+    source = load_source(tmp_path / "models" / "m.onnx")
+    stored = next(t for t in source.model.graph.initializer if is_stored_elsewhere(t))
+    expected = next(t for t in detection().graph.initializer if t.name == stored.name)
+    assert load_tensor(stored, source.folder).raw_data == expected.raw_data
+    assert source.external_files == ()
+
+
 def test_small_tensors_are_loaded_wherever_they_lie(tmp_path: Path) -> None:
     """Shape inference, and whoever runs the graph, need the target shapes themselves."""
     onnx.save_model(detection(), tmp_path / "m.onnx", save_as_external_data=True, location="all.bin", size_threshold=0)

@@ -55,7 +55,7 @@ def describe(graph: Graph, layers: Sequence[Layer], net_name: str) -> dict[str, 
         document[layer.name] = _hn_layer(graph, layer, maker)
     for layer in layers:
         for tensor in layer.inputs:
-            _link(document[maker[tensor]], layer.name, hn_shape(graph.shapes[tensor]))
+            _link(document[maker[tensor]], layer.name, _tensor_shape(graph, tensor))
     for number, tensor in enumerate(graph.outputs, start=1):
         name, shape = f"{net_name}/output_layer{number}", hn_shape(graph.shapes[tensor])
         _link(document[maker[tensor]], name, shape)
@@ -86,13 +86,19 @@ def hn_shape(shape: Sequence[int]) -> list[int]:
     return [-1, *shape[1:]]
 
 
+def _tensor_shape(graph: Graph, tensor: str) -> list[int]:
+    """Return a tensor's shape as HN writes it; the image of a TensorFlow export has its channels last already."""
+    shape = graph.shapes[tensor]
+    return [-1, *shape[1:]] if tensor == graph.input and graph.input_is_nhwc else hn_shape(shape)
+
+
 def _link(producer: dict[str, Any], consumer: str, shape: list[int]) -> None:
     producer["output"].append(consumer)
     producer["output_shapes"].append(shape)
 
 
 def _hn_input(graph: Graph) -> dict[str, Any]:
-    shape = list(graph.shapes[graph.input]) if graph.input_is_nhwc else hn_shape(graph.shapes[graph.input])
+    shape = _tensor_shape(graph, graph.input)
     return {
         "type": "input_layer", "input": [], "output": [], "input_shapes": [[-1, *shape[1:]]],
         "output_shapes": [], "original_names": [graph.input], "transposed": False,
@@ -104,7 +110,7 @@ def _hn_layer(graph: Graph, layer: Layer, maker: Mapping[str, str]) -> dict[str,
         "type": layer.kind,
         "input": [maker[tensor] for tensor in layer.inputs],
         "output": [],
-        "input_shapes": [hn_shape(graph.shapes[tensor]) for tensor in layer.inputs],
+        "input_shapes": [_tensor_shape(graph, tensor) for tensor in layer.inputs],
         "output_shapes": [],
         "original_names": list(original_names(graph, layer)),
         "params": _params(graph, layer),
