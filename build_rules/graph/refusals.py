@@ -15,7 +15,7 @@ CONVOLUTIONS = ("Conv", "ConvTranspose")
 
 
 def refuse_uncuttable(view: GraphView) -> None:
-    """Raise `InputError` for box suppression inside the graph and for classifiers."""
+    """Raise `InputError` for box suppression inside the graph, transformers' queries, and classifiers."""
     nodes = nodes_before_outputs(view)
     for node in nodes:
         # Plug-ins of other runtimes (EfficientNMS_TRT, BatchedNMS_TRT) do the same under a domain of their own.
@@ -24,11 +24,16 @@ def refuse_uncuttable(view: GraphView) -> None:
                 f"the graph suppresses overlapping boxes itself (node '{node.name}', {node.op_type}), which the chip "
                 "cannot do; export the model without NMS (Ultralytics: nms=False). The runtime does it."
             )
+    if find_attention(nodes_before_outputs(view, CONVOLUTIONS)):
+        raise InputError(
+            f"its outputs {_listed(view)} come from the queries of a transformer (RT-DETR, DETR), not from a map for "
+            "each scale: after the last convolutions there are attention blocks, which cannot be cut off, and no EdgeFirst "
+            "decoder reads such boxes; export a YOLO or ModelPack detector."
+        )
     shapes = [view.shapes[name] for name in view.outputs if name in view.shapes]
     if shapes and all(len(shape) <= 2 for shape in shapes):
-        listed = ", ".join(f"'{name}' {view.shape_text(name)}" for name in view.outputs)
         raise InputError(
-            f"this is no detector: its outputs are {listed}, one value for each class of the whole image (a "
+            f"this is no detector: its outputs are {_listed(view)}, one value for each class of the whole image (a "
             "classifier) and nothing for each place; export a detection or segmentation model."
         )
 
@@ -36,14 +41,12 @@ def refuse_uncuttable(view: GraphView) -> None:
 def way_ends(view: GraphView, start: str, node: onnx.NodeProto, tensor: str) -> InputError:
     """Return the error of a way back from the output `start` that ends where no feature map is."""
     where = f"the way back from '{start}' ends at node '{node.name}' ({node.op_type})"
-    if find_attention(nodes_before_outputs(view, CONVOLUTIONS)):
-        return InputError(
-            f"'{start}' comes from the queries of a transformer (RT-DETR, DETR), not from a map for each scale: after "
-            "the last convolutions there are attention blocks, which cannot be cut off, and no EdgeFirst decoder reads "
-            "such boxes; export a YOLO or ModelPack detector."
-        )
     return InputError(
         f"{where}, whose output '{tensor}' with shape {view.shape_text(tensor)} is no feature map [N, C, H, W] of the "
         f"{view.input.width}x{view.input.height} input: this decode tail is not understood; export the model "
         "without post-processing (no NMS, no end-to-end head)."
     )
+
+
+def _listed(view: GraphView) -> str:
+    return ", ".join(f"'{name}' {view.shape_text(name)}" for name in view.outputs)
