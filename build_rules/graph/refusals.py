@@ -27,8 +27,8 @@ def refuse_uncuttable(view: GraphView) -> None:
     if find_attention(nodes_before_outputs(view, CONVOLUTIONS)):
         raise InputError(
             f"its outputs {_listed(view)} come from the queries of a transformer (RT-DETR, DETR), not from a map for "
-            "each scale: after the last convolutions there are attention blocks, which cannot be cut off, and no EdgeFirst "
-            "decoder reads such boxes; export a YOLO or ModelPack detector."
+            "each scale: after the last convolutions there are attention blocks, which cannot be cut off, and no "
+            "EdgeFirst decoder reads such boxes; export a YOLO or ModelPack detector."
         )
     shapes = [view.shapes[name] for name in view.outputs if name in view.shapes]
     if shapes and all(len(shape) <= 2 for shape in shapes):
