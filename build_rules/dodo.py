@@ -26,9 +26,13 @@ __all__ = [
 ]
 
 RECORDS = ("endpoints.py", "calibrated.py", "errors.py")
-COMPILER = ("compilers", "alls/script.py", "hef", "versions.py", *RECORDS)
+COMPILER = ("compilers", "alls/script.py", "hef", "versions.py", "varint.py", *RECORDS)
 
-SPLIT = Rule("split", "build_rules.steps.split:run", ("steps/split.py", "graph", "metadata", "calibration", *RECORDS))
+SPLIT = Rule(
+    "split",
+    "build_rules.steps.split:run",
+    ("steps/split.py", "graph", "metadata", "calibration", "varint.py", *RECORDS),
+)
 CALIBRATION = Rule(
     "calibration", "build_rules.steps.calibration:run", ("steps/calibration.py", "calibration", *RECORDS)
 )
@@ -39,7 +43,7 @@ HEF = Rule("hef", "build_rules.steps.hef:run", ("steps/hef.py", *COMPILER))
 META = Rule(
     "meta",
     "build_rules.steps.meta:run",
-    ("__init__.py", "steps/meta.py", "metadata", "hef", "graph", "presets.py", *RECORDS),
+    ("__init__.py", "steps/meta.py", "metadata", "hef", "graph", "presets.py", "varint.py", *RECORDS),
 )
 
 Tasks = Iterator[dict[str, Any]]

@@ -7,7 +7,8 @@ One file per question of the graph:
 `wire.py`                 where do the fields of the file lie?
 `skeleton.py`             what is the model without its weights?
 `weights.py`              where do the weights lie, and may they be read?
-`normalize.py`            what is the same in plain operators? (`sequences.py`: chunks picked from a sequence)
+`functions.py`            what is the model without local functions?
+`sequences.py`            which splits are written as sequences?
 `order.py`                in which order can the nodes be computed?
 `source.py`               all of these: is this an ONNX that we can work on, and what is its image input?
 `shapes.py`               which shape has each tensor?

@@ -9,7 +9,7 @@ from build_rules.graph.view import GraphView
 __all__ = ["proposal"]
 
 LAYERS = ("Conv", "ConvTranspose")
-MAX_LINES = 24
+MAX_GROUPS = 6
 
 
 def proposal(view: GraphView) -> str:
@@ -20,7 +20,7 @@ def proposal(view: GraphView) -> str:
     if not groups:
         return ""
     lines = []
-    for channels, tensors in groups.items():
+    for channels, tensors in list(groups.items())[:MAX_GROUPS]:
         ordered = sorted(tensors, key=lambda tensor: view.stride(tensor) or 0)
         sizes = ", ".join("x".join(map(str, view.shapes[tensor][2:])) for tensor in ordered)
         lines += [
@@ -30,7 +30,9 @@ def proposal(view: GraphView) -> str:
             '# encoding = "dfl"    # boxes only: dfl or direct',
             '# activation = "sigmoid"  # scores only',
         ]
-    return "\n".join(lines[:MAX_LINES])
+    if len(groups) > MAX_GROUPS:
+        lines.append(f"# and convolutions of {len(groups) - MAX_GROUPS} other numbers of channels")
+    return "\n".join(lines)
 
 
 def _quoted(name: str) -> str:

@@ -9,6 +9,7 @@ from itertools import pairwise
 from build_rules.errors import InputError
 from build_rules.graph.hints import Boundary, Hint
 from build_rules.graph.regions import full_box, replace_axis
+from build_rules.graph.tail.network import ACTIVATIONS
 from build_rules.graph.view import GraphView
 from build_rules.graph.walk import Beginning, walk_back
 
@@ -16,6 +17,9 @@ __all__ = ["ANCHOR", "FoundRole", "find_hinted", "one_per_scale"]
 
 BOXES = "boxes"
 ANCHOR = "anchor"
+UNLOCATED = ("scores", "objectness", "mask_coefs")
+OTHER_ROLES = (*UNLOCATED, "landmarks", "angle", "confidence", "protos", "segmentation")
+LIMITS = ("Clip", "MaxPool", "Identity", "Cast")
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,8 @@ def find_hinted(view: GraphView, hint: Hint, hints: Sequence[Hint] = ()) -> list
         where = f"the boundary '{boundary.name}' of the output '{hint.target}'"
         found[boundary.name] = one_per_scale(view, where, _own(walks, boundary.name, foreign))
         _check_strides(view, where, found[boundary.name], hint)
-        found[boundary.name] = _activated(where, found[boundary.name], boundary)
+        _check_use(where, boundary.name, found[boundary.name])
+        found[boundary.name] = _activated(view, where, found[boundary.name], boundary)
     if _is_anchor_head(view, hint, found):
         return [FoundRole(ANCHOR, _whole_maps(found), ANCHOR)]
     _check_apart(view, hint, found)
@@ -90,7 +95,7 @@ def _check_strides(view: GraphView, where: str, maps: Sequence[Beginning], hint:
         )
 
 
-def _activated(where: str, maps: Sequence[Beginning], boundary: Boundary) -> tuple[Beginning, ...]:
+def _activated(view: GraphView, where: str, maps: Sequence[Beginning], boundary: Boundary) -> tuple[Beginning, ...]:
     """Return the maps with the activation that follows the cut, in the graph or, as the hint says, outside it.
 
     Raises `InputError` for a hint that contradicts the graph.
@@ -103,7 +108,42 @@ def _activated(where: str, maps: Sequence[Beginning], boundary: Boundary) -> tup
                 f"{found.activation} to '{found.tensor}'; correct the hint or export the model again."
             )
     untouched = all(found.activations <= {None} and not found.computed for found in maps)
-    return tuple(replace(found, activation=expected) for found in maps) if untouched else tuple(maps)
+    if untouched:
+        return tuple(f if _has_had(view, f.tensor, expected) else replace(f, activation=expected) for f in maps)
+    if expected and any(found.activation is None for found in maps):
+        raise InputError(
+            f"the split hint says that {where} needs the activation {expected}, but the graph computes with it first, "
+            "or applies that to some of its channels only; correct the hint or export the model again."
+        )
+    return tuple(maps)
+
+
+def _has_had(view: GraphView, tensor: str, activation: str | None) -> bool:
+    """Say whether a map is what an activation gave, limited or pooled since."""
+    node = view.producer(tensor)
+    while node is not None and node.op_type in LIMITS:
+        node = view.producer(node.input[0])
+    return node is not None and activation is not None and ACTIVATIONS.get(node.op_type) == activation
+
+
+def _check_use(where: str, name: str, maps: Sequence[Beginning]) -> None:
+    """Refuse a name that the graph's own use of the channels contradicts."""
+    if name in OTHER_ROLES and all(found.dfl for found in maps):
+        raise InputError(
+            f"the split hint calls {where} so, but the graph averages it over bins, which is done to boxes; correct the "
+            "hint or export the model again."
+        )
+    scored = all(f.activations <= {"sigmoid"} and not f.computed for f in maps)
+    if name == BOXES and scored:
+        raise InputError(
+            f"the split hint calls {where} so, but the graph applies a sigmoid to it and nothing else, which is done "
+            "to scores; correct the hint or export the model again."
+        )
+    if name in UNLOCATED and all(f.located for f in maps):
+        raise InputError(
+            f"the split hint calls {where} so, but the graph combines it with the grid, which is done to boxes and "
+            "landmarks; correct the hint or export the model again."
+        )
 
 
 def _is_anchor_head(view: GraphView, hint: Hint, found: Mapping[str, Sequence[Beginning]]) -> bool:
@@ -157,18 +197,15 @@ def _check_same_scales(view: GraphView, hint: Hint, found: Mapping[str, Sequence
 
 def _encoding(name: str, maps: Sequence[Beginning], hint: Hint) -> str | None:
     if all(found.dfl for found in maps):
-        if name in OTHER_ROLES:
-            raise InputError(
-                f"the split hint calls a boundary of the output '{hint.target}' '{name}', but the graph averages it "
-                "over bins, which is done to boxes; correct the hint or export the model again."
-            )
         return "dfl"
     if name != BOXES:
         return None
+    if any("softmax" in found.activations for found in maps):
+        raise InputError(
+            f"the boxes of the output '{hint.target}' are made of a distribution over bins that are not weighed by 0, "
+            "1, 2, ...; no EdgeFirst decoder reads such boxes: export a head with plain DFL."
+        )
     return "direct" if hint.anchors_per_cell == 1 else ANCHOR
-
-
-OTHER_ROLES = ("scores", "objectness", "mask_coefs", "landmarks", "angle", "confidence", "protos", "segmentation")
 
 
 def _shown(view: GraphView, found: Beginning) -> str:

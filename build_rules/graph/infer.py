@@ -1,7 +1,8 @@
 """The split hints that a trainer should have written, from the graph alone.
 
 Every channel of an output is followed back on its own. Neighbours that come from the same maps form a boundary; what
-the tail does with them tells the role (`roles.py`). Nothing is decided by a name, a channel count or a model family.
+the tail does with them tells the role (`roles.py`). Nothing is decided by a name or a model family; which
+counts matter is said there.
 """
 
 from __future__ import annotations

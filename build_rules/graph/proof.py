@@ -52,7 +52,10 @@ def prove_cut(
     whole_session = open_session(whole, "the model", view.folder)
     cut_session = open_session(str(cut), "the cut model")
     tail_session = None if tail is None else open_session(model_content(tail, view.folder), "the removed tail")
-    images = [random_image(view.input, view.types[view.input.name]), *(_batch(view, image) for image in samples)]
+    kind = view.types[view.input.name]
+    # Samples are normalized; a network of bytes normalizes pixels itself and would see them black.
+    real = () if kind == onnx.TensorProto.UINT8 else samples
+    images = [random_image(view.input, kind), *(_batch(view, image) for image in real)]
     for image in images:
         feed = {view.input.name: image}
         expected = run_session(whole_session, view.outputs, feed)
@@ -83,8 +86,8 @@ def _tail(view: GraphView, endpoints: Sequence[str], outputs: Sequence[str]) -> 
         tail = part_of(view, list(endpoints), outputs)
     except InputError as error:
         raise InputError(
-            f"the cut is not complete: {error} ({', '.join(endpoints)}); the split hints do not cover every way from "
-            "the image to the outputs, so correct them or export the model again."
+            f"the cut is not complete: {error} ({', '.join(endpoints)}); these do not cover every way from the image "
+            "to the outputs: name what is missing, or export the model again."
         ) from error
     used = {name for node in tail.graph.node for name in node.input}
     kept = [value for value in tail.graph.input if value.name in used]

@@ -86,18 +86,28 @@ def assign_roles(segments: Sequence[Segment], prototypes: Collection[int]) -> li
     for index, segment in enumerate(segments):
         if roles[index] == "unactivated":
             roles[index] = "mask_coefs" if segment.size in prototypes else None
-    return _with_objectness(segments, roles)
+    return _each_once(segments, _with_objectness(segments, roles))
+
+
+def _each_once(segments: Sequence[Segment], roles: Sequence[str | None]) -> list[str | None]:
+    """Return the roles without those that two parts of one output have: nothing tells which is which."""
+    pairs = [(segment.output, role) for segment, role in zip(segments, roles, strict=True)]
+    return [role if role == "classes" or pairs.count((output, role)) == 1 else None for output, role in pairs]
 
 
 def _box(segments: Sequence[Segment], roles: Sequence[str | None]) -> int | None:
     open_ones = [index for index, role in enumerate(roles) if role is None]
+    four = [i for i in open_ones if segments[i].located and segments[i].size == BOX_CHANNELS]
+    # A softmax in boxes that are no DFL is a distribution over other bins than the decoders average.
+    four = [i for i in four if "softmax" not in segments[i].activations]
     for wanted in (
         [index for index in open_ones if segments[index].dfl],
-        [i for i in open_ones if segments[i].located and segments[i].size == BOX_CHANNELS and segments[i].mixes],
-        [i for i in open_ones if segments[i].located and segments[i].size == BOX_CHANNELS],
+        [index for index in four if segments[index].mixes],
+        four,
     ):
         if wanted:
-            return wanted[0]
+            # Of two that look like boxes none is told from the other.
+            return wanted[0] if len(wanted) == 1 else None
     return None
 
 

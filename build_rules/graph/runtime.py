@@ -11,12 +11,15 @@ import onnxruntime as ort
 
 from build_rules.errors import InputError
 from build_rules.graph.constants import Array
+from build_rules.graph.order import node_inputs
 from build_rules.graph.view import GraphView, nodes_before_outputs
 
 __all__ = ["check_runnable", "open_session", "run_session"]
 
 MAX_ELEMENTS = 1 << 32
-"""Elements of all tensors of a graph together; a large detector at 1280x1280 has a tenth."""
+"""Elements of all tensors of a graph together; YOLOv8l at 1280x1280 has a third."""
+MAX_LIVE = 1 << 29
+"""Elements that are in use at one time, 2 GiB in float."""
 WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
 """onnxruntime's name for where the references of a model in memory lead."""
 OFF = "write proof = false into [split] of model.toml to go without the proof"
@@ -31,9 +34,26 @@ def check_runnable(view: GraphView) -> None:
             f"the size of '{unknown[0]}' depends on the image, so the cut cannot be proven; export the model without "
             f"post-processing (no NMS), or {OFF}."
         )
-    total = sum(prod(shape) for shape in view.shapes.values())
-    if total > MAX_ELEMENTS:
-        raise InputError(f"the graph computes {total} values for one image, too many to be run here; {OFF}.")
+    total, live = sum(prod(shape) for shape in view.shapes.values()), _largest_live(view)
+    if total > MAX_ELEMENTS or live > MAX_LIVE:
+        raise InputError(
+            f"the graph computes {total} values for one image and holds {live} of them at one time, too many to be run "
+            f"here; {OFF}."
+        )
+
+
+def _largest_live(view: GraphView) -> int:
+    """Return the largest number of elements in use at one time, when nodes run in order and free what is not needed."""
+    nodes = nodes_before_outputs(view)
+    last = {name: index for index, node in enumerate(nodes) for name in node_inputs(node)}
+    last |= dict.fromkeys(view.outputs, len(nodes))
+    live = largest = 0
+    for index, node in enumerate(nodes):
+        live += sum(prod(view.shapes.get(name, ())) for name in node.output if name)
+        largest = max(largest, live)
+        produced = {name for name in (*node_inputs(node), *node.output) if name in view.producers}
+        live -= sum(prod(view.shapes.get(name, ())) for name in produced if last.get(name, index) == index)
+    return largest
 
 
 def open_session(model: str | bytes, what: str, weights: Path | None = None) -> Any:

@@ -14,7 +14,7 @@ from onnx.numpy_helper import from_array, to_array
 from build_rules.graph.constants import Array
 from build_rules.graph.order import node_inputs
 from build_rules.graph.shapes import Shapes, infer_once, opset_of
-from build_rules.graph.weights import is_stored_elsewhere
+from build_rules.graph.weights import LISTS, is_stored_elsewhere
 
 __all__ = ["sequences_to_splits"]
 
@@ -22,7 +22,7 @@ MAX_PARTS = 4096
 
 
 def sequences_to_splits(model: onnx.ModelProto) -> None:
-    """Rewrite the model in place; sequences that are used in any other way stay."""
+    """Rewrite a model that passed the checker, in place; sequences that are used in any other way stay."""
     graph = model.graph
     sources = [node for node in graph.node if node.op_type == "SplitToSequence" and len(node.input) == 2]
     if not sources:
@@ -55,16 +55,20 @@ def _users(graph: onnx.GraphProto) -> dict[str, list[onnx.NodeProto | onnx.Value
 
 
 def _stored(graph: onnx.GraphProto) -> dict[str, Array]:
-    """Return the small constants that are written down, as tensors or as numbers."""
-    found = {t.name: to_array(t) for t in graph.initializer if not is_stored_elsewhere(t)}
+    """Return the whole numbers that are written down, as tensors or as attributes."""
+    found = {tensor.name: to_array(tensor) for tensor in graph.initializer if _is_written(tensor)}
     for node in graph.node:
         if node.op_type == "Constant" and len(node.attribute) == 1:
             attribute = node.attribute[0]
-            if attribute.name == "value" and not is_stored_elsewhere(attribute.t):
+            if attribute.name == "value" and _is_written(attribute.t):
                 found[node.output[0]] = to_array(attribute.t)
             elif attribute.name in ("value_int", "value_ints"):
                 found[node.output[0]] = np.array(onnx.helper.get_attribute_value(attribute), dtype=np.int64)
     return found
+
+
+def _is_written(tensor: onnx.TensorProto) -> bool:
+    return tensor.data_type in LISTS and not is_stored_elsewhere(tensor)
 
 
 def _sizes(node: onnx.NodeProto, stored: Mapping[str, Array], shapes: Shapes) -> list[int]:
@@ -74,7 +78,7 @@ def _sizes(node: onnx.NodeProto, stored: Mapping[str, Array], shapes: Shapes) ->
     value = stored[node.input[1]]
     if value.ndim == 1:
         return [int(size) for size in value][:MAX_PARTS]
-    shape, size = shapes.get(node.input[0]), int(value)
+    shape, size = shapes.get(node.input[0]), int(value) if value.ndim == 0 else 0
     if shape is None or size < 1 or not -len(shape) <= _axis(node) < len(shape):
         return []
     total = shape[_axis(node)]

@@ -15,8 +15,9 @@ import onnx
 from build_rules.endpoints import ModelInput
 from build_rules.errors import InputError
 from build_rules.graph.document import SourceDocument, parse_document
-from build_rules.graph.normalize import normalize
+from build_rules.graph.functions import inline_functions
 from build_rules.graph.order import name_nodes, sort_nodes
+from build_rules.graph.sequences import sequences_to_splits
 from build_rules.graph.shapes import static_shape, without_weights
 from build_rules.graph.skeleton import read_skeleton
 from build_rules.graph.weights import place_weights
@@ -66,10 +67,11 @@ def prepare(model: onnx.ModelProto, onnx_path: Path, document: SourceDocument, n
     """Bring a skeleton into the form that this module promises; without `need_weights` their files may be missing."""
     image = image_input(model.graph)
     external_files = place_weights(model, onnx_path.parent, onnx_path.name, need_weights)
-    model = normalize(model)
+    model = inline_functions(model)
     sort_nodes(model.graph)
     name_nodes(model.graph)
     check_model(model)
+    sequences_to_splits(model)
     return Source(model, image, document, onnx_path, external_files)
 
 

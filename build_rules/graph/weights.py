@@ -17,8 +17,16 @@ import onnx
 from build_rules.errors import InputError
 from build_rules.graph.skeleton import LARGE, refer
 
-__all__ = ["FileRange", "all_tensors", "is_readable", "is_stored_elsewhere", "load_tensor", "place_weights", "range_of"]
-
+__all__ = [
+    "LISTS",
+    "FileRange",
+    "all_tensors",
+    "is_readable",
+    "is_stored_elsewhere",
+    "load_tensor",
+    "place_weights",
+    "range_of",
+]
 
 MAX_LIST = 64 * LARGE
 LISTS = (onnx.TensorProto.INT64, onnx.TensorProto.INT32)

@@ -13,8 +13,9 @@ from types import TracebackType
 from typing import NamedTuple
 
 from build_rules.errors import InputError
+from build_rules.varint import encode_varint
 
-__all__ = ["LENGTH", "Field", "FieldReader", "encode_field", "encode_varint"]
+__all__ = ["LENGTH", "Field", "FieldReader", "encode_field"]
 
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
 MAX_FIELDS = 1_000_000
@@ -103,16 +104,6 @@ class FieldReader:
         if end - position < _VARINT_BYTES:
             raise InputError(_NOT_ONNX.format("it ends in the middle of a field"))
         raise InputError(_NOT_ONNX.format("a field number or length is too long"))
-
-
-def encode_varint(value: int) -> bytes:
-    """Return an unsigned integer as protobuf writes it."""
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
 
 
 def encode_field(number: int, length: int) -> bytes:

@@ -35,11 +35,12 @@ def write_model(model: onnx.ModelProto, folder: Path, output: Path) -> None:
 
     Raises `InputError` when a file of weights becomes shorter meanwhile.
     """
-    if model.ByteSize() + sum(range_of(t, folder).length for t in _references(model.graph)) > MAX_BYTES:
+    whole = model.ByteSize() + sum(range_of(t, folder).length for t in _references(model.graph)) <= MAX_BYTES
+    if not whole:
         with output.with_name(output.name + DATA_SUFFIX).open("wb") as data:
             model = _moved(model, folder, data)
     with output.open("wb") as file:
-        _write(model, folder, file, output.name + DATA_SUFFIX)
+        _write(model, folder, file, whole)
 
 
 def model_content(model: onnx.ModelProto, folder: Path) -> bytes:
@@ -47,7 +48,7 @@ def model_content(model: onnx.ModelProto, folder: Path) -> bytes:
     from io import BytesIO
 
     buffer = BytesIO()
-    _write(model, folder, buffer, "")
+    _write(model, folder, buffer, whole=True)
     return buffer.getvalue()
 
 
@@ -55,7 +56,8 @@ def _references(graph: onnx.GraphProto) -> list[onnx.TensorProto]:
     return [tensor for tensor in graph.initializer if is_stored_elsewhere(tensor)]
 
 
-def _write(model: onnx.ModelProto, folder: Path, file: BinaryIO, beside: str) -> None:
+def _write(model: onnx.ModelProto, folder: Path, file: BinaryIO, whole: bool) -> None:
+    """Write the model; `whole` puts the referenced weights into it, else the references stay."""
     graph = onnx.GraphProto()
     graph.CopyFrom(model.graph)
     del graph.initializer[:]
@@ -63,7 +65,7 @@ def _write(model: onnx.ModelProto, folder: Path, file: BinaryIO, beside: str) ->
     rest.CopyFrom(model)
     rest.ClearField("graph")
     body = graph.SerializeToString(deterministic=True)
-    tensors = [_Entry(tensor, folder, beside) for tensor in model.graph.initializer]
+    tensors = [_Entry(tensor, folder, whole) for tensor in model.graph.initializer]
     file.write(rest.SerializeToString(deterministic=True))
     file.write(encode_field(_MODEL_GRAPH, len(body) + sum(entry.size for entry in tensors)) + body)
     for entry in tensors:
@@ -76,10 +78,10 @@ def _write(model: onnx.ModelProto, folder: Path, file: BinaryIO, beside: str) ->
 class _Entry:
     """One initializer: what precedes its data, where they lie (None: they are in `head`), and the size of both."""
 
-    def __init__(self, tensor: onnx.TensorProto, folder: Path, beside: str) -> None:
+    def __init__(self, tensor: onnx.TensorProto, folder: Path, whole: bool) -> None:
         self.data = None
         content = tensor.SerializeToString(deterministic=True)
-        if is_stored_elsewhere(tensor) and not any(e.value == beside for e in tensor.external_data):
+        if whole and is_stored_elsewhere(tensor):
             self.data = range_of(tensor, folder)
             content = _head(tensor).SerializeToString(deterministic=True) + encode_field(_TENSOR_RAW, self.data.length)
         length = 0 if self.data is None else self.data.length

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from build_rules.errors import InputError
+from build_rules.varint import encode_varint
 
 __all__ = [
     "MAX_DEPTH",
@@ -178,7 +179,7 @@ class Message:
 
 def write_uint(number: int, value: int) -> bytes:
     """Encode an unsigned integer or enumeration. As everywhere in proto3, 0 is written by leaving the field out."""
-    return _key(number, _VARINT) + _encode_varint(value) if value else b""
+    return _key(number, _VARINT) + encode_varint(value) if value else b""
 
 
 def write_float(number: int, value: float) -> bytes:
@@ -199,19 +200,8 @@ def write_string(number: int, value: str) -> bytes:
 
 def write_bytes(number: int, value: bytes) -> bytes:
     """Encode bytes or a nested message, also an empty one."""
-    return _key(number, _BYTES) + _encode_varint(len(value)) + value
+    return _key(number, _BYTES) + encode_varint(len(value)) + value
 
 
 def _key(number: int, wire: int) -> bytes:
-    return _encode_varint(number << 3 | wire)
-
-
-def _encode_varint(value: int) -> bytes:
-    if not 0 <= value <= _UINT64:
-        raise ValueError(f"{value} does not fit into 64 bits")
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
+    return encode_varint(number << 3 | wire)

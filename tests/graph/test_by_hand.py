@@ -267,8 +267,10 @@ def test_a_long_proposal_is_cut_between_tables(tmp_path: Path) -> None:
     b = Builder()
     names = [b.conv("image", 3, channels, 8, f"map_{channels}") for channels in range(1, 12)]
     text = propose(tmp_path, b, b.op("Concat", *names, axis=1, name="output0"))
-    assert len(text.splitlines()) <= candidates.MAX_LINES
-    assert all(table["tensors"] for table in tomli.loads(text)["split"]["endpoint"])
+    tables = tomli.loads(text)["split"]["endpoint"]
+    assert len(tables) == candidates.MAX_GROUPS
+    assert all(table["tensors"] for table in tables)
+    assert text.splitlines()[-1] == f"# and convolutions of {len(names) - len(tables)} other numbers of channels"
 
 
 def test_without_layers_nothing_is_proposed(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from build_rules.errors import InputError
 from build_rules.graph import wire
-from build_rules.graph.wire import LENGTH, Field, FieldReader, encode_field, encode_varint
+from build_rules.graph.wire import LENGTH, Field, FieldReader, encode_field
+from build_rules.varint import encode_varint
 from tests.graph.graphs import detection
 
 VARINT, FIXED64, FIXED32 = 0, 1, 5

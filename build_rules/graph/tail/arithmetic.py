@@ -11,6 +11,7 @@ from math import prod
 
 import numpy as np
 
+from build_rules.graph.constants import Array
 from build_rules.graph.regions import Box, replace_axis, through_broadcast
 from build_rules.graph.tail.network import ACTIVATIONS, NETWORK_UNARY, is_folded, is_gate
 from build_rules.graph.tail.reach import NONE, Place, Steps
@@ -58,9 +59,15 @@ def _binary(at: Place) -> Steps:
 
 
 def _is_weighting(at: Place) -> bool:
-    """Say whether the node is a product with constants that leaves the shape of the other factor as it is."""
+    """Say whether the node is a product with the numbers of bins that leaves the shape of the other factor as it is."""
     constants = [name for name in at.node.input if name not in at.view.image_tensors]
-    return at.node.op_type == "Mul" and len(constants) == 1 and at.view.shapes[at.data[0]] == at.view.shapes[at.tensor]
+    same = len(constants) == 1 and at.view.shapes[at.data[0]] == at.view.shapes[at.tensor]
+    return at.node.op_type == "Mul" and same and _counts_bins(at.view.constant(constants[0]))
+
+
+def _counts_bins(weight: Array | None) -> bool:
+    """Say whether weights are 0, 1, 2, ..., as DFL has them and as the decoders average."""
+    return weight is not None and weight.size > 1 and np.array_equal(weight.ravel(), np.arange(weight.size))
 
 
 def _has_places(at: Place) -> bool:
@@ -80,21 +87,21 @@ def _has_places(at: Place) -> bool:
 
 def _conv(at: Place) -> Steps:
     """Cross the convolution of a DFL layer: one output, 1x1, constant weights 0, 1, 2, ...; stop at any other."""
-    weight = at.view.constant(at.node.input[1])
-    if weight is None or weight.ndim != 4 or weight.shape[0] != 1 or weight.shape[1] < 2 or weight.shape[2:] != (1, 1):
+    shape = at.view.shapes.get(at.node.input[1], ())
+    if len(shape) != 4 or shape[0] != 1 or shape[2:] != (1, 1) or not _counts_bins(at.view.constant(at.node.input[1])):
         return None
-    if not np.array_equal(weight.ravel(), np.arange(weight.shape[1])):
-        return None
-    box = replace_axis(at.reach.box, 1, (0, weight.shape[1]))
+    box = replace_axis(at.reach.box, 1, (0, shape[1]))
     return at.back(box, activations=NONE, contracted=AVERAGE, computed=True)
 
 
 def _matmul(at: Place) -> Steps:
-    """Cross a product with one constant column or row, which contracts the last axis or the one before; stop else."""
+    """Cross a product with the numbers of bins, which contracts the last axis or the one before; stop else."""
     first, second = at.node.input
     constant = second if at.data == [first] else first
     shape = at.view.shapes.get(constant, ())
     if len(at.data) != 1 or len(shape) not in (1, 2) or prod(shape) != shape[0 if constant == second else -1]:
+        return None
+    if not _counts_bins(at.view.constant(constant)):
         return None
     bins, outer = (0, prod(shape)), at.reach.box
     if constant == second:

@@ -1,8 +1,6 @@
-"""Writings that mean the same, brought to one: local functions become plain nodes, sequences of parts become splits.
+"""Local functions become plain nodes: exporters keep a module as one, the walk and the compilers want its operators.
 
-Exporters keep a module as a local function, and write `chunk` as a sequence whose elements are picked one by one; the
-walk and the compilers want the plain operators. What is rewritten here is covered by the proof of the cut, which runs
-the file as it was exported.
+What is rewritten is covered by the proof of the cut, which runs the file as it was exported.
 """
 
 from __future__ import annotations
@@ -13,25 +11,21 @@ import onnx
 import onnx.inliner
 
 from build_rules.errors import InputError
-from build_rules.graph.sequences import sequences_to_splits
 
-__all__ = ["MAX_NODES", "normalize"]
+__all__ = ["MAX_NODES", "inline_functions"]
 
 MAX_NODES = 100_000
 """Nodes of the largest graph that is worked on; the largest detectors have some thousands."""
 LOOPS = ("Loop", "Scan", "SequenceMap")
 
 
-def normalize(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return the model without local functions and without sequences that are only split and picked apart.
+def inline_functions(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the model without local functions.
 
     Raises `InputError` for functions that call themselves, for loops, and for graphs of absurd size.
     """
     _check_size(model)
-    if model.functions:
-        model = _inlined(model)
-    sequences_to_splits(model)
-    return model
+    return _inlined(model) if model.functions else model
 
 
 def _inlined(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -14,13 +14,20 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper
 
 from build_rules.errors import InputError
-from build_rules.graph import normalize as normalize_module
-from build_rules.graph.normalize import normalize
+from build_rules.graph import functions as functions_module
+from build_rules.graph.functions import inline_functions
+from build_rules.graph.sequences import sequences_to_splits
 from build_rules.graph.source import load_source
 from build_rules.graph.weights import is_stored_elsewhere
 from tests.graph.graphs import Builder, cut_of, document, hint, image, save, split
 
 LOCAL = "local"
+
+
+def normalize(model: onnx.ModelProto) -> onnx.ModelProto:
+    plain = inline_functions(model)
+    sequences_to_splits(plain)
+    return plain
 
 
 def kinds(model: onnx.ModelProto) -> list[str]:
@@ -209,7 +216,7 @@ def test_loops_are_refused_wherever_they_are(kind: str, place: str) -> None:
 
 
 def test_graphs_of_absurd_size_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(normalize_module, "MAX_NODES", 10)
+    monkeypatch.setattr(functions_module, "MAX_NODES", 10)
     b = Builder()
     name = "image"
     for _ in range(10):
