@@ -130,8 +130,8 @@ def _check_use(where: str, name: str, maps: Sequence[Beginning]) -> None:
     """Refuse a name that the graph's own use of the channels contradicts."""
     if name in OTHER_ROLES and all(found.dfl for found in maps):
         raise InputError(
-            f"the split hint calls {where} so, but the graph averages it over bins, which is done to boxes; correct the "
-            "hint or export the model again."
+            f"the split hint calls {where} so, but the graph averages it over bins, which is done to boxes; correct "
+            "the hint or export the model again."
         )
     scored = all(f.activations <= {"sigmoid"} and not f.computed for f in maps)
     if name == BOXES and scored:
