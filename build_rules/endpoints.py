@@ -9,7 +9,7 @@ Format 1 (JSON, UTF-8, two-space indent, members in the order of the dataclasses
                     "shape": [1, 64, 80, 80], "encoding": "dfl", "activation": null}],
      "hints": [{"target": "output0", "boundaries": [{"name": "boxes", "channels": [0, 4], "activation": null}],
                 "strides": [8, 16, 32], "anchors_per_cell": 1}],
-     "found_by": "hints", "anchors": null,
+     "found_by": "hints", "anchors": null, "decoded": ["boxes", "scores", "mask_coefs"],
      "attention": [{"scores": "/model.10/m/m.0/attn/MatMul", "softmax": "/model.10/m/m.0/attn/Softmax",
                     "mixed": "/model.10/m/m.0/attn/MatMul_1", "fed_by": ["/model.10/m/m.0/attn/qkv/conv/Conv"],
                     "feeds": ["/model.10/m/m.0/attn/proj/conv/Conv"], "beside": ["/model.10/m/m.0/attn/pe/conv/Conv"]}],
@@ -192,7 +192,8 @@ class Split:
 
     `hints` are those that were followed, or those that the trainer should have written; `found_by` tells where the
     endpoints come from: `hints`, `structure` (the graph itself) or `model.toml`. `anchors` are those that the graph of
-    an anchor head holds, None when there are none or they could not be read. `proof` None means switched off.
+    an anchor head holds, None when there are none or they could not be read. `decoded` are the roles of which is known
+    that EdgeFirst's decoders compute what the graph does. `proof` None means switched off.
     """
 
     model: str
@@ -204,6 +205,7 @@ class Split:
     hints: tuple[SplitHint, ...] = ()
     found_by: str = "hints"
     anchors: Anchors | None = None
+    decoded: tuple[str, ...] = ()
 
     @property
     def anchor_head(self) -> bool:
@@ -245,6 +247,7 @@ def load_split(path: Path) -> Split:
             hints=tuple(map(_hint, document["hints"])),
             found_by=document["found_by"],
             anchors=_anchors(document["anchors"]),
+            decoded=tuple(document["decoded"]),
         )
     except (KeyError, TypeError, ValueError) as error:
         message = f"{path}: not a split.json of this version ({error!r}); delete it and run doit again."

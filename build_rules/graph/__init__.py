@@ -29,7 +29,7 @@ One file per question of the graph:
 `write.py`                that model as a file, its weights copied once
 `proof.py`                does the removed tail, fed with the endpoints, give the original outputs?
 `anchors.py`              which anchors does the graph of an anchor head hold?
-`runtime.py`              running models, and whether they may be run
+`costs.py`, `runtime.py`  may a model be run here, and what comes out?
 `split.py`                all of it: `split_model`
 ========================  ===========================================================================
 

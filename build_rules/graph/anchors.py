@@ -12,14 +12,12 @@ from collections.abc import Iterator, Sequence
 from math import prod
 
 import numpy as np
-import onnx
 
 from build_rules.endpoints import Anchors, Endpoint, SplitHint
 from build_rules.graph.constants import Array
-from build_rules.graph.cut import part_of
-from build_rules.graph.runtime import check_runnable, open_session, run_session
+from build_rules.graph.rows import rows_of
+from build_rules.graph.runtime import run_tail
 from build_rules.graph.view import GraphView
-from build_rules.graph.write import model_content
 
 __all__ = ["read_anchors"]
 
@@ -52,17 +50,9 @@ def _boxes_of_zeros(
     view: GraphView, tensors: Sequence[str], target: str, axis: int, channels: tuple[int, int]
 ) -> Array:
     """Return the four coordinates of every box, [boxes, 4], of the first image."""
-    check_runnable(view)
-    tail = part_of(view, list(tensors), [target])
-    used = {name for node in tail.graph.node for name in node.input}
-    names = [name for name in tensors if name in used]
-    kept = [value for value in tail.graph.input if value.name in used]
-    del tail.graph.input[:]
-    tail.graph.input.extend(kept)
-    zeros = {n: np.zeros(view.shapes[n], onnx.helper.tensor_dtype_to_np_dtype(view.types[n])) for n in names}
-    value = run_session(open_session(model_content(tail, view.folder), "the tail"), [target], zeros)[target]
-    rows: Array = np.moveaxis(value, axis, -1)[0, ..., channels[0] : channels[1]].astype(np.float64)
-    return rows.reshape(-1, channels[1] - channels[0])
+    zeros = {name: np.zeros(view.shapes[name]) for name in tensors}
+    value = run_tail(view, zeros, [target])[target]
+    return rows_of(value, axis, channels, view.batch)
 
 
 def _readings(view: GraphView, rows: Array) -> Iterator[Boxes]:

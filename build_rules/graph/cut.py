@@ -18,7 +18,7 @@ from build_rules.graph.order import node_inputs
 from build_rules.graph.view import GraphView
 from build_rules.graph.weights import is_stored_elsewhere
 
-__all__ = ["cut_graph", "part_of"]
+__all__ = ["cut_graph", "part_of", "tail_of"]
 
 GRAPH_NAME = "split"
 MIN_IR_VERSION = 4
@@ -58,6 +58,19 @@ def part_of(view: GraphView, inputs: Sequence[str], outputs: Sequence[str]) -> o
         if entry.domain in used or entry.domain == "ai.onnx"
     )
     return model
+
+
+def tail_of(view: GraphView, endpoints: Sequence[str], outputs: Sequence[str]) -> onnx.ModelProto:
+    """Return the model that computes `outputs` from those of the endpoint tensors that they need.
+
+    Raises `InputError` when the endpoints do not cover every way from the image to the outputs.
+    """
+    tail = part_of(view, list(endpoints), outputs)
+    used = {name for node in tail.graph.node for name in node.input}
+    kept = [value for value in tail.graph.input if value.name in used]
+    del tail.graph.input[:]
+    tail.graph.input.extend(kept)
+    return tail
 
 
 def _needed(

@@ -31,14 +31,20 @@ COEFFICIENTS = "mask_coefs"
 class FoundEndpoints:
     """Roles in document order, unsplit outputs last, scales ascending by stride; the hints that led there.
 
-    `found_by`: `hints`, `structure` or `model.toml`. A graph that selects its boxes itself has no hints. `warnings`
-    are sentences for the person at the terminal.
+    `found_by`: `hints`, `structure` or `model.toml`. `followed` are all hints that led there, `picks` says that the
+    graph selects its boxes itself. `warnings` are sentences for the person at the terminal.
     """
 
     endpoints: tuple[Endpoint, ...]
-    hints: tuple[SplitHint, ...]
+    followed: tuple[Hint, ...]
     found_by: str
+    picks: bool = False
     warnings: tuple[str, ...] = ()
+
+    @property
+    def hints(self) -> tuple[SplitHint, ...]:
+        """The hints as a trainer writes them, none for a graph that selects its boxes itself."""
+        return () if self.picks else tuple(map(_told, self.followed))
 
 
 def find_endpoints(view: GraphView, source: SourceDocument, choice: SplitChoice = AUTOMATIC) -> FoundEndpoints:
@@ -76,8 +82,9 @@ def _find(view: GraphView, source: SourceDocument, choice: SplitChoice) -> Found
     by_structure = bool(open_outputs) or not given
     return FoundEndpoints(
         endpoints=_endpoints(view, _joined(view, roles)),
-        hints=() if inferred.picks else tuple(map(_told, (*given, *inferred.hints))),
+        followed=(*given, *inferred.hints),
         found_by="model.toml" if choice.hints else "structure" if by_structure else "hints",
+        picks=inferred.picks,
         warnings=_warnings(source, given, inferred) if open_outputs else (),
     )
 

@@ -16,8 +16,9 @@ import onnx
 from build_rules.endpoints import ModelInput, Proof
 from build_rules.errors import InputError
 from build_rules.graph.constants import Array
-from build_rules.graph.cut import part_of
-from build_rules.graph.runtime import check_runnable, open_session, run_session
+from build_rules.graph.costs import check_runnable
+from build_rules.graph.cut import part_of, tail_of
+from build_rules.graph.runtime import open_session, run_session
 from build_rules.graph.view import GraphView, nodes_before_outputs
 from build_rules.graph.write import model_content
 
@@ -88,17 +89,12 @@ def _batch(view: GraphView, image: Array) -> Array:
 
 def _tail(view: GraphView, endpoints: Sequence[str], outputs: Sequence[str]) -> onnx.ModelProto:
     try:
-        tail = part_of(view, list(endpoints), outputs)
+        return tail_of(view, endpoints, outputs)
     except InputError as error:
         raise InputError(
             f"the cut is not complete: {error} ({', '.join(endpoints)}); these do not cover every way from the image "
             "to the outputs: name what is missing, or export the model again."
         ) from error
-    used = {name for node in tail.graph.node for name in node.input}
-    kept = [value for value in tail.graph.input if value.name in used]
-    del tail.graph.input[:]
-    tail.graph.input.extend(kept)
-    return tail
 
 
 def _endpoint_tensors(session: Any, name: str, images: Array, endpoints: Sequence[str]) -> dict[str, Array]:

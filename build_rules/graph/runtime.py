@@ -3,57 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import prod
 from pathlib import Path
 from typing import Any
 
+import onnx
 import onnxruntime as ort
 
 from build_rules.errors import InputError
 from build_rules.graph.constants import Array
-from build_rules.graph.order import node_inputs
-from build_rules.graph.view import GraphView, nodes_before_outputs
+from build_rules.graph.costs import check_runnable
+from build_rules.graph.cut import tail_of
+from build_rules.graph.view import GraphView
+from build_rules.graph.write import model_content
 
-__all__ = ["check_runnable", "open_session", "run_session"]
+__all__ = ["open_session", "run_session", "run_tail"]
 
-MAX_ELEMENTS = 1 << 32
-"""Elements of all tensors of a graph together; YOLOv8l at 1280x1280 has a third."""
-MAX_LIVE = 1 << 29
-"""Elements that are in use at one time, 2 GiB in float."""
 WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
 """onnxruntime's name for where the references of a model in memory lead."""
-OFF = "write proof = false into [split] of model.toml to go without the proof"
-
-
-def check_runnable(view: GraphView) -> None:
-    """Raise `InputError` for what would exhaust the machine; inference has told every size there is."""
-    produced = (name for node in nodes_before_outputs(view) for name in node.output)
-    unknown = [name for name in produced if name in view.image_tensors and name not in view.shapes]
-    if unknown:
-        raise InputError(
-            f"the size of '{unknown[0]}' depends on the image, so the cut cannot be proven; export the model without "
-            f"post-processing (no NMS), or {OFF}."
-        )
-    total, live = sum(prod(shape) for shape in view.shapes.values()), _largest_live(view)
-    if total > MAX_ELEMENTS or live > MAX_LIVE:
-        raise InputError(
-            f"the graph computes {total} values for one image and holds {live} of them at one time, too many to be run "
-            f"here; {OFF}."
-        )
-
-
-def _largest_live(view: GraphView) -> int:
-    """Return the largest number of elements in use at one time, when nodes run in order and free what is not needed."""
-    nodes = nodes_before_outputs(view)
-    last = {name: index for index, node in enumerate(nodes) for name in node_inputs(node)}
-    last |= dict.fromkeys(view.outputs, len(nodes))
-    live = largest = 0
-    for index, node in enumerate(nodes):
-        live += sum(prod(view.shapes.get(name, ())) for name in node.output if name)
-        largest = max(largest, live)
-        produced = {name for name in (*node_inputs(node), *node.output) if name in view.producers}
-        live -= sum(prod(view.shapes.get(name, ())) for name in produced if last.get(name, index) == index)
-    return largest
 
 
 def open_session(model: str | bytes, what: str, weights: Path | None = None) -> Any:
@@ -80,6 +46,18 @@ def run_session(session: Any, names: Sequence[str], feed: Mapping[str, Array]) -
         return dict(zip(names, session.run(list(names), feed), strict=True))
     except Exception as error:  # onnxruntime's errors share no other base class
         raise InputError(f"the model cannot be run by onnxruntime: {_first_line(error)}") from error
+
+
+def run_tail(view: GraphView, maps: Mapping[str, Array], outputs: Sequence[str]) -> dict[str, Array]:
+    """Return outputs of the model, given all its endpoint tensors, which are brought into the types they have there.
+
+    Raises `InputError` when onnxruntime fails, and for graphs too large to be run.
+    """
+    check_runnable(view, maps)
+    tail = tail_of(view, list(maps), outputs)
+    kinds = {value.name: onnx.helper.tensor_dtype_to_np_dtype(view.types[value.name]) for value in tail.graph.input}
+    feed = {name: maps[name].astype(kind) for name, kind in kinds.items()}
+    return run_session(open_session(model_content(tail, view.folder), "the tail"), outputs, feed)
 
 
 def _first_line(error: Exception) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from build_rules.endpoints import AUTOMATIC, Anchors, ModelInput, Proof, Split, SplitChoice
 from build_rules.errors import InputError
@@ -16,6 +17,9 @@ from build_rules.graph.endpoints import FoundEndpoints, find_endpoints
 from build_rules.graph.source import Source, check_model, load_source
 from build_rules.graph.view import GraphView, view_graph
 from build_rules.graph.write import write_model
+
+if TYPE_CHECKING:
+    from build_rules.graph.decoder_check import Decoding
 
 __all__ = ["SplitResult", "split_model"]
 
@@ -54,6 +58,8 @@ def split_model(
         write_model(cut, source.folder, output)
         image = replace(source.input, shape=(1, *source.input.shape[1:]))
         proof = _proof(view, source, output, tensors, choice, samples(image) if samples and choice.prove else ())
+        anchors = _anchors(view, found)
+        decoding = _decoding(view, found, anchors)
         split = Split(
             model=model_name,
             input=image,
@@ -62,9 +68,10 @@ def split_model(
             proof=proof,
             hints=found.hints,
             found_by=found.found_by,
-            anchors=_anchors(view, found),
+            anchors=anchors,
+            decoded=decoding.roles,
         )
-        return SplitResult(split, source.external_files, found.warnings)
+        return SplitResult(split, source.external_files, (*found.warnings, *decoding.warnings))
     except InputError as error:
         raise error.within(onnx_path) from error
 
@@ -98,3 +105,9 @@ def _anchors(view: GraphView, found: FoundEndpoints) -> Anchors | None:
     from build_rules.graph.anchors import read_anchors
 
     return read_anchors(view, found.endpoints, found.hints)
+
+
+def _decoding(view: GraphView, found: FoundEndpoints, anchors: Anchors | None) -> Decoding:
+    from build_rules.graph.decoder_check import check_decoding
+
+    return check_decoding(view, found.endpoints, found.followed, found.picks, anchors)

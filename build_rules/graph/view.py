@@ -6,7 +6,7 @@ constant is evaluated and inference runs again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -127,12 +127,17 @@ def _infer(
     return shapes, types
 
 
-def nodes_before_outputs(view: GraphView, stop_at: Sequence[str] = ()) -> tuple[onnx.NodeProto, ...]:
-    """Return the nodes that the outputs hang on, in computable order, back to operators of `stop_at`, exclusive."""
-    needed = set(view.outputs)
+def nodes_before_outputs(
+    view: GraphView, stop_at: Sequence[str] = (), given: Collection[str] = ()
+) -> tuple[onnx.NodeProto, ...]:
+    """Return the nodes that the outputs hang on, in computable order.
+
+    Neither operators of `stop_at` are among them, nor what leads to them or to the tensors `given`.
+    """
+    needed = set(view.outputs) - set(given)
     found = []
     for node in reversed(view.nodes):
         if needed.intersection(node.output) and node.op_type not in stop_at:
-            needed.update(node_inputs(node))
+            needed.update(name for name in node_inputs(node) if name not in given)
             found.append(node)
     return tuple(found[::-1])

@@ -88,14 +88,21 @@ def document(*hints: dict[str, Any], **members: Any) -> dict[str, Any]:
 DETECTION = document(hint(("boxes", 0, 4), ("scores", 4, 4 + CLASSES), strides=list(STRIDES)))
 
 
+def grid_of(stride: int) -> NDArray[np.int64]:
+    """Column and row of each cell, [2, H, W]."""
+    rows, columns = np.mgrid[0 : SIZE // stride, 0 : SIZE // stride]
+    return np.stack([columns, rows])
+
+
 def decode_boxes(b: Builder, distances: str) -> str:
-    """Distances [1, 4, cells] to boxes [1, 4, cells], with arbitrary grid positions."""
-    grid = b.weight(b.random.random((1, 2, CELLS)))
+    """Distances [1, 4, cells] of all scales to boxes [1, 4, cells]."""
+    grid = b.weight(np.concatenate([grid_of(stride).reshape(1, 2, -1) + 0.5 for stride in STRIDES], axis=2))
     low = b.op("Sub", grid, b.slice(distances, 0, 2, 1))
     high = b.op("Add", grid, b.slice(distances, 2, 4, 1))
     centre = b.op("Div", b.op("Add", low, high), b.weight(2.0))
     joined = b.op("Concat", centre, b.op("Sub", high, low), axis=1)
-    return b.op("Mul", joined, b.weight(b.random.random((1, CELLS))))
+    strides = [np.full((1, (SIZE // stride) ** 2), stride) for stride in STRIDES]
+    return b.op("Mul", joined, b.weight(np.concatenate(strides, axis=1)))
 
 
 def dfl(b: Builder, bins: str, kind: str) -> str:

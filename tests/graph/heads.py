@@ -105,7 +105,7 @@ def truth(head: Head) -> list[Truth]:
     activations = {"objectness": "sigmoid", "scores": head.scored.lower(), "angle": head.turned.lower() or None}
     encodings = {"boxes": "dfl" if head.bins > 1 else "direct"}
     if head.anchors:
-        all_alike = None if "mask_coefs" in head.parts or head.decode == "exponential" else "sigmoid"
+        all_alike = None if "mask_coefs" in head.parts else "sigmoid"
         found: list[Truth] = [("anchor", f"anchor_{s}", s, "anchor", all_alike) for s in strides]
     else:
         roles = sorted(head.parts, key=lambda role: ROLES.index(role)) if head.picked else head.parts

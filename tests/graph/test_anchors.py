@@ -10,7 +10,7 @@ import pytest
 
 from build_rules.endpoints import SplitChoice
 from tests.graph.graphs import save, split
-from tests.graph.heads import Head, anchors_of, head_model, hinted
+from tests.graph.heads import Head, anchors_of, head_model
 from tests.shared import corpus_model, corpus_truth, needs_shared
 
 QUICK = SplitChoice(prove=False)
@@ -36,17 +36,6 @@ def test_a_batch_has_those_of_its_first_image(tmp_path: Path) -> None:
 @pytest.mark.parametrize("head", [Head(), Head(bins=1)])
 def test_other_heads_have_none(tmp_path: Path, head: Head) -> None:
     assert split(save(head_model(head), tmp_path), choice=QUICK).anchors is None
-
-
-def test_a_decode_that_puts_boxes_elsewhere_is_not_believed(tmp_path: Path) -> None:
-    head = Head(anchors=3, strides=(8,))
-    model = head_model(head, hinted(head))
-    end = next(node for node in model.graph.node if "output0" in node.output)
-    end.output[0] = "unshifted"
-    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([0.3], dtype=np.float32), "shift"))
-    model.graph.node.append(onnx.helper.make_node("Add", ["unshifted", "shift"], ["output0"], name="shifted"))
-    found = split(save(model, tmp_path), choice=QUICK)
-    assert ({e.role for e in found.endpoints}, found.anchors) == ({"anchor"}, None)
 
 
 @needs_shared

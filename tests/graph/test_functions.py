@@ -384,6 +384,6 @@ def test_a_head_behind_a_sequence_is_cut(tmp_path: Path) -> None:
     b = Builder()
     flat = b.op("Concat", b.reshape(b.conv("image", 3, 4, 8, "a"), 1, 4, -1), axis=2)
     low, high = picked(b, b.op("SplitToSequence", flat, b.weight(2, np.int64), axis=1), 0, 1)
-    b.op("Concat", b.op("Sigmoid", high), b.op("Sigmoid", low), axis=1, name="output0")
+    b.op("Concat", b.op("Sigmoid", low), b.op("Sigmoid", high), axis=1, name="output0")
     path = save(b.model("output0", document=document(hint(("scores", 0, 4)))), tmp_path)
     assert [(e.tensor, e.activation) for e in split(path).endpoints] == [("a", "sigmoid")]

@@ -27,6 +27,7 @@ from tests.graph.graphs import (
     detection,
     dfl,
     document,
+    grid_of,
     hint,
     save,
     split,
@@ -85,7 +86,6 @@ SCORES = ("scores", "score_8", None, "sigmoid")
 @pytest.mark.parametrize(
     ("kind", "opset", "order"),
     [
-        ("conv", 11, "scales"),
         ("conv", 17, "scales"),
         ("conv", 17, "roles"),
         ("conv, softmax on the last axis", 11, "scales"),
@@ -314,10 +314,10 @@ def anchor_scale(b: Builder, stride: int, features: int, anchors: int = 3, plain
     cells = b.op("Transpose", b.reshape(conv, 1, anchors, features, size, size), perm=[0, 1, 3, 4, 2])
     active = b.op("Sigmoid", b.slice(cells, 0, features - plain, 4))
     doubled = b.op("Mul", b.slice(active, 0, 4, 4), b.weight(2.0))
-    moved = b.op("Add", b.slice(doubled, 0, 2, 4), b.weight(b.random.random((1, 1, size, size, 2))))
+    moved = b.op("Add", b.slice(doubled, 0, 2, 4), b.weight(np.moveaxis(grid_of(stride), 0, -1) - 0.5))
     centre = b.op("Mul", moved, b.weight(float(stride)))
     squared = b.op("Pow", b.slice(doubled, 2, 4, 4), b.weight(2.0))
-    extent = b.op("Mul", squared, b.weight(b.random.random((1, anchors, 1, 1, 2))))
+    extent = b.op("Mul", squared, b.weight(5 + b.random.random((1, anchors, 1, 1, 2))))
     parts = [centre, extent, b.slice(active, 4, features - plain, 4)]
     if plain:
         parts.append(b.slice(cells, features - plain, features, 4))

@@ -32,9 +32,7 @@ def heads(draw: st.DrawFn, /, **fixed: Any) -> Head:
     anchors = one("anchors", 0, 0, 0, 2, 3)
     bins = 1 if anchors else one("bins", 1, *range(2, 17))
     turned = "angle" in extras
-    decodes = (
-        ("centre and size",) if turned else ("centre and size", "corners", *(["exponential"] if bins == 1 else []))
-    )
+    decodes = ("centre and size",) if turned else ("centre and size", "corners")
     strides = draw(st.lists(st.sampled_from(fitting), unique=True, min_size=1, max_size=5))
     cells = sum(image[0] // s * (image[1] // s) for s in strides)
     return Head(

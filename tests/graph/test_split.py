@@ -40,7 +40,6 @@ MAPS = {"boxes_0": "box_map_8", "boxes_1": "box_map_16", "scores_0": "score_map_
     [
         ("conv", 17, "scales"),
         ("conv", 17, "roles"),
-        ("conv", 11, "scales"),
         ("conv, softmax on the last axis", 11, "scales"),
         ("matmul", 12, "scales"),
         ("matmul", 17, "roles"),
