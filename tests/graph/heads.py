@@ -37,6 +37,7 @@ class Head:
     `strides` and `roles` are in the order in which the graph joins them. `bins` 1 means that distances are predicted as
     they are. `anchors` 0 is a head without anchors; else the roles are those of YOLOv5, whatever `roles` says.
     `landmarks` are how many points of how many values (3 with visibility). `picked` boxes are selected by the graph.
+    `wrong` is how a head differs from all those that have a decoder.
     """
 
     image: tuple[int, int] = (64, 64)
@@ -52,6 +53,7 @@ class Head:
     landmarks: tuple[int, int] = (3, 3)
     turned: str = "Sigmoid"
     picked: int = 0
+    wrong: str = ""
     opset: int = 17
     body: str = "SiLU"
     after: str = ""
@@ -246,7 +248,9 @@ def _counted(b: Builder, size: str) -> str:
 def _decoded(b: Builder, head: Head, features: Mapping[int, str]) -> dict[str, str]:
     """Return, for each role in the order of the output, [batch, size, rows]."""
     joined = _joined(b, head, features)
-    centres, strides = (b.weight(values) for values in _grid(head))
+    corner = 0.5 if head.wrong == "corners of the cells" else 0.0
+    first, second = _grid(head)
+    centres, strides = b.weight(first - corner), b.weight(second / (8 if head.wrong == "other units" else 1))
     if head.grid == "computed":
         centres = _computed_grid(b, head, features)
     angle = joined.get("angle", "")
@@ -264,6 +268,8 @@ def _decoded(b: Builder, head: Head, features: Mapping[int, str]) -> dict[str, s
 
 
 def _scores(b: Builder, head: Head, name: str) -> str:
+    if head.wrong == "classes in another order":
+        name = b.op("Gather", name, b.integers(*range(head.classes)[::-1]), axis=1)
     if head.scored == "Softmax":
         return _softmax(b, name, 3, 1)
     return b.op(head.scored, name)
@@ -281,6 +287,10 @@ def _softmax(b: Builder, name: str, rank: int, axis: int) -> str:
 def _boxes(b: Builder, head: Head, name: str, angle: str, centres: str, strides: str) -> str:
     distances = _averaged(b, head, name) if head.bins > 1 else name
     low, high = _apart(b, head, distances, [2, 2])
+    if head.wrong == "right and bottom first":
+        low, high = high, low
+    if head.wrong == "doubled":
+        low, high = (b.op("Mul", side, b.weight(2.0)) for side in (low, high))
     if angle:
         return _turned_boxes(b, head, (low, high), angle, centres, strides)
     if head.decode == "exponential":
@@ -310,7 +320,10 @@ def _averaged(b: Builder, head: Head, name: str) -> str:
     axis, bins = head.bins_axis, np.arange(head.bins)
     perm = [0, 1, 3]
     perm.insert(axis, 2)
-    moved = b.op("Transpose", b.reshape(name, head.batch, 4, head.bins, head.rows), perm=perm)
+    apart = b.reshape(name, head.batch, 4, head.bins, head.rows)
+    if head.wrong == "bins of the sides in turn":
+        apart = b.op("Transpose", b.reshape(name, head.batch, head.bins, 4, head.rows), perm=[0, 2, 1, 3])
+    moved = b.op("Transpose", apart, perm=perm)
     soft = _softmax(b, moved, 4, axis)
     if head.average == "ReduceSum":
         shape = [1] * 4
@@ -370,7 +383,9 @@ def _anchor_boxes(b: Builder, head: Head, name: str, stride: int) -> str:
     rows, columns = np.mgrid[0 : head.image[0] // stride, 0 : head.image[1] // stride]
     grid = b.weight((np.stack([columns, rows], axis=-1) - 0.5)[np.newaxis, np.newaxis])
     anchors = b.weight(anchors_of(head, stride).reshape(1, head.anchors, 1, 1, 2))
-    middle = b.op("Mul", b.op("Add", b.op("Mul", activated[0], b.weight(2.0)), grid), b.weight(float(stride)))
+    scale = 1.0 if head.wrong == "centres as YOLOv3" else 2.0
+    moved = b.op("Add", b.op("Mul", activated[0], b.weight(scale)), grid)
+    middle = b.op("Mul", moved, b.weight(float(stride)))
     if head.decode == "exponential":
         extent = b.op("Exp", activated[1])
     else:
