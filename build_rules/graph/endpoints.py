@@ -76,8 +76,7 @@ def _find(view: GraphView, source: SourceDocument, choice: SplitChoice) -> Found
     followed = (*hints, *inferred.hints)
     roles = [role for hint in followed for role in find_hinted(view, hint, followed)]
     coefficients = {b.stop - b.start for h in followed for b in h.boundaries if b.name == COEFFICIENTS}
-    company = "none" if len(outputs) == 1 else "hints" if hints else "others"
-    roles += _whole_roles(view, source, wholes, naming, coefficients, company)
+    roles += _whole_roles(view, source, wholes, naming, coefficients)
     _check_not_picked(given, roles)
     by_structure = bool(open_outputs) or not given
     return FoundEndpoints(
@@ -128,13 +127,12 @@ def _whole_roles(
     wholes: Mapping[str, WholeOutput],
     naming: Mapping[str, Hint],
     coefficients: Collection[int],
-    company: str,
 ) -> list[FoundRole]:
     found = []
     for name, whole in wholes.items():
         boundary = naming[name].boundaries[0] if name in naming else None
         called = None if boundary is None else boundary.name
-        told = role_of_whole(whole, source.document, called, coefficients, company)
+        told = role_of_whole(whole, source.document, called, coefficients)
         if told is None:
             raise InputError(
                 f"what the output '{name}' {view.shape_text(name)} is cannot be told: it is a map, and neither a split "
@@ -142,9 +140,18 @@ def _whole_roles(
                 "endpoints in model.toml; these are the candidates:",
                 proposal(view),
             )
-        activation = whole.map.activation or (boundary.activation if boundary else None)
+        activation = _whole_activation(name, whole, None if boundary is None else boundary.activation)
         found.append(FoundRole(told[0], (replace(whole.map, activation=activation),), told[1]))
     return found
+
+
+def _whole_activation(output: str, whole: WholeOutput, wanted: str | None) -> str | None:
+    if wanted and whole.map.activation and whole.map.activation != wanted:
+        raise InputError(
+            f"the split hint says that the output '{output}' needs the activation {wanted}, but the graph applies "
+            f"{whole.map.activation} to '{whole.map.tensor}'; correct the hint or export the model again."
+        )
+    return whole.map.activation or wanted
 
 
 def _check_not_picked(given: Sequence[Hint], roles: Sequence[FoundRole]) -> None:

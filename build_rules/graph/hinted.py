@@ -49,6 +49,12 @@ def find_hinted(view: GraphView, hint: Hint, hints: Sequence[Hint] = ()) -> list
         found[boundary.name] = _activated(view, where, found[boundary.name], boundary)
     if _is_anchor_head(view, hint, found):
         return [FoundRole(ANCHOR, _whole_maps(found), ANCHOR)]
+    if hint.anchors_per_cell > 1:
+        raise InputError(
+            f"the split hint says that the output '{hint.target}' has {hint.anchors_per_cell} anchors per cell, but "
+            "its boundaries come from maps of their own; decoders read several anchors only in one grid of boxes, "
+            "objectness and scores per scale: correct anchors_per_cell, or export a head without anchors."
+        )
     _check_apart(view, hint, found)
     _check_same_scales(view, hint, found)
     return [FoundRole(name, maps, _encoding(name, maps, hint)) for name, maps in found.items()]
@@ -205,7 +211,7 @@ def _encoding(name: str, maps: Sequence[Beginning], hint: Hint) -> str | None:
             f"the boxes of the output '{hint.target}' are made of a distribution over bins that are not weighed by 0, "
             "1, 2, ...; no EdgeFirst decoder reads such boxes: export a head with plain DFL."
         )
-    return "direct" if hint.anchors_per_cell == 1 else ANCHOR
+    return "direct"
 
 
 def _shown(view: GraphView, found: Beginning) -> str:

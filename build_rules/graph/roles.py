@@ -5,8 +5,8 @@
 `landmarks`             other channels that go into arithmetic with the grid, perhaps beside visibilities
 `angle`                 channels whose maps also go into the boxes
 `scores`                an activation and nothing else
-`objectness`            the same, one channel, before the scores
-`mask_coefs`            nothing at all, and there is an output of as many prototypes
+`objectness`            the same, one channel, beside scores of several
+`mask_coefs`            nothing at all, beside scores, and there is an output of as many prototypes
 ======================  ========================================================================================
 """
 
@@ -85,7 +85,8 @@ def assign_roles(segments: Sequence[Segment], prototypes: Collection[int]) -> li
             roles[index] = "boxes" if index == box else _role(segment, None if box is None else segments[box])
     for index, segment in enumerate(segments):
         if roles[index] == "unactivated":
-            roles[index] = "mask_coefs" if segment.size in prototypes else None
+            # Without scores they could be these, left without their activation.
+            roles[index] = "mask_coefs" if segment.size in prototypes and "scores" in roles else None
     return _each_once(segments, _with_objectness(segments, roles))
 
 
@@ -128,12 +129,22 @@ def _role(segment: Segment, box: Segment | None) -> str | None:
 
 
 def _with_objectness(segments: Sequence[Segment], roles: Sequence[str | None]) -> list[str | None]:
-    """Return the roles with the first of two kinds of scores, if it is one channel, as objectness."""
+    """Return the roles with the one of two kinds of scores that is a single channel as objectness.
+
+    Of two single channels, as of other pairs, nothing tells which is which.
+    """
     scored = [index for index, role in enumerate(roles) if role == "scores"]
+    single = [index for index in scored if segments[index].size == 1 and not segments[index].mixes]
     named = list(roles)
-    if len(scored) == 2 and segments[scored[0]].size == 1:
-        named[scored[0]] = "objectness"
+    if len(scored) == 2 and (len(single) == 1 or _in_one_grid(segments, scored)):
+        named[single[0]] = "objectness"
     elif len(scored) > 1:
         for index in scored:
             named[index] = None
     return named
+
+
+def _in_one_grid(segments: Sequence[Segment], scored: Sequence[int]) -> bool:
+    """Say whether two single channels follow each other in one grid of anchors, where the objectness comes first."""
+    first, second = (segments[index] for index in scored)
+    return first.size == second.size == 1 and first.tensors == second.tensors and first.stop == second.start

@@ -19,6 +19,7 @@ __all__ = ["WholeOutput", "peel_output", "role_of_whole"]
 
 PEELED = ("Transpose", "Identity", "Cast", "Resize", "Sigmoid", "Softmax", "ArgMax", "Squeeze")
 ACTIVATIONS = {"Sigmoid": "sigmoid", "Softmax": "softmax"}
+OF_CLASSES = frozenset(("ArgMax", "Softmax", "Resize"))
 LAYOUT = ("Transpose", "Identity", "Cast")
 CHANNELS_LAST = [0, 2, 3, 1]
 GRID_NAMES = ("detection_grid", "detection")
@@ -71,14 +72,13 @@ def _is_peeled(view: GraphView, node: onnx.NodeProto, moved: bool) -> bool:
 
 
 def role_of_whole(
-    whole: WholeOutput, document: Mapping[str, Any], called: str | None, coefficients: Collection[int], company: str
+    whole: WholeOutput, document: Mapping[str, Any], called: str | None, coefficients: Collection[int]
 ) -> tuple[str, str | None] | None:
     """Return role and encoding of a map, None when nothing tells them.
 
     The document's `outputs[]` says it, or the hint that names it (`called`). Without a word: prototypes, when the model
-    has mask coefficients of as many channels (`coefficients`); a segmentation, when its tail picks or compares classes.
-    Else its `company` decides: `none` makes it a segmentation, `hints` for other outputs prototypes, which by the
-    metadata's rules have no hint.
+    has mask coefficients of as many channels (`coefficients`); a segmentation, when its tail picks or compares classes,
+    or brings them to another size.
     """
     outputs = document.get("outputs")
     for entry in outputs if isinstance(outputs, list) else ():
@@ -90,7 +90,4 @@ def role_of_whole(
         return ("anchor", "anchor") if called in GRID_NAMES else (called, None)
     if whole.map.channels[1] in coefficients:
         return "protos", None
-    if "ArgMax" in whole.peeled or "Softmax" in whole.peeled:
-        return "segmentation", None
-    told = {"none": "segmentation", "hints": "protos"}.get(company)
-    return None if told is None else (told, None)
+    return ("segmentation", None) if OF_CLASSES.intersection(whole.peeled) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import onnx
@@ -93,6 +94,9 @@ def test_outputs_without_a_hint_by_hand_are_left_to_the_graph(tmp_path: Path) ->
     protos = onnx.helper.make_node("Conv", ["image", "weight_0"], ["protos"], strides=[8, 8], kernel_shape=[8, 8])
     model.graph.node.append(protos)
     model.graph.output.append(onnx.helper.make_tensor_value_info("protos", 1, [1, 16, 4, 4]))
+    onnx.helper.set_model_props(
+        model, {"edgefirst": json.dumps({"schema_version": 2, "outputs": [{"name": "protos", "type": "protos"}]})}
+    )
     found = split(save(model, tmp_path), choice=SplitChoice(hints=(RIGHT,)))
     assert facts(found) == [*FACTS, ("protos", "protos", None, None)]
 

@@ -57,7 +57,7 @@ def test_the_coefficients_of_masks_are_compared_too(tmp_path: Path) -> None:
     model = head_model(head, hinted(head))
     assert split(save(model, tmp_path)).decoded == ("boxes", "scores", "mask_coefs")
     last = next(n for n in model.graph.node if n.op_type == "Concat" and len(n.input) == 3 and _leads_to(model, n))
-    model.graph.initializer.append(onnx.numpy_helper.from_array(np.float32([0.5]), "half"))
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([0.5], np.float32), "half"))
     model.graph.node.insert(
         list(model.graph.node).index(last),
         onnx.helper.make_node("Mul", [last.input[2], "half"], ["halved"], name="halve"),

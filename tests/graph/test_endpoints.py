@@ -154,7 +154,7 @@ def test_prototypes_are_endpoints_as_they_are(tmp_path: Path) -> None:
 
 
 def test_prototypes_are_cut_before_channels_move_last(tmp_path: Path) -> None:
-    assert endpoints(tmp_path, with_protos("Transpose"))[1].tensor == "protos_map"
+    assert endpoints(tmp_path, with_protos("Transpose", type="protos"))[1].tensor == "protos_map"
 
 
 def test_unsplit_output_is_named_by_the_document(tmp_path: Path) -> None:

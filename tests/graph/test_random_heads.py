@@ -8,7 +8,7 @@ from typing import Any
 
 import onnx
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from build_rules.endpoints import Proof, Split, SplitHint
@@ -74,8 +74,8 @@ def _objectness_first(roles: Sequence[str]) -> tuple[str, ...]:
 
 
 def structure_cannot_tell(head: Head) -> bool:
-    """A single cell: nothing in its grid differs from place to place."""
-    return head.rows == max(head.anchors, 1)
+    """Two single activated channels: nothing says which is the objectness."""
+    return not head.anchors and head.classes == 1 and "objectness" in head.roles and head.scored == "Sigmoid"
 
 
 def told(found: Split) -> list[Truth]:
@@ -128,4 +128,5 @@ def test_with_hints(folders: Callable[[], Path], head: Head) -> None:
 @per_example
 @given(head=heads())
 def test_by_structure(folders: Callable[[], Path], head: Head) -> None:
+    assume(not structure_cannot_tell(head))
     check(head, None, folders())

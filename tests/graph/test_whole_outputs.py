@@ -46,12 +46,14 @@ def squeeze(b: Builder, name: str) -> str:
     return b.op("Squeeze", name, b.integers(1))
 
 
-def segmenter(*tail: Tail, metadata: Any = None, channels: int = CLASSES) -> onnx.ModelProto:
-    """A model whose one output is `tail` of a map of stride 4, named `seg`."""
+def segmenter(*tail: Tail, metadata: Any = None, told: str | None = None) -> onnx.ModelProto:
+    """A model whose one output is `tail` of a map of stride 4, named `seg`; the document calls it `told`."""
     b = Builder()
-    name = b.conv("image", 3, channels, 4, "seg")
+    name = b.conv("image", 3, CLASSES, 4, "seg")
     for step in tail:
         name = step(b, name)
+    if told:
+        metadata = {"schema_version": 2, "outputs": [{"name": name, "type": told}]}
     return b.model(name, document=metadata)
 
 
@@ -93,12 +95,24 @@ def endpoint(role: str, activation: str | None = None, encoding: str | None = No
 def test_a_segmentation_alone_is_the_map_before_its_tail(
     tmp_path: Path, tail: list[Tail], activation: str | None
 ) -> None:
-    assert the_endpoint(tmp_path, segmenter(*tail)) == endpoint("segmentation", activation)
+    assert the_endpoint(tmp_path, segmenter(*tail, told="segmentation")) == endpoint("segmentation", activation)
+
+
+@pytest.mark.parametrize("tail", [[], [nhwc], [cast], [sigmoid]])
+def test_a_map_alone_may_be_anything(tmp_path: Path, tail: list[Tail]) -> None:
+    """A segmentation, the only scale of a grid of anchors, a depth map."""
+    with pytest.raises(InputError, match="is cannot be told"):
+        split(save(segmenter(*tail), tmp_path))
+
+
+@pytest.mark.parametrize("tail", [[resized], [softmax(1)], [nhwc, arg_max(0, axis=3)]])
+def test_classes_that_are_compared_or_resized_are_a_segmentation(tmp_path: Path, tail: list[Tail]) -> None:
+    assert the_endpoint(tmp_path, segmenter(*tail)).role == "segmentation"
 
 
 @pytest.mark.parametrize("tail", [[softmax(2)], [softmax(3)]])
 def test_a_softmax_along_rows_is_no_activation_of_classes(tmp_path: Path, tail: list[Tail]) -> None:
-    assert the_endpoint(tmp_path, segmenter(*tail)).activation is None
+    assert the_endpoint(tmp_path, segmenter(*tail, told="segmentation")).activation is None
 
 
 def test_an_activation_of_the_network_stays_in_it(tmp_path: Path) -> None:
@@ -106,7 +120,7 @@ def test_an_activation_of_the_network_stays_in_it(tmp_path: Path) -> None:
     b = Builder()
     conv = b.conv("image", 3, CLASSES, 4)
     b.op("Mul", conv, b.op("Sigmoid", conv), name="seg")
-    assert the_endpoint(tmp_path, b.model("seg")) == endpoint("segmentation")
+    assert the_endpoint(tmp_path, b.model("seg", document=declared(type="protos"))) == endpoint("protos")
 
 
 def test_other_layouts_are_not_peeled(tmp_path: Path) -> None:
@@ -153,7 +167,8 @@ def test_the_documents_anchor_encoding_makes_a_grid(tmp_path: Path) -> None:
     ],
 )
 def test_a_document_that_does_not_say_it_is_no_word(tmp_path: Path, metadata: Any) -> None:
-    assert the_endpoint(tmp_path, segmenter(metadata=metadata)) == endpoint("segmentation")
+    with pytest.raises(InputError, match="is cannot be told"):
+        split(save(segmenter(metadata=metadata), tmp_path))
 
 
 def named(name: str, activation: str | None = None, **members: Any) -> dict[str, Any]:
@@ -185,6 +200,14 @@ def test_the_graphs_activation_wins_over_the_hints(tmp_path: Path) -> None:
     own = document(hint(("segmentation", 0, CLASSES), target=model.graph.output[0].name))
     model = segmenter(softmax(1), metadata=own)
     assert the_endpoint(tmp_path, model).activation == "softmax"
+
+
+def test_an_activation_that_the_graph_contradicts(tmp_path: Path) -> None:
+    model = segmenter(softmax(1))
+    own = document(hint(("segmentation", 0, CLASSES), target=model.graph.output[0].name))
+    own["split_hints"][0]["boundaries"][0]["activation"] = "sigmoid"
+    with pytest.raises(InputError, match="needs the activation sigmoid, but the graph applies softmax"):
+        split(save(segmenter(softmax(1), metadata=own), tmp_path))
 
 
 def test_the_grids_of_all_scales_are_one_role(tmp_path: Path) -> None:
@@ -242,11 +265,6 @@ def test_prototypes_beside_hinted_coefficients(tmp_path: Path) -> None:
     assert found.found_by == "hints"
 
 
-def test_a_map_beside_hints_are_prototypes(tmp_path: Path) -> None:
-    """By the metadata's rules prototypes have no hint of their own."""
-    assert roles(split(save(with_head(metadata=HINTS), tmp_path))) == [*HEAD, ("protos", "seg")]
-
-
 @pytest.mark.parametrize("tail", [(arg_max(0),), (softmax(1),), (resized, arg_max(1), cast)])
 @pytest.mark.parametrize("metadata", [None, HINTS], ids=["bare", "with hints"])
 def test_a_map_whose_classes_are_compared_is_a_segmentation(
@@ -256,10 +274,11 @@ def test_a_map_whose_classes_are_compared_is_a_segmentation(
     assert roles(found) == [*HEAD, ("segmentation", "seg")]
 
 
-def test_a_map_beside_a_bare_head_is_asked_about(tmp_path: Path) -> None:
+@pytest.mark.parametrize("metadata", [None, HINTS], ids=["bare", "with hints"])
+def test_a_map_beside_a_head_is_asked_about(tmp_path: Path, metadata: Any) -> None:
     """Prototypes without coefficients, a segmentation, a depth map: nothing in the graph says which."""
     with pytest.raises(InputError) as caught:
-        split(save(with_head(), tmp_path))
+        split(save(with_head(metadata=metadata), tmp_path))
     message = str(caught.value)
     assert "what the output 'seg' [1, 6, 8, 8] is cannot be told" in message
     for advice in ("add a split hint for it", "export the model without it", "name the endpoints in model.toml"):
