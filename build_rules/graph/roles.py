@@ -131,12 +131,15 @@ def _role(segment: Segment, box: Segment | None) -> str | None:
 def _with_objectness(segments: Sequence[Segment], roles: Sequence[str | None]) -> list[str | None]:
     """Return the roles with the one of two kinds of scores that is a single channel as objectness.
 
-    Of two single channels, as of other pairs, nothing tells which is which.
+    Of two single channels, as of other pairs, nothing tells which is which, unless they follow each other in one grid
+    of anchors, where the objectness comes first.
     """
     scored = [index for index, role in enumerate(roles) if role == "scores"]
     single = [index for index in scored if segments[index].size == 1 and not segments[index].mixes]
     named = list(roles)
-    if len(scored) == 2 and (len(single) == 1 or _in_one_grid(segments, scored)):
+    if len(scored) == 2 and _in_one_grid(segments[scored[0]], segments[scored[1]]):
+        named[scored[0]] = "objectness"
+    elif len(scored) == 2 and len(single) == 1:
         named[single[0]] = "objectness"
     elif len(scored) > 1:
         for index in scored:
@@ -144,7 +147,5 @@ def _with_objectness(segments: Sequence[Segment], roles: Sequence[str | None]) -
     return named
 
 
-def _in_one_grid(segments: Sequence[Segment], scored: Sequence[int]) -> bool:
-    """Say whether two single channels follow each other in one grid of anchors, where the objectness comes first."""
-    first, second = (segments[index] for index in scored)
-    return first.size == second.size == 1 and first.tensors == second.tensors and first.stop == second.start
+def _in_one_grid(first: Segment, second: Segment) -> bool:
+    return first.size == 1 and first.tensors == second.tensors and first.stop == second.start

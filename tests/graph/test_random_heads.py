@@ -74,8 +74,11 @@ def _objectness_first(roles: Sequence[str]) -> tuple[str, ...]:
 
 
 def structure_cannot_tell(head: Head) -> bool:
-    """Two single activated channels: nothing says which is the objectness."""
-    return not head.anchors and head.classes == 1 and "objectness" in head.roles and head.scored == "Sigmoid"
+    """Grids of one or two cells differ too little from place to place; of two single channels nothing tells which is
+    the objectness.
+    """
+    alike = not head.anchors and head.classes == 1 and "objectness" in head.roles and head.scored == "Sigmoid"
+    return head.rows <= 2 * max(head.anchors, 1) or alike
 
 
 def told(found: Split) -> list[Truth]:
