@@ -28,6 +28,7 @@ ACTIVATIONS = ("sigmoid", "softmax", "tanh", "none")
 ENCODINGS = ("dfl", "direct", "none")
 MAX_CHANNELS = 1 << 20
 ROLE = re.compile(r"[a-z][a-z0-9_]*")
+ROLES = ("boxes", "scores", "objectness", "mask_coefs", "protos", "landmarks", "angle", "anchor", "segmentation")
 
 
 def read_split(table: Table) -> SplitChoice:
@@ -78,6 +79,8 @@ def _group(table: Table) -> EndpointGroup:
         table.fail("role", "what the tensors are: boxes, scores, mask_coefs, protos, anchor, segmentation, ...")
     if role is None or not tensors:
         table.lack("role and tensors")
+    if meant := _meant(role):
+        table.fail("role", f'"{meant}", which is like it, or a role of your own that is not like any known one')
     if role == "boxes" and encoding == "none":
         table.lack('encoding = "dfl" (bins) or "direct" (distances), because the role is boxes')
     if role != "boxes" and encoding != "none":
@@ -87,6 +90,15 @@ def _group(table: Table) -> EndpointGroup:
     if not activation:
         table.lack('activation = "sigmoid" (or "none", when the graph has applied it), because the role is scores')
     return EndpointGroup(role, tensors, _or_none(encoding), _or_none(activation))
+
+
+def _meant(role: str) -> str | None:
+    """Return the known role that somebody mistyped; a known one with a word before it is meant as it stands."""
+    if role.endswith(ROLES):
+        return None
+    import difflib
+
+    return next(iter(difflib.get_close_matches(role, ROLES, n=1, cutoff=0.75)), None)
 
 
 def _or_none(word: str) -> str | None:

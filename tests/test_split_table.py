@@ -227,3 +227,14 @@ def test_how_the_table_is_written_does_not_matter() -> None:
     first = read(BOXES)
     second = read('split.endpoint = [{ tensors = ["a", "b"], encoding = "dfl", role = "boxes" }]')
     assert (first, hash(first)) == (second, hash(second))
+
+
+@pytest.mark.parametrize(("role", "meant"), [("box", "boxes"), ("mask_coef", "mask_coefs"), ("proto", "protos")])
+def test_a_mistyped_role_is_told(role: str, meant: str) -> None:
+    assert f'expected "{meant}", which is like it' in refused(f'[[split.endpoint]]\nrole = "{role}"\ntensors = ["a"]\n')
+
+
+@pytest.mark.parametrize("role", ["raw_boxes", "raw_scores", "keypoints", "depth"])
+def test_roles_of_ones_own_are_taken(role: str) -> None:
+    (group,) = read(f'[[split.endpoint]]\nrole = "{role}"\ntensors = ["a"]\n').groups
+    assert group.role == role

@@ -29,6 +29,10 @@ One file per question of the graph:
 `write.py`                that model as a file, its weights copied once
 `proof.py`                does the removed tail, fed with the endpoints, give the original outputs?
 `anchors.py`              which anchors does the graph of an anchor head hold?
+`decoder_check.py`        do the EdgeFirst decoders compute from the endpoints what the graph computes?
+`decoder_formulas.py`     what do they compute?
+`rows.py`                 which rows and channels of an output are which values of which scale?
+`agreement.py`            are endpoints named by hand what the graph makes of them?
 `costs.py`, `runtime.py`  may a model be run here, and what comes out?
 `split.py`                all of it: `split_model`
 ========================  ===========================================================================

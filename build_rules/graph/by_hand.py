@@ -15,6 +15,7 @@ from build_rules.graph.walk import Beginning
 __all__ = ["PLACE", "hints_by_hand", "roles_by_hand"]
 
 PLACE = "[split] of model.toml"
+SIDES = 4
 
 
 def hints_by_hand(hints: Sequence[SplitHint], outputs: Mapping[str, tuple[int, ...]]) -> tuple[Hint, ...]:
@@ -41,8 +42,24 @@ def roles_by_hand(view: GraphView, groups: Sequence[EndpointGroup]) -> list[Foun
         maps = [_map(view, name, group.activation) for name in group.tensors]
         ordered = one_per_scale(view, f"{PLACE}: the role '{group.role}'", maps)
         encoding = "anchor" if group.role == "anchor" else group.encoding
+        _check_sides(view, group, ordered)
         roles.append(FoundRole(group.role, ordered, encoding))
     return roles
+
+
+def _check_sides(view: GraphView, group: EndpointGroup, maps: Sequence[Beginning]) -> None:
+    for found in maps if group.role == "boxes" else ():
+        channels = found.channels[1]
+        if group.encoding == "direct" and channels != SIDES:
+            fault = f'one channel for each of {SIDES} sides (encoding = "direct")'
+        elif group.encoding == "dfl" and (channels % SIDES or channels == SIDES):
+            fault = f'bins for each of {SIDES} sides (encoding = "dfl")'
+        else:
+            continue
+        raise InputError(
+            f"{PLACE}: '{found.tensor}' {view.shape_text(found.tensor)} has {channels} channels, but boxes have "
+            f"{fault}; name another tensor or encoding, or export the model with boxes on their own."
+        )
 
 
 def _map(view: GraphView, name: str, activation: str | None) -> Beginning:

@@ -41,7 +41,7 @@ from build_rules.graph.rows import (
 from build_rules.graph.runtime import run_tail
 from build_rules.graph.view import GraphView
 
-__all__ = ["Decoding", "check_decoding"]
+__all__ = ["ANCHOR", "COMPARED", "Decoding", "check_decoding"]
 
 SEED = 20261125
 SCORES, OBJECTNESS, COEFFICIENTS, ANGLE, ANCHOR = "scores", "objectness", "mask_coefs", "angle", "anchor"

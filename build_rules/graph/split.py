@@ -13,6 +13,7 @@ from build_rules.graph.attention import find_attention
 from build_rules.graph.batch import mixed_images
 from build_rules.graph.constants import Array
 from build_rules.graph.cut import cut_graph
+from build_rules.graph.document import SourceDocument
 from build_rules.graph.endpoints import FoundEndpoints, find_endpoints
 from build_rules.graph.source import Source, check_model, load_source
 from build_rules.graph.view import GraphView, view_graph
@@ -59,7 +60,7 @@ def split_model(
         image = replace(source.input, shape=(1, *source.input.shape[1:]))
         proof = _proof(view, source, output, tensors, choice, samples(image) if samples and choice.prove else ())
         anchors = _anchors(view, found)
-        decoding = _decoding(view, found, anchors)
+        decoding = _decoding(view, source.document, found, anchors, choice)
         split = Split(
             model=model_name,
             input=image,
@@ -107,7 +108,13 @@ def _anchors(view: GraphView, found: FoundEndpoints) -> Anchors | None:
     return read_anchors(view, found.endpoints, found.hints)
 
 
-def _decoding(view: GraphView, found: FoundEndpoints, anchors: Anchors | None) -> Decoding:
+def _decoding(
+    view: GraphView, document: SourceDocument, found: FoundEndpoints, anchors: Anchors | None, choice: SplitChoice
+) -> Decoding:
+    if choice.groups:
+        from build_rules.graph.agreement import check_by_hand
+
+        return check_by_hand(view, document, found.endpoints)
     from build_rules.graph.decoder_check import check_decoding
 
     return check_decoding(view, found.endpoints, found.followed, found.picks, anchors)

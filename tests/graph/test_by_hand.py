@@ -143,8 +143,8 @@ def test_a_single_tensor_has_no_scale(tmp_path: Path) -> None:
 @pytest.mark.parametrize("encoding", ["dfl", "direct", None])
 @pytest.mark.parametrize("activation", ["sigmoid", "softmax", "tanh", None])
 def test_encoding_and_activation_arrive(tmp_path: Path, encoding: str | None, activation: str | None) -> None:
-    found = cut(tmp_path, EndpointGroup("boxes", BOXES.tensors, encoding, activation), SCORES).endpoints
-    assert {(e.encoding, e.activation) for e in found if e.role == "boxes"} == {(encoding, activation)}
+    found = cut(tmp_path, EndpointGroup("raw_boxes", BOXES.tensors, encoding, activation), SCORES).endpoints
+    assert {(e.encoding, e.activation) for e in found if e.role == "raw_boxes"} == {(encoding, activation)}
 
 
 def test_the_role_anchor_is_encoded_as_anchor(tmp_path: Path) -> None:
@@ -216,6 +216,60 @@ def test_one_tensor_in_two_roles_is_told_of_model_toml(tmp_path: Path) -> None:
     message = refused(tmp_path, BOXES, EndpointGroup("scores", ("box_map_8", "score_map_16")))
     assert "model.toml" in message
     assert "split hints" not in message
+
+
+@pytest.mark.parametrize(
+    ("groups", "told"),
+    [
+        (
+            (EndpointGroup("boxes", BOXES.tensors, "dfl"), EndpointGroup("scores", SCORES.tensors, None, "softmax")),
+            "'score_map_8' is scores that need softmax, but run on random numbers the graph makes it scores that need "
+            "sigmoid",
+        ),
+        (
+            (EndpointGroup("boxes", BOXES.tensors, "dfl"), EndpointGroup("scores", SCORES.tensors)),
+            "'score_map_8' is scores without an activation, but",
+        ),
+        (
+            (EndpointGroup("mask_coefs", BOXES.tensors), SCORES),
+            "'box_map_8' is mask_coefs without an activation, but run on random numbers the graph makes it boxes "
+            "encoded as dfl",
+        ),
+    ],
+    ids=["softmax", "no sigmoid", "another role"],
+)
+@pytest.mark.parametrize("metadata", [WRONG, DETECTION, None], ids=["wrong hints", "right hints", "no hints"])
+def test_what_the_graph_has_shown_cannot_be_named_otherwise(
+    tmp_path: Path, metadata: object, groups: tuple[EndpointGroup, ...], told: str
+) -> None:
+    message = refused(tmp_path, *groups, model=detection(metadata=metadata))
+    assert "[split] of model.toml says that " + told in message
+    assert "a role of your own" in message
+
+
+def test_roles_of_ones_own_are_not_compared(tmp_path: Path) -> None:
+    found = cut(tmp_path, EndpointGroup("raw_boxes", BOXES.tensors), EndpointGroup("raw_scores", SCORES.tensors))
+    assert found.decoded == ()
+
+
+def test_what_decodes_as_the_graph_does_is_recorded(tmp_path: Path) -> None:
+    assert cut(tmp_path, BOXES, SCORES).decoded == ("boxes", "scores")
+    assert cut(tmp_path, EndpointGroup("raw_boxes", BOXES.tensors), SCORES).decoded == ("scores",)
+
+
+@pytest.mark.parametrize(
+    ("tensors", "encoding", "told"),
+    [
+        (
+            BOXES.tensors,
+            "direct",
+            "'box_map_8' [1, 16, 4, 4] has 16 channels, but boxes have one channel for each of 4",
+        ),
+        (SCORES.tensors, "dfl", "'score_map_8' [1, 5, 4, 4] has 5 channels, but boxes have bins for each of 4 sides"),
+    ],
+)
+def test_boxes_have_four_sides(tmp_path: Path, tensors: tuple[str, ...], encoding: str, told: str) -> None:
+    assert told in refused(tmp_path, EndpointGroup("boxes", tensors, encoding))
 
 
 def test_what_is_refused_otherwise_may_be_cut_by_hand(tmp_path: Path) -> None:

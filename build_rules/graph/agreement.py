@@ -1,0 +1,66 @@
+"""Whether endpoints named one by one are what the graph makes of them.
+
+`[split]` of `model.toml` wins over what metadata say and over what the structure suggests, because both can be wrong.
+It cannot win over arithmetic: where the graph, run on random numbers, has shown that a map holds scores, boxes in the
+same place would be nonsense in every decoder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from build_rules.endpoints import Endpoint
+from build_rules.errors import InputError
+from build_rules.graph.anchors import read_anchors
+from build_rules.graph.by_hand import PLACE
+from build_rules.graph.decoder_check import ANCHOR, COMPARED, Decoding, check_decoding
+from build_rules.graph.document import SourceDocument
+from build_rules.graph.endpoints import FoundEndpoints, find_endpoints
+from build_rules.graph.view import GraphView
+
+__all__ = ["check_by_hand"]
+
+
+def check_by_hand(view: GraphView, source: SourceDocument, endpoints: Sequence[Endpoint]) -> Decoding:
+    """Compare endpoints with those that were found without a hand and that decode as the graph does.
+
+    Raises `InputError` for a map that is given the role, encoding or activation of another one. Roles that no decoder
+    reads are the user's own; nothing is said of maps that cannot be found otherwise.
+    """
+    shown = _shown(view, source) or _shown(view, SourceDocument({}))
+    if shown is None:
+        return Decoding()
+    told, decoding = shown
+    roles = {*decoding.roles, *(ANCHOR for e in told.endpoints if e.role == ANCHOR and decoding.roles)}
+    known = {endpoint.tensor: endpoint for endpoint in told.endpoints if endpoint.role in roles}
+    read = [e for e in endpoints if e.role in (*COMPARED, ANCHOR)]
+    for endpoint in read:
+        other = known.get(endpoint.tensor)
+        if other is not None and _kind(endpoint) != _kind(other):
+            raise InputError(
+                f"{PLACE} says that '{endpoint.tensor}' is {_words(endpoint)}, but run on random numbers the graph "
+                f"makes it {_words(other)}; correct the table, or give the tensor a role of your own "
+                f'("raw_{endpoint.role}") if a decoder of your own reads it.'
+            )
+    unknown = {e.role for e in read if e.tensor not in known}
+    return Decoding(tuple(role for role in dict.fromkeys(e.role for e in read) if role not in unknown))
+
+
+def _shown(view: GraphView, source: SourceDocument) -> tuple[FoundEndpoints, Decoding] | None:
+    try:
+        told = find_endpoints(view, source)
+        anchor_head = any(endpoint.role == ANCHOR for endpoint in told.endpoints)
+        anchors = read_anchors(view, told.endpoints, told.hints) if anchor_head else None
+        return told, check_decoding(view, told.endpoints, told.followed, told.picks, anchors)
+    except InputError:
+        return None
+
+
+def _kind(endpoint: Endpoint) -> tuple[str, str | None, str | None]:
+    return endpoint.role, endpoint.encoding, endpoint.activation
+
+
+def _words(endpoint: Endpoint) -> str:
+    encoding = f" encoded as {endpoint.encoding}" if endpoint.encoding else ""
+    activation = f" that need {endpoint.activation}" if endpoint.activation else ""
+    return f"{endpoint.role}{encoding}{activation or ' without an activation'}"
