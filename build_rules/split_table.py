@@ -18,11 +18,12 @@ encoding = "dfl"
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from build_rules.endpoints import EndpointGroup, SplitBoundary, SplitChoice, SplitHint
-from build_rules.toml_table import Table
+from build_rules.toml_table import Table, read_toml
 
-__all__ = ["read_split"]
+__all__ = ["read_split", "split_beside"]
 
 ACTIVATIONS = ("sigmoid", "softmax", "tanh", "none")
 ENCODINGS = ("dfl", "direct", "none")
@@ -46,6 +47,18 @@ def read_split(table: Table) -> SplitChoice:
     if twice := next((role for role in roles if roles.count(role) > 1), None):
         inner.lack(f'one [[split.endpoint]] for each role, with all its tensors; "{twice}" has {roles.count(twice)}')
     return SplitChoice(prove, hints, groups)
+
+
+def split_beside(onnx: Path) -> SplitChoice:
+    """Return what the `model.toml` beside an ONNX file says about cutting it; automatic when there is none.
+
+    Raises `InputError` for what is not possible in its table `split`.
+    """
+    where = onnx.parent / "model.toml"
+    content = read_toml(where) if where.is_file() else {}
+    if content.get("onnx", onnx.name) != onnx.name:
+        return SplitChoice()
+    return read_split(Table(content, str(where)))
 
 
 def _hint(table: Table) -> SplitHint:

@@ -22,6 +22,7 @@ from build_rules.graph.source import prepare
 from build_rules.graph.view import view_graph
 from build_rules.graph.weights import all_tensors
 from build_rules.presets import PRESETS
+from build_rules.split_table import split_beside
 
 __all__ = ["describe_onnx"]
 
@@ -86,10 +87,10 @@ def _external_files(model: onnx.ModelProto, own: str) -> list[str]:
 
 
 def _cut_facts(model: onnx.ModelProto, path: Path, document: SourceDocument) -> Facts:
-    """Return the endpoints as the split would find them."""
+    """Return the endpoints as the split would find them, with `[split]` of a `model.toml` beside the file."""
     try:
         view = view_graph(prepare(model, path, document, need_weights=False))
-        found = find_endpoints(view, document)
+        found = find_endpoints(view, document, split_beside(path))
         cut = cut_graph(view, [endpoint.tensor for endpoint in found.endpoints])
     except InputError as error:
         return _not_found(model, str(error), error.paste)

@@ -140,6 +140,30 @@ def test_what_the_graph_tells_is_told(tmp_path: Path, metadata: Any) -> None:
     assert (facts["found_by"], len(facts["endpoints"])) == ("structure", 4)
 
 
+TABLE = """
+[[split.endpoint]]
+role = "own"
+tensors = ["score_map_8", "score_map_16"]
+
+[[split.endpoint]]
+role = "boxes"
+tensors = ["box_map_8", "box_map_16"]
+encoding = "dfl"
+"""
+
+
+def test_the_table_split_beside_the_file_is_followed(tmp_path: Path) -> None:
+    path = save(detection(), tmp_path)
+    (tmp_path / "model.toml").write_text(TABLE)
+    facts = shown(path)
+    assert facts["found_by"] == "model.toml"
+    assert [endpoint["name"] for endpoint in facts["endpoints"]] == ["own_0", "own_1", "boxes_0", "boxes_1"]
+    (tmp_path / "model.toml").write_text('onnx = "other.onnx"\n' + TABLE)
+    assert shown(path)["found_by"] == "hints"
+    (tmp_path / "model.toml").write_text(TABLE.replace('"boxes"', '"box"'))
+    assert "role = 'box' is not possible" in shown(path)["endpoints_not_found"]
+
+
 def test_what_is_not_found_is_told_and_why(tmp_path: Path) -> None:
     b = Builder()
     b.op("Tanh", b.reshape(b.conv("image", 3, 2, 8), 1, 2, -1), name="output0")
