@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from build_rules import workspace as ws
-from build_rules.compilers import find_compiler
+from build_rules.compilers import PREBUILT, find_compiler
 from build_rules.engine.doit_config import DOIT_CONFIG
 from build_rules.engine.rule import Rule
 from build_rules.presets import PRESETS
@@ -63,13 +63,13 @@ def task_split() -> Tasks:
             },
             tools=ws.versions_of("onnx"),
             # One sample helps to prove the cut; which one it was shows nowhere.
-            passed={"calibration": str(model.calibration)},
+            passed={"calibration": None if model.calibration is None else str(model.calibration)},
         )
 
 
 def task_calibration() -> Tasks:
     """Make or check the calibration snapshot."""
-    for model in ws.find_workspace_models():
+    for model in ws.compiled_models():
         yield CALIBRATION.task(
             model.name,
             inputs={"split_json": ws.folder(model) / "split.json", "images": ws.calibration_files(model)},
@@ -88,7 +88,7 @@ def task_calibration() -> Tasks:
 
 def task_parse() -> Tasks:
     """Let the compiler read the cut graph and name its layers."""
-    for model in ws.find_workspace_models():
+    for model in ws.compiled_models():
         compiler = find_compiler(model.settings.compiler)
         for hw_arch in dict.fromkeys(target.hw_arch for target in model.targets):
             yield PARSE.task(
@@ -105,7 +105,7 @@ def task_parse() -> Tasks:
 
 def task_alls() -> Tasks:
     """Write the model script that a preset asks for."""
-    for model, target in ws.targets(ws.find_workspace_models()):
+    for model, target in ws.targets(ws.compiled_models()):
         yield ALLS.task(
             f"{model.name}:{target.name}",
             inputs={
@@ -120,7 +120,7 @@ def task_alls() -> Tasks:
 
 def task_har() -> Tasks:
     """Quantize as the model script says, on the calibration snapshot."""
-    for model, target in ws.targets(ws.find_workspace_models()):
+    for model, target in ws.targets(ws.compiled_models()):
         compiler = find_compiler(model.settings.compiler)
         yield HAR.task(
             f"{model.name}:{target.name}",
@@ -137,7 +137,7 @@ def task_har() -> Tasks:
 
 def task_hef() -> Tasks:
     """Compile the quantized network."""
-    for model, target in ws.targets(ws.find_workspace_models()):
+    for model, target in ws.targets(ws.compiled_models()):
         compiler = find_compiler(model.settings.compiler)
         yield HEF.task(
             f"{model.name}:{target.name}",
@@ -155,17 +155,18 @@ def task_meta() -> Tasks:
         yield META.task(
             f"{model.name}:{target.name}",
             inputs={
-                "hef": place / "model.hef",
+                "hef": target.hef or place / "model.hef",
                 "split_json": ws.folder(model) / "split.json",
-                "calibrated": ws.folder(model) / "calibration.json",
+                "calibrated": () if model.is_prebuilt else (ws.folder(model) / "calibration.json",),
                 "onnx": model.onnx,
                 "labels": () if model.labels is None else (model.labels,),
             },
             outputs={"document": place / "edgefirst.json", "executable": place / "model+meta.hef"},
             settings={
                 "hw_arch": target.hw_arch,
-                "preset": PRESETS[target.preset],
-                "compiler": find_compiler(model.settings.compiler).version(),
+                "preset": PRESETS.get(target.preset),
+                "compiler": PREBUILT if model.is_prebuilt else find_compiler(model.settings.compiler).version(),
+                "embed": model.settings.embed,
                 "source_date_epoch": ws.source_date_epoch(),
             },
         )

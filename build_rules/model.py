@@ -11,10 +11,10 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from build_rules.calibration.sources import list_snapshots
-from build_rules.compilers import COMPILERS
+from build_rules.compilers import COMPILERS, PREBUILT
 from build_rules.errors import InputError
 from build_rules.presets import HW_ARCHS, PRESETS
 from build_rules.toml_table import Table, read_toml
@@ -25,14 +25,17 @@ if TYPE_CHECKING:
 __all__ = ["Model", "Settings", "Target", "find_models", "load_models", "read_settings", "replace_targets"]
 
 MAX_CALIBRATION = 65536
+EMBEDDINGS = ("append", "sealed")
+Embedding = Literal["append", "sealed"]
 
 
 @dataclass(frozen=True)
 class Target:
-    """What to compile for: the chip and the preset."""
+    """What to compile for: the chip and the preset. `hef` is what was compiled elsewhere, as the preset then says."""
 
     hw_arch: str = "hailo8l"
     preset: str = "fast"
+    hef: Path | None = None
 
     @property
     def name(self) -> str:
@@ -45,6 +48,7 @@ class Settings:
     """`[tool.build_rules]` of `pyproject.toml`: what models use when they do not say otherwise."""
 
     compiler: str = "emulator"
+    embed: Embedding = "append"
     calibration_count: int = 1024
     skip_broken_images: bool = False
     targets: tuple[Target, ...] = (Target(),)
@@ -55,14 +59,14 @@ class Model:
     """One model folder. Paths are relative to the repository; `labels` None means those in the ONNX metadata.
 
     `calibration` is a snapshot file, a folder of snapshots (the ONNX metadata names one of them) or a folder of images.
-    `split` None leaves it to metadata and graph where to cut.
+    None when nothing is compiled here and nothing is there. `split` None leaves it to metadata and graph where to cut.
     """
 
     name: str
     folder: Path
     onnx: Path
     labels: Path | None
-    calibration: Path
+    calibration: Path | None
     split: SplitChoice | None = None
     settings: Settings = field(default_factory=Settings)
 
@@ -70,6 +74,11 @@ class Model:
     def targets(self) -> tuple[Target, ...]:
         """The targets of this model, in the order declared."""
         return self.settings.targets
+
+    @property
+    def is_prebuilt(self) -> bool:
+        """Whether its executables were compiled elsewhere, so that only metadata are made."""
+        return self.settings.compiler == PREBUILT
 
     @property
     def network_name(self) -> str:
@@ -84,7 +93,11 @@ def _read_targets(table: Table, default: tuple[Target, ...]) -> tuple[Target, ..
     targets = []
     for entry in table.tables("target"):
         targets.append(
-            Target(entry.choice("hw_arch", HW_ARCHS, "hailo8l"), entry.choice("preset", PRESETS, "fast")),
+            Target(
+                entry.choice("hw_arch", HW_ARCHS, "hailo8l"),
+                entry.choice("preset", PRESETS, "fast"),
+                None if (hef := entry.text("hef")) is None else Path(hef),
+            ),
         )
         entry.close()
     if len(set(targets)) < len(targets):
@@ -95,7 +108,8 @@ def _read_targets(table: Table, default: tuple[Target, ...]) -> tuple[Target, ..
 
 def _override(table: Table, base: Settings) -> Settings:
     return Settings(
-        compiler=table.choice("compiler", COMPILERS, base.compiler),
+        compiler=table.choice("compiler", (*COMPILERS, PREBUILT), base.compiler),
+        embed="sealed" if table.choice("embed", EMBEDDINGS, base.embed) == "sealed" else "append",
         calibration_count=table.integer("calibration_count", base.calibration_count, 1, MAX_CALIBRATION),
         skip_broken_images=table.flag("skip_broken_images", base.skip_broken_images),
         targets=_read_targets(table, base.targets),
@@ -144,6 +158,7 @@ class _Declared:
     onnx: str | None
     labels: str | None
     calibration: str | None
+    hef: str | None
     split: SplitChoice | None
     settings: Settings
 
@@ -162,6 +177,7 @@ def _read_declared(table: Table, settings: Settings) -> _Declared:
         table.text("onnx"),
         table.text("labels"),
         table.text("calibration"),
+        table.text("hef"),
         _read_split(table),
         _override(table, settings),
     )
@@ -197,7 +213,9 @@ def _choose_labels(named: str | None, table: Table, folder: Path) -> Path | None
     return None
 
 
-def _choose_calibration(named: str | None, table: Table, folder: Path, where: Path) -> Path:
+def _choose_calibration(
+    named: str | None, table: Table, folder: Path, where: Path, *, needed: bool = True
+) -> Path | None:
     if named is not None:
         path = Path(os.path.normpath(folder / named))
         if not path.exists():
@@ -208,10 +226,35 @@ def _choose_calibration(named: str | None, table: Table, folder: Path, where: Pa
     snapshots = list_snapshots(folder)
     if snapshots:
         return folder if len(snapshots) > 1 else snapshots[0]
+    if not needed:
+        return None
     raise InputError(
         f"{folder}: there is nothing to calibrate from; put a calibration-*.safetensors or a folder of images named "
         f'calibration there, or write calibration = "PATH" in {where}.'
     )
+
+
+def _prebuilt_targets(declared: _Declared, table: Table, folder: Path) -> tuple[Target, ...]:
+    """Return a target for every HEF that somebody has compiled; without a compiler a preset means nothing."""
+    targets = []
+    for target in declared.settings.targets:
+        named = target.hef or declared.hef
+        if named is None:
+            table.lack(f'hef = "FILE.hef" (or one in each [[target]]), because compiler is "{PREBUILT}"')
+        path = Path(os.path.normpath(folder / named))
+        if not path.is_file():
+            table.fail("hef" if declared.hef else "target", f"a HEF file; {path} does not exist")
+        targets.append(Target(target.hw_arch, PREBUILT, path))
+    if twice := next((t for t in targets if [o.hw_arch for o in targets].count(t.hw_arch) > 1), None):
+        table.fail("target", f"one HEF for each hw_arch, but {twice.hw_arch} has several")
+    return tuple(targets)
+
+
+def _check_compiled_here(declared: _Declared, table: Table) -> None:
+    if declared.hef is not None:
+        table.fail("hef", f'no hef, or compiler = "{PREBUILT}" beside it: this one is compiled here')
+    if any(target.hef for target in declared.settings.targets):
+        table.fail("target", f'no hef in it, or compiler = "{PREBUILT}": this model is compiled here')
 
 
 def _name(folder: Path, root: Path) -> str:
@@ -229,14 +272,20 @@ def _read_model(folder: Path, root: Path, exports: list[str], settings: Settings
     content: Mapping[str, Any] = read_toml(where) if os.path.lexists(where) else {}
     table = Table(content, str(where))
     declared = _read_declared(table, settings)
+    own = declared.settings
+    prebuilt = own.compiler == PREBUILT
+    if prebuilt:
+        own = replace(own, targets=_prebuilt_targets(declared, table, folder))
+    else:
+        _check_compiled_here(declared, table)
     return Model(
         name=_name(folder, root),
         folder=folder,
         onnx=_choose_onnx(declared.onnx, table, folder, exports, where),
         labels=_choose_labels(declared.labels, table, folder),
-        calibration=_choose_calibration(declared.calibration, table, folder, where),
+        calibration=_choose_calibration(declared.calibration, table, folder, where, needed=not prebuilt),
         split=declared.split,
-        settings=declared.settings,
+        settings=own,
     )
 
 
@@ -265,7 +314,10 @@ def load_models(root: Path, settings: Settings) -> tuple[Model, ...]:
 
 
 def replace_targets(models: tuple[Model, ...], hw_arch: str | None, preset: str | None) -> tuple[Model, ...]:
-    """Change every target of every model, for `doit hw_arch=... preset=...`; what is None stays as declared."""
+    """Change every target of every model, for `doit hw_arch=... preset=...`; what is None stays as declared.
+
+    A model that was compiled elsewhere stays as it is.
+    """
     for key, value, allowed in (("hw_arch", hw_arch, HW_ARCHS), ("preset", preset, tuple(PRESETS))):
         if value is not None and value not in allowed:
             raise InputError(
@@ -273,6 +325,9 @@ def replace_targets(models: tuple[Model, ...], hw_arch: str | None, preset: str 
             )
     changed = []
     for model in models:
+        if model.is_prebuilt:
+            changed.append(model)
+            continue
         targets = (Target(hw_arch or target.hw_arch, preset or target.preset) for target in model.targets)
         settings = replace(model.settings, targets=tuple(dict.fromkeys(targets)))
         changed.append(replace(model, settings=settings))

@@ -19,6 +19,7 @@ __all__ = [
     "BUILD",
     "arch_folder",
     "calibration_files",
+    "compiled_models",
     "find_workspace_models",
     "folder",
     "source_date_epoch",
@@ -54,7 +55,12 @@ def targets(models: tuple[Model, ...]) -> tuple[tuple[Model, Target], ...]:
 def calibration_files(model: Model) -> tuple[Path, ...]:
     """Return the files that a model is calibrated from."""
     with _told_by_doit():
-        return _list_once(model.calibration)
+        return () if model.calibration is None else _list_once(model.calibration)
+
+
+def compiled_models() -> tuple[Model, ...]:
+    """Return the models that are compiled here."""
+    return tuple(model for model in find_workspace_models() if not model.is_prebuilt)
 
 
 # Models of one repository often share a pool of images.

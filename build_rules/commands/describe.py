@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from math import prod
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from build_rules.errors import InputError
-
-if TYPE_CHECKING:
-    from build_rules.hef import Stream
 
 __all__ = ["describe"]
 
@@ -35,80 +31,9 @@ def describe(path: Path) -> Facts:
 
 
 def _describe_hef(path: Path) -> Facts:
-    from build_rules.hef import read_hef, read_members
+    from build_rules.commands.describe_hef import describe_hef
 
-    hef = read_hef(path)
-    members = read_members(path)
-    return {
-        "kind": "Hailo executable",
-        "header_version": hef.version,
-        "hw_arch": hef.hw_arch,
-        "sdk_version": hef.sdk_version,
-        "emulated": "emulated" in hef.sdk_version,
-        "timestamp_ms": hef.timestamp_ms,
-        "networks": [
-            {
-                "name": group.name,
-                "contexts": group.contexts,
-                "inputs": list(map(_stream, group.inputs)),
-                "outputs": list(map(_stream, group.outputs)),
-            }
-            for group in hef.network_groups
-        ],
-        "zip_members": [{"name": name, "bytes": len(data)} for name, data in members.items()],
-        **_metadata(members),
-    }
-
-
-def _stream(stream: Stream) -> Facts:
-    return {
-        "name": stream.name,
-        "order": stream.order,
-        "shape": list(stream.shape),
-        "dtype": stream.dtype,
-        "bytes": prod(stream.shape) * (2 if stream.dtype == "uint16" else 1),
-        "scale": stream.quantization.scale,
-        "zero_point": stream.quantization.zero_point,
-        "limits": [stream.quantization.limits_min, stream.quantization.limits_max],
-        "original_names": list(stream.original_names),
-    }
-
-
-def _metadata(members: Mapping[str, bytes]) -> Facts:
-    """Return what the ZIP says about the model; a document that is none is a problem like any other."""
-    from build_rules.commands.document import DOCUMENT, load_document
-    from build_rules.metadata.problems import mapping
-
-    try:
-        document = load_document(members)
-        problems = _problems(document)
-    except InputError as error:
-        return {"metadata": None, "problems": [{"severity": "error", "path": DOCUMENT, "text": str(error)}]}
-    if document is None:
-        return {"metadata": None, "problems": []}
-    outputs = [
-        {
-            "name": output.get("name"),
-            "type": output.get("type"),
-            "encoding": output.get("encoding"),
-            "shape": output.get("shape"),
-            "physical": [child.get("name") for child in mapping(output.get("outputs"))],
-        }
-        for output in mapping(document.get("outputs"))
-    ]
-    labels = len(members.get("labels.txt", b"").decode("utf-8", "replace").splitlines())
-    return {"metadata": {"labels": labels, "hailo": document.get("hailo"), "outputs": outputs}, "problems": problems}
-
-
-def _problems(document: Any) -> list[Facts]:
-    from build_rules.metadata import check_document
-
-    if document is None:
-        return []
-    try:
-        return [{"severity": p.severity, "path": p.path, "text": p.text} for p in check_document(document)]
-    except RecursionError as error:
-        raise InputError("its values are nested too deep.") from error
+    return describe_hef(path)
 
 
 def _describe_har(path: Path) -> Facts:

@@ -74,8 +74,8 @@ def _loader(hef: Path, target: tuple[int, int]) -> Callable[[Path], Any]:
 def _resize(hef: Path) -> str:
     """Return how the calibration images were fitted; letterbox where the file does not tell."""
     from build_rules.calibration.letterbox import RESIZES
-    from build_rules.commands.document import DOCUMENT, load_document
     from build_rules.hef import read_members
+    from build_rules.metadata.embedded import DOCUMENT, load_document
 
     try:
         section = load_document(read_members(hef))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from build_rules.commands.command import BuildCommand, check_file, show
+from build_rules.errors import printable
 
 __all__ = ["Inspect"]
 
@@ -15,15 +16,27 @@ class Inspect(BuildCommand):
     """doit's command `inspect`."""
 
     doc_purpose = "show what is inside a .hef, .har, .alls, .onnx or .safetensors"
-    doc_usage = "[--json] FILE"
-    doc_description = None
-    cmd_options = ({"name": "json", "short": "", "long": "json", "type": bool, "default": False, "help": "print JSON"},)
+    doc_usage = "[--json] [--extract DIR] FILE"
+    doc_description = (
+        "Works on any such file from anywhere. --extract writes what a .hef carries (edgefirst.json, labels.txt) into a "
+        "folder and, as compiled.hef, the file as its compiler wrote it; it overwrites nothing there."
+    )
+    cmd_options = (
+        {"name": "json", "short": "", "long": "json", "type": bool, "default": False, "help": "print JSON"},
+        {"name": "extract", "short": "", "long": "extract", "type": str, "default": "", "help": "the folder to fill"},
+    )
 
     def run(self, options: Mapping[str, Any], files: tuple[Path, ...]) -> int:
         """Print one file."""
         if len(files) != 1:
             raise self.usage_error("needs exactly one file.")
         check_file(files[0])
+        if options["extract"]:
+            from build_rules.commands.extract import extract
+
+            for path in extract(files[0], Path(options["extract"])):
+                show(f"{printable(str(path))}\n")
+            return 0
 
         from build_rules.commands.describe import describe
         from build_rules.commands.render import render_json, render_text

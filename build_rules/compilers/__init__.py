@@ -12,9 +12,11 @@ from typing import Protocol
 
 from build_rules.errors import InputError
 
-__all__ = ["COMPILERS", "CompileJob", "Compiler", "OptimizeJob", "ParseJob", "find_compiler"]
+__all__ = ["COMPILERS", "PREBUILT", "CompileJob", "Compiler", "OptimizeJob", "ParseJob", "find_compiler"]
 
 COMPILERS = ("emulator",)
+PREBUILT = "prebuilt"
+"""What stands for a compiler in a model whose HEF somebody has compiled elsewhere: there is nothing to compile."""
 
 
 @dataclass(frozen=True)

@@ -1,23 +1,32 @@
-"""Read and write the HEF container, list its streams, append and strip a ZIP. Knows nothing of what the ZIP means.
+"""The HEF file, whole: read every version, list its streams, add a ZIP and take it off, write one, say who can load it.
 
-`container` is header and sections, `protobuf` the wire format, `schema` its numbers, `streams` the records, `reader`
-and `writer` the message, `trailer` the ZIP.
+Knows nothing of what the ZIP means.
+
+====================  ==================================================================================
+`header.py`           which version is it, how long are its sections, what is the checksum?
+`container.py`        where do the sections lie, was something added, is the file undamaged?
+`directory.py`        where does the ZIP at the end begin, and how long was the file before it was sealed?
+`members.py`          what is in the ZIP, and what may be?
+`embed.py`            append a ZIP, seal it in, take it off again
+`protobuf.py`         the wire format of the message
+`schema.py`           its field numbers and enumerations
+`streams.py`          the records that everybody else sees
+`reader.py`           from the message to the records
+`writer.py`           and back, with no network inside
+`loaders.py`          which runtimes accept the file?
+====================  ==================================================================================
 """
 
-from build_rules.hef.container import (
-    Container,
-    Header,
-    Layout,
-    Section,
-    build_container,
-    read_container,
-)
+from build_rules.hef.container import Container, Section, build_container, convert_container, read_container
+from build_rules.hef.embed import EMBEDDINGS, contains_zip_signature, embed_zip, strip
+from build_rules.hef.header import Header, Layout
+from build_rules.hef.members import read_members
 from build_rules.hef.reader import read_hef, read_payload
 from build_rules.hef.streams import Hef, HostOp, NetworkGroup, Nms, Quantization, Stream, format_text
-from build_rules.hef.trailer import append_zip, contains_zip_signature, read_members, strip
 from build_rules.hef.writer import HefSpec, write_hef
 
 __all__ = [
+    "EMBEDDINGS",
     "Container",
     "Header",
     "Hef",
@@ -29,9 +38,10 @@ __all__ = [
     "Quantization",
     "Section",
     "Stream",
-    "append_zip",
     "build_container",
     "contains_zip_signature",
+    "convert_container",
+    "embed_zip",
     "format_text",
     "read_container",
     "read_hef",

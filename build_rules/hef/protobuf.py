@@ -21,6 +21,7 @@ __all__ = [
     "MAX_DEPTH",
     "MAX_FIELDS",
     "Message",
+    "field_prefix",
     "write_bytes",
     "write_doubles",
     "write_float",
@@ -62,6 +63,11 @@ class Message:
         self._fields: dict[int, list[tuple[int, int | memoryview]]] = {}
         for number, wire, value in self._scan(memoryview(self.data)):
             self._fields.setdefault(number, []).append((wire, value))
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The numbers of the fields that occur, ascending."""
+        return tuple(sorted(self._fields))
 
     def has(self, number: int) -> bool:
         """Whether the field occurs."""
@@ -200,7 +206,12 @@ def write_string(number: int, value: str) -> bytes:
 
 def write_bytes(number: int, value: bytes) -> bytes:
     """Encode bytes or a nested message, also an empty one."""
-    return _key(number, _BYTES) + encode_varint(len(value)) + value
+    return field_prefix(number, len(value)) + value
+
+
+def field_prefix(number: int, length: int) -> bytes:
+    """Return what stands before `length` bytes that are a field of their own."""
+    return _key(number, _BYTES) + encode_varint(length)
 
 
 def _key(number: int, wire: int) -> bytes:

@@ -13,14 +13,13 @@ import mmap
 from collections.abc import Iterator
 from pathlib import Path
 
-from build_rules.errors import InputError
 from build_rules.hef.container import Container, chunks, open_hef, scan_container
 from build_rules.hef.protobuf import Message
 from build_rules.hef.schema import (
     ARCHITECTURES,
     BOUNDARY,
-    DATA_TYPES,
     HOST_ORDERS,
+    KNOWN_FIELDS,
     MULTI_LAYOUT,
     NMS_FORMAT,
     ContextField,
@@ -67,7 +66,8 @@ _NO_QUANTIZATION = Quantization(0.0, 0.0, 0.0, 0.0)
 def read_hef(path: Path) -> Hef:
     """Read the HEF file at `path`; a ZIP appended to it is ignored. Weights are neither parsed nor kept in memory.
 
-    Raises `InputError` when it is not a HEF file, is damaged, or says something this reader does not understand.
+    Raises `InputError` when it is not a HEF file, is damaged, or is no protobuf message. What is not understood is told
+    in `Hef.unknown` and left out.
     """
     with open_hef(path) as stream:
         container = scan_container(stream, str(path))
@@ -90,17 +90,25 @@ def _hef(message: Message, container: Container) -> Hef:
     header = message.message(HefField.HEADER)
     number = header.uint32(HeaderField.HW_ARCH)
     hw_arch = ARCHITECTURES.get(number, f"unknown({number})")
+    unknown = [*_unknown_fields(message, "message"), *_unknown_fields(header, "header")]
+    groups = tuple(_network_group(group, hw_arch, unknown) for group in message.messages(HefField.NETWORK_GROUPS))
     return Hef(
         container=container,
         hw_arch=hw_arch,
         sdk_version=header.string(HeaderField.SDK_VERSION),
         timestamp_ms=header.uint64(HeaderField.TIMESTAMP),
         extensions=tuple(extension.uint32(1) for extension in message.messages(HefField.EXTENSIONS)),
-        network_groups=tuple(_network_group(group, hw_arch) for group in message.messages(HefField.NETWORK_GROUPS)),
+        network_groups=groups,
+        unknown=tuple(dict.fromkeys(unknown)),
     )
 
 
-def _network_group(group: Message, hw_arch: str) -> NetworkGroup:
+def _unknown_fields(message: Message, name: str) -> Iterator[str]:
+    return (f"field {number} of the {name}" for number in message.numbers if number not in KNOWN_FIELDS[name])
+
+
+def _network_group(group: Message, hw_arch: str, unknown: list[str]) -> NetworkGroup:
+    unknown += _unknown_fields(group, "network group")
     ops = tuple(group.messages(NetworkGroupField.OPS))
     core_op = _core_op(group, ops, hw_arch)
     metadata = core_op.message(CoreOpField.METADATA)
@@ -112,7 +120,7 @@ def _network_group(group: Message, hw_arch: str) -> NetworkGroup:
         if layer.message(EdgeLayerField.SWITCH_INFO).uint32(_CONNECTION_TYPE) == BOUNDARY
     ]
     transposed = bool(metadata.uint32(MetadataField.TRANSPOSED))
-    found = [(layer, stream) for layer in layers for stream in _edge_layer(layer, transposed)]
+    found = [(layer, stream) for layer in layers for stream in _edge_layer(layer, transposed, unknown)]
     streams = [stream for _, stream in found]
     by_pad = {
         layer.uint32(EdgeLayerField.PAD_INDEX): stream.name
@@ -155,7 +163,7 @@ def _sorted_outputs(group: Message, core_op: Message, contexts: tuple[Message, .
     return contexts[-1].message(ContextField.METADATA).strings(ContextMetadataField.SORTED_OUTPUTS)
 
 
-def _edge_layer(layer: Message, transposed: bool) -> Iterator[Stream]:
+def _edge_layer(layer: Message, transposed: bool, unknown: list[str]) -> Iterator[Stream]:
     direction: Direction = "output" if layer.uint32(EdgeLayerField.DIRECTION) else "input"
     kind = layer.uint32(EdgeLayerField.TYPE)
     if kind == EdgeType.INFO:
@@ -165,9 +173,7 @@ def _edge_layer(layer: Message, transposed: bool) -> Iterator[Stream]:
     elif kind == EdgeType.PLANES:
         yield _planes(layer.message(EdgeLayerField.PLANES), direction)
     else:
-        raise InputError(
-            f"{layer.where}: an edge layer has type {kind}; known are {', '.join(map(str, list(EdgeType)))}."
-        )
+        unknown.append(f"type {kind} of an {direction} at the boundary of the chip, which is not listed")
 
 
 def _mux(mux: Message, direction: Direction, transposed: bool) -> Iterator[Stream]:
@@ -180,27 +186,21 @@ def _mux(mux: Message, direction: Direction, transposed: bool) -> Iterator[Strea
 
 def _planes(planes: Message, direction: Direction) -> Stream:
     number = planes.uint32(EdgeLayerPlanesField.FORMAT)
-    if number not in _PLANE_ORDERS:
-        raise InputError(f"{planes.where}: a picture in planes has format {number}; known are {sorted(_PLANE_ORDERS)}.")
     fields = (EdgeLayerPlanesField.HEIGHT, EdgeLayerPlanesField.WIDTH, EdgeLayerPlanesField.FEATURES)
     height, width, features = (planes.uint32(number) for number in fields)
     shape = (height, width, features)
     first = next(planes.messages(EdgeLayerPlanesField.PLANES), None)
     base = None if first is None else first.message(EdgeField.INFO).message(EdgeLayerInfoField.BASE)
-    data_bytes = 1 if base is None else _data_bytes(base)
+    data_bytes = 1 if base is None else base.uint32(EdgeLayerBaseField.DATA_BYTES)
     name = planes.string(EdgeLayerPlanesField.NAME)
-    return Stream(name, direction, shape, shape, _PLANE_ORDERS[number], data_bytes, _NO_QUANTIZATION)
+    order = _PLANE_ORDERS.get(number, f"unknown({number})")
+    return Stream(name, direction, shape, shape, order, data_bytes, _NO_QUANTIZATION)
 
 
 def _stream(info: Message, direction: Direction, transposed: bool) -> Stream:
     base = info.message(EdgeLayerInfoField.BASE)
     number = base.uint32(EdgeLayerBaseField.FORMAT)
-    if number not in HOST_ORDERS:
-        raise InputError(
-            f"{info.where}: stream {info.string(EdgeLayerInfoField.NAME)!r} has data format {number}; known are "
-            f"{', '.join(map(str, HOST_ORDERS))}."
-        )
-    order = HOST_ORDERS[number]
+    order = HOST_ORDERS.get(number, f"unknown({number})")
     swapped = order != "NC" and (transposed or bool(info.uint32(EdgeLayerInfoField.TRANSPOSED)))
     return Stream(
         name=info.string(EdgeLayerInfoField.NAME),
@@ -212,7 +212,7 @@ def _stream(info: Message, direction: Direction, transposed: bool) -> Stream:
             base.uint32(EdgeLayerBaseField.PADDED_FEATURES),
         ),
         order=order,
-        data_bytes=_data_bytes(base),
+        data_bytes=base.uint32(EdgeLayerBaseField.DATA_BYTES),
         quantization=_quantization(info.message(EdgeLayerInfoField.NUMERIC_INFO)),
         original_names=info.strings(EdgeLayerInfoField.ORIGINAL_NAMES),
     )
@@ -226,15 +226,6 @@ def _shape(base: Message, number: int, swapped: bool) -> Shape:
     height, width = base.uint32(EdgeLayerBaseField.HEIGHT), base.uint32(EdgeLayerBaseField.WIDTH)
     features = 1 if base.uint32(EdgeLayerBaseField.HOST_ARGMAX) else base.uint32(EdgeLayerBaseField.FEATURES)
     return (width, height, features) if swapped else (height, width, features)
-
-
-def _data_bytes(base: Message) -> int:
-    number = base.uint32(EdgeLayerBaseField.DATA_BYTES)
-    if number not in DATA_TYPES:
-        raise InputError(
-            f"{base.where}: a stream has {number} bytes per value; known are {', '.join(map(str, DATA_TYPES))}."
-        )
-    return number
 
 
 def _quantization(info: Message) -> Quantization:

@@ -14,8 +14,10 @@ __all__ = [
     "BOUNDARY",
     "DATA_TYPES",
     "HOST_ORDERS",
+    "KNOWN_FIELDS",
     "MULTI_LAYOUT",
     "NMS_FORMAT",
+    "SILICON",
     "ContextField",
     "ContextMetadataField",
     "CoreOpField",
@@ -51,6 +53,15 @@ ARCHITECTURES = {
     6: "hailo15l",
     103: "hailo15h",
 }
+SILICON = {
+    "hailo8": "Hailo-8",
+    "hailo8r": "Hailo-8R",
+    "hailo8l": "Hailo-8L",
+    "hailo15m": "Hailo-15M",
+    "hailo10h": "Hailo-10H",
+    "hailo15l": "Hailo-15L",
+    "hailo15h": "Hailo-15H",
+}
 # Here the runtime reads the streams from the group's partial layouts, and crashes when there are none.
 MULTI_LAYOUT = frozenset({"hailo8l", "hailo15m"})
 
@@ -75,6 +86,9 @@ NMS_FORMAT = 6
 
 # Value of `EdgeLayerBase.data_bytes` -> numpy's name of the type.
 DATA_TYPES = {1: "uint8", 2: "uint16", 4: "float32"}
+
+# Fields of the outermost messages that the vendor's own readers know, so that newer ones can be told.
+KNOWN_FIELDS = {"message": range(1, 8), "header": range(1, 5), "network group": range(1, 12)}
 
 BOUNDARY = 0  # `ContextSwitchInformation.edge_connection_type` of what enters or leaves the chip
 

@@ -50,8 +50,8 @@ class Stream:
 
     @property
     def dtype(self) -> str:
-        """The stored type: `uint8`, `uint16` or `float32`."""
-        return DATA_TYPES[self.data_bytes]
+        """The stored type: `uint8`, `uint16` or `float32`; `unknown(n)` for another number of bytes."""
+        return DATA_TYPES.get(self.data_bytes, f"unknown({self.data_bytes})")
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,10 @@ class NetworkGroup:
 
 @dataclass(frozen=True)
 class Hef:
-    """A HEF file, read. `timestamp_ms` counts milliseconds since 1970; `extensions` are the vendor's numbers."""
+    """A HEF file, read. `timestamp_ms` counts milliseconds since 1970; `extensions` are the vendor's numbers.
+
+    `unknown` says in a few words each what this reader does not understand; everything else is as it stands.
+    """
 
     container: Container
     hw_arch: str
@@ -101,6 +104,7 @@ class Hef:
     timestamp_ms: int
     extensions: tuple[int, ...]
     network_groups: tuple[NetworkGroup, ...]
+    unknown: tuple[str, ...] = ()
 
     @property
     def version(self) -> int:

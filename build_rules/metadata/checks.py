@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from build_rules.metadata.agreement import physical_outputs, same_as_hef
 from build_rules.metadata.output_checks import (
     check_anchor_grid,
     check_boxes,
@@ -84,7 +85,7 @@ def check_document(
     problems += _shapes(found)
     problems += _labels(document, found, labels)
     if tensors is not None:
-        problems += _same_as_hef(found, tensors)
+        problems += same_as_hef(found, tensors)
     return tuple(problems)
 
 
@@ -219,7 +220,7 @@ def _strides(outputs: list[dict[str, Any]]) -> Iterator[Problem]:
 def _geometry(image: Any, outputs: list[dict[str, Any]]) -> Iterator[Problem]:
     """Items 6 and 11: the cells of a level, times its stride, are the input; those of all levels are the boxes."""
     size = {name: axis(image, name) if isinstance(image, dict) else None for name in ("width", "height")}
-    for path, _, tensor in _physical(outputs):
+    for path, _, tensor in physical_outputs(outputs):
         stride = tensor.get("stride")
         pair = stride if isinstance(stride, list) and len(stride) == 2 else [stride, stride]
         for (name, pixels), step in zip(size.items(), pair, strict=True):
@@ -235,23 +236,11 @@ def _geometry(image: Any, outputs: list[dict[str, Any]]) -> Iterator[Problem]:
                 yield error(6, f"outputs[{index}].shape", f"has {total} boxes, but the children have {cells} cells")
 
 
-def _physical(outputs: list[dict[str, Any]]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Yield every physical tensor with its path and the name of what it is part of."""
-    for index, output in enumerate(outputs):
-        children = output.get("outputs")
-        if not children:
-            yield f"outputs[{index}]", str(output.get("type")), output
-        elif isinstance(children, list):
-            for number, child in enumerate(children):
-                if isinstance(child, dict):
-                    yield f"outputs[{index}].outputs[{number}]", str(output.get("name")), child
-
-
 def _shapes(outputs: list[dict[str, Any]]) -> Iterator[Problem]:
     """Item 15, and names that occur twice (item 9)."""
     shapes: dict[str, list[str]] = {}
     names: dict[str, str] = {}
-    for path, role, tensor in _physical(outputs):
+    for path, role, tensor in physical_outputs(outputs):
         name = str(tensor.get("name"))
         if name in names:
             yield error(9, f"{path}.name", f"is {name!r}, the same as that of {names[name]}")
@@ -286,23 +275,3 @@ def _labels(document: dict[str, Any], outputs: list[dict[str, Any]], labels: Seq
     named = dataset.get("classes") if isinstance(dataset, dict) else None
     if isinstance(named, list) and len(named) != classes:
         yield warning(17, "dataset.classes", f"names {len(named)} classes, but the model scores {classes}")
-
-
-def _same_as_hef(outputs: list[dict[str, Any]], tensors: Sequence[PhysicalTensor]) -> Iterator[Problem]:
-    """Items 9, 10 and 12 against the HEF itself."""
-    by_name = {tensor.name: tensor for tensor in tensors}
-    for path, _, described in _physical(outputs):
-        tensor = by_name.pop(str(described.get("name")), None)
-        if tensor is None:
-            yield error(9, f"{path}.name", f"is {described.get('name')!r}, which is not an output of the HEF")
-            continue
-        if described.get("shape") != list(tensor.shape):
-            yield error(10, f"{path}.shape", f"is {described.get('shape')!r}, in the HEF {list(tensor.shape)}")
-        stored = described.get("quantization")
-        stored = stored if isinstance(stored, dict) else {}
-        own = (described.get("dtype"), stored.get("scale"), stored.get("zero_point"))
-        real = (tensor.dtype, tensor.exact_scale, tensor.zero_point or 0)
-        if own != real and not (tensor.is_float and own == (tensor.dtype, None, None)):
-            yield error(12, path, f"has dtype, scale and zero point {own!r}, but the HEF has {real!r}")
-    for name in sorted(by_name):
-        yield error(9, "outputs", f"do not describe the HEF's output {name!r}")

@@ -38,16 +38,16 @@ class BuildFacts:
     """What the build knows and the trainer does not: the content of the section `hailo`.
 
     `version` is this package's, `timestamp` ISO 8601, `sdk_version` the one in the HEF's header (None when it has
-    none), `calibration` the file name of the snapshot with its geometry (both None for a HEF that was compiled
-    elsewhere), `task` the id of the Studio batch, when there is one.
+    none), `calibration` the file name of the snapshot with its geometry. These, the preset and the compiler's
+    version are None for a HEF that was compiled elsewhere; `task` the id of the Studio batch, when there is one.
     """
 
     version: str
     timestamp: str
     hw_arch: str
-    preset: str
+    preset: str | None
     compiler: str
-    compiler_version: str
+    compiler_version: str | None
     emulated: bool
     sdk_version: str | None = None
     calibration: str | None = None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from build_rules.errors import InputError
 
-__all__ = ["check_labels", "labels_text", "read_labels"]
+__all__ = ["check_labels", "labels_text", "parse_labels", "read_labels"]
 
 _LINE_BREAKS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
 
@@ -19,11 +19,18 @@ def read_labels(path: Path) -> tuple[str, ...]:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise InputError(f"{path}: larger than {MAX_BYTES >> 20} MiB; expected one class name per line.")
-        return tuple(path.read_text(encoding="utf-8-sig").rstrip("\n").split("\n"))
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 text ({error}); save it as UTF-8, one class name per line.") from error
+        return parse_labels(path.read_bytes(), str(path))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
+
+
+def parse_labels(content: bytes, where: str) -> tuple[str, ...]:
+    """Return the lines of a labels file (UTF-8, with or without BOM). Raises `InputError`, naming `where`."""
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{where}: not UTF-8 text ({error}); save it as UTF-8, one class name per line.") from error
+    return tuple(text.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n").split("\n"))
 
 
 def check_labels(labels: Sequence[str], class_count: int) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from build_rules.endpoints import Endpoint, Split
 from build_rules.errors import InputError
 
-__all__ = ["Bound", "PhysicalTensor", "bind_endpoints", "looks_folded"]
+__all__ = ["Bound", "PhysicalTensor", "bind_endpoints", "found_folded", "looks_folded"]
 
 _LEVELS = {"uint8": 255, "uint16": 65535}
 _FLOAT = "float32"
@@ -84,6 +84,17 @@ def looks_folded(tensor: PhysicalTensor) -> bool:
     """
     low, high = tensor.range if tensor.limits is None else tensor.limits
     return low >= -_TOLERANCE and high <= 1 + _TOLERANCE
+
+
+def found_folded(split: Split, tensors: tuple[PhysicalTensor, ...]) -> frozenset[str]:
+    """Return the endpoints whose activation the HEF has, as its ranges tell; never those of anchor grids."""
+    return frozenset(
+        one.endpoint.name
+        for one in bind_endpoints(split, tensors)
+        if one.endpoint.activation in ("sigmoid", "softmax")
+        and one.endpoint.encoding != "anchor"
+        and looks_folded(one.tensor)
+    )
 
 
 def bind_endpoints(split: Split, tensors: tuple[PhysicalTensor, ...]) -> tuple[Bound, ...]:

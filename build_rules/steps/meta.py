@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Literal
 
 from build_rules import __version__
 from build_rules.calibrated import Calibrated, load_calibrated
 from build_rules.endpoints import Split, load_split
 from build_rules.errors import InputError
 from build_rules.graph.document import SourceDocument, read_document
-from build_rules.hef import Hef, append_zip, read_hef
+from build_rules.hef import Hef, embed_zip, read_hef
 from build_rules.metadata import (
     BuildFacts,
     CalibrationGeometry,
@@ -23,7 +24,9 @@ from build_rules.metadata import (
     labels_text,
     read_labels,
 )
+from build_rules.metadata.embedded import examine
 from build_rules.metadata.hef_outputs import physical_tensors
+from build_rules.metadata.physical import found_folded
 from build_rules.presets import Preset
 
 __all__ = ["run"]
@@ -35,23 +38,31 @@ NO_TIME = datetime(1980, 1, 1, tzinfo=timezone.utc)
 def run(
     hef: Path,
     split_json: Path,
-    calibrated: Path,
+    calibrated: Sequence[Path],
     onnx: Path,
     labels: Sequence[Path],
     document: Path,
     executable: Path,
     hw_arch: str,
-    preset: Preset,
+    preset: Preset | None,
     compiler: str,
+    embed: Literal["append", "sealed"],
     source_date_epoch: int | None,
 ) -> None:
-    """Describe the compiled outputs as the HEF has them, and append the description to it."""
+    """Describe the compiled outputs as the HEF has them, add the description to it, and check what was written.
+
+    `calibrated` is empty and `preset` None for a HEF that was compiled elsewhere.
+    """
     compiled_hef, split, source = read_hef(hef), load_split(split_json), read_document(onnx)
     _check_architecture(compiled_hef, hw_arch, hef)
     tensors = physical_tensors(compiled_hef)
-    _check_widths(split, tensors, preset, hef)
-    facts = _facts(compiled_hef, load_calibrated(calibrated), hw_arch, preset, compiler, source_date_epoch)
-    compiled = compile_document(source.document, split, tensors, facts, split.folded)
+    if preset is not None:
+        _check_widths(split, tensors, preset, hef)
+    calibration = load_calibrated(calibrated[0]) if calibrated else None
+    facts = _facts(compiled_hef, calibration, hw_arch, preset, compiler, source_date_epoch)
+    # Whoever compiled it elsewhere may have folded less than the presets here do; the ranges tell.
+    folded = split.folded if preset is not None else found_folded(split, tensors)
+    compiled = compile_document(source.document, split, tensors, facts, folded)
     for warning in compiled.warnings:
         print(f"   warning: {warning}")
     names = _labels(labels, source, onnx)
@@ -63,9 +74,17 @@ def run(
     except InputError as error:
         raise InputError(f"{labels[0] if labels else onnx}: {error}") from error
     document.write_bytes(members["edgefirst.json"])
-    append_zip(hef, members, executable)
+    embed_zip(hef, members, executable, embed)
+    _check_written(executable)
     if facts.emulated:
         print("   emulated: runs on this machine (doit infer), not on a device")
+
+
+def _check_written(executable: Path) -> None:
+    """Read back what was written, as a reader would that knows nothing else."""
+    wrong = [f"{p.path} {p.text}".strip() for p in examine(executable).problems if p.severity == "error"]
+    if wrong:
+        raise InputError(f"{executable}: is not described rightly: {'; '.join(wrong)}.")
 
 
 def _check_architecture(hef: Hef, hw_arch: str, path: Path) -> None:
@@ -87,20 +106,27 @@ def _check_widths(split: Split, tensors: tuple[PhysicalTensor, ...], preset: Pre
 
 
 def _facts(
-    hef: Hef, calibrated: Calibrated, hw_arch: str, preset: Preset, compiler: str, source_date_epoch: int | None
+    hef: Hef,
+    calibrated: Calibrated | None,
+    hw_arch: str,
+    preset: Preset | None,
+    compiler: str,
+    source_date_epoch: int | None,
 ) -> BuildFacts:
     name, _, version = compiler.partition(" ")
     return BuildFacts(
         version=__version__,
         timestamp=_timestamp(hef, source_date_epoch),
         hw_arch=hw_arch,
-        preset=preset.name,
+        preset=None if preset is None else preset.name,
         compiler=name,
-        compiler_version=version,
+        compiler_version=version or None,
         emulated="emulated" in hef.sdk_version,
         sdk_version=hef.sdk_version,
-        calibration=calibrated.file_name,
-        calibration_geometry=CalibrationGeometry(calibrated.resize, calibrated.input_shape, calibrated.full_frame),
+        calibration=None if calibrated is None else calibrated.file_name,
+        calibration_geometry=None
+        if calibrated is None
+        else CalibrationGeometry(calibrated.resize, calibrated.input_shape, calibrated.full_frame),
     )
 
 

@@ -25,7 +25,7 @@ def run(
     network_name: str,
     choice: SplitChoice | None,
     labels_file: str | None,
-    calibration: str,
+    calibration: str | None,
 ) -> tuple[Path, ...]:
     """Cut the graph at its endpoints; neither output changes with descriptions, session ids or other metadata.
 
@@ -50,8 +50,10 @@ def run(
     return result.external_files
 
 
-def _samples(source: SourceDocument, calibration: str) -> Callable[[ModelInput], Sequence[Any]]:
+def _samples(source: SourceDocument, calibration: str | None) -> Callable[[ModelInput], Sequence[Any]]:
     def read(image: ModelInput) -> Sequence[Any]:
+        if calibration is None:
+            return ()
         try:
             pixels = read_preprocessing(source.document, image.channels)
         except InputError:

@@ -58,13 +58,26 @@ def test_every_kind_of_file(built: Path) -> None:
 
 def test_a_hef_has_stable_keys(built: Path) -> None:
     hef = inspect(built, "build/shapes-seg/hailo8l-balanced/model+meta.hef")
-    facts = ["header_version", "hw_arch", "sdk_version", "emulated", "timestamp_ms", "networks", "zip_members"]
-    assert list(hef) == ["file", "bytes", "kind", *facts, "metadata", "problems"]
+    assert list(hef) == [
+        *("file", "bytes", "kind", "header_version", "hw_arch", "silicon", "compiler", "sdk_version", "emulated"),
+        *("timestamp_ms", "created", "extensions", "unknown", "compiled_bytes", "embedding", "sections", "loaders"),
+        *("networks", "zip_members", "metadata", "described", "problems"),
+    ]
     (network,) = hef["networks"]
     assert (network["name"], network["contexts"], len(network["outputs"])) == ("shapes-seg", 1, 10)
-    stream = ["name", "order", "shape", "dtype", "bytes", "scale", "zero_point", "limits", "original_names"]
+    stream = [
+        *("name", "order", "shape", "padded_shape", "dtype", "bytes", "scale", "zero_point", "per_feature", "limits"),
+        "original_names",
+    ]
     assert all(list(one) == stream for one in (*network["inputs"], *network["outputs"]))
     assert hef["metadata"]["labels"] == 5
+    assert [pair["differs"] for pair in hef["described"]] == [""] * 10
+    assert [(one["reader"], one["loads"]) for one in hef["loaders"]] == [
+        ("HailoRT 4.x", False),
+        ("HailoRT 5.x", True),
+        ("EdgeFirst (readers that cut off the ZIP)", True),
+    ]
+    assert sum(section["bytes"] for section in hef["sections"]) == hef["bytes"]
     assert [output["type"] for output in hef["metadata"]["outputs"]] == ["boxes", "scores", "mask_coefs", "protos"]
 
 

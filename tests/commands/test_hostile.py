@@ -17,7 +17,7 @@ from build_rules.commands.command import BuildCommand
 from build_rules.commands.infer import Infer
 from build_rules.commands.inspect import Inspect
 from build_rules.errors import InputError
-from build_rules.hef import append_zip
+from build_rules.hef import embed_zip
 from tests.compilers.emulator.hostile import leaking, passing, save_hef
 
 Captured = pytest.CaptureFixture[str]
@@ -47,7 +47,7 @@ def image(tmp_path: Path) -> Path:
 
 def with_document(folder: Path, content: bytes, network: onnx.ModelProto | None = None) -> Path:
     hef = save_hef(folder / "a.hef", network or passing())
-    append_zip(hef, {"edgefirst.json": content}, hef)
+    embed_zip(hef, {"edgefirst.json": content}, hef)
     return hef
 
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from build_rules.errors import InputError
 from build_rules.hef import build_container, read_container
-from build_rules.hef.container import LAYOUTS, MAGIC, chunks, decode_header, scan_container
+from build_rules.hef.container import chunks, scan_container
+from build_rules.hef.header import LAYOUTS, MAGIC, decode_header
 from tests.hef.samples import REAL
 from tests.shared import needs_shared
 
@@ -40,7 +41,7 @@ def test_round_trip(version: int, tmp_path: Path) -> None:
     container = read_container(path)
     assert container.header.version == version
     assert container.length == path.stat().st_size
-    assert container.trailer.length == 0
+    assert container.added.length == 0
     with path.open("rb") as stream:
         assert b"".join(chunks(stream, container.proto)) == PROTO
         assert b"".join(chunks(stream, container.ccws)) == (CCWS if version else b"")
@@ -77,12 +78,13 @@ def test_header_encodes_to_the_bytes_it_came_from(version: int) -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_zip_may_follow_and_nothing_else(version: int) -> None:
+def test_what_follows_the_end_is_told(version: int) -> None:
     data = build(version)
     container = scan_container(io.BytesIO(data + b"PK\x03\x04rest"), "test.hef")
-    assert (container.trailer.offset, container.trailer.length) == (len(data), 8)
-    with pytest.raises(InputError, match="4 bytes follow the end"):
-        scan(data + b"\0\0\0\0")
+    assert (container.added.offset, container.added.length) == (len(data), 8)
+    assert container.embedding == "append"
+    assert scan_container(io.BytesIO(data + b"\0\0\0\0"), "test.hef").embedding == "unknown"
+    assert scan_container(io.BytesIO(data), "test.hef").embedding == "none"
 
 
 @pytest.mark.parametrize(
@@ -158,7 +160,7 @@ def test_real_files(path: Path) -> None:
     container = read_container(path)
     assert container.header.version == int(path.name[1])
     assert container.length == path.stat().st_size
-    assert container.trailer.length == 0
+    assert container.added.length == 0
     with path.open("rb") as stream:
         assert stream.read(container.proto.offset) == container.header.encode()
     if container.header.version == 3:

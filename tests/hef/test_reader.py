@@ -209,17 +209,27 @@ def test_fused_outputs_have_their_own_order() -> None:
 
 
 @pytest.mark.parametrize(
-    ("layer", "message"),
+    ("layer", "order", "dtype"),
     [
-        (write_uint(2, 9), "edge layer has type 9"),
-        (write_bytes(3, info("net/x", 1, 1, 1, 99)), "'net/x' has data format 99"),
-        (write_bytes(3, info("net/x", 1, 1, 1, 1, 3)), "3 bytes per value"),
-        (write_uint(2, 2) + write_bytes(8, write_uint(2, 7)), "planes has format 7"),
+        (write_bytes(3, info("net/x", 1, 1, 1, 99)), "unknown(99)", "uint8"),
+        (write_bytes(3, info("net/x", 1, 1, 1, 1, 3)), "NHWC", "unknown(3)"),
+        (write_uint(2, 2) + write_bytes(8, write_uint(2, 7)), "unknown(7)", "uint8"),
     ],
 )
-def test_what_is_not_understood_is_an_input_error(layer: bytes, message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        read(hef(core("net", edge(layer))))
+def test_what_is_not_understood_is_shown(layer: bytes, order: str, dtype: str) -> None:
+    (stream,) = read(hef(core("net", edge(layer)))).network_groups[0].outputs
+    assert (stream.order, stream.dtype) == (order, dtype)
+
+
+def test_an_edge_of_an_unknown_kind_is_told_and_left_out() -> None:
+    found = read(hef(core("net", edge(write_uint(2, 9)), edge(write_bytes(3, info("net/x", 1, 1, 1, 1))))))
+    assert names(found.network_groups[0].outputs) == ["net/x"]
+    assert found.unknown == ("type 9 of an output at the boundary of the chip, which is not listed",)
+
+
+def test_fields_that_are_newer_than_this_reader_are_told() -> None:
+    message = hef(core("net") + write_uint(99, 1)) + write_uint(77, 3)
+    assert read(message).unknown == ("field 77 of the message", "field 99 of the network group")
 
 
 def test_an_unknown_architecture_is_named_by_its_number() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from build_rules.errors import InputError
 from build_rules.hef import HefSpec, Quantization, Stream, read_hef, read_payload, write_hef
-from build_rules.hef.container import LAYOUTS
+from build_rules.hef.header import LAYOUTS
 from build_rules.hef.protobuf import Message
 from build_rules.hef.schema import ARCHITECTURES
 from build_rules.hef.writer import build_proto

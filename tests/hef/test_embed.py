@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,16 +16,24 @@ from hypothesis import strategies as st
 
 from build_rules.errors import InputError
 from build_rules.hef import (
-    append_zip,
+    EMBEDDINGS,
     build_container,
     contains_zip_signature,
+    convert_container,
+    embed_zip,
     read_container,
     read_hef,
     read_members,
+    read_payload,
     strip,
     write_hef,
 )
-from build_rules.hef.trailer import MAX_MEMBERS
+from build_rules.hef.container import SEAL_FIELD
+from build_rules.hef.directory import MAX_MEMBERS
+from build_rules.hef.members import zip_bytes
+from build_rules.hef.protobuf import Message
+from build_rules.hef.writer import build_proto
+from tests.hef import hailort
 from tests.hef.samples import REAL, spec
 from tests.shared import needs_shared
 
@@ -40,7 +49,7 @@ def hef(tmp_path: Path) -> Path:
 
 def test_append_then_strip_gives_the_bytes_back(hef: Path, tmp_path: Path) -> None:
     original, appended, stripped = hef.read_bytes(), tmp_path / "a.hef", tmp_path / "s.hef"
-    append_zip(hef, MEMBERS, appended)
+    embed_zip(hef, MEMBERS, appended)
     assert appended.read_bytes().startswith(original)
     assert read_container(appended).length == len(original)
     assert read_members(appended) == MEMBERS
@@ -53,7 +62,7 @@ def test_append_then_strip_gives_the_bytes_back(hef: Path, tmp_path: Path) -> No
 
 def test_what_the_zip_looks_like(hef: Path, tmp_path: Path) -> None:
     appended = tmp_path / "a.hef"
-    append_zip(hef, MEMBERS, appended)
+    embed_zip(hef, MEMBERS, appended)
     data, length = appended.read_bytes(), hef.stat().st_size
     assert data[length : length + 4] == b"PK\x03\x04"
     assert data[-22:-18] == b"PK\x05\x06"
@@ -73,15 +82,156 @@ def test_what_the_zip_looks_like(hef: Path, tmp_path: Path) -> None:
 
 def test_appending_again_replaces_also_in_place(hef: Path, tmp_path: Path) -> None:
     original, once = hef.read_bytes(), tmp_path / "once.hef"
-    append_zip(hef, MEMBERS, once)
-    append_zip(hef, {"other.txt": b"x" * 9999}, hef)
-    append_zip(hef, MEMBERS, hef)
+    embed_zip(hef, MEMBERS, once)
+    embed_zip(hef, {"labels.txt": b"x" * 9999}, hef)
+    embed_zip(hef, MEMBERS, hef)
     assert hef.read_bytes() == once.read_bytes()
     strip(hef, hef)
     assert hef.read_bytes() == original
     strip(hef, hef)
     assert hef.read_bytes() == original
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.hef", "once.hef"]
+
+
+@pytest.mark.parametrize("embedding", EMBEDDINGS)
+def test_what_somebody_else_put_there_is_not_lost(hef: Path, embedding: Literal["append", "sealed"]) -> None:
+    with zipfile.ZipFile(hef, "a") as archive:
+        archive.writestr("notes.md", "mine")
+    before = hef.read_bytes()
+    with pytest.raises(InputError, match=r"carries a ZIP with other files \('notes.md'\)"):
+        embed_zip(hef, MEMBERS, hef, embedding)
+    assert hef.read_bytes() == before
+
+
+def test_bytes_after_the_end_that_are_no_zip(hef: Path) -> None:
+    original = hef.read_bytes()
+    hef.write_bytes(original + b"junk")
+    for use in (lambda: read_members(hef), lambda: embed_zip(hef, MEMBERS, hef)):
+        with pytest.raises(InputError, match="4 bytes follow the end of the HEF"):
+            use()
+    assert read_hef(hef).container.embedding == "unknown"
+    strip(hef, hef)
+    assert hef.read_bytes() == original
+
+
+# Sealed.
+
+
+def contents(version: int, aligned: bool) -> bytes:
+    proto = build_proto(spec(), 5)
+    ccws = bytes(range(256)) * 5 if version else b""
+    if version != 3:
+        return build_container(proto, ccws, version)
+    more = b"more" if not aligned else b"m" * (4096 - len(ccws))
+    data = build_container(proto, ccws, 3, more)
+    assert (len(data) % 4096 == 0) == aligned
+    return data
+
+
+SEALABLE = [(0, False), (1, False), (2, False), (3, False), (3, True)]
+
+
+@pytest.mark.parametrize(("version", "aligned"), SEALABLE)
+def test_a_sealed_file_is_loaded_by_the_runtime_and_stripped_to_the_byte(
+    version: int, aligned: bool, tmp_path: Path
+) -> None:
+    path, sealed, stripped = tmp_path / "a.hef", tmp_path / "b.hef", tmp_path / "c.hef"
+    path.write_bytes(contents(version, aligned))
+    embed_zip(path, MEMBERS, sealed, "sealed")
+    data = sealed.read_bytes()
+    assert (hailort.refusal(data, 4), hailort.refusal(data, 5)) == (None, None)
+    assert len(data) % 4096 == 0 if aligned else True
+    container = read_container(sealed)
+    assert (container.embedding, container.length) == ("sealed", path.stat().st_size)
+    assert container.ccws == read_container(path).ccws
+    assert read_hef(sealed).network_groups == read_hef(path).network_groups
+    assert read_payload(sealed) == read_payload(path)
+    assert list(read_members(sealed).items()) == list(MEMBERS.items())
+    with zipfile.ZipFile(sealed) as archive:
+        assert archive.testzip() is None
+        assert archive.namelist() == list(MEMBERS)
+    strip(sealed, stripped)
+    assert stripped.read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize(("version", "aligned"), SEALABLE)
+def test_sealing_and_appending_replace_each_other(version: int, aligned: bool, tmp_path: Path) -> None:
+    path = tmp_path / "a.hef"
+    original = contents(version, aligned)
+    path.write_bytes(original)
+    results: dict[str, bytes] = {}
+    for embedding in ("append", "sealed", "sealed", "append", "append"):
+        kind: Literal["append", "sealed"] = "sealed" if embedding == "sealed" else "append"
+        embed_zip(path, MEMBERS, path, kind)
+        assert results.setdefault(embedding, path.read_bytes()) == path.read_bytes()
+    assert results["append"].startswith(original)
+    strip(path, path)
+    assert path.read_bytes() == original
+
+
+def test_the_runtime_refuses_what_is_appended(hef: Path) -> None:
+    assert hailort.refusal(hef.read_bytes()) is None
+    embed_zip(hef, MEMBERS, hef)
+    assert hailort.refusal(hef.read_bytes(), 4) == "length"
+    assert hailort.refusal(hef.read_bytes(), 5) is None  # its message has a checksum of its own
+
+
+def test_the_message_of_a_sealed_version_0_is_a_message_still(tmp_path: Path) -> None:
+    path = tmp_path / "a.hef"
+    path.write_bytes(contents(0, False))
+    embed_zip(path, MEMBERS, path, "sealed")
+    assert Message(path.read_bytes()[32:], "a.hef").numbers[-1] == SEAL_FIELD
+
+
+def test_a_file_that_only_ends_like_a_sealed_one_is_not_one(tmp_path: Path) -> None:
+    """The note may say anything: it counts only where the file is what sealing would have made."""
+    path = tmp_path / "a.hef"
+    proto = build_proto(spec(), 5)
+    for noted in (0, 30, len(proto) + 28 + 60, 1 << 40):
+        tail = zip_bytes(MEMBERS, 28 + len(proto) + 100, noted)
+        path.write_bytes(build_container(proto, bytes(100) + tail, 1))
+        assert read_container(path).embedding == "none"
+        strip(path, tmp_path / "b.hef")
+        assert (tmp_path / "b.hef").read_bytes() == path.read_bytes()
+
+
+def test_what_may_not_be_appended_may_be_sealed(tmp_path: Path) -> None:
+    path, output = tmp_path / "a.hef", tmp_path / "b.hef"
+    path.write_bytes(build_container(b"", bytes(5000) + b"PK\x03\x04" + bytes(50)))
+    with pytest.raises(InputError, match='embed = "sealed"'):
+        embed_zip(path, MEMBERS, output)
+    embed_zip(path, MEMBERS, output, "sealed")
+    assert read_members(output) == MEMBERS
+    strip(output, output)
+    assert output.read_bytes() == path.read_bytes()
+
+
+@needs_shared
+@pytest.mark.parametrize("path", REAL, ids=lambda path: path.stem)
+def test_real_files_sealed(path: Path, tmp_path: Path) -> None:
+    sealed, stripped = tmp_path / "a.hef", tmp_path / "s.hef"
+    embed_zip(path, MEMBERS, sealed, "sealed")
+    assert hailort.refusal(path.read_bytes()) is None
+    assert (hailort.refusal(sealed.read_bytes(), 4), hailort.refusal(sealed.read_bytes(), 5)) == (None, None)
+    assert read_members(sealed) == MEMBERS
+    assert read_hef(sealed).network_groups == read_hef(path).network_groups
+    strip(sealed, stripped)
+    assert stripped.read_bytes() == path.read_bytes()
+
+
+@needs_shared
+@pytest.mark.parametrize("path", REAL, ids=lambda path: path.stem)
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_real_files_converted(path: Path, version: int, tmp_path: Path) -> None:
+    converted = tmp_path / "a.hef"
+    if version != 3 and read_container(path).additional_info.length:
+        with pytest.raises(InputError, match="no place for additional_info"):
+            convert_container(path, version)
+        return
+    converted.write_bytes(convert_container(path, version))
+    assert hailort.refusal(converted.read_bytes()) is None
+    assert read_hef(converted).network_groups == read_hef(path).network_groups
+    assert read_payload(converted) == read_payload(path)
 
 
 def test_no_zip_no_members(hef: Path) -> None:
@@ -95,32 +245,32 @@ def test_a_hef_that_holds_a_zip_header_is_refused(tmp_path: Path) -> None:
         path.write_bytes(build_container(b"", bytes(before) + b"PK\x03\x04" + bytes(50)))
         assert contains_zip_signature(path)
         with pytest.raises(InputError, match="contains the bytes of a ZIP header"):
-            append_zip(path, MEMBERS, output)
+            embed_zip(path, MEMBERS, output)
         assert not output.exists()
     path.write_bytes(build_container(b"", bytes(9000) + b"PK\x03PK\x04"))
     assert not contains_zip_signature(path)
 
 
 def test_the_signature_of_the_appended_zip_does_not_count(hef: Path) -> None:
-    append_zip(hef, MEMBERS, hef)
+    embed_zip(hef, MEMBERS, hef)
     assert not contains_zip_signature(hef)
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "a\\b", ".", "..", "C:x", "a\nb", "\ud800", "n" * 256])
 def test_names_that_break_readers_are_refused(name: str, hef: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="plain file name"):
-        append_zip(hef, {name: b""}, tmp_path / "b.hef")
+        embed_zip(hef, {name: b""}, tmp_path / "b.hef")
 
 
 def test_too_many_or_no_members_are_refused(hef: Path, tmp_path: Path) -> None:
     for count in (0, MAX_MEMBERS + 1):
         with pytest.raises(InputError, match="1 to 64 files"):
-            append_zip(hef, {f"{index}": b"" for index in range(count)}, tmp_path / "b.hef")
+            embed_zip(hef, {f"{index}": b"" for index in range(count)}, tmp_path / "b.hef")
 
 
 def test_what_cannot_be_written_is_an_input_error(hef: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be written"):
-        append_zip(hef, MEMBERS, tmp_path / "missing" / "b.hef")
+        embed_zip(hef, MEMBERS, tmp_path / "missing" / "b.hef")
     (tmp_path / "folder").mkdir()
     with pytest.raises(InputError, match="cannot be written"):
         strip(hef, tmp_path / "folder")
@@ -164,7 +314,7 @@ def test_a_zip_glued_on_with_cat_is_refused(hef: Path, tmp_path: Path) -> None:
 
 
 def test_bytes_after_the_zip_are_refused(hef: Path) -> None:
-    append_zip(hef, MEMBERS, hef)
+    embed_zip(hef, MEMBERS, hef)
     hef.write_bytes(hef.read_bytes() + b"\n")
     with pytest.raises(InputError, match="something follows the ZIP"):
         read_members(hef)
@@ -179,7 +329,7 @@ def test_damaged_zips_are_read_or_are_an_input_error(data: st.DataObject, tmp_pa
     if data.draw(st.booleans()):
         foreign(path, {"a": b"text " * 40, "b": b""})
     else:
-        append_zip(path, MEMBERS, path)
+        embed_zip(path, MEMBERS, path)
     damaged = bytearray(path.read_bytes())
     for _ in range(data.draw(st.integers(1, 4))):
         damaged[data.draw(st.integers(len(original), len(damaged) - 1))] = data.draw(st.integers(0, 255))
@@ -191,7 +341,7 @@ def test_damaged_zips_are_read_or_are_an_input_error(data: st.DataObject, tmp_pa
 
 @pytest.mark.skipif(shutil.which("unzip") is None, reason="unzip is not installed")
 def test_unzip_accepts_it(hef: Path) -> None:
-    append_zip(hef, MEMBERS, hef)
+    embed_zip(hef, MEMBERS, hef)
     done = subprocess.run(["unzip", "-t", hef], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
     assert "No errors detected" in done.stdout
@@ -233,7 +383,7 @@ def test_edgefirst_finds_its_configuration(hef: Path) -> None:
             for role, features, dim, first in (("boxes", 64, "num_features", 1), ("scores", 2, "num_classes", 4))
         ],
     }
-    append_zip(hef, {"edgefirst.json": json.dumps(document).encode(), "labels.txt": b"car\nbike\n"}, hef)
+    embed_zip(hef, {"edgefirst.json": json.dumps(document).encode(), "labels.txt": b"car\nbike\n"}, hef)
     config = decoder.resolve_model_config(hef)
     assert config.labels == ["car", "bike"]
     assert [output["name"] for output in config.schema["outputs"]] == ["boxes", "scores"]
@@ -244,7 +394,7 @@ def test_edgefirst_finds_its_configuration(hef: Path) -> None:
 def test_real_files_append_and_strip(path: Path, tmp_path: Path) -> None:
     appended, stripped = tmp_path / "a.hef", tmp_path / "s.hef"
     shutil.copyfile(path, appended)
-    append_zip(appended, MEMBERS, appended)
+    embed_zip(appended, MEMBERS, appended)
     assert read_members(appended) == MEMBERS
     assert read_hef(appended).network_groups == read_hef(path).network_groups
     strip(appended, stripped)
@@ -256,7 +406,7 @@ def test_memory_stays_flat(tmp_path: Path) -> None:
     big.write_bytes(build_container(b"", bytes(100 << 20)))
     tracemalloc.start()
     try:
-        append_zip(big, MEMBERS, output)
+        embed_zip(big, MEMBERS, output)
         read_hef(output)
         read_members(output)
         strip(output, output)

@@ -1,0 +1,162 @@
+"""What a HEF says about itself: who can load it, its streams, and its metadata beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from build_rules.hef import Hef, Stream
+from build_rules.hef.header import HEADER_BYTES, LAYOUTS, peek_version
+from build_rules.hef.schema import SILICON
+from build_rules.metadata.agreement import Pair
+from build_rules.metadata.embedded import Examined, examine
+from build_rules.metadata.problems import mapping
+
+__all__ = ["describe_hef", "problem_facts"]
+
+Facts = dict[str, Any]
+LATEST = 253402300799999  # the end of the year 9999, in milliseconds
+
+
+def describe_hef(path: Path) -> Facts:
+    """Return the facts of a HEF file. Raises `InputError` when it is none or is damaged."""
+    with path.open("rb") as stream:
+        version = peek_version(stream.read(HEADER_BYTES))
+    if version is not None and version not in LAYOUTS:
+        known = ", ".join(map(str, LAYOUTS))
+        unknown = [f"header version {version}; its sections cannot be told (known are {known})"]
+        return {"kind": "Hailo executable", "header_version": version, "unknown": unknown}
+    return _facts(examine(path))
+
+
+def _facts(examined: Examined) -> Facts:
+    hef = examined.hef
+    emulated = "emulated" in hef.sdk_version
+    return {
+        "kind": "Hailo executable",
+        "header_version": hef.version,
+        "hw_arch": hef.hw_arch,
+        "silicon": f"none: it runs on a host (doit infer), as {SILICON[hef.hw_arch]} would"
+        if emulated and hef.hw_arch in SILICON
+        else SILICON.get(hef.hw_arch, "not known"),
+        "compiler": hef.sdk_version if emulated else f"Hailo Dataflow Compiler ({hef.sdk_version})",
+        "sdk_version": hef.sdk_version,
+        "emulated": emulated,
+        "timestamp_ms": hef.timestamp_ms,
+        "created": _moment(hef.timestamp_ms),
+        "extensions": list(map(str, hef.extensions)),
+        "unknown": list(hef.unknown),
+        "compiled_bytes": hef.container.length,
+        "embedding": hef.container.embedding,
+        "sections": _sections(hef),
+        "loaders": [{"reader": one.reader, "loads": one.loads, "why": one.why} for one in _loaders(examined)],
+        "networks": [
+            {
+                "name": group.name,
+                "contexts": group.contexts,
+                "inputs": list(map(_stream, group.inputs)),
+                "outputs": list(map(_stream, group.outputs)),
+                "host_ops": [{"name": op.name, "kind": op.kind, "inputs": list(op.inputs)} for op in group.host_ops],
+            }
+            for group in hef.network_groups
+        ],
+        "zip_members": [{"name": name, "bytes": len(data)} for name, data in examined.members.items()],
+        "metadata": _metadata(examined),
+        "described": list(map(_pair, examined.pairs)),
+        "problems": problem_facts(examined),
+    }
+
+
+def problem_facts(examined: Examined) -> list[Facts]:
+    """Return the problems of a HEF's metadata, as rows."""
+    return [{"severity": p.severity, "path": p.path, "text": p.text} for p in examined.problems]
+
+
+def _moment(milliseconds: int) -> str | None:
+    if not 0 < milliseconds <= LATEST:
+        return None
+    return datetime.fromtimestamp(milliseconds // 1000, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _sections(hef: Hef) -> list[Facts]:
+    container = hef.container
+    named = {
+        "header": (0, container.proto.offset),
+        "message": (container.proto.offset, container.proto.length),
+        "padding": (container.padding.offset, container.padding.length),
+        "ccws": (container.ccws.offset, container.ccws.length),
+        "additional info": (container.additional_info.offset, container.additional_info.length),
+        "added": (container.added.offset, container.added.length),
+    }
+    return [{"section": name, "offset": offset, "bytes": size} for name, (offset, size) in named.items() if size]
+
+
+def _loaders(examined: Examined) -> Any:
+    """The verdicts of the room that knows files, and what readers of the metadata need beside."""
+    *runtimes, cutting = examined.loaders
+    yield from runtimes
+    if cutting.loads and examined.document is None:
+        cutting = type(cutting)(cutting.reader, True, "but finds no metadata to decode the outputs with")
+    yield type(cutting)(f"EdgeFirst ({cutting.reader})", cutting.loads, cutting.why)
+
+
+def _stream(stream: Stream) -> Facts:
+    numbers = stream.quantization
+    return {
+        "name": stream.name,
+        "order": stream.order,
+        "shape": list(stream.shape),
+        "padded_shape": list(stream.padded_shape),
+        "dtype": stream.dtype,
+        "bytes": prod(stream.shape) * stream.data_bytes,
+        "scale": numbers.scale,
+        "zero_point": numbers.zero_point,
+        "per_feature": len(numbers.scales),
+        "limits": [numbers.limits_min, numbers.limits_max],
+        "original_names": list(stream.original_names),
+    }
+
+
+def _metadata(examined: Examined) -> Facts | None:
+    document = examined.document
+    if document is None:
+        return None
+    outputs = [
+        {
+            "name": output.get("name"),
+            "type": output.get("type"),
+            "encoding": output.get("encoding"),
+            "shape": output.get("shape"),
+            "physical": [child.get("name") for child in mapping(output.get("outputs"))],
+        }
+        for output in mapping(document.get("outputs"))
+    ]
+    labels = 0 if examined.labels is None else len(examined.labels)
+    return {"labels": labels, "hailo": document.get("hailo"), "outputs": outputs}
+
+
+def _pair(pair: Pair) -> Facts:
+    """One output as the metadata describe it, beside the stream; `differs` marks every disagreement."""
+    described: Mapping[str, Any] = pair.described or {}
+    numbers = described.get("quantization")
+    numbers = numbers if isinstance(numbers, dict) else {}
+    tensor = pair.tensor
+    applied, required = described.get("activation_applied"), described.get("activation_required")
+    return {
+        "differs": ", ".join(pair.differs),
+        "described_as": pair.output,
+        "name": described.get("name"),
+        "hef_name": None if tensor is None else tensor.name,
+        "shape": described.get("shape"),
+        "hef_shape": None if tensor is None else list(tensor.shape),
+        "dtype": described.get("dtype"),
+        "hef_dtype": None if tensor is None else tensor.dtype,
+        "scale": numbers.get("scale"),
+        "hef_scale": None if tensor is None else tensor.exact_scale,
+        "zero_point": numbers.get("zero_point"),
+        "hef_zero_point": None if tensor is None else tensor.zero_point,
+        "activation": f"{applied} applied" if applied else f"{required} to do" if required else None,
+    }

@@ -1,0 +1,206 @@
+"""Add a ZIP to a HEF, in either of two ways, and take it off again.
+
+*Appended*, the ZIP follows the file the compiler wrote. EdgeFirst's readers cut the file at the first local header
+before they hand it to the vendor's runtime, so the HEF itself must not contain one; the runtime alone refuses the file,
+because its length is not what the header says.
+
+*Sealed*, the header counts the ZIP and the checksum covers it, so that the runtime loads the file as it is: in version
+0 the ZIP is an unknown field at the end of the message, in 1 and 2 it belongs to the CCWs (nothing points at it), in 3
+to the additional information, with zeros before it that keep an aligned file aligned. A reader that cuts at the ZIP is
+left with a header that no longer matches.
+
+Source of the rules: HailoRT 4.17-5.2, open source (`hef.cpp`).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+from build_rules.errors import InputError
+from build_rules.hef.container import (
+    SEAL_FIELD,
+    V3_ALIGNMENT,
+    Container,
+    Section,
+    chunks,
+    locate_container,
+    open_hef,
+    scan_container,
+)
+from build_rules.hef.header import Digest, Header
+from build_rules.hef.members import check_members, members_of, zip_bytes
+from build_rules.hef.protobuf import field_prefix
+
+__all__ = ["EMBEDDINGS", "ZIP_SIGNATURE", "contains_zip_signature", "embed_zip", "strip"]
+
+EMBEDDINGS = ("append", "sealed")
+ZIP_SIGNATURE = b"PK\x03\x04"
+_MAX_OFFSET = 0xFFFFFFFE  # beyond it a ZIP needs its 64-bit form, which not every reader of HEF files knows
+_MAX_MESSAGE = 0x7FFFFFFF  # of a protobuf message
+_MAX_DIRECTORY = 64 << 10
+
+
+def embed_zip(
+    hef: Path, members: Mapping[str, bytes], output: Path, embedding: Literal["append", "sealed"] = "append"
+) -> None:
+    """Write `output`: the HEF file `hef` with a ZIP of `members`, in their order, in place of the one it may have.
+
+    `output` may be `hef`; it appears whole or not at all. Needs little memory besides the members. Raises `InputError`
+    when `hef` is not a sound HEF file, carries something else than these members, contains a ZIP header in itself, or a
+    member cannot be written.
+    """
+    check_members(members)
+    with open_hef(hef) as source:
+        container = locate_container(source, str(hef))
+        _check_replaceable(source, container, members, hef)
+        if container.length + sum(map(len, members.values())) + _MAX_DIRECTORY > _MAX_OFFSET:
+            raise InputError(f"{hef}: is too large to carry a ZIP that every reader understands; the limit is 4 GiB.")
+        if container.embedding == "sealed" or container.header.version == 3:  # which a look at the body cannot judge
+            scan_container(source, str(hef))
+        with _replacing(output) as partial:
+            digest, signed = _copy_checked(hef, source, container, partial)
+            if signed and embedding == "append":
+                raise _contains_signature(hef)
+            _add(partial, container, members, embedding, digest)
+
+
+def strip(path: Path, output: Path) -> None:
+    """Write `output`: the HEF file `path` without what was added to it, byte for byte as the compiler wrote it.
+
+    `output` may be `path`; it appears whole or not at all. Raises `InputError` when `path` is not a sound HEF file.
+    """
+    with open_hef(path) as source:
+        container = scan_container(source, str(path))
+        with _replacing(output) as partial:
+            _copy(path, partial, container.length)
+            if container.embedding == "sealed":
+                digest = container.header.layout.digest()
+                for piece in chunks(source, _body(container)):
+                    digest.update(piece)
+                _write_header(partial, replace(container.original_header, checksum=digest.digest()))
+
+
+def contains_zip_signature(path: Path) -> bool:
+    """Whether the HEF in `path`, without a ZIP at its end, contains the bytes of a ZIP header.
+
+    Raises `InputError` when `path` is not a sound HEF file.
+    """
+    with open_hef(path) as stream:
+        container = scan_container(stream, str(path))
+        return any(_find_signature(chunks(stream, Section(0, container.length))))
+
+
+def _body(container: Container) -> Section:
+    start = container.proto.offset
+    return Section(start, container.length - start)
+
+
+def _check_replaceable(source: BinaryIO, container: Container, members: Mapping[str, bytes], hef: Path) -> None:
+    """Refuse to throw away what somebody else has put there."""
+    others = sorted(members_of(source, container, str(hef)).keys() - members.keys())
+    if others:
+        raise InputError(
+            f"{hef}: carries a ZIP with other files ({', '.join(map(repr, others))}), which would be lost; take it off "
+            "first (doit strip) if it is not needed."
+        )
+
+
+def _copy_checked(hef: Path, source: BinaryIO, container: Container, partial: Path) -> tuple[Digest, bool]:
+    """Copy the compiler's file while its bytes are checked.
+
+    Returns the digest of what the header covers of it, and whether a ZIP's signature is among its bytes.
+    """
+    header = container.header
+    digest, beginning = header.layout.digest(), Section(0, container.proto.offset)
+    with ThreadPoolExecutor(1) as pool:
+        copying = pool.submit(_copy, hef, partial, container.length)
+        found = any(_find_signature(chunks(source, beginning)))
+        found |= any(_find_signature(_digested(chunks(source, _body(container)), digest)))
+        copying.result()
+    if container.embedding != "sealed" and digest.digest() != header.checksum:
+        raise InputError(f"{hef}: its checksum does not match its contents; it is damaged, copy or compile it again.")
+    return digest, found
+
+
+def _contains_signature(hef: Path) -> InputError:
+    return InputError(
+        f"{hef}: contains the bytes of a ZIP header ({ZIP_SIGNATURE!r}) before its end, and readers that cut the file "
+        "at the first one would damage it. Compile it again: any change of the model moves the bytes. Or, for readers "
+        'that do not cut, write embed = "sealed".'
+    )
+
+
+def _digested(pieces: Iterator[bytes], digest: Digest) -> Iterator[bytes]:
+    for piece in pieces:
+        digest.update(piece)
+        yield piece
+
+
+def _find_signature(pieces: Iterator[bytes]) -> Iterator[bool]:
+    """Say for every piece whether a signature ends in it."""
+    tail = b""
+    for piece in pieces:
+        yield ZIP_SIGNATURE in piece or ZIP_SIGNATURE in tail + piece[:3]
+        tail = piece[-3:]
+
+
+def _copy(source: Path, target: Path, length: int) -> None:
+    shutil.copyfile(source, target)  # inside the kernel, where it can
+    with target.open("r+b") as stream:
+        stream.truncate(length)
+
+
+def _add(partial: Path, container: Container, members: Mapping[str, bytes], embedding: str, digest: Digest) -> None:
+    length = container.length
+    if embedding == "append":
+        with partial.open("r+b") as stream:
+            if container.embedding == "sealed":
+                stream.write(replace(container.original_header, checksum=digest.digest()).encode())
+            stream.seek(length)
+            stream.write(zip_bytes(members, length))
+        return
+    header = container.original_header
+    added = _sealed_bytes(header, length, members, partial)
+    digest.update(added)
+    last = "proto_size" if header.version == 0 else "ccws_size" if header.version < 3 else "additional_info_size"
+    grown = replace(header, checksum=digest.digest(), **{last: getattr(header, last) + len(added)})
+    with partial.open("r+b") as stream:
+        stream.write(grown.encode())
+        stream.seek(length)
+        stream.write(added)
+
+
+def _sealed_bytes(header: Header, length: int, members: Mapping[str, bytes], path: Path) -> bytes:
+    """Return what follows the compiler's file when it is sealed: the ZIP, and what has to stand before it."""
+    size = len(zip_bytes(members, length, length))
+    before = field_prefix(SEAL_FIELD, size) if header.version == 0 else b""
+    if header.version == 0 and header.proto_size + len(before) + size > _MAX_MESSAGE:
+        raise InputError(f"{path}: is too large to be sealed: a message has at most 2 GiB.")
+    if header.version >= 3 and length % V3_ALIGNMENT == 0:
+        before = bytes(-size % V3_ALIGNMENT)
+    return before + zip_bytes(members, length + len(before), length)
+
+
+def _write_header(path: Path, header: Header) -> None:
+    with path.open("r+b") as stream:
+        stream.write(header.encode())
+
+
+@contextmanager
+def _replacing(output: Path) -> Iterator[Path]:
+    """Give the name of a file that becomes `output` when the block succeeds, and vanishes when it does not."""
+    partial = output.with_name(f".{output.name}.{os.getpid()}.partial")
+    try:
+        yield partial
+        partial.replace(output)
+    except OSError as error:
+        raise InputError(f"{output}: cannot be written ({error.strerror or error}).") from error
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,113 @@
+"""The metadata inside a HEF, of which nothing is certain: any file can carry any ZIP, and describe itself wrongly."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from build_rules.errors import InputError
+from build_rules.hef import Hef, contains_zip_signature, read_hef, read_members
+from build_rules.hef.loaders import Loader, find_loaders
+from build_rules.metadata.agreement import Pair, compare_input, compare_outputs
+from build_rules.metadata.checks import check_document
+from build_rules.metadata.hef_outputs import physical_tensors
+from build_rules.metadata.labels import parse_labels
+from build_rules.metadata.problems import Problem, error, warning
+
+__all__ = ["DOCUMENT", "LABELS", "Examined", "examine", "load_document"]
+
+DOCUMENT = "edgefirst.json"
+LABELS = "labels.txt"
+MAX_DOCUMENT = 1 << 20
+
+
+@dataclass(frozen=True)
+class Examined:
+    """A HEF and what its metadata say of it.
+
+    `document` is None when there is none that can be read; `pairs` are the outputs as the file has them, each beside
+    its description; `problems` is everything that keeps a reader from the right result.
+    """
+
+    hef: Hef
+    members: Mapping[str, bytes]
+    document: dict[str, Any] | None
+    labels: tuple[str, ...] | None
+    pairs: tuple[Pair, ...]
+    problems: tuple[Problem, ...]
+    loaders: tuple[Loader, ...]
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether nothing is wrong that would make a reader fail or decode wrongly."""
+        return all(problem.severity != "error" for problem in self.problems)
+
+
+def load_document(members: Mapping[str, bytes]) -> dict[str, Any] | None:
+    """Return the document among a HEF's ZIP members, None when there is none.
+
+    Raises `InputError`, without the file's name, when it is not a JSON object or larger than any document.
+    """
+    if DOCUMENT not in members:
+        return None
+    if len(members[DOCUMENT]) > MAX_DOCUMENT:
+        raise InputError(f"its {DOCUMENT} has more than {MAX_DOCUMENT} bytes and is not read.")
+    try:
+        document = json.loads(members[DOCUMENT])
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"its {DOCUMENT} is not JSON ({error}).") from error
+    if not isinstance(document, dict):
+        raise InputError(f"its {DOCUMENT} is not a JSON object.")
+    return document
+
+
+def examine(path: Path) -> Examined:
+    """Read a HEF and hold its metadata against it. Raises `InputError` when it is not a sound HEF file at all."""
+    hef = read_hef(path)
+    problems: list[Problem] = []
+    members: dict[str, bytes] = {}
+    document, labels = None, None
+    reading = ""
+    try:
+        members = read_members(path)
+        reading = DOCUMENT
+        document = load_document(members)
+        reading = LABELS
+        labels = parse_labels(members[LABELS], LABELS) if LABELS in members else None
+    except InputError as fault:
+        problems.append(error(0, reading, str(fault).removeprefix(f"{path}: ")))
+    pairs, found = _held_against(hef, document, labels)
+    loaders = find_loaders(hef, contains_zip_signature(path))
+    if hef.container.embedding == "append" and not loaders[-1].loads:
+        problems.append(error(0, "", loaders[-1].why))
+    if "emulated" in hef.sdk_version and document is not None:
+        problems += _claims(document)
+    return Examined(hef, members, document, labels, pairs, (*problems, *found), loaders)
+
+
+def _held_against(
+    hef: Hef, document: dict[str, Any] | None, labels: tuple[str, ...] | None
+) -> tuple[tuple[Pair, ...], list[Problem]]:
+    if document is None:
+        return (), []
+    problems: list[Problem] = []
+    try:
+        tensors = physical_tensors(hef)
+    except InputError as fault:
+        tensors, problems = (), [error(9, "outputs", str(fault))]
+    try:
+        problems += check_document(document, tensors or None, labels)
+        problems += compare_input(document, hef)
+        return compare_outputs(document, tensors), problems
+    except RecursionError:
+        return (), [error(0, DOCUMENT, "has values that are nested too deep")]
+
+
+def _claims(document: dict[str, Any]) -> list[Problem]:
+    section = document.get("hailo")
+    if isinstance(section, dict) and section.get("emulated") is True:
+        return []
+    return [warning(0, "hailo.emulated", "does not say that the file is emulated, which its compiler does")]
