@@ -18,8 +18,8 @@ class Inspect(BuildCommand):
     doc_purpose = "show what is inside a .hef, .har, .alls, .onnx or .safetensors"
     doc_usage = "[--json] [--extract DIR] FILE"
     doc_description = (
-        "Works on any such file from anywhere. --extract writes what a .hef carries (edgefirst.json, labels.txt) into a "
-        "folder and, as compiled.hef, the file as its compiler wrote it; it overwrites nothing there."
+        "Works on any such file from anywhere. --extract writes what a .hef carries (edgefirst.json, labels.txt) into "
+        "a folder and, as compiled.hef, the file as its compiler wrote it; it overwrites nothing there."
     )
     cmd_options = (
         {"name": "json", "short": "", "long": "json", "type": bool, "default": False, "help": "print JSON"},
