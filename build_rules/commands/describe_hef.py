@@ -6,16 +6,18 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from build_rules.hef import Hef, Stream
 from build_rules.hef.header import HEADER_BYTES, LAYOUTS, peek_version
 from build_rules.hef.schema import SILICON
-from build_rules.metadata.agreement import Pair
 from build_rules.metadata.embedded import Examined, examine
 from build_rules.metadata.problems import mapping
 
 __all__ = ["describe_hef", "problem_facts"]
+
+if TYPE_CHECKING:
+    from build_rules.metadata.agreement import Pair
 
 Facts = dict[str, Any]
 LATEST = 253402300799999  # the end of the year 9999, in milliseconds

@@ -17,7 +17,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -117,6 +116,8 @@ def _copy_checked(hef: Path, source: BinaryIO, container: Container, partial: Pa
 
     Returns the digest of what the header covers of it, and whether a ZIP's signature is among its bytes.
     """
+    from concurrent.futures import ThreadPoolExecutor
+
     header = container.header
     digest, beginning = header.layout.digest(), Section(0, container.proto.offset)
     with ThreadPoolExecutor(1) as pool:

@@ -6,36 +6,10 @@
 `outputs.py`        the compiled `outputs[]`
 `document.py`       the compiled document
 `checks.py`         the checklist of a compiled document (`output_checks.py`, `problems.py`: its parts)
+`agreement.py`      a document's outputs beside those of a HEF
+`embedded.py`       a HEF and the metadata it carries, held against each other
+`hef_outputs.py`    the outputs of a HEF as tensors of this room
 `labels.py`         `labels.txt`
 `tiling.py`         the `tiling` section
 `serialize.py`      the document as bytes
 """
-
-from __future__ import annotations
-
-from build_rules.metadata.checks import ITEMS, Problem, check_document
-from build_rules.metadata.document import BuildFacts, CalibrationGeometry, Compiled, compile_document
-from build_rules.metadata.labels import check_labels, labels_text, read_labels
-from build_rules.metadata.outputs import class_count, compile_outputs
-from build_rules.metadata.physical import PhysicalTensor, looks_folded
-from build_rules.metadata.serialize import document_bytes
-from build_rules.metadata.tiling import check_tiling
-
-__all__ = [
-    "ITEMS",
-    "BuildFacts",
-    "CalibrationGeometry",
-    "Compiled",
-    "PhysicalTensor",
-    "Problem",
-    "check_document",
-    "check_labels",
-    "check_tiling",
-    "class_count",
-    "compile_document",
-    "compile_outputs",
-    "document_bytes",
-    "labels_text",
-    "looks_folded",
-    "read_labels",
-]

@@ -6,16 +6,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from build_rules.errors import InputError
 from build_rules.hef import Hef, contains_zip_signature, read_hef, read_members
 from build_rules.hef.loaders import Loader, find_loaders
-from build_rules.metadata.agreement import Pair, compare_input, compare_outputs
-from build_rules.metadata.checks import check_document
-from build_rules.metadata.hef_outputs import physical_tensors
 from build_rules.metadata.labels import parse_labels
 from build_rules.metadata.problems import Problem, error, warning
+
+if TYPE_CHECKING:
+    from build_rules.metadata.agreement import Pair
 
 __all__ = ["DOCUMENT", "LABELS", "Examined", "examine", "load_document"]
 
@@ -93,6 +93,11 @@ def _held_against(
 ) -> tuple[tuple[Pair, ...], list[Problem]]:
     if document is None:
         return (), []
+    # Most HEFs of the world carry no metadata; what checks them takes longer to import than the file to read.
+    from build_rules.metadata.agreement import compare_input, compare_outputs
+    from build_rules.metadata.checks import check_document
+    from build_rules.metadata.hef_outputs import physical_tensors
+
     problems: list[Problem] = []
     try:
         tensors = physical_tensors(hef)

@@ -13,20 +13,13 @@ from build_rules.endpoints import Split, load_split
 from build_rules.errors import InputError
 from build_rules.graph.document import SourceDocument, read_document
 from build_rules.hef import Hef, embed_zip, read_hef
-from build_rules.metadata import (
-    BuildFacts,
-    CalibrationGeometry,
-    PhysicalTensor,
-    check_labels,
-    class_count,
-    compile_document,
-    document_bytes,
-    labels_text,
-    read_labels,
-)
+from build_rules.metadata.document import BuildFacts, CalibrationGeometry, compile_document
 from build_rules.metadata.embedded import examine
 from build_rules.metadata.hef_outputs import physical_tensors
-from build_rules.metadata.physical import found_folded
+from build_rules.metadata.labels import check_labels, labels_text, read_labels
+from build_rules.metadata.outputs import class_count
+from build_rules.metadata.physical import PhysicalTensor, found_folded
+from build_rules.metadata.serialize import document_bytes
 from build_rules.presets import Preset
 
 __all__ = ["run"]

@@ -12,7 +12,7 @@ from build_rules.calibration.snapshot import Normalization
 from build_rules.endpoints import AUTOMATIC, ModelInput, Preprocessing, Split, SplitChoice, dump_split
 from build_rules.errors import InputError
 from build_rules.graph import SourceDocument, read_document, split_model
-from build_rules.metadata import check_labels, labels_text, read_labels
+from build_rules.metadata.labels import check_labels, labels_text, read_labels
 from build_rules.metadata.preprocessing import read_preprocessing
 
 __all__ = ["run"]

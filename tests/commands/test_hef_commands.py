@@ -15,8 +15,9 @@ from build_rules.commands.strip import Strip
 from build_rules.commands.verify_hef import VerifyHef
 from build_rules.hef import HefSpec, Quantization, Stream, build_container, embed_zip, read_members, write_hef
 from build_rules.hef.writer import build_proto
-from build_rules.metadata import BuildFacts, compile_document, document_bytes
+from build_rules.metadata.document import BuildFacts, compile_document
 from build_rules.metadata.embedded import MAX_DOCUMENT
+from build_rules.metadata.serialize import document_bytes
 from tests.metadata.synthetic import Head, tensors_of
 from tests.shared import SHARED, needs_shared
 

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from build_rules.endpoints import Endpoint, ModelInput, Split
-from build_rules.metadata import PhysicalTensor
+from build_rules.metadata.physical import PhysicalTensor
 from tests.shared import SHARED, corpus_model, corpus_truth, needs_shared
 
 __all__ = [

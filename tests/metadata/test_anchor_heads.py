@@ -10,8 +10,11 @@ import pytest
 
 from build_rules.endpoints import Anchors, Endpoint, ModelInput, Split, SplitBoundary, SplitHint
 from build_rules.errors import InputError
-from build_rules.metadata import BuildFacts, PhysicalTensor, check_document, class_count, compile_document
 from build_rules.metadata.anchors import anchor_levels
+from build_rules.metadata.checks import check_document
+from build_rules.metadata.document import BuildFacts, compile_document
+from build_rules.metadata.outputs import class_count
+from build_rules.metadata.physical import PhysicalTensor
 from tests.metadata.test_decoding import Decode, every_decoder
 
 FACTS = BuildFacts("0.1.0", "2026-01-02T03:04:05Z", "hailo8", "fast", "emulator", "1", emulated=True)

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from build_rules.metadata import BuildFacts, PhysicalTensor, compile_document
+from build_rules.metadata.document import BuildFacts, compile_document
+from build_rules.metadata.physical import PhysicalTensor
 from tests.decoders import DECODERS, Detections
 from tests.metadata.synthetic import Head, Thing, decode, dequantize, encode, tensors_of
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from build_rules.errors import InputError
-from build_rules.metadata import BuildFacts, CalibrationGeometry, Compiled, check_document, compile_document
+from build_rules.metadata.checks import check_document
+from build_rules.metadata.document import BuildFacts, CalibrationGeometry, Compiled, compile_document
 from tests.metadata.synthetic import Head, tensors_of
 
 HEAD = Head(nc=3, size=(384, 640))

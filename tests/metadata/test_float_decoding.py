@@ -14,7 +14,9 @@ import pytest
 from PIL import Image
 
 from build_rules.endpoints import Split
-from build_rules.metadata import BuildFacts, check_document, class_count, compile_document
+from build_rules.metadata.checks import check_document
+from build_rules.metadata.document import BuildFacts, compile_document
+from build_rules.metadata.outputs import class_count
 from tests.decoders import DECODERS, Detections
 from tests.metadata.corpus import Array, anchors_of, every_model, float_tensors, picture, run, source_of, split_of
 from tests.metadata.originals import Candidates, candidates, choose, suppress

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from build_rules.errors import InputError
-from build_rules.metadata import check_labels, labels_text
+from build_rules.metadata.labels import check_labels, labels_text
 
 
 @given(st.lists(st.text(), max_size=20))

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from build_rules.errors import InputError
-from build_rules.metadata import document_bytes
+from build_rules.metadata.serialize import document_bytes
 
 
 def test_utf8_without_bom_in_its_own_order() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from build_rules.errors import InputError
-from build_rules.metadata import check_tiling
+from build_rules.metadata.tiling import check_tiling
 
 
 @pytest.mark.parametrize("document", [{}, {"tiling": {"version": 1, "mode": "tiled"}}])
