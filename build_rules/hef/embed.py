@@ -15,6 +15,7 @@ Source of the rules: HailoRT 4.17-5.2, open source (`hef.cpp`).
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -28,10 +29,12 @@ from build_rules.hef.container import (
     V3_ALIGNMENT,
     Container,
     Section,
-    chunks,
+    check_message,
+    damaged,
     locate_container,
     open_hef,
     scan_container,
+    views,
 )
 from build_rules.hef.header import Digest, Header
 from build_rules.hef.members import check_members, members_of, zip_bytes
@@ -41,6 +44,7 @@ __all__ = ["EMBEDDINGS", "ZIP_SIGNATURE", "contains_zip_signature", "embed_zip",
 
 EMBEDDINGS = ("append", "sealed")
 ZIP_SIGNATURE = b"PK\x03\x04"
+SIGNATURE = re.compile(re.escape(ZIP_SIGNATURE))  # a quarter faster than `in`
 _MAX_OFFSET = 0xFFFFFFFE  # beyond it a ZIP needs its 64-bit form, which not every reader of HEF files knows
 _MAX_MESSAGE = 0x7FFFFFFF  # of a protobuf message
 _MAX_DIRECTORY = 64 << 10
@@ -61,12 +65,11 @@ def embed_zip(
         _check_replaceable(source, container, members, hef)
         if container.length + sum(map(len, members.values())) + _MAX_DIRECTORY > _MAX_OFFSET:
             raise InputError(f"{hef}: is too large to carry a ZIP that every reader understands; the limit is 4 GiB.")
-        if container.embedding == "sealed" or container.header.version == 3:  # which a look at the body cannot judge
+        if container.embedding == "sealed":  # whose checksum covers more than what is copied
             scan_container(source, str(hef))
+        check_message(source, container, str(hef))
         with _replacing(output) as partial:
-            digest, signed = _copy_checked(hef, source, container, partial)
-            if signed and embedding == "append":
-                raise _contains_signature(hef)
+            digest = _copy_checked(hef, source, container, partial, cutting=embedding == "append")
             _add(partial, container, members, embedding, digest)
 
 
@@ -81,7 +84,7 @@ def strip(path: Path, output: Path) -> None:
             _copy(path, partial, container.length)
             if container.embedding == "sealed":
                 digest = container.header.layout.digest()
-                for piece in chunks(source, _body(container)):
+                for piece in views(source, _body(container)):
                     digest.update(piece)
                 _write_header(partial, replace(container.original_header, checksum=digest.digest()))
 
@@ -93,7 +96,7 @@ def contains_zip_signature(path: Path) -> bool:
     """
     with open_hef(path) as stream:
         container = scan_container(stream, str(path))
-        return any(_find_signature(chunks(stream, Section(0, container.length))))
+        return any(_find_signature(views(stream, Section(0, container.length))))
 
 
 def _body(container: Container) -> Section:
@@ -111,23 +114,26 @@ def _check_replaceable(source: BinaryIO, container: Container, members: Mapping[
         )
 
 
-def _copy_checked(hef: Path, source: BinaryIO, container: Container, partial: Path) -> tuple[Digest, bool]:
-    """Copy the compiler's file while its bytes are checked.
+def _copy_checked(hef: Path, source: BinaryIO, container: Container, partial: Path, *, cutting: bool) -> Digest:
+    """Copy the compiler's file while its bytes are checked; return the digest of what the header covers of it.
 
-    Returns the digest of what the header covers of it, and whether a ZIP's signature is among its bytes.
+    `cutting`: readers will cut the file at the first ZIP header.
     """
     from concurrent.futures import ThreadPoolExecutor
 
-    header = container.header
-    digest, beginning = header.layout.digest(), Section(0, container.proto.offset)
+    digest = container.header.layout.digest()
     with ThreadPoolExecutor(1) as pool:
         copying = pool.submit(_copy, hef, partial, container.length)
-        found = any(_find_signature(chunks(source, beginning)))
-        found |= any(_find_signature(_digested(chunks(source, _body(container)), digest)))
+        pieces = _digested(views(source, _body(container)), digest)
+        found = any(_find_signature(views(source, Section(0, container.proto.offset)))) if cutting else False
+        for holds in _find_signature(pieces) if cutting else (False for _ in pieces):
+            found |= holds
         copying.result()
-    if container.embedding != "sealed" and digest.digest() != header.checksum:
-        raise InputError(f"{hef}: its checksum does not match its contents; it is damaged, copy or compile it again.")
-    return digest, found
+    if container.embedding != "sealed" and digest.digest() != container.header.checksum:
+        raise damaged(str(hef))
+    if found:
+        raise _contains_signature(hef)
+    return digest
 
 
 def _contains_signature(hef: Path) -> InputError:
@@ -138,18 +144,18 @@ def _contains_signature(hef: Path) -> InputError:
     )
 
 
-def _digested(pieces: Iterator[bytes], digest: Digest) -> Iterator[bytes]:
+def _digested(pieces: Iterator[memoryview], digest: Digest) -> Iterator[memoryview]:
     for piece in pieces:
         digest.update(piece)
         yield piece
 
 
-def _find_signature(pieces: Iterator[bytes]) -> Iterator[bool]:
+def _find_signature(pieces: Iterator[memoryview]) -> Iterator[bool]:
     """Say for every piece whether a signature ends in it."""
     tail = b""
     for piece in pieces:
-        yield ZIP_SIGNATURE in piece or ZIP_SIGNATURE in tail + piece[:3]
-        tail = piece[-3:]
+        yield SIGNATURE.search(piece) is not None or ZIP_SIGNATURE in tail + bytes(piece[:3])
+        tail = bytes(piece[-3:])
 
 
 def _copy(source: Path, target: Path, length: int) -> None:

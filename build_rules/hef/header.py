@@ -28,7 +28,7 @@ _COMMON = struct.Struct(">4sII")
 class Digest(Protocol):
     """A checksum in the making, as `hashlib` has them."""
 
-    def update(self, data: bytes, /) -> None:
+    def update(self, data: bytes | memoryview, /) -> None:
         """Add `data`."""
 
     def digest(self) -> bytes:
@@ -41,7 +41,7 @@ class _Crc32:
     def __init__(self) -> None:
         self._value = 0
 
-    def update(self, data: bytes) -> None:
+    def update(self, data: bytes | memoryview) -> None:
         """Add `data`."""
         self._value = zlib.crc32(data, self._value)
 

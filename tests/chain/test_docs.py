@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from build_rules.hef import read_container
 from tests.chain.conftest import MODELS, REPOSITORY, make_workspace, single_target
 from tests.doit_runs import doit
 from tests.shared import SHARED, corpus_model, needs_shared
@@ -44,6 +45,17 @@ def test_decoding_as_the_manual_shows(tmp_path: Path) -> None:
         [sys.executable, "-c", snippet("looking-inside.md")], cwd=tmp_path, check=True, capture_output=True, text=True
     ).stdout
     assert {"star", "cross", "triangle"} & set(re.findall(r"'(\w+)'", shown))
+
+
+def test_the_library_as_the_manual_shows(tmp_path: Path, examples: Path) -> None:
+    shutil.copytree(examples / "build/shapes-det/hailo8l-fast", tmp_path / "build/shapes-det/hailo8l-fast")
+    shown = subprocess.run(
+        [sys.executable, "-c", snippet("hef.md")], cwd=tmp_path, check=True, capture_output=True, text=True
+    ).stdout
+    assert len(shown.splitlines()) == 6
+    assert read_container(tmp_path / "sealed.hef").embedding == "sealed"
+    original = (tmp_path / "build/shapes-det/hailo8l-fast/model.hef").read_bytes()
+    assert (tmp_path / "bare.hef").read_bytes() == original
 
 
 @needs_shared

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from build_rules.hef import HefSpec, Quantization, Stream, read_hef, read_members, strip, write_hef
 from tests.chain.conftest import MODELS
 from tests.decoders import DECODERS
 from tests.doit_runs import doit
+from tests.graph.heads import Head, head_model, hinted, truth
 from tests.shared import SHARED, corpus_model, corpus_truth, needs_shared
 
 SDK = "3.30.0"
@@ -37,17 +39,17 @@ def stream(name: str, direction: Any, shape: tuple[int, ...], numbers: Quantizat
     return Stream(name, direction, (height, width, features), padded, "NHWC", 1, numbers, nodes)
 
 
-def compiled(truth: dict[str, Any], folded: bool = True, hw_arch: str = "hailo8l") -> bytes:
+def compiled(known: dict[str, Any], folded: bool = True, hw_arch: str = "hailo8l") -> bytes:
     """A container such as the vendor's compiler writes for a corpus model, with streams in an order of its own."""
     logits = Quantization(0.1, 140.0, -14.0, 11.5)
     scores = Quantization(1 / 255, 0.0, 0.0, 1.0) if folded else Quantization(0.08, 200.0, -16.0, 4.4)
     streams = []
-    for number, endpoint in enumerate(truth["endpoints"]):
+    for number, endpoint in enumerate(known["endpoints"]):
         _, channels, height, width = endpoint["shape"]
         numbers = scores if endpoint["role"] == "scores" else logits
         shape = (height, width, channels)
         streams.append(stream(f"net/conv{60 - number}", "output", shape, numbers, endpoint["node"]))
-    size = truth["input"][1][2:]
+    size = known["input"][1][2:]
     image = stream("net/input_layer1", "input", (*size, 3), Quantization(1.0, 0.0, 0.0, 255.0), "images")
     return write_hef(HefSpec(hw_arch, SDK, 1_700_000_000_000, "net", (image,), tuple(streams[::-1])))
 
@@ -119,9 +121,9 @@ def test_what_is_declared_wrongly_is_told(tmp_path: Path, made: Path, lines: tup
 @needs_shared
 @pytest.mark.parametrize("folded", [True, False], ids=["sigmoid on the chip", "sigmoid left to the reader"])
 def test_streams_are_matched_to_endpoints_by_original_names(tmp_path: Path, folded: bool) -> None:
-    truth = corpus_truth()["yolov8n"]
+    known = corpus_truth()["yolov8n"]
     hef = tmp_path / "compiled.hef"
-    hef.write_bytes(compiled(truth, folded))
+    hef.write_bytes(compiled(known, folded))
     folder = workspace(tmp_path / "w", corpus_model("yolov8n"), hef, 'hef = "net.hef"', 'embed = "sealed"')
     run = doit(folder)
     assert run.code == 0, run.err
@@ -135,7 +137,7 @@ def test_streams_are_matched_to_endpoints_by_original_names(tmp_path: Path, fold
         for output in document["outputs"]
         for child in output["outputs"]
     ]
-    assert sorted(bound) == sorted((one["role"], one["stride"], one["node"]) for one in truth["endpoints"])
+    assert sorted(bound) == sorted((one["role"], one["stride"], one["node"]) for one in known["endpoints"])
     place = "activation_applied" if folded else "activation_required"
     children = next(output for output in document["outputs"] if output["name"] == "scores")["outputs"]
     assert {child[place] for child in children} == {"sigmoid"}
@@ -156,6 +158,40 @@ def check_decoded(document: dict[str, Any], folded: bool) -> None:
         assert found.classes.tolist() == [3]
         expected = 230 / 255 if folded else 1 / (1 + np.exp(-0.08 * 30))
         assert found.scores[0] == pytest.approx(expected, abs=1e-3)
+
+
+REAL_NODES = {8: "Conv_209", 16: "Conv_249", 32: "Conv_289", 4: "Mul_208"}
+"""The nodes, by stride, from which the outputs of the real HEF come."""
+
+
+@needs_shared
+def test_a_real_hef_gets_metadata_of_a_graph_like_its_own(tmp_path: Path) -> None:
+    """Its own ONNX is not to be had; a graph with the same head, maps and names of nodes stands for it."""
+    head = Head((640, 640), anchors=3, classes=80, coefficients=32, roles=("boxes", "scores", "mask_coefs"))
+    model = head_model(head, {**hinted(head), "dataset": {"classes": [f"class {i}" for i in range(80)]}})
+    nodes = {output: node for node in model.graph.node for output in node.output}
+    for _, tensor, stride, _, _ in truth(head):
+        nodes[tensor].name = REAL_NODES[stride]
+    onnx.save(model, tmp_path / "net.onnx")
+    hef = SHARED / "hefs/v1_yolov5n_seg_h8_rpicam.hef"
+    (tmp_path / "labels.txt").write_text("".join(f"class {i}\n" for i in range(80)))
+    lines = ('hef = "net.hef"', "[split]", "proof = false", '[[target]]\nhw_arch = "hailo8"')
+    folder = workspace(tmp_path / "w", tmp_path / "net.onnx", hef, *lines)
+    shutil.copy(tmp_path / "labels.txt", folder / "models/m")
+    run = doit(folder)
+    assert run.code == 0, run.err
+    executable = folder / "build/m/hailo8-prebuilt/model+meta.hef"
+    document = json.loads(read_members(executable)["edgefirst.json"])
+    assert (document["hailo"]["sdk_version"], document["hailo"]["emulated"]) == ("3.29.0", False)
+    grids = [output for output in document["outputs"] if output.get("anchors")]
+    assert [(grid["name"], grid["dtype"], grid["quantization"]["zero_point"]) for grid in grids] == [
+        ("yolov5n_seg/conv48", "uint16", 25797),
+        ("yolov5n_seg/conv55", "uint16", 22930),
+        ("yolov5n_seg/conv61", "uint16", 20458),
+    ]
+    assert doit(folder, "verify-hef", str(executable)).code == 0
+    strip(executable, tmp_path / "stripped.hef")
+    assert (tmp_path / "stripped.hef").read_bytes() == hef.read_bytes()
 
 
 @needs_shared

@@ -176,6 +176,15 @@ def test_the_runtime_refuses_what_is_appended(hef: Path) -> None:
     assert hailort.refusal(hef.read_bytes(), 5) is None  # its message has a checksum of its own
 
 
+def test_readers_that_cut_at_the_zip_are_left_with_what_the_compiler_wrote(hef: Path) -> None:
+    """As the EdgeFirst validator's runner does before it hands the file to the runtime."""
+    original = hef.read_bytes()
+    embed_zip(hef, MEMBERS, hef)
+    data = hef.read_bytes()
+    assert data[: data.find(b"PK\x03\x04")] == original
+    assert hailort.refusal(original) is None
+
+
 def test_the_message_of_a_sealed_version_0_is_a_message_still(tmp_path: Path) -> None:
     path = tmp_path / "a.hef"
     path.write_bytes(contents(0, False))

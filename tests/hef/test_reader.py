@@ -221,6 +221,12 @@ def test_what_is_not_understood_is_shown(layer: bytes, order: str, dtype: str) -
     assert (stream.order, stream.dtype) == (order, dtype)
 
 
+def test_several_network_groups() -> None:
+    groups = [core(name, edge(write_bytes(3, info(f"{name}/x", 1, 1, 1, 1)))) for name in ("first", "second")]
+    found = read(hef(groups[0]) + write_bytes(2, groups[1])).network_groups
+    assert [(group.name, names(group.outputs)) for group in found] == [("first", ["first/x"]), ("second", ["second/x"])]
+
+
 def test_an_edge_of_an_unknown_kind_is_told_and_left_out() -> None:
     found = read(hef(core("net", edge(write_uint(2, 9)), edge(write_bytes(3, info("net/x", 1, 1, 1, 1))))))
     assert names(found.network_groups[0].outputs) == ["net/x"]
