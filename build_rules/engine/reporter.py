@@ -14,6 +14,7 @@ from typing import Any, TextIO
 from doit.exceptions import InvalidCommand
 
 from build_rules.engine.failure import WrongInput
+from build_rules.engine.fresh import current_run
 from build_rules.engine.interrupt import end_on_interrupt
 from build_rules.engine.lock import lock_workspace
 
@@ -101,9 +102,10 @@ class BuildReporter:
         """End a run. Exits here where doit itself knows no exit code."""
         if self.aborted:
             return
+        current_run.finish()
         counts = [
             (self.ran, "run"),
-            (self.current, "up to date"),
+            (self.current + sum(current_run.fresh.values()), "up to date"),
             (self.failed, "failed"),
             (self.skipped, "not reached"),
         ]

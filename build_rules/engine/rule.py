@@ -20,12 +20,11 @@ from typing import Any
 from doit.exceptions import BaseFail
 
 from build_rules.engine.failure import failure_of
-from build_rules.engine.fingerprint import Fingerprint, is_unchanged
+from build_rules.engine.fingerprint import Fingerprint, as_fingerprint, is_unchanged
+from build_rules.engine.fresh import PACKAGE, collect_garbage_again, current_run
 from build_rules.engine.outputs import produce
 
 __all__ = ["Rule", "Step"]
-
-PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 def _modules(place: str) -> list[str]:
@@ -79,12 +78,24 @@ class Rule:
         settings: Mapping[str, Any],
         tools: Mapping[str, str] | None = None,
         passed: Mapping[str, Any] | None = None,
+        owner: str = "",
     ) -> dict[str, Any]:
         """Return the doit task of one step. `settings` hold JSON values or frozen dataclasses, nothing else.
 
-        `passed` goes to the function and not into the key: no output may depend on it.
+        `passed` goes to the function and not into the key: no output may depend on it. Steps of one `owner` are made
+        together, or, when none of their files has changed, not at all.
         """
-        step = Step(self, dict(inputs), dict(outputs), dict(settings), dict(tools or {}), dict(passed or {}))
+        step = Step(
+            self,
+            dict(inputs),
+            dict(outputs),
+            dict(settings),
+            dict(tools or {}),
+            dict(passed or {}),
+            owner,
+            f"{self.name}:{name}",
+        )
+        current_run.register(owner, step.name)
         return {
             "name": name,
             "actions": [step.run],
@@ -115,6 +126,8 @@ class Step:
     settings: dict[str, Any]
     tools: dict[str, str] = field(default_factory=dict)
     passed: dict[str, Any] = field(default_factory=dict)
+    owner: str = ""
+    name: str = ""
 
     def input_files(self) -> list[Path]:
         """Return every input file, in the order declared."""
@@ -145,14 +158,15 @@ class Step:
         read, written = values.get("inputs", {}), values.get("outputs", {})
         declared = all(str(path) in read for path in self.input_files())
         made = all(str(path) in written for path in self.outputs.values())
-        return (
-            declared
-            and made
-            and all(is_unchanged(p, Fingerprint(*mark)) for p, mark in [*read.items(), *written.items()])
-        )
+        files = {**read, **written}
+        if not (declared and made and all(is_unchanged(p, as_fingerprint(mark)) for p, mark in files.items())):
+            return False
+        current_run.good(self.owner, self.name, files)
+        return True
 
     def run(self) -> dict[str, Any] | BaseFail:
         """doit's action: call the rule's function; return what is to be recorded, or the failure."""
+        collect_garbage_again()
         key = self.key()
         try:
             module, function = self.rule.function.split(":")
@@ -160,4 +174,5 @@ class Step:
             produced = produce(self.rule.name, call, self.inputs, self.outputs, {**self.settings, **self.passed})
         except Exception as error:
             return failure_of(error)
+        current_run.good(self.owner, self.name, map(str, (*produced.inputs, *produced.outputs)))
         return {"key": key, "inputs": _recorded(produced.inputs), "outputs": _recorded(produced.outputs)}
