@@ -111,7 +111,7 @@ def _read_models(variables: Mapping[str, str]) -> tuple[Model, ...]:
     found: set[str] = set()
 
     def is_wanted(name: str) -> bool:
-        found.add(str(MODELS / name))
+        found.add(name)
         return name not in current_run.fresh and current_run.request.wants(name)
 
     current_run.watch(EVERYBODY, watch_marks([str(SETTINGS), *code_and_libraries()]))
@@ -120,7 +120,9 @@ def _read_models(variables: Mapping[str, str]) -> tuple[Model, ...]:
     for model in models:
         own = [str(model.folder), str(model.folder / DECLARATION)]
         current_run.watch(model.name, {path: read.pop(path) for path in own})
-    current_run.watch(TREE, {path: marks for path, marks in read.items() if path not in found})
+    current_run.found(found)
+    folders = {str(MODELS / name) for name in found}
+    current_run.watch(TREE, {path: marks for path, marks in read.items() if path not in folders})
     return replace_targets(models, variables.get("hw_arch"), variables.get("preset"))
 
 

@@ -36,6 +36,8 @@ RECORDS = "build/.records.db"
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 EVERYBODY = ""
 """The owner of files that everybody depends on: the rules' own code, the settings of the repository."""
+NOT_FRESH = -1
+"""Stands for the number of tasks of an owner of whom nothing good is known."""
 TREE = "/"
 """The owner of folders in which owners are looked for."""
 
@@ -59,6 +61,7 @@ class Run:
     tree_is_known: bool = False
     _old: Snapshot | None = None
     _began: bool = False
+    _everybody: set[str] | None = None
     _watched: dict[str, dict[str, Marks]] = field(default_factory=dict)
     _steps: dict[str, _Steps] = field(default_factory=dict)
 
@@ -74,11 +77,17 @@ class Run:
             return
         self._old, self.tree_is_known = snapshot, TREE not in changed
         if request.default:
-            self.fresh = {owner: count for owner, count in snapshot.tasks.items() if owner not in changed}
+            self.fresh = {
+                owner: count for owner, count in snapshot.tasks.items() if count != NOT_FRESH and owner not in changed
+            }
 
     def knows_everybody(self) -> bool:
         """Whether nothing has to be looked for: every owner is fresh, and there can be no other."""
         return self._old is not None and self.tree_is_known and len(self.fresh) == len(self._old.tasks)
+
+    def found(self, owners: Iterable[str]) -> None:
+        """Say who there is, whether asked for or not."""
+        self._everybody = set(owners)
 
     def watch(self, owner: str, marks: Mapping[str, Marks]) -> None:
         """Add files and folders from which the tasks of an owner follow, with their marks before they were read."""
@@ -108,7 +117,8 @@ class Run:
         # Of an owner that nobody looked at, or not at all of it, what was known before still holds: its files tell. Of
         # one that was looked at in vain nothing is known.
         gone = complete.keys() | (self._steps.keys() if self.request.default else set())
-        kept = {owner: count for owner, count in old.tasks.items() if owner not in gone}
+        there = old.tasks.keys() if self._everybody is None else self._everybody
+        kept = {owner: count for owner, count in old.tasks.items() if owner in there and owner not in gone}
         files = _Files()
         for owners, marks in old.files.items():
             files.add(marks, [owner for owner in owners if owner in kept])
@@ -118,7 +128,7 @@ class Run:
         for owner in (EVERYBODY, TREE):
             files.add(self._watched.get(owner, old.files.get((owner,), {})), [owner])
         counts = {owner: len(steps.names) for owner, steps in complete.items()}
-        return Snapshot(self.context, {**kept, **counts}, files.grouped())
+        return Snapshot(self.context, {**dict.fromkeys(sorted(there), NOT_FRESH), **kept, **counts}, files.grouped())
 
 
 @dataclass

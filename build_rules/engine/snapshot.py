@@ -44,7 +44,8 @@ UNTRUSTED = Marks(-2, 0, 0, 0)
 
 @dataclass(frozen=True)
 class Snapshot:
-    """`context` is what must be equal for any of it to hold; `tasks` says how many steps each owner has.
+    """`context` is what must be equal for any of it to hold; `tasks` says how many steps each owner has, or -1
+    of those that are not fresh.
 
     `files` maps the owners of files to them: a file with several owners makes all of them doubtful.
     """
