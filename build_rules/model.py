@@ -128,6 +128,8 @@ def read_settings(pyproject: Path) -> Settings:
     table = Table(content, f"{pyproject}, [tool.build_rules]")
     settings = _override(table, Settings())
     table.close()
+    if any(target.hef for target in settings.targets):
+        table.fail("target", "no hef in it: which HEF there is, the model.toml of each model says")
     return settings
 
 
@@ -243,18 +245,21 @@ def _choose_calibration(
 
 def _prebuilt_targets(declared: _Declared, table: Table, folder: Path) -> tuple[Target, ...]:
     """Return a target for every HEF that somebody has compiled; without a compiler a preset means nothing."""
-    targets = []
+    targets: dict[str, Target] = {}
     for target in declared.settings.targets:
-        named = target.hef or declared.hef
+        key, named = ("target", str(target.hef)) if target.hef else ("hef", declared.hef)
         if named is None:
             table.lack(f'hef = "FILE.hef" (or one in each [[target]]), because compiler is "{PREBUILT}"')
         path = Path(os.path.normpath(folder / named))
         if not path.is_file():
-            table.fail("hef" if declared.hef else "target", f"a HEF file; {path} does not exist")
-        targets.append(Target(target.hw_arch, PREBUILT, path))
-    if twice := next((t for t in targets if [o.hw_arch for o in targets].count(t.hw_arch) > 1), None):
-        table.fail("target", f"one HEF for each hw_arch, but {twice.hw_arch} has several")
-    return tuple(targets)
+            lacks = "is not a file" if path.exists() else "does not exist"
+            table.fail(key, f"a HEF file that was compiled for {target.hw_arch}; {path} {lacks}")
+        other = targets.setdefault(target.hw_arch, Target(target.hw_arch, PREBUILT, path))
+        if other.hef != path:
+            table.fail("target", f"one HEF for each hw_arch, but {target.hw_arch} has {other.hef} and {path}")
+    if declared.hef is not None and all(target.hef for target in declared.settings.targets):
+        table.fail("hef", "no hef here, since every [[target]] names its own")
+    return tuple(targets.values())
 
 
 def _check_compiled_here(declared: _Declared, table: Table) -> None:
