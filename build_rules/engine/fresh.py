@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -47,8 +47,15 @@ class _Steps:
     """The tasks of one owner in this run: all names, those that are good, and every file they read or wrote."""
 
     names: set[str] = field(default_factory=set)
+    reads: set[str] = field(default_factory=set)
+    writes: dict[str, tuple[str, ...]] = field(default_factory=dict)
     good: set[str] = field(default_factory=set)
     files: set[str] = field(default_factory=set)
+
+    @property
+    def ends(self) -> list[str]:
+        """The tasks whose outputs no other task of the owner reads."""
+        return sorted(name for name, paths in self.writes.items() if self.reads.isdisjoint(paths))
 
 
 @dataclass
@@ -93,9 +100,16 @@ class Run:
         """Add files and folders from which the tasks of an owner follow, with their marks before they were read."""
         self._watched.setdefault(owner, {}).update(marks)
 
-    def register(self, owner: str, task: str) -> None:
-        """Add a task of an owner."""
-        self._steps.setdefault(owner, _Steps()).names.add(task)
+    def register(self, owner: str, task: str, reads: Iterable[str], writes: Iterable[str]) -> None:
+        """Add a task of an owner, with the files that it reads and writes."""
+        steps = self._steps.setdefault(owner, _Steps())
+        steps.names.add(task)
+        steps.reads.update(reads)
+        steps.writes[task] = tuple(writes)
+
+    def fresh_ends(self) -> Mapping[str, Sequence[str]]:
+        """Return, of everybody who is fresh, the tasks that nothing comes after."""
+        return {} if self._old is None else {owner: self._old.ends.get(owner, ()) for owner in self.fresh}
 
     def good(self, owner: str, task: str, files: Iterable[str]) -> None:
         """Say that a task is up to date, and by which files one can tell."""
@@ -113,7 +127,7 @@ class Run:
 
     def _snapshot(self) -> Snapshot:
         complete = {owner: steps for owner, steps in self._steps.items() if owner and steps.good == steps.names}
-        old = self._old or Snapshot({}, {}, {})
+        old = self._old or Snapshot({}, {}, {}, {})
         # Of an owner that nobody looked at, or not at all of it, what was known before still holds: its files tell. Of
         # one that was looked at in vain nothing is known.
         gone = complete.keys() | (self._steps.keys() if self.request.default else set())
@@ -128,7 +142,10 @@ class Run:
         for owner in (EVERYBODY, TREE):
             files.add(self._watched.get(owner, old.files.get((owner,), {})), [owner])
         counts = {owner: len(steps.names) for owner, steps in complete.items()}
-        return Snapshot(self.context, {**dict.fromkeys(sorted(there), NOT_FRESH), **kept, **counts}, files.grouped())
+        tasks = {**dict.fromkeys(sorted(there), NOT_FRESH), **kept, **counts}
+        ends = {owner: old.ends[owner] for owner in kept if owner in old.ends}
+        ends |= {owner: steps.ends for owner, steps in complete.items()}
+        return Snapshot(self.context, tasks, files.grouped(), ends)
 
 
 @dataclass

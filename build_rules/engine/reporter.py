@@ -14,6 +14,7 @@ from typing import Any, TextIO
 from doit.exceptions import InvalidCommand
 
 from build_rules.engine.failure import WrongInput
+from build_rules.engine.failures import note_failures
 from build_rules.engine.fresh import current_run
 from build_rules.engine.interrupt import end_on_interrupt
 from build_rules.engine.lock import lock_workspace
@@ -39,6 +40,8 @@ class BuildReporter:
         self.step_started: dict[str, float] = {}
         self.ran = self.current = self.failed = self.skipped = 0
         self.wrong_input = self.aborted = False
+        self.failures: dict[str, str] = {}
+        self.succeeded: list[str] = []
 
     def write(self, text: str) -> None:
         """Print at once, since a step may take hours."""
@@ -64,6 +67,7 @@ class BuildReporter:
 
     def add_success(self, task: Any) -> None:
         """A task succeeded."""
+        self.succeeded.append(task.name)
         if task.actions:
             self.ran += 1
             took = _seconds(time.monotonic() - self.step_started[task.name])
@@ -83,6 +87,7 @@ class BuildReporter:
             self.skipped += bool(task.actions)
             return
         self.failed += 1
+        self.failures[task.name] = str(fail.get_msg()).strip()
         self.wrong_input |= isinstance(fail, WrongInput)
         sys.stderr.write(f"ERROR in {task.name}: {str(fail.get_msg()).rstrip()}\n")
 
@@ -103,6 +108,8 @@ class BuildReporter:
         if self.aborted:
             return
         current_run.finish()
+        if self.failures or self.succeeded:
+            note_failures(self.failures, self.succeeded)
         counts = [
             (self.ran, "run"),
             (self.current + sum(current_run.fresh.values()), "up to date"),

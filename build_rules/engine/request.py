@@ -17,8 +17,9 @@ from os.path import basename
 __all__ = ["EVERYTHING", "Request", "read_request"]
 
 PROGRAMS = ("doit", "__main__.py")
-FLAGS = ("-c", "--continue")
+FLAGS = ("-c", "--continue", "--json")
 WITH_VALUE = ("-n", "--process", "-v", "--verbosity", "-r", "--reporter")
+VERBOSE = ("-v", "--verbosity")
 VARIABLE = re.compile(r"[A-Za-z_]\w*=")
 STEP = re.compile(r"[a-z_]+:([^:]+)(:.*)?")
 
@@ -27,11 +28,13 @@ STEP = re.compile(r"[a-z_]+:([^:]+)(:.*)?")
 class Request:
     """Which owners' tasks are asked for: those whose names match one of `patterns`; all of them when it is None.
 
-    `default`: nothing was named, so what is up to date need not even be made.
+    `default`: what is up to date need not even be made, because nothing was named. `explain`: every
+    step is to say why it runs.
     """
 
     patterns: tuple[str, ...] | None = None
     default: bool = False
+    explain: bool = False
 
     def wants(self, owner: str) -> bool:
         """Whether the tasks of an owner are asked for."""
@@ -46,15 +49,18 @@ def read_request(arguments: Sequence[str]) -> Request:
     if not arguments or basename(arguments[0]) not in PROGRAMS:
         return EVERYTHING
     words = _words(arguments[1:])
+    explain = any(word.startswith(VERBOSE) for word in arguments[1:])
     if words is None:
         return EVERYTHING
-    if words[:1] == ["run"]:
+    if words[:1] == ["status"]:  # whose words are names of owners, not of tasks
+        return Request(tuple(words[1:]) or None, default=True)
+    if words[:1] in (["run"], ["why"], ["plan"]):
         words = words[1:]
     if not words:
-        return Request(default=True)
+        return Request(default=True, explain=explain)
     found = [STEP.fullmatch(word) for word in words]
     patterns = [match.group(1) for match in found if match is not None]
-    return Request(tuple(patterns)) if len(patterns) == len(words) else EVERYTHING
+    return Request(tuple(patterns), explain=explain) if len(patterns) == len(words) else EVERYTHING
 
 
 def _words(arguments: Sequence[str]) -> list[str] | None:

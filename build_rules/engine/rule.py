@@ -23,6 +23,7 @@ from build_rules.engine.failure import failure_of
 from build_rules.engine.fingerprint import Fingerprint, as_fingerprint, is_unchanged
 from build_rules.engine.fresh import PACKAGE, collect_garbage_again, current_run
 from build_rules.engine.outputs import produce
+from build_rules.errors import printable
 
 __all__ = ["Rule", "Step"]
 
@@ -95,15 +96,21 @@ class Rule:
             owner,
             f"{self.name}:{name}",
         )
-        current_run.register(owner, step.name)
+        reads = [str(path) for path in step.input_files()]
+        writes = [str(path) for path in step.outputs.values()]
+        current_run.register(owner, step.name, reads, writes)
         return {
             "name": name,
             "actions": [step.run],
-            "file_dep": [str(path) for path in step.input_files()],
-            "targets": [str(path) for path in step.outputs.values()],
+            "file_dep": reads,
+            "targets": writes,
             "uptodate": [step.is_current],
             "clean": True,
         }
+
+
+# The record of each step as it was found before the step ran, to tell why it does.
+_found: dict[str, Mapping[str, Any]] = {}
 
 
 def _recorded(marks: Mapping[Path, Fingerprint]) -> dict[str, list[int | str]]:
@@ -153,6 +160,7 @@ class Step:
         doit compares the declared inputs as well, but with what it hashes after the step; only the record made here
         tells what the step really read, including files that it discovered.
         """
+        _found[self.name] = values
         if values.get("key") != self.key():
             return False
         read, written = values.get("inputs", {}), values.get("outputs", {})
@@ -168,6 +176,7 @@ class Step:
         """doit's action: call the rule's function; return what is to be recorded, or the failure."""
         collect_garbage_again()
         key = self.key()
+        because = self._because()
         try:
             module, function = self.rule.function.split(":")
             call = getattr(importlib.import_module(module), function)
@@ -175,4 +184,22 @@ class Step:
         except Exception as error:
             return failure_of(error)
         current_run.good(self.owner, self.name, map(str, (*produced.inputs, *produced.outputs)))
-        return {"key": key, "inputs": _recorded(produced.inputs), "outputs": _recorded(produced.outputs)}
+        from build_rules.engine.texts import keep_texts
+
+        keep_texts({str(path): mark.sha256 for path, mark in produced.inputs.items()})
+        return {
+            "key": key,
+            "inputs": _recorded(produced.inputs),
+            "outputs": _recorded(produced.outputs),
+            "because": because,
+        }
+
+    def _because(self) -> str:
+        """Return why this step runs, in words, and print it where the command line asks for it."""
+        from build_rules.engine.explain import find_causes
+
+        first = next(find_causes(self, _found.get(self.name, {})), None)
+        because = "it was asked for" if first is None else str(first)
+        if current_run.request.explain:
+            print(f"   because {printable(because)}", flush=True)
+        return because

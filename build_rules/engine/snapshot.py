@@ -10,6 +10,7 @@ integers, four for each path: size in bytes, mtime and ctime in ns, inode. A siz
 file, -2 that the marks are not to be trusted::
 
     {"format": 1, "crc32": 305419896, "context": {...}, "tasks": {"yolov8n": 20},
+     "ends": {"yolov8n": ["meta:yolov8n:hailo8l-fast"]},
      "groups": [[["yolov8n"], 37], [["yolov8n", "yolov8s"], 288]], "paths": 23000, "path_bytes": 812345}
 """
 
@@ -20,7 +21,7 @@ import os
 import sys
 import zlib
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -47,12 +48,14 @@ class Snapshot:
     """`context` is what must be equal for any of it to hold; `tasks` says how many steps each owner has, or -1
     of those that are not fresh.
 
-    `files` maps the owners of files to them: a file with several owners makes all of them doubtful.
+    `files` maps the owners of files to them: a file with several owners makes all of them doubtful. `ends` are the
+    names of each owner's last steps.
     """
 
     context: Mapping[str, Any]
     tasks: Mapping[str, int]
     files: Mapping[tuple[str, ...], Mapping[str, Marks]]
+    ends: Mapping[str, Sequence[str]]
 
 
 def find_changed(snapshot: Snapshot) -> set[str]:
@@ -91,6 +94,7 @@ def write_snapshot(path: str, snapshot: Snapshot) -> None:
         "crc32": zlib.crc32(body),
         "context": snapshot.context,
         "tasks": snapshot.tasks,
+        "ends": snapshot.ends,
         "groups": [[list(owners), len(files)] for owners, files in snapshot.files.items()],
         "paths": len(paths),
         "path_bytes": len(names),
@@ -117,7 +121,7 @@ def read_snapshot(path: str) -> Snapshot | None:
         numbers = array("q", body[head["path_bytes"] :])
         if sys.byteorder == "big":
             numbers.byteswap()
-        return Snapshot(head["context"], head["tasks"], _grouped(head["groups"], names, numbers))
+        return Snapshot(head["context"], head["tasks"], _grouped(head["groups"], names, numbers), head["ends"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 

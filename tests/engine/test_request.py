@@ -17,7 +17,9 @@ DEFAULT = Request(default=True)
         ("-n 4", DEFAULT),
         ("-n4", DEFAULT),
         ("--process=4 --continue -c", DEFAULT),
-        ("-v 2 -r events", DEFAULT),
+        ("-r events", DEFAULT),
+        ("-v 2 -r events", Request(default=True, explain=True)),
+        ("--verbosity=1 meta:one:x", Request(("one",), explain=True)),
         ("hw_arch=hailo8 preset=fast", DEFAULT),
         ("meta:one:hailo8l-fast", Request(("one",))),
         ("run meta:team/one:hailo8l-fast split:two", Request(("team/one", "two"))),
@@ -34,7 +36,11 @@ DEFAULT = Request(default=True)
         ("-f other.py", EVERYTHING),
         ("--db-file x", EVERYTHING),
         ("-s meta:one:hailo8l-fast", EVERYTHING),
-        ("status", EVERYTHING),
+        ("status", Request(default=True)),
+        ("status team/* --json", Request(("team/*",), default=True)),
+        ("why meta:one:hailo8l-fast", Request(("one",))),
+        ("plan", DEFAULT),
+        ("plan meta:one:*", Request(("one",))),
     ],
 )
 @pytest.mark.parametrize("program", ["/usr/bin/doit", "/site-packages/doit/__main__.py"])
