@@ -30,7 +30,7 @@ DECLARATION = "".join(
 def environment() -> dict[str, str]:
     """The environment of a user: with compiled modules kept."""
     kept = {key: value for key, value in os.environ.items() if key not in ("PYTHONDONTWRITEBYTECODE", "PYTHONPATH")}
-    return {**kept, "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'benchmarks'}"}
+    return {**kept, "PYTHONPATH": str(REPOSITORY)}
 
 
 def generate(folder: Path, models: int) -> None:
@@ -88,7 +88,7 @@ def _pretend_to_build() -> None:
 def peer_edges(folder: Path) -> list[tuple[list[str], list[str]]]:
     """Return inputs and outputs of every step, for peers that are to check the same files."""
     code = (
-        "import json,sys; from monorepo import _tasks;"
+        "import json,sys; from benchmarks.monorepo import _tasks;"
         "json.dump([[t['file_dep'], t['targets']] for _, t in _tasks()], sys.stdout)"
     )
     done = subprocess.run(

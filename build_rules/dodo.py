@@ -30,13 +30,17 @@ SPLIT = Rule(
     "split",
     "build_rules.steps.split:run",
     ("steps/split.py", "graph", "metadata", "calibration", "varint.py", *RECORDS),
+    needs=(("cores", 1), ("memory_mb", 1000)),
 )
 CALIBRATION = Rule(
-    "calibration", "build_rules.steps.calibration:run", ("steps/calibration.py", "calibration", *RECORDS)
+    "calibration",
+    "build_rules.steps.calibration:run",
+    ("steps/calibration.py", "calibration", *RECORDS),
+    needs=(("cores", 1), ("memory_mb", 500)),
 )
 PARSE = Rule("parse", "build_rules.steps.parse:run", ("steps/parse.py", *COMPILER))
 ALLS = Rule("alls", "build_rules.steps.alls:run", ("steps/alls.py", "alls", "presets.py", "compilers/har.py", *RECORDS))
-HAR = Rule("har", "build_rules.steps.har:run", ("steps/har.py", *COMPILER))
+HAR = Rule("har", "build_rules.steps.har:run", ("steps/har.py", *COMPILER), needs=(("cores", 2), ("memory_mb", 1500)))
 HEF = Rule("hef", "build_rules.steps.hef:run", ("steps/hef.py", *COMPILER))
 META = Rule(
     "meta",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Model", "Settings", "Target", "find_models", "load_models", "read_settings", "replace_targets"]
 
 MAX_CALIBRATION = 65536
+MAX_RESOURCE = 1 << 30
 DECLARATION = "model.toml"
 EMBEDDINGS = ("append", "sealed")
 Embedding = Literal["append", "sealed"]
@@ -46,13 +47,17 @@ class Target:
 
 @dataclass(frozen=True)
 class Settings:
-    """`[tool.build_rules]` of `pyproject.toml`: what models use when they do not say otherwise."""
+    """`[tool.build_rules]` of `pyproject.toml`: what models use when they do not say otherwise.
+
+    `resources` counts what steps share, beside what the machine has: `cores`, `memory_mb`, licences.
+    """
 
     compiler: str = "emulator"
     embed: Embedding = "append"
     calibration_count: int = 1024
     skip_broken_images: bool = False
     targets: tuple[Target, ...] = (Target(),)
+    resources: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -107,6 +112,15 @@ def _read_targets(table: Table, default: tuple[Target, ...]) -> tuple[Target, ..
     return tuple(targets) or default
 
 
+def _read_resources(table: Table) -> tuple[tuple[str, int], ...]:
+    inner = table.table("resources")
+    if inner is None:
+        return ()
+    counts = tuple((name, inner.integer(name, 1, 0, MAX_RESOURCE)) for name in inner.names())
+    inner.close()
+    return counts
+
+
 def _override(table: Table, base: Settings) -> Settings:
     return Settings(
         compiler=table.choice("compiler", (*COMPILERS, PREBUILT), base.compiler),
@@ -114,6 +128,7 @@ def _override(table: Table, base: Settings) -> Settings:
         calibration_count=table.integer("calibration_count", base.calibration_count, 1, MAX_CALIBRATION),
         skip_broken_images=table.flag("skip_broken_images", base.skip_broken_images),
         targets=_read_targets(table, base.targets),
+        resources=base.resources,
     )
 
 
@@ -126,7 +141,7 @@ def read_settings(pyproject: Path) -> Settings:
     if not isinstance(content, dict):
         raise InputError(f"{pyproject}: tool.build_rules = {content!r} is not possible; expected a table.")
     table = Table(content, f"{pyproject}, [tool.build_rules]")
-    settings = _override(table, Settings())
+    settings = replace(_override(table, Settings()), resources=_read_resources(table))
     table.close()
     if any(target.hef for target in settings.targets):
         table.fail("target", "no hef in it: which HEF there is, the model.toml of each model says")

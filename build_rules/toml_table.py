@@ -49,6 +49,10 @@ class Table:
         """Refuse the table for something that it does not say."""
         raise InputError(f"{self._where}: needs {what}.")
 
+    def names(self) -> tuple[str, ...]:
+        """Return the keys that are there, in the order of the file, of a table that takes any."""
+        return tuple(self._content)
+
     def _value(self, key: str, kind: type, expected: str) -> Any:
         if key not in self._known:
             self._known.append(key)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from doit.exceptions import InvalidDodoFile
 
 from build_rules.engine.fresh import EVERYBODY, PACKAGE, TREE, code_and_libraries, current_run, watch_marks
-from build_rules.engine.request import read_request
+from build_rules.engine.request import command_line
+from build_rules.engine.resources import resources
 from build_rules.engine.snapshot import Marks
 from build_rules.errors import InputError, printable
 
@@ -100,7 +101,7 @@ def find_workspace_models() -> tuple[Model, ...]:
     with _told_by_doit():
         variables = _command_line_variables()
         context = {**variables, "python": sys.version, "epoch": source_date_epoch(), "rules": PACKAGE}
-        current_run.begin(read_request(sys.argv), context)
+        current_run.begin(command_line(), context)
         return () if current_run.knows_everybody() else _read_models(variables)
 
 
@@ -116,6 +117,7 @@ def _read_models(variables: Mapping[str, str]) -> tuple[Model, ...]:
 
     current_run.watch(EVERYBODY, watch_marks([str(SETTINGS), *code_and_libraries()]))
     settings = read_settings(SETTINGS)
+    resources.capacity.update(settings.resources)
     models = load_models(MODELS, settings, is_wanted, lambda path: read.update(watch_marks([str(path)])))
     for model in models:
         own = [str(model.folder), str(model.folder / DECLARATION)]

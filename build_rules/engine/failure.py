@@ -10,9 +10,13 @@ from doit.exceptions import BaseFail, TaskError, TaskFailed
 from build_rules.engine.outputs import InputChangedError
 from build_rules.errors import InputError, printable
 
-__all__ = ["DEBUG", "WrongInput", "failure_of"]
+__all__ = ["DEBUG", "StepDiedError", "WrongInput", "failure_of"]
 
 DEBUG = "BUILD_RULES_DEBUG"
+
+
+class StepDiedError(Exception):
+    """The process of a step ended before the step did."""
 
 
 class WrongInput(TaskFailed):  # type: ignore[misc]  # doit has no type hints
@@ -24,7 +28,7 @@ def failure_of(error: Exception) -> BaseFail:
     trace = "\n" + "".join(traceback.format_exception(error)) if os.environ.get(DEBUG) == "1" else ""
     if isinstance(error, InputError):
         return WrongInput(error.printed() + trace)
-    if isinstance(error, InputChangedError):
+    if isinstance(error, (InputChangedError, StepDiedError)):
         return TaskFailed(printable(str(error)) + trace)
     text = (
         f"unexpected {type(error).__name__}: {error}. This is not your input's fault; {DEBUG}=1 doit ... shows where."

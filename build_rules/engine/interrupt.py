@@ -6,15 +6,20 @@ import os
 import shutil
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
-__all__ = ["INTERRUPTED", "drafts", "end_on_interrupt"]
+__all__ = ["INTERRUPTED", "drafts", "end_on_interrupt", "groups"]
 
 INTERRUPTED = 130
 
 drafts: set[Path] = set()
 """The folders that running steps write into; removed when the run is interrupted."""
+
+
+groups: set[int] = set()
+"""The process groups of steps that run in processes of their own; killed when the run is interrupted."""
 
 
 def _end(signum: int, frame: FrameType | None) -> None:
@@ -23,6 +28,9 @@ def _end(signum: int, frame: FrameType | None) -> None:
     sys.stdout.flush()
     sys.stderr.write("interrupted; what was finished is kept, run doit again to go on\n")
     sys.stderr.flush()
+    for group in list(groups):
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(group, signal.SIGKILL)
     for folder in list(drafts):
         shutil.rmtree(folder, ignore_errors=True)
     os._exit(INTERRUPTED)

@@ -9,16 +9,19 @@ Source of the options: doit 0.36 and 0.37 (`cmd_run.py`, `cmd_base.py`).
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import cache
 from os.path import basename
 
-__all__ = ["EVERYTHING", "Request", "read_request"]
+__all__ = ["EVERYTHING", "Request", "command_line", "read_request"]
 
 PROGRAMS = ("doit", "__main__.py")
 FLAGS = ("-c", "--continue", "--json")
 WITH_VALUE = ("-n", "--process", "-v", "--verbosity", "-r", "--reporter")
+PROCESSES = re.compile(r"(?:^| )(?:-n ?|--process[ =])(\d{1,4})(?: |$)")
 VERBOSE = ("-v", "--verbosity")
 VARIABLE = re.compile(r"[A-Za-z_]\w*=")
 STEP = re.compile(r"[a-z_]+:([^:]+)(:.*)?")
@@ -29,12 +32,13 @@ class Request:
     """Which owners' tasks are asked for: those whose names match one of `patterns`; all of them when it is None.
 
     `default`: what is up to date need not even be made, because nothing was named. `explain`: every
-    step is to say why it runs.
+    step is to say why it runs. `processes`: how many may run at once.
     """
 
     patterns: tuple[str, ...] | None = None
     default: bool = False
     explain: bool = False
+    processes: int = 0
 
     def wants(self, owner: str) -> bool:
         """Whether the tasks of an owner are asked for."""
@@ -49,18 +53,33 @@ def read_request(arguments: Sequence[str]) -> Request:
     if not arguments or basename(arguments[0]) not in PROGRAMS:
         return EVERYTHING
     words = _words(arguments[1:])
+    request = _request(words) if words is not None else EVERYTHING
     explain = any(word.startswith(VERBOSE) for word in arguments[1:])
-    if words is None:
-        return EVERYTHING
+    return replace(request, explain=explain, processes=_processes(arguments[1:]))
+
+
+@cache
+def command_line() -> Request:
+    """Return what the command line of this process asks for."""
+    return read_request(sys.argv)
+
+
+def _request(words: list[str]) -> Request:
     if words[:1] == ["status"]:  # whose words are names of owners, not of tasks
         return Request(tuple(words[1:]) or None, default=True)
     if words[:1] in (["run"], ["why"], ["plan"]):
         words = words[1:]
     if not words:
-        return Request(default=True, explain=explain)
+        return Request(default=True)
     found = [STEP.fullmatch(word) for word in words]
     patterns = [match.group(1) for match in found if match is not None]
-    return Request(tuple(patterns), explain=explain) if len(patterns) == len(words) else EVERYTHING
+    return Request(tuple(patterns)) if len(patterns) == len(words) else EVERYTHING
+
+
+def _processes(arguments: Sequence[str]) -> int:
+    """Return the number behind `-n` or `--process`, 0 when there is none."""
+    match = PROCESSES.search(" ".join(arguments))
+    return int(match.group(1)) if match else 0
 
 
 def _words(arguments: Sequence[str]) -> list[str] | None:

@@ -11,7 +11,7 @@ import hashlib
 import importlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass
 from functools import cache
 from pathlib import Path
@@ -23,6 +23,8 @@ from build_rules.engine.failure import failure_of
 from build_rules.engine.fingerprint import Fingerprint, as_fingerprint, is_unchanged
 from build_rules.engine.fresh import PACKAGE, collect_garbage_again, current_run
 from build_rules.engine.outputs import produce
+from build_rules.engine.request import command_line
+from build_rules.engine.resources import resources
 from build_rules.errors import printable
 
 __all__ = ["Rule", "Step"]
@@ -58,13 +60,15 @@ class Rule:
 
     `function` is `module:name`, imported only when a step really runs, and called with the step's inputs, outputs and
     settings as keyword arguments. `code` lists the modules and packages of ours that it is made of; `version` is
-    raised when results change for another reason.
+    raised when results change for another reason. `needs` is what one step takes of what the machine has (`cores`,
+    `memory_mb`) or of what the settings count (licences).
     """
 
     name: str
     function: str
     code: tuple[str, ...]
     version: int = 1
+    needs: tuple[tuple[str, int], ...] = ()
 
     def code_digest(self) -> str:
         """Digest of everything in `code`."""
@@ -178,9 +182,9 @@ class Step:
         key = self.key()
         because = self._because()
         try:
-            module, function = self.rule.function.split(":")
-            call = getattr(importlib.import_module(module), function)
-            produced = produce(self.rule.name, call, self.inputs, self.outputs, {**self.settings, **self.passed})
+            with resources.take(dict(self.rule.needs)):
+                arguments = {**self.settings, **self.passed}
+                produced = produce(self.rule.name, self._function(), self.inputs, self.outputs, arguments)
         except Exception as error:
             return failure_of(error)
         current_run.good(self.owner, self.name, map(str, (*produced.inputs, *produced.outputs)))
@@ -194,12 +198,22 @@ class Step:
             "because": because,
         }
 
+    def _function(self) -> Callable[..., Sequence[Path] | None]:
+        """Return what does the step: here, or in a process of its own where several steps run at once."""
+        if command_line().processes > 1:
+            from build_rules.engine.isolate import call_isolated
+
+            return lambda **arguments: call_isolated(self.rule.function, arguments)
+        module, function = self.rule.function.split(":")
+        found: Callable[..., Sequence[Path] | None] = getattr(importlib.import_module(module), function)
+        return found
+
     def _because(self) -> str:
         """Return why this step runs, in words, and print it where the command line asks for it."""
         from build_rules.engine.explain import find_causes
 
         first = next(find_causes(self, _found.get(self.name, {})), None)
         because = "it was asked for" if first is None else str(first)
-        if current_run.request.explain:
+        if command_line().explain:
             print(f"   because {printable(because)}", flush=True)
         return because
