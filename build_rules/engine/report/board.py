@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 
 from build_rules.engine.report.base import Expected
 from build_rules.engine.report.estimate import Left, Plan, Progress, expected_costs, remaining
-from build_rules.engine.report.frame import Shown
+from build_rules.engine.report.frame import Shown, Step
 from build_rules.engine.report.model import RunState
 
 __all__ = ["Board"]
@@ -37,7 +37,7 @@ class Board:
             settled = state.ran + state.cached + state.current + state.failed + state.skipped
             counts = (state.ran, state.cached, state.current, state.failed, len(state.warnings))
             steps = len(self._plan.targets) + state.unloaded
-        running = [(name, now - begun, self._expected(name)) for name, begun in started]
+        running = [Step(name, now - begun, self._expected(name)) for name, begun in started]
         return Shown(running, max(steps, settled), settled, *counts, self._estimate(now))
 
     def _estimate(self, now: float) -> Left | None:

@@ -13,32 +13,42 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from build_rules.engine.report.cells import clip, pad, width
 from build_rules.engine.report.estimate import Left
 from build_rules.engine.report.terminal import Ink
 from build_rules.errors import printable
 
-__all__ = ["LEAVE", "Shown", "clock", "draw", "rows"]
+__all__ = ["LEAVE", "Shown", "Step", "clock", "draw", "rows"]
 
 HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"
+# A row that turns out to be wider than the terminal (it was resized just now; it has characters that this terminal
+# takes for wide ones) is cut there instead of making two.
+CUT_ROWS, WRAP_ROWS = "\x1b[?7l", "\x1b[?7h"
 ERASE_LINE, ERASE_BELOW = "\x1b[K", "\x1b[J"
 NEXT_ROW = f"{ERASE_LINE}\n"
 LEAVE = f"\r{ERASE_BELOW}{SHOW}"
 """Takes the view off the screen."""
 
 BAR = 10
-NO_BAR = " " * (BAR + 4)
 NAME = 16
 """A name is shortened to this rather than its times left out."""
+
+
+class Step(NamedTuple):
+    """A running step: seconds since it began, seconds expected."""
+
+    name: str
+    elapsed: float
+    expected: float | None
 
 
 @dataclass(frozen=True)
 class Shown:
     """What the view shows."""
 
-    running: Sequence[tuple[str, float, float | None]]
-    """Name, seconds since it began, seconds expected."""
+    running: Sequence[Step]
     steps: int
     settled: int
     ran: int = 0
@@ -69,34 +79,40 @@ def rows(shown: Shown, columns: int, lines: int, ink: Ink) -> list[str]:
     if lines < 4:
         return [status]
     free = lines - 3
-    running = sorted(shown.running, key=lambda step: -step[1])
+    running = sorted(shown.running, key=lambda step: -step.elapsed)
     more = 0 if len(running) <= free else len(running) - free + 1
     listed = running[: len(running) - more]
-    longest = max((width(printable(name)) for name, _, _ in listed), default=0)
-    told = [_step(step, longest, room, ink) for step in listed]
+    longest = max((width(printable(step.name)) for step in listed), default=0)
+    no_bar = " " * (BAR + 4) if any(_is_timely(step) for step in listed) else ""
+    told = [_row(step, longest, no_bar, room, ink) for step in listed]
     rest = [clip(f"  and {more} more", room)] if more else []
     return ["", *told, *rest, status]
 
 
-def _step(step: tuple[str, float, float | None], longest: int, room: int, ink: Ink) -> str:
-    name, elapsed, expected = printable(step[0]), step[1], step[2]
-    for bar, time in _forms(elapsed, expected):
+def _is_timely(step: Step) -> bool:
+    """Say whether a bar can tell how far a step is."""
+    return step.expected is not None and step.elapsed <= step.expected
+
+
+def _row(step: Step, longest: int, no_bar: str, room: int, ink: Ink) -> str:
+    name = printable(step.name)
+    for bar, time in _forms(step, no_bar):
         free = room - width(f">   {bar}{time}")
         if free >= (longest if bar else min(longest, NAME)):
             named = pad(name, min(longest, free))
-            return f"{ink.paint(ink.blue, '>')} {ink.paint(ink.bold, named)}  {bar}{time}".rstrip()
+            return f"{ink.paint(ink.blue, '>')} {ink.paint(ink.bold, named)}  {bar}{time}"
     return clip(f"> {name}", room)
 
 
-def _forms(elapsed: float, expected: float | None) -> list[tuple[str, str]]:
+def _forms(step: Step, no_bar: str) -> list[tuple[str, str]]:
     """Return bar and time of a step in the forms there are, the most telling first."""
-    short, bar = clock(elapsed), NO_BAR
-    if expected is None:
+    short, bar = clock(step.elapsed), no_bar
+    if step.expected is None:
         told = short
-    elif elapsed > expected:
-        told = f"{short}, {clock(expected)} expected"
+    elif _is_timely(step):
+        told, bar = f"{short} of about {clock(step.expected)}", _bar(step.elapsed, step.expected)
     else:
-        told, bar = f"{short} of about {clock(expected)}", _bar(elapsed, expected)
+        told = f"{short}, {clock(step.expected)} expected"
     return [(bar, told), ("", told), ("", short)]
 
 
@@ -138,5 +154,5 @@ def draw(above: Sequence[str], view: Sequence[str], *, drawn: bool) -> str:
         text += (ERASE_BELOW if drawn else "") + "".join(f"{line}\n" for line in above)
     if view:
         up = f"\x1b[{len(view) - 1}A" if len(view) > 1 else ""
-        return f"{text}{'' if drawn else HIDE}{NEXT_ROW.join(view)}{ERASE_BELOW}{up}\r"
+        return f"{text}{'' if drawn else HIDE}{CUT_ROWS}{NEXT_ROW.join(view)}{ERASE_BELOW}{WRAP_ROWS}{up}\r"
     return f"{text}{ERASE_BELOW}{SHOW}" if drawn else text

@@ -50,8 +50,10 @@ class LiveView:
 
     def print(self, text: str) -> None:
         """Print whole lines above the view."""
+        lines = [clean(line) for line in text.removesuffix("\n").split("\n")]
         with self._held():
-            self._draw([clean(line) for line in text.removesuffix("\n").split("\n")], self._view)
+            # Rows made for another size come back when the thread has made them anew.
+            self._draw(lines, self._view if _size(self._terminal) == self._size else [])
 
     def close(self) -> None:
         """Take the view off the screen, show the cursor, and write nothing more. Safe in a signal handler."""
