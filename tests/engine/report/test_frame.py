@@ -42,8 +42,8 @@ def test_without_anything_expected_there_is_no_room_for_bars() -> None:
         (66, "> har:shapes-det:hailo8l-balanced  [######....]  5 s of about 7 s"),
         (65, "> har:shapes-det:hailo8l-balanced  5 s of about 7 s"),
         (45, "> har:shapes-det:hailo8l..  5 s of about 7 s"),
-        (39, "> har:shapes-det..  5 s of about 7 s"),
-        (38, "> har:shapes-det:hailo8l-balan..  5 s"),
+        (37, "> har:shapes-det..  5 s of about 7 s"),
+        (36, "> har:shapes-det:hailo8l-bal..  5 s"),
         (24, "> har:shapes-det..  5 s"),
         (23, "> har:shapes-det:hai.."),
         (10, "> har:s.."),
@@ -114,12 +114,12 @@ def test_frames_are_drawn_over_each_other() -> None:
     assert screen.display == ["before", "first", "", "> a  1 s", "> b  1 s", "0 of 2"]
     assert not screen.cursor_visible
     show(screen, draw(["second, " + "long " * 8], ["", "> a  2 s", "0 of 2"], drawn=True))
-    long = ["second, " + "long " * 6 + "lo", "ng"]
+    long = ["second, " + "long " * 6 + "lo", "ng long"]
     assert screen.everything == ["before", "first", *long, "", "> a  2 s", "0 of 2"]
     show(screen, draw([], ["", "1"], drawn=True))
     assert screen.display[-2:] == ["", "1"]
     show(screen, LEAVE + "end\n")
-    assert screen.display[-2:] == ["ng", "end"]
+    assert screen.display[-2:] == ["ng long", "end"]
     assert screen.cursor_visible
 
 
