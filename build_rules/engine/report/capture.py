@@ -6,12 +6,19 @@ import os
 import sys
 import threading
 from collections.abc import Mapping
-from typing import Any, Protocol, TextIO, cast
+from typing import Any, NamedTuple, Protocol, TextIO, cast
 
-__all__ = ["Capture", "Lines"]
+__all__ = ["Capture", "Lines", "Writer"]
 
 # A line that never ends is not kept for ever.
 LONGEST = 1 << 16
+
+
+class Writer(NamedTuple):
+    """A task, or whoever else prints; `direct` when the text is passed on as it comes, and not line by line."""
+
+    name: str | None
+    direct: bool
 
 
 class _Take(Protocol):
@@ -22,22 +29,22 @@ class Lines:
     """What was written so far and is no whole line yet, by who wrote it."""
 
     def __init__(self) -> None:
-        self._rest: dict[str | None, str] = {}
+        self._rest: dict[Writer, str] = {}
 
-    def feed(self, name: str | None, text: str) -> list[str]:
+    def feed(self, writer: Writer, text: str) -> list[str]:
         """Return the lines that `text` completes, without their ends."""
-        *lines, rest = (self._rest.pop(name, "") + text).split("\n")
+        *lines, rest = (self._rest.pop(writer, "") + text).split("\n")
         if len(rest) > LONGEST:
             lines.append(rest)
         elif rest:
-            self._rest[name] = rest
+            self._rest[writer] = rest
         return lines
 
-    def finish(self, name: str | None) -> list[str]:
+    def finish(self, writer: Writer) -> list[str]:
         """Return what was left without an end."""
-        return [self._rest.pop(name)] if name in self._rest else []
+        return [self._rest.pop(writer)] if writer in self._rest else []
 
-    def names(self) -> list[str | None]:
+    def writers(self) -> list[Writer]:
         """Return who left something without an end."""
         return list(self._rest)
 
@@ -54,8 +61,6 @@ class _Stream:
     def write(self, text: str) -> int:
         if self._capture.ended or os.getpid() != self._capture.process:
             return self.original.write(text)
-        if not self.withheld:
-            self.original.write(text)
         self._capture.take(self, text)
         return len(text)
 
@@ -90,24 +95,36 @@ class Capture:
         sys.stdout, sys.stderr = cast("tuple[TextIO, TextIO]", self._streams)
 
     def take(self, stream: _Stream, text: str) -> None:
-        """Take what was written in this thread."""
-        name = self._threads.get(threading.get_ident())
+        """Take what was written in this thread.
+
+        What the main thread writes is passed on as it comes. Steps in other threads run side by side, and `print` alone
+        writes twice, so theirs is passed on in whole lines.
+        """
+        direct = not stream.withheld and threading.current_thread() is threading.main_thread()
+        writer = Writer(self._threads.get(threading.get_ident()), direct)
+        if direct:
+            stream.original.write(text)
         with self._lock:
-            lines = stream.lines.feed(name, text)
+            lines = stream.lines.feed(writer, text)
+        self._give(stream, writer, lines)
+
+    def _give(self, stream: _Stream, writer: Writer, lines: list[str]) -> None:
         for line in lines:
-            self._take(name, line, not stream.withheld)
+            if not (stream.withheld or writer.direct):
+                stream.original.write(f"{line}\n")
+            self._take(writer.name, line, not stream.withheld)
 
     def finish(self, name: str | None) -> None:
         """Take what a task left without an end of line."""
         for stream in self._streams:
-            with self._lock:
-                lines = stream.lines.finish(name)
-            for line in lines:
-                self._take(name, line, not stream.withheld)
+            for writer in (Writer(name, True), Writer(name, False)):
+                with self._lock:
+                    lines = stream.lines.finish(writer)
+                self._give(stream, writer, lines)
 
     def restore(self) -> None:
         """Take the rest and put the streams back; whoever still holds ours writes through it."""
-        for name in {name for stream in self._streams for name in stream.lines.names()}:
+        for name in {writer.name for stream in self._streams for writer in stream.lines.writers()}:
             self.finish(name)
         self.ended = True
         sys.stdout, sys.stderr = (stream.original for stream in self._streams)

@@ -88,10 +88,9 @@ class LiveView:
             size = _size(self._terminal)
             view = self._rows(*size) if _in_foreground(self._terminal) else []
             with self._held():
-                if not self._closed and (view, size) != (self._view, self._size):
+                # Drawn again even when nothing has changed: others may have written to the terminal, and keys echo.
+                if not self._closed:
                     self._size = size
-                    self._draw([], view)
-                elif view and not self._drawn:
                     self._draw([], view)
 
     def _leave(self) -> None:

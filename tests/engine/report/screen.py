@@ -20,7 +20,7 @@ class Screen:
         self.rows = [""]
         self.scrolled: list[str] = []
         self.x = self.y = 0
-        self.cursor_visible = self._wraps = True
+        self._cursor_visible = self._wraps = True
         self._unread = ""
 
     @property
@@ -35,6 +35,10 @@ class Screen:
     def everything(self) -> list[str]:
         """What was ever left standing: rows that scrolled off, and those seen now."""
         return [row.rstrip() for row in self.scrolled] + self.display
+
+    def shows_cursor(self) -> bool:
+        """Whether the cursor is seen."""
+        return self._cursor_visible
 
     def feed(self, text: str) -> None:
         """Do what a terminal does with text that is written to it."""
@@ -106,7 +110,7 @@ class Screen:
         elif letter in "hl":
             assert values in ("?25", "?7")
             if values == "?25":
-                self.cursor_visible = letter == "h"
+                self._cursor_visible = letter == "h"
             else:
                 self._wraps = letter == "h"
         else:

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tests.engine.report.screen import Screen
@@ -55,7 +55,8 @@ def task_step():
     for name in Path("names").read_text().split():
         needs = [f"{name[1:]}.out"] if name[0] == "+" else []
         name = name.lstrip("+") + "+" * len(needs)
-        yield {"name": name, "actions": [(work, [name])], "targets": [f"{name}.out"], "file_dep": needs}
+        yield {"name": name, "actions": [(work, [name])], "targets": [f"{name}.out"], "file_dep": needs,
+               "uptodate": [True]}
 """
 
 
@@ -72,7 +73,13 @@ class Terminal:
     """A command that runs on a terminal."""
 
     def __init__(
-        self, folder: Path, *arguments: str, columns: int = 80, lines: int = 24, stderr: Path | None = None, **env: str
+        self,
+        folder: Path,
+        *arguments: str,
+        columns: int = 80,
+        lines: int = 24,
+        stderr: Path | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.screen = Screen(columns, lines)
         self.raw = ""
@@ -85,7 +92,7 @@ class Terminal:
         self.process = subprocess.Popen(
             command,
             cwd=folder,
-            env={**kept, "TERM": "xterm-256color", "PYTHONDONTWRITEBYTECODE": "1", **env},
+            env={**kept, "TERM": "xterm-256color", "PYTHONDONTWRITEBYTECODE": "1", **(environment or {})},
             stdin=slave,
             stdout=slave,
             stderr=errors,
@@ -138,5 +145,9 @@ class Terminal:
             if time.monotonic() > end:
                 self.process.kill()
                 raise AssertionError("it did not end; the screen shows:\n" + "\n".join(self.screen.display))
-        os.close(self._master)
+        self.close()
         return self.process.wait(10)
+
+    def close(self) -> None:
+        """Close the window."""
+        os.close(self._master)

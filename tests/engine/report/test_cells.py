@@ -18,8 +18,16 @@ def test_width(text: str, cells: int) -> None:
 
 @pytest.mark.parametrize(
     ("text", "room", "clipped"),
-    [("har:model", 9, "har:model"), ("har:model", 8, "har:mo.."), ("har:model", 2, ".."), ("har:model", 0, "")]
-    + [("模型模型", 7, "模型.."), ("模型模型", 6, "模型.."), ("模型模型", 5, "模.."), ("模型", 4, "模型")],
+    [
+        ("har:model", 9, "har:model"),
+        ("har:model", 8, "har:mo.."),
+        ("har:model", 2, ".."),
+        ("har:model", 0, ""),
+        ("模型模型", 7, "模型.."),
+        ("模型模型", 6, "模型.."),
+        ("模型模型", 5, "模.."),
+        ("模型", 4, "模型"),
+    ],
 )
 def test_clip(text: str, room: int, clipped: str) -> None:
     assert clip(text, room) == clipped

@@ -29,6 +29,10 @@ def ten(name: str) -> float:
     return 10.0
 
 
+def unknown(name: str) -> None:
+    return None
+
+
 def test_a_plan_holds_what_the_run_may_reach_in_order() -> None:
     assert list(PLAN.needs) == ["a", "b", "c", "d", "all"]
     assert list(PLAN.targets) == ["a", "b", "c", "d"]
@@ -73,7 +77,7 @@ def test_nothing_is_left_of_what_failed() -> None:
 def test_steps_of_which_nothing_is_known() -> None:
     known = {"a": 10.0, "b": 10.0}
     assert remaining(PLAN, NOTHING, set("abcd"), known.get) == Left(20.0, True)
-    assert remaining(PLAN, NOTHING, set("abcd"), {}.get) is None
+    assert remaining(PLAN, NOTHING, set("abcd"), unknown) is None
 
 
 def test_costs_are_those_of_former_runs_or_of_steps_alike() -> None:

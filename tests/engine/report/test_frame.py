@@ -112,7 +112,7 @@ def test_frames_are_drawn_over_each_other() -> None:
     show(screen, draw(["first"], [], drawn=False))
     show(screen, draw([], ["", "> a  1 s", "> b  1 s", "0 of 2"], drawn=False))
     assert screen.display == ["before", "first", "", "> a  1 s", "> b  1 s", "0 of 2"]
-    assert not screen.cursor_visible
+    assert not screen.shows_cursor()
     show(screen, draw(["second, " + "long " * 8], ["", "> a  2 s", "0 of 2"], drawn=True))
     long = ["second, " + "long " * 6 + "lo", "ng long"]
     assert screen.everything == ["before", "first", *long, "", "> a  2 s", "0 of 2"]
@@ -120,7 +120,7 @@ def test_frames_are_drawn_over_each_other() -> None:
     assert screen.display[-2:] == ["", "1"]
     show(screen, LEAVE + "end\n")
     assert screen.display[-2:] == ["ng long", "end"]
-    assert screen.cursor_visible
+    assert screen.shows_cursor()
 
 
 def test_what_others_write_stands_whole() -> None:
