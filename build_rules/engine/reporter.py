@@ -79,8 +79,10 @@ class BuildReporter(RunReporter):
 
     def write(self, text: str) -> None:
         """Print at once, since a step may take hours."""
-        if self._view is not None:
-            self._view.print(text)
+        # The main thread may end the view meanwhile.
+        view = self._view
+        if view is not None:
+            view.print(text)
         else:
             self.outstream.write(text)
             self.outstream.flush()

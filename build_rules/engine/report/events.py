@@ -45,8 +45,17 @@ class EventReporter(RunReporter):
                     self._ended = event == "end"
                     self.outstream.write(text)
                     self.outstream.flush()
+            except BrokenPipeError:
+                self._go_on_alone()
             finally:
                 self._lock.release()
+
+    def _go_on_alone(self) -> None:
+        """Build on without a listener: it may have died hours into the run."""
+        self._ended = True
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.outstream.fileno())
+        os.close(nowhere)
 
     def withhold(self) -> tuple[bool, bool]:
         """Keep everything but events from stdout."""

@@ -53,7 +53,8 @@ class LiveView:
         lines = [clean(line) for line in text.removesuffix("\n").split("\n")]
         with self._held():
             # Rows made for another size come back when the thread has made them anew.
-            self._draw(lines, self._view if _size(self._terminal) == self._size else [])
+            stands = not self._closed and _size(self._terminal) == self._size
+            self._draw(lines, self._view if stands else [])
 
     def close(self) -> None:
         """Take the view off the screen, show the cursor, and write nothing more. Safe in a signal handler."""

@@ -62,6 +62,8 @@ def test_it_ends_with_its_thread_and_writes_nothing_more(window: Window) -> None
     assert window.screen.display == ["at once", "one", "two"]
     assert window.screen.shows_cursor()
     assert window.look() == ""
+    view.print("late\n")
+    assert window.look() == "late\r\n"
 
 
 def test_what_runs_for_a_moment_is_not_drawn(window: Window) -> None:

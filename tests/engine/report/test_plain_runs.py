@@ -179,6 +179,19 @@ def test_events_wait_for_the_lock_and_end_with_an_interrupt(tmp_path: Path) -> N
     assert told(events(out)) == [("start", None), ("run", "step:a"), ("done", "step:a"), ("end", None)]
 
 
+def test_the_build_goes_on_when_the_reader_of_events_goes_away(tmp_path: Path) -> None:
+    workspace(tmp_path, "a b")
+    (tmp_path / "go").unlink()
+    run = start_doit(tmp_path, "-r", "events")
+    wait_until((tmp_path / "began-a").exists)
+    assert run.stdout is not None
+    run.stdout.close()
+    run.stdout = None
+    (tmp_path / "go").touch()
+    assert (run.communicate(timeout=20)[1], run.returncode) == ("", 0)
+    assert (tmp_path / "b.out").exists()
+
+
 def test_a_workspace_that_cannot_be_locked_is_told_and_nothing_else(tmp_path: Path) -> None:
     workspace(tmp_path, "a")
     (tmp_path / "build").write_text("in the way")
