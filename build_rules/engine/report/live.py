@@ -41,20 +41,28 @@ class LiveView:
         self._size = (0, 0)
         self._drawn = self._closed = False
         self._end = threading.Event()
-        self._thread = threading.Thread(target=self._refresh, name="live view", daemon=True)
+        self._thread = threading.Thread(target=self._keep_fresh, name="live view", daemon=True)
 
     def start(self) -> None:
         """Show the view from the next period on, at most until this process ends."""
         atexit.register(self.close)
         self._thread.start()
 
+    def refresh(self) -> None:
+        """Ask for the rows and draw them, even when they are the same: others may have written, and keys echo."""
+        size = _size(self._terminal)
+        view = self._rows(*size) if _in_foreground(self._terminal) else []
+        with self._held():
+            if not self._closed:
+                self._size = size
+                self._draw([], view)
+
     def print(self, text: str) -> None:
         """Print whole lines above the view."""
         lines = [clean(line) for line in text.removesuffix("\n").split("\n")]
         with self._held():
             # Rows made for another size come back when the thread has made them anew.
-            stands = not self._closed and _size(self._terminal) == self._size
-            self._draw(lines, self._view if stands else [])
+            self._draw(lines, self._view if _size(self._terminal) == self._size else [])
 
     def close(self) -> None:
         """Take the view off the screen, show the cursor, and write nothing more. Safe in a signal handler."""
@@ -84,19 +92,13 @@ class LiveView:
             if held:
                 self._lock.release()
 
-    def _refresh(self) -> None:
+    def _keep_fresh(self) -> None:
         while not self._end.wait(PERIOD):
-            size = _size(self._terminal)
-            view = self._rows(*size) if _in_foreground(self._terminal) else []
-            with self._held():
-                # Drawn again even when nothing has changed: others may have written to the terminal, and keys echo.
-                if not self._closed:
-                    self._size = size
-                    self._draw([], view)
+            self.refresh()
 
     def _leave(self) -> None:
-        if self._drawn:
-            self._drawn = False
+        drawn, self._view, self._drawn = self._drawn, [], False
+        if drawn:
             self._write(LEAVE)
 
     def _draw(self, above: Sequence[str], view: list[str]) -> None:

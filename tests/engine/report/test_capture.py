@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 
 import pytest
+from doit.action import Writer as DoitWriter
 
 from build_rules.engine.report import hooks
 from build_rules.engine.report.capture import LONGEST, Capture, Lines, Writer
@@ -61,6 +62,19 @@ def test_lines_are_passed_on_or_withheld() -> None:
         ("step:a", "no end", False),
         ("step:a", "at on", True),
     ]
+
+
+def test_a_step_begins_with_our_streams_whatever_another_left_there() -> None:
+    taken: Taken = []
+    with streams():
+        capture = begun(taken, {}, True, True)
+        ours = sys.stdout
+        sys.stdout = DoitWriter(ours)
+        print("through both")
+        capture.install()
+        assert sys.stdout is ours
+        capture.restore()
+    assert [line for _, line, _ in taken] == ["through both"]
 
 
 @pytest.mark.parametrize("withheld", [True, False])

@@ -132,6 +132,15 @@ def test_what_others_write_stands_whole() -> None:
     assert screen.display == ["from a library", *view]
 
 
+def test_rows_that_turn_out_too_wide_are_cut() -> None:
+    screen = Screen(40, 8)
+    for drawn in (False, True):
+        show(screen, draw([], ["", "x" * 60, "0 of 2"], drawn=drawn))
+        assert screen.everything == ["", "x" * 40, "0 of 2"]
+    show(screen, draw(["y" * 60], [], drawn=True))
+    assert screen.everything == ["y" * 40, "y" * 20]
+
+
 @pytest.mark.parametrize("reflow", [True, False])
 @pytest.mark.parametrize(("columns", "lines"), [(10, 8), (25, 4), (90, 30)])
 def test_a_resize_leaves_nothing_behind(reflow: bool, columns: int, lines: int) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
 import select
+import struct
+import termios
 import threading
 import time
 from collections.abc import Iterator
@@ -72,6 +75,21 @@ def test_what_runs_for_a_moment_is_not_drawn(window: Window) -> None:
     view.print("line")
     view.close()
     assert window.look(0.3) == "line\r\n"
+
+
+def test_lines_printed_right_after_a_resize(window: Window) -> None:
+    view = LiveView(window.stream, lambda columns, lines: [f"row {i}" for i in range(lines - 1)])
+    view.refresh()
+    window.look(0.1)
+    fcntl.ioctl(window.master, termios.TIOCSWINSZ, struct.pack("HHHH", 6, 20, 0, 0))
+    window.screen.resize(20, 6, reflow=True)
+    view.print("line\n")
+    window.look(0.1)
+    assert window.screen.everything == ["line"]
+    view.refresh()
+    window.look(0.1)
+    assert window.screen.everything == ["line", *(f"row {i}" for i in range(5))]
+    view.close()
 
 
 def test_it_is_left_for_a_while(window: Window) -> None:

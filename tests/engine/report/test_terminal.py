@@ -248,6 +248,7 @@ def test_stopped_continued_in_the_background_and_brought_back(tmp_path: Path) ->
     terminal.watch_for("step:a done in")
     drawn = len(terminal.raw)
     wait_until((tmp_path / "began-b").exists)
+    terminal.read(0.7)
     assert "\x1b" not in terminal.raw[drawn:]
     go(tmp_path, "fg")
     terminal.watch_for("> step:b")
