@@ -9,10 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from build_rules import workspace as ws
-from build_rules.compilers import PREBUILT, find_compiler
 from build_rules.engine.doit_config import DOIT_CONFIG
 from build_rules.engine.rule import Rule
-from build_rules.presets import PRESETS
 
 __all__ = [
     "DOIT_CONFIG",
@@ -56,6 +54,7 @@ def task_split() -> Tasks:
             model.name,
             inputs={"onnx": model.onnx},
             outputs={"split_onnx": ws.folder(model) / "split.onnx", "split_json": ws.folder(model) / "split.json"},
+            owner=model.name,
             settings={
                 "network_name": model.network_name,
                 "choice": model.split,
@@ -77,6 +76,7 @@ def task_calibration() -> Tasks:
                 "snapshot": ws.folder(model) / "calibration.safetensors",
                 "calibrated": ws.folder(model) / "calibration.json",
             },
+            owner=model.name,
             settings={
                 "source": str(model.calibration),
                 "count": model.settings.calibration_count,
@@ -89,7 +89,7 @@ def task_calibration() -> Tasks:
 def task_parse() -> Tasks:
     """Let the compiler read the cut graph and name its layers."""
     for model in ws.compiled_models():
-        compiler = find_compiler(model.settings.compiler)
+        compiler = ws.compiler_of(model)
         for hw_arch in dict.fromkeys(target.hw_arch for target in model.targets):
             yield PARSE.task(
                 f"{model.name}:{hw_arch}",
@@ -98,6 +98,7 @@ def task_parse() -> Tasks:
                     "split_json": ws.folder(model) / "split.json",
                 },
                 outputs={"parsed_har": ws.arch_folder(model, hw_arch) / "parsed.har"},
+                owner=model.name,
                 settings={"compiler": compiler.name, "network_name": model.network_name, "hw_arch": hw_arch},
                 tools={"compiler": compiler.version()},
             )
@@ -114,14 +115,15 @@ def task_alls() -> Tasks:
                 "parsed_har": ws.arch_folder(model, target.hw_arch) / "parsed.har",
             },
             outputs={"script": ws.target_folder(model, target) / "model.alls"},
-            settings={"preset": PRESETS[target.preset]},
+            owner=model.name,
+            settings={"preset": ws.preset_of(target)},
         )
 
 
 def task_har() -> Tasks:
     """Quantize as the model script says, on the calibration snapshot."""
     for model, target in ws.targets(ws.compiled_models()):
-        compiler = find_compiler(model.settings.compiler)
+        compiler = ws.compiler_of(model)
         yield HAR.task(
             f"{model.name}:{target.name}",
             inputs={
@@ -130,6 +132,7 @@ def task_har() -> Tasks:
                 "snapshot": ws.folder(model) / "calibration.safetensors",
             },
             outputs={"har": ws.target_folder(model, target) / "model.har"},
+            owner=model.name,
             settings={"compiler": compiler.name},
             tools={"compiler": compiler.version()},
         )
@@ -138,11 +141,12 @@ def task_har() -> Tasks:
 def task_hef() -> Tasks:
     """Compile the quantized network."""
     for model, target in ws.targets(ws.compiled_models()):
-        compiler = find_compiler(model.settings.compiler)
+        compiler = ws.compiler_of(model)
         yield HEF.task(
             f"{model.name}:{target.name}",
             inputs={"har": ws.target_folder(model, target) / "model.har"},
             outputs={"hef": ws.target_folder(model, target) / "model.hef"},
+            owner=model.name,
             settings={"compiler": compiler.name},
             tools={"compiler": compiler.version()},
         )
@@ -162,10 +166,11 @@ def task_meta() -> Tasks:
                 "labels": () if model.labels is None else (model.labels,),
             },
             outputs={"document": place / "edgefirst.json", "executable": place / "model+meta.hef"},
+            owner=model.name,
             settings={
                 "hw_arch": target.hw_arch,
-                "preset": PRESETS.get(target.preset),
-                "compiler": PREBUILT if model.is_prebuilt else find_compiler(model.settings.compiler).version(),
+                "preset": ws.preset_of(target),
+                "compiler": ws.compiler_version(model),
                 "embed": model.settings.embed,
                 "source_date_epoch": ws.source_date_epoch(),
             },

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Model", "Settings", "Target", "find_models", "load_models", "read_settings", "replace_targets"]
 
 MAX_CALIBRATION = 65536
+DECLARATION = "model.toml"
 EMBEDDINGS = ("append", "sealed")
 Embedding = Literal["append", "sealed"]
 
@@ -127,24 +128,32 @@ def read_settings(pyproject: Path) -> Settings:
     table = Table(content, f"{pyproject}, [tool.build_rules]")
     settings = _override(table, Settings())
     table.close()
+    if any(target.hef for target in settings.targets):
+        table.fail("target", "no hef in it: which HEF there is, the model.toml of each model says")
     return settings
 
 
-def find_models(root: Path) -> Iterator[tuple[Path, list[str]]]:
+def _unwatched(path: Path) -> None:
+    """Nobody wants to know what is read."""
+
+
+def find_models(root: Path, watch: Callable[[Path], None] = _unwatched) -> Iterator[tuple[Path, list[str]]]:
     """Yield every model folder below `root` with the names of its `.onnx` files, in order of name.
 
-    Folders inside a model belong to it and are not searched; hidden folders are skipped; links are not followed.
+    `watch` is told of every folder just before it is searched. Folders inside a model belong to it and are not
+    searched; hidden folders are skipped; links are not followed.
     """
     pending = [root]
     while pending:
         folder = pending.pop()
+        watch(folder)
         try:
             with os.scandir(folder) as entries:
                 found = sorted(entries, key=lambda entry: entry.name)
         except OSError as error:
             raise InputError(f"{folder}: cannot be read ({error.strerror}); check its permissions.") from error
         exports = [e.name for e in found if e.name.endswith(".onnx") and not e.is_dir(follow_symlinks=False)]
-        if folder != root and (exports or any(e.name == "model.toml" for e in found)):
+        if folder != root and (exports or any(e.name == DECLARATION for e in found)):
             yield folder, exports
             continue
         inner = [e for e in found if e.is_dir(follow_symlinks=False) and not e.name.startswith(".")]
@@ -236,18 +245,21 @@ def _choose_calibration(
 
 def _prebuilt_targets(declared: _Declared, table: Table, folder: Path) -> tuple[Target, ...]:
     """Return a target for every HEF that somebody has compiled; without a compiler a preset means nothing."""
-    targets = []
+    targets: dict[str, Target] = {}
     for target in declared.settings.targets:
-        named = target.hef or declared.hef
+        key, named = ("target", str(target.hef)) if target.hef else ("hef", declared.hef)
         if named is None:
             table.lack(f'hef = "FILE.hef" (or one in each [[target]]), because compiler is "{PREBUILT}"')
         path = Path(os.path.normpath(folder / named))
         if not path.is_file():
-            table.fail("hef" if declared.hef else "target", f"a HEF file; {path} does not exist")
-        targets.append(Target(target.hw_arch, PREBUILT, path))
-    if twice := next((t for t in targets if [o.hw_arch for o in targets].count(t.hw_arch) > 1), None):
-        table.fail("target", f"one HEF for each hw_arch, but {twice.hw_arch} has several")
-    return tuple(targets)
+            lacks = "is not a file" if path.exists() else "does not exist"
+            table.fail(key, f"a HEF file that was compiled for {target.hw_arch}; {path} {lacks}")
+        other = targets.setdefault(target.hw_arch, Target(target.hw_arch, PREBUILT, path))
+        if other.hef != path:
+            table.fail("target", f"one HEF for each hw_arch, but {target.hw_arch} has {other.hef} and {path}")
+    if declared.hef is not None and all(target.hef for target in declared.settings.targets):
+        table.fail("hef", "no hef here, since every [[target]] names its own")
+    return tuple(targets.values())
 
 
 def _check_compiled_here(declared: _Declared, table: Table) -> None:
@@ -268,7 +280,7 @@ def _name(folder: Path, root: Path) -> str:
 
 
 def _read_model(folder: Path, root: Path, exports: list[str], settings: Settings) -> Model:
-    where = folder / "model.toml"
+    where = folder / DECLARATION
     content: Mapping[str, Any] = read_toml(where) if os.path.lexists(where) else {}
     table = Table(content, str(where))
     declared = _read_declared(table, settings)
@@ -289,16 +301,26 @@ def _read_model(folder: Path, root: Path, exports: list[str], settings: Settings
     )
 
 
-def load_models(root: Path, settings: Settings) -> tuple[Model, ...]:
-    """Read every model below `root` (usually `models/`).
+def load_models(
+    root: Path,
+    settings: Settings,
+    wanted: Callable[[str], bool] = lambda name: True,
+    watch: Callable[[Path], None] = _unwatched,
+) -> tuple[Model, ...]:
+    """Read every wanted model below `root` (usually `models/`).
 
-    Raises `InputError` when there is none, and for everything that is wrong in any of them, at once.
+    `watch` is told of every folder and `model.toml` just before it is read. Raises `InputError` when there is none, and
+    for everything that is wrong in any of them, at once.
     """
     if not root.is_dir():
         raise InputError(f"there is no folder {root}/ here; put each ONNX in a folder of its own below it.")
-    models, errors = [], []
-    for folder, exports in find_models(root):
+    models, errors, found = [], [], False
+    for folder, exports in find_models(root, watch):
+        found = True
+        if not wanted(folder.relative_to(root).as_posix()):
+            continue
         try:
+            watch(folder / DECLARATION)
             models.append(_read_model(folder, root, exports, settings))
         except InputError as error:
             errors.append(str(error))
@@ -308,7 +330,7 @@ def load_models(root: Path, settings: Settings) -> tuple[Model, ...]:
         raise InputError(f"{len(errors)} models are declared wrongly.\n" + "\n".join(errors))
     if errors:
         raise InputError(errors[0])
-    if not models:
+    if not found:
         raise InputError(f"{root}/ holds no model: put an .onnx into a folder of its own below it.")
     return tuple(models)
 

@@ -43,7 +43,7 @@ class Table:
 
     def fail(self, key: str, expected: str) -> NoReturn:
         """Refuse the value of `key`."""
-        raise InputError(f"{self._where}: {key} = {self._content[key]!r} is not possible; expected {expected}.")
+        raise InputError(f"{self._where}: {key} = {self._content.get(key)!r} is not possible; expected {expected}.")
 
     def lack(self, what: str) -> NoReturn:
         """Refuse the table for something that it does not say."""

@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from doit.exceptions import InvalidDodoFile
 
-from build_rules.calibration.sources import list_sources
+from build_rules.engine.fresh import EVERYBODY, PACKAGE, TREE, code_and_libraries, current_run, watch_marks
+from build_rules.engine.request import read_request
+from build_rules.engine.snapshot import Marks
 from build_rules.errors import InputError, printable
-from build_rules.model import Model, Target, load_models, read_settings, replace_targets
-from build_rules.versions import library_version
+
+if TYPE_CHECKING:  # what is imported takes time, and a run in which nothing is to be done needs none of it
+    from build_rules.compilers import Compiler
+    from build_rules.model import Model, Target
+    from build_rules.presets import Preset
 
 __all__ = [
     "BUILD",
     "arch_folder",
     "calibration_files",
     "compiled_models",
+    "compiler_of",
+    "compiler_version",
     "find_workspace_models",
     "folder",
+    "preset_of",
     "source_date_epoch",
     "target_folder",
     "targets",
@@ -29,6 +39,9 @@ __all__ = [
 ]
 
 BUILD = Path("build")
+MODELS = Path("models")
+SETTINGS = Path("pyproject.toml")
+DECLARATION = "model.toml"
 VARIABLES = ("hw_arch", "preset")
 
 
@@ -54,8 +67,22 @@ def targets(models: tuple[Model, ...]) -> tuple[tuple[Model, Target], ...]:
 
 def calibration_files(model: Model) -> tuple[Path, ...]:
     """Return the files that a model is calibrated from."""
+    if model.calibration is None:
+        return ()
     with _told_by_doit():
-        return () if model.calibration is None else _list_once(model.calibration)
+        files, folders = _list_once(model.calibration)
+    current_run.watch(model.name, folders)
+    return files
+
+
+@cache
+def _list_once(calibration: Path) -> tuple[tuple[Path, ...], dict[str, Marks]]:
+    """List a pool of images, which models of one repository often share, and the folders in which it lies."""
+    from build_rules.calibration.sources import list_sources
+
+    folders: dict[str, Marks] = {}
+    files = list_sources(calibration, lambda folder: folders.update(watch_marks([str(folder)])))
+    return files, folders
 
 
 def compiled_models() -> tuple[Model, ...]:
@@ -63,20 +90,40 @@ def compiled_models() -> tuple[Model, ...]:
     return tuple(model for model in find_workspace_models() if not model.is_prebuilt)
 
 
-# Models of one repository often share a pool of images.
-_list_once = cache(list_sources)
-
-
 @cache
 def find_workspace_models() -> tuple[Model, ...]:
-    """Read `models/` and the settings beside it, with `doit hw_arch=... preset=...` applied.
+    """Read `models/` and the settings beside it, with `doit hw_arch=... preset=...` applied; only what is asked for.
 
-    Raises doit's `InvalidDodoFile` (printed as one paragraph, exit code 3) for whatever is wrong in them.
+    Models that are fresh are left out when nothing is asked for by name. Raises doit's `InvalidDodoFile` (printed as
+    one paragraph, exit code 3) for whatever is wrong in the others.
     """
     with _told_by_doit():
         variables = _command_line_variables()
-        models = load_models(Path("models"), read_settings(Path("pyproject.toml")))
-        return replace_targets(models, variables.get("hw_arch"), variables.get("preset"))
+        context = {**variables, "python": sys.version, "epoch": source_date_epoch(), "rules": PACKAGE}
+        current_run.begin(read_request(sys.argv), context)
+        return () if current_run.knows_everybody() else _read_models(variables)
+
+
+def _read_models(variables: Mapping[str, str]) -> tuple[Model, ...]:
+    from build_rules.model import load_models, read_settings, replace_targets
+
+    read: dict[str, Marks] = {}
+    found: set[str] = set()
+
+    def is_wanted(name: str) -> bool:
+        found.add(name)
+        return name not in current_run.fresh and current_run.request.wants(name)
+
+    current_run.watch(EVERYBODY, watch_marks([str(SETTINGS), *code_and_libraries()]))
+    settings = read_settings(SETTINGS)
+    models = load_models(MODELS, settings, is_wanted, lambda path: read.update(watch_marks([str(path)])))
+    for model in models:
+        own = [str(model.folder), str(model.folder / DECLARATION)]
+        current_run.watch(model.name, {path: read.pop(path) for path in own})
+    current_run.found(found)
+    folders = {str(MODELS / name) for name in found}
+    current_run.watch(TREE, {path: marks for path, marks in read.items() if path not in folders})
+    return replace_targets(models, variables.get("hw_arch"), variables.get("preset"))
 
 
 @contextmanager
@@ -99,8 +146,31 @@ def _command_line_variables() -> dict[str, str]:
     return given
 
 
+def compiler_of(model: Model) -> Compiler:
+    """Return the compiler of a model that is compiled here."""
+    from build_rules.compilers import find_compiler
+
+    return find_compiler(model.settings.compiler)
+
+
+def compiler_version(model: Model) -> str:
+    """Return what the metadata say of the compiler."""
+    from build_rules.compilers import PREBUILT
+
+    return PREBUILT if model.is_prebuilt else compiler_of(model).version()
+
+
+def preset_of(target: Target) -> Preset | None:
+    """Return what a target's preset means; None when it was compiled elsewhere."""
+    from build_rules.presets import PRESETS
+
+    return PRESETS.get(target.preset)
+
+
 def versions_of(*libraries: str) -> dict[str, str]:
     """Return the installed versions of libraries whose results a step depends on."""
+    from build_rules.versions import library_version
+
     return {library: library_version(library) for library in libraries}
 
 

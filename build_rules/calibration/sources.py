@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from build_rules.errors import InputError
@@ -12,16 +13,21 @@ __all__ = ["list_images", "list_snapshots", "list_sources"]
 _SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp")
 
 
-def list_sources(calibration: Path) -> tuple[Path, ...]:
+def _unwatched(folder: Path) -> None:
+    """Nobody wants to know which folders are searched."""
+
+
+def list_sources(calibration: Path, watch: Callable[[Path], None] = _unwatched) -> tuple[Path, ...]:
     """Return the files behind `calibration`: the snapshot itself, the snapshots of a folder, or the folder's images.
 
-    In order of name. A folder holds snapshots when one called `calibration*.safetensors` lies directly in it. Raises
-    `InputError` as `list_images` does.
+    In order of name. A folder holds snapshots when one called `calibration*.safetensors` lies directly in it. `watch`
+    is told of every folder just before it is searched. Raises `InputError` as `list_images` does.
     """
     if calibration.is_dir():
+        watch(calibration)
         if snapshots := list_snapshots(calibration):
             return snapshots
-        return tuple(calibration / name for name in list_images(calibration))
+        return tuple(calibration / name for name in list_images(calibration, watch))
     return (calibration,)
 
 
@@ -30,7 +36,7 @@ def list_snapshots(folder: Path) -> tuple[Path, ...]:
     return tuple(sorted(folder.glob("calibration*.safetensors")))
 
 
-def list_images(folder: Path) -> tuple[str, ...]:
+def list_images(folder: Path, watch: Callable[[Path], None] = _unwatched) -> tuple[str, ...]:
     """Return the images below `folder` as POSIX paths relative to it, in the order of these strings.
 
     Files without an image suffix, and hidden files and folders, are passed over. A link to a file counts as that file,
@@ -47,6 +53,8 @@ def list_images(folder: Path) -> tuple[str, ...]:
     pending = [""]
     while pending:
         prefix = pending.pop()
+        if prefix:
+            watch(folder / prefix)
         # Plain strings and scandir's own knowledge: this runs for every image of every model in every doit.
         try:
             with os.scandir(os.path.join(folder, prefix)) as entries:  # noqa: PTH118

@@ -14,7 +14,7 @@ from doit.cmd_base import Command
 
 from build_rules.errors import InputError, printable
 
-__all__ = ["BuildCommand", "check_file", "show"]
+__all__ = ["WRONG_INPUT", "BuildCommand", "check_file", "show"]
 
 UNEXPECTED = 2
 WRONG_INPUT = 3

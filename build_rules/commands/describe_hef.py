@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timezone
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from build_rules.metadata.agreement import Pair
 
 Facts = dict[str, Any]
-LATEST = 253402300799999  # the end of the year 9999, in milliseconds
+MAX_PROBLEMS = 100
 
 
 def describe_hef(path: Path) -> Facts:
@@ -48,7 +47,7 @@ def _facts(examined: Examined) -> Facts:
         "sdk_version": hef.sdk_version,
         "emulated": emulated,
         "timestamp_ms": hef.timestamp_ms,
-        "created": _moment(hef.timestamp_ms),
+        "created": None if hef.created is None else hef.created.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "extensions": list(map(str, hef.extensions)),
         "unknown": list(hef.unknown),
         "compiled_bytes": hef.container.length,
@@ -74,13 +73,9 @@ def _facts(examined: Examined) -> Facts:
 
 def problem_facts(examined: Examined) -> list[Facts]:
     """Return the problems of a HEF's metadata, as rows."""
-    return [{"severity": p.severity, "path": p.path, "text": p.text} for p in examined.problems]
-
-
-def _moment(milliseconds: int) -> str | None:
-    if not 0 < milliseconds <= LATEST:
-        return None
-    return datetime.fromtimestamp(milliseconds // 1000, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    rows = [{"severity": p.severity, "path": p.path, "text": p.text} for p in examined.problems[:MAX_PROBLEMS]]
+    more = len(examined.problems) - len(rows)
+    return [*rows, {"severity": "error", "path": "", "text": f"and {more} more"}] if more else rows
 
 
 def _sections(hef: Hef) -> list[Facts]:

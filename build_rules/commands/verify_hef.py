@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from build_rules.commands.command import BuildCommand, check_file, show
+from build_rules.commands.command import WRONG_INPUT, BuildCommand, check_file, show
 from build_rules.errors import InputError, printable
 
 __all__ = ["VerifyHef"]
@@ -30,21 +30,25 @@ class VerifyHef(BuildCommand):
         """Check one file after the other."""
         if not files:
             raise self.usage_error("needs at least one file.")
-        for file in files:
-            check_file(file)
         return max([self._verify(file) for file in files])
 
     def _verify(self, path: Path) -> int:
+        from build_rules.commands.describe_hef import problem_facts
         from build_rules.metadata.embedded import examine
 
+        try:
+            check_file(path)
+        except InputError as fault:
+            show(f"{printable(str(fault))}\n")
+            return WRONG_INPUT
         try:
             examined = examine(path)
         except InputError as fault:
             show(f"{printable(str(fault))}\n")
             return UNSOUND
-        for problem in examined.problems:
-            place = f" {problem.path}" if problem.path else ""
-            show(printable(f"{path}: {problem.severity}:{place} {problem.text}") + "\n")
+        for problem in problem_facts(examined):
+            place = f" {problem['path']}" if problem["path"] else ""
+            show(printable(f"{path}: {problem['severity']}:{place} {problem['text']}") + "\n")
         if not examined.is_sound:
             return UNSOUND
         described = "no metadata" if examined.document is None else f"metadata of {len(examined.pairs)} outputs"

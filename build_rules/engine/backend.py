@@ -15,7 +15,14 @@ from typing import Any, Protocol
 
 from doit.exceptions import InvalidTask
 
+from build_rules.engine.fresh import forget_snapshot
+
 __all__ = ["RecordsBackend"]
+
+
+IGNORE = "ignore:"
+FEW = 200
+"""Records that are read one by one before all are read at once."""
 
 
 class _Codec(Protocol):
@@ -36,7 +43,11 @@ class RecordsBackend:
         self.name = name
         self.codec = codec
         self._connection: sqlite3.Connection | None = None
-        self._loaded: dict[str, dict[str, Any]] | None = None
+        # What was read, as it stands there (None: there is no such row), and what was decoded or changed since.
+        self._rows: dict[str, str | None] = {}
+        self._changed: dict[str, dict[str, Any] | None] = {}
+        self._asked = 0
+        self._all_read = False
 
     def _connect(self) -> sqlite3.Connection:
         if self._connection is None:
@@ -48,25 +59,46 @@ class RecordsBackend:
             self._connection.execute("create table if not exists records (task text primary key, record text not null)")
         return self._connection
 
-    @property
-    def _records(self) -> dict[str, dict[str, Any]]:
-        if self._loaded is None:
-            self._loaded = {}
-            if Path(self.name).exists():
-                try:
-                    rows = self._connect().execute("select task, record from records").fetchall()
-                    self._loaded = {task: self.codec.decode(record) for task, record in rows}
-                except sqlite3.OperationalError as error:
-                    # Locked, disk full, no permission: the records are sound, only out of reach.
-                    raise InvalidTask(f"{self.name}: what was built before cannot be read: {error}.") from error
-                except (sqlite3.DatabaseError, ValueError):
-                    self._set_aside()
-        return self._loaded
+    def _record(self, task_id: str) -> dict[str, Any] | None:
+        """Return the record of one task, None when it has none.
+
+        A run that asks for a few reads these; one that asks for many reads all rows at once, and decodes what it needs.
+        """
+        if task_id in self._changed:
+            return self._changed[task_id]
+        if task_id not in self._rows and not self._all_read and Path(self.name).exists():
+            self._rows.update(self._read(task_id))
+        row = self._rows.get(task_id)
+        if row is None:
+            return None
+        try:
+            self._changed[task_id] = dict(self.codec.decode(row))
+        except ValueError:
+            self._set_aside()
+            return None
+        return self._changed[task_id]
+
+    def _read(self, task_id: str) -> dict[str, str | None]:
+        self._asked += 1
+        self._all_read = self._asked > FEW
+        query = "select task, record from records"
+        try:
+            if self._all_read:
+                return dict(self._connect().execute(query).fetchall())
+            return dict(self._connect().execute(f"{query} where task = ?", (task_id,)).fetchall() or [(task_id, None)])
+        except sqlite3.OperationalError as error:
+            # Locked, disk full, no permission: the records are sound, only out of reach.
+            raise InvalidTask(f"{self.name}: what was built before cannot be read: {error}.") from error
+        except sqlite3.DatabaseError:
+            self._set_aside()
+            return {}
 
     def _set_aside(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+        self._rows.clear()
+        self._changed.clear()
         sys.stderr.write(f"{self.name} is damaged; it is kept as {self.name}.damaged, and everything is built again\n")
         Path(self.name).replace(self.name + ".damaged")
         for suffix in ("-wal", "-shm"):
@@ -81,28 +113,36 @@ class RecordsBackend:
 
     def get(self, task_id: str, dependency: str) -> Any:
         """Return one value of a task's record, or None."""
-        record = self._records.get(task_id)
+        record = self._record(task_id)
         return None if record is None else record.get(dependency)
 
     def set(self, task_id: str, dependency: str, value: Any) -> None:
         """Set one value; the last one of a record writes the whole of it."""
-        self._records.setdefault(task_id, {})[dependency] = value
-        if dependency in (self.LAST_KEY, "ignore:"):
-            row = (task_id, self.codec.encode(self._records[task_id]))
+        record = self._record(task_id)
+        if record is None:
+            record = self._changed[task_id] = {}
+        record[dependency] = value
+        if dependency == IGNORE:
+            forget_snapshot()
+        if dependency in (self.LAST_KEY, IGNORE):
+            row = (task_id, self.codec.encode(record))
             self._write("insert or replace into records values (?, ?)", row)
 
     def in_(self, task_id: str) -> bool:
         """Say whether the task has a record."""
-        return task_id in self._records
+        return self._record(task_id) is not None
 
     def remove(self, task_id: str) -> None:
         """Forget one task."""
-        if self._records.pop(task_id, None) is not None:
+        if self._record(task_id) is not None:
+            forget_snapshot()
+            self._changed[task_id] = None
             self._write("delete from records where task = ?", (task_id,))
 
     def remove_all(self) -> None:
         """Forget every task."""
-        self._loaded = {}
+        forget_snapshot()
+        self._rows, self._changed, self._all_read = {}, {}, True
         if Path(self.name).exists():
             self._write("delete from records", ())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from build_rules.engine.fingerprint import ContentChecker
+from build_rules.engine.fresh import RECORDS
 from build_rules.engine.reporter import BuildReporter
 
 __all__ = ["DOIT_CONFIG"]
@@ -12,7 +13,7 @@ __all__ = ["DOIT_CONFIG"]
 DOIT_CONFIG: dict[str, Any] = {
     "minversion": (0, 36, 0),
     "default_tasks": ["meta"],
-    "dep_file": "build/.records.db",
+    "dep_file": RECORDS,
     "backend": "build-rules",
     "check_file_uptodate": ContentChecker,
     "reporter": BuildReporter,

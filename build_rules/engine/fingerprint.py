@@ -1,37 +1,99 @@
-"""What a file is, by content; the file system's own marks only save the hashing."""
+"""What a file is, by content; the file system's own marks only save the hashing.
+
+Marks tell of a change only when it happens in another tick of the file system's clock. A file that was written in the
+very tick in which it was read could be written again without a trace, so the marks of so young a file are not settled,
+and its content is read the next time.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import threading
+import time
+from collections.abc import Sequence
 from typing import NamedTuple
 
-__all__ = ["ContentChecker", "Fingerprint", "fingerprint", "is_unchanged", "marks"]
+from build_rules.engine.snapshot import UNTRUSTED, Marks
+
+__all__ = [
+    "ContentChecker",
+    "Fingerprint",
+    "as_fingerprint",
+    "fingerprint",
+    "is_unchanged",
+    "marks_of",
+    "trusted_marks",
+    "verified",
+]
 
 CHUNK = 1 << 20
+TICK_NS = 20_000_000
+"""Kernels stamp files with a clock that ticks every 10 ms or faster."""
+COARSE_TICK_NS = 2_000_000_000
+"""File systems that keep whole seconds (NFS 2 and 3, FAT) keep every other one at worst."""
+SECOND_NS = 1_000_000_000
 
 
 class Fingerprint(NamedTuple):
-    """Size in bytes, times in ns, inode and SHA-256 of a file at one moment."""
+    """Size in bytes, times in ns, inode and SHA-256 of a file at one moment; whether a later write shows in them."""
 
     size: int
     mtime_ns: int
     ctime_ns: int
     inode: int
     sha256: str
+    settled: bool = False
 
+
+verified: dict[str, Marks] = {}
+"""The marks with which each file was found to be what the records say, in this process; not to be trusted when it was
+found with different ones, or when they were not settled."""
+
+_noting = threading.Lock()
 
 # What this process has read already: a file is hashed again only when its marks have changed.
-_known: dict[tuple[str, tuple[int, int, int, int]], str] = {}
+_known: dict[tuple[str, Marks], str] = {}
 
 
-def marks(mark: os.stat_result) -> tuple[int, int, int, int]:
-    """Return what the file system says of a file: size, mtime and ctime in ns, inode."""
-    return mark.st_size, mark.st_mtime_ns, mark.st_ctime_ns, mark.st_ino
+def marks_of(found: os.stat_result) -> Marks:
+    """Return the marks among what `os.stat` tells."""
+    return Marks(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
 
 
-def _digest(path: str | os.PathLike[str], mark: os.stat_result) -> str:
-    key = (os.fspath(path), marks(mark))
+def as_fingerprint(recorded: Sequence[int | str | bool]) -> Fingerprint:
+    """Return what a record holds; what no file is like when the record is of another form."""
+    try:
+        return Fingerprint(*recorded)  # type: ignore[arg-type]
+    except TypeError:
+        return Fingerprint(-1, 0, 0, 0, "")
+
+
+def _is_settled(ctime_ns: int) -> bool:
+    """Say whether whatever is written from now on gets another ctime; also false when the clock has been set back."""
+    tick = TICK_NS if ctime_ns % SECOND_NS else COARSE_TICK_NS
+    return time.time_ns() - ctime_ns > tick
+
+
+def trusted_marks(path: str | os.PathLike[str]) -> Marks:
+    """Return the marks of a file or folder that is about to be read; `UNTRUSTED` when they could miss a change."""
+    try:
+        found = marks_of(os.stat(path))
+    except OSError:
+        return UNTRUSTED
+    return found if _is_settled(found.ctime_ns) else UNTRUSTED
+
+
+def _note(path: str | os.PathLike[str], marks: Marks, settled: bool) -> None:
+    name = os.fspath(path)
+    with _noting:
+        verified[name] = marks if settled and verified.get(name, marks) == marks else UNTRUSTED
+
+
+def _digest(path: str | os.PathLike[str], marks: Marks, settled: bool) -> str:
+    if not settled:
+        return _read_digest(path)
+    key = (os.fspath(path), marks)
     if key not in _known:
         _known[key] = _read_digest(path)
     return _known[key]
@@ -47,19 +109,27 @@ def _read_digest(path: str | os.PathLike[str]) -> str:
 
 def fingerprint(path: str | os.PathLike[str]) -> Fingerprint:
     """Read a file's fingerprint. Raises `OSError`."""
-    mark = os.stat(path)
-    return Fingerprint(*marks(mark), _digest(path, mark))
+    marks = marks_of(os.stat(path))
+    settled = _is_settled(marks.ctime_ns)
+    found = Fingerprint(*marks, _digest(path, marks, settled), settled)
+    _note(path, marks, settled)
+    return found
 
 
-def is_unchanged(path: str | os.PathLike[str], known: Fingerprint, mark: os.stat_result | None = None) -> bool:
-    """Say whether the file still has the known content; it is read only when its marks differ. Missing = changed."""
+def is_unchanged(path: str | os.PathLike[str], known: Fingerprint, found: os.stat_result | None = None) -> bool:
+    """Say whether the file still has the known content; it is read unless its marks tell. Missing = changed."""
     try:
-        mark = mark or os.stat(path)
-        if mark.st_size != known.size:
+        marks = marks_of(found or os.stat(path))
+        if marks.size != known.size:
             return False
-        return marks(mark) == known[:4] or _digest(path, mark) == known.sha256
+        settled = _is_settled(marks.ctime_ns)
+        same = known.settled and marks == known[:4]
+        if not same and _digest(path, marks, settled) != known.sha256:
+            return False
     except OSError:
         return False
+    _note(path, marks, settled or same)
+    return True
 
 
 class ContentChecker:
@@ -77,12 +147,12 @@ class ContentChecker:
 
     def check_modified(self, file_path: str, file_stat: os.stat_result, state: list[int | str]) -> bool:
         """Say whether the content differs from the state recorded at the last success."""
-        return not is_unchanged(file_path, Fingerprint(*state), file_stat)  # type: ignore[arg-type]
+        return not is_unchanged(file_path, as_fingerprint(state), file_stat)
 
     def get_state(self, dep: str, current_state: list[int | str] | None) -> Fingerprint | None:
         """Return the state to record, or None when the recorded one still holds."""
         if current_state is not None:
-            known = Fingerprint(*current_state)  # type: ignore[arg-type]
-            if marks(os.stat(dep)) == known[:4]:
+            known = as_fingerprint(current_state)
+            if known.settled and marks_of(os.stat(dep)) == known[:4]:
                 return None
         return fingerprint(dep)

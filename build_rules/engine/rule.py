@@ -20,12 +20,12 @@ from typing import Any
 from doit.exceptions import BaseFail
 
 from build_rules.engine.failure import failure_of
-from build_rules.engine.fingerprint import Fingerprint, is_unchanged
+from build_rules.engine.fingerprint import Fingerprint, as_fingerprint, is_unchanged
+from build_rules.engine.fresh import PACKAGE, collect_garbage_again, current_run
 from build_rules.engine.outputs import produce
+from build_rules.errors import printable
 
 __all__ = ["Rule", "Step"]
-
-PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 def _modules(place: str) -> list[str]:
@@ -79,20 +79,38 @@ class Rule:
         settings: Mapping[str, Any],
         tools: Mapping[str, str] | None = None,
         passed: Mapping[str, Any] | None = None,
+        owner: str = "",
     ) -> dict[str, Any]:
         """Return the doit task of one step. `settings` hold JSON values or frozen dataclasses, nothing else.
 
-        `passed` goes to the function and not into the key: no output may depend on it.
+        `passed` goes to the function and not into the key: no output may depend on it. Steps of one `owner` are made
+        together, or, when none of their files has changed, not at all.
         """
-        step = Step(self, dict(inputs), dict(outputs), dict(settings), dict(tools or {}), dict(passed or {}))
+        step = Step(
+            self,
+            dict(inputs),
+            dict(outputs),
+            dict(settings),
+            dict(tools or {}),
+            dict(passed or {}),
+            owner,
+            f"{self.name}:{name}",
+        )
+        reads = [str(path) for path in step.input_files()]
+        writes = [str(path) for path in step.outputs.values()]
+        current_run.register(owner, step.name, reads, writes)
         return {
             "name": name,
             "actions": [step.run],
-            "file_dep": [str(path) for path in step.input_files()],
-            "targets": [str(path) for path in step.outputs.values()],
+            "file_dep": reads,
+            "targets": writes,
             "uptodate": [step.is_current],
             "clean": True,
         }
+
+
+# The record of each step as it was found before the step ran, to tell why it does.
+_found: dict[str, Mapping[str, Any]] = {}
 
 
 def _recorded(marks: Mapping[Path, Fingerprint]) -> dict[str, list[int | str]]:
@@ -115,6 +133,8 @@ class Step:
     settings: dict[str, Any]
     tools: dict[str, str] = field(default_factory=dict)
     passed: dict[str, Any] = field(default_factory=dict)
+    owner: str = ""
+    name: str = ""
 
     def input_files(self) -> list[Path]:
         """Return every input file, in the order declared."""
@@ -140,24 +160,46 @@ class Step:
         doit compares the declared inputs as well, but with what it hashes after the step; only the record made here
         tells what the step really read, including files that it discovered.
         """
+        _found[self.name] = values
         if values.get("key") != self.key():
             return False
         read, written = values.get("inputs", {}), values.get("outputs", {})
         declared = all(str(path) in read for path in self.input_files())
         made = all(str(path) in written for path in self.outputs.values())
-        return (
-            declared
-            and made
-            and all(is_unchanged(p, Fingerprint(*mark)) for p, mark in [*read.items(), *written.items()])
-        )
+        files = {**read, **written}
+        if not (declared and made and all(is_unchanged(p, as_fingerprint(mark)) for p, mark in files.items())):
+            return False
+        current_run.good(self.owner, self.name, files)
+        return True
 
     def run(self) -> dict[str, Any] | BaseFail:
         """doit's action: call the rule's function; return what is to be recorded, or the failure."""
+        collect_garbage_again()
         key = self.key()
+        because = self._because()
         try:
             module, function = self.rule.function.split(":")
             call = getattr(importlib.import_module(module), function)
             produced = produce(self.rule.name, call, self.inputs, self.outputs, {**self.settings, **self.passed})
         except Exception as error:
             return failure_of(error)
-        return {"key": key, "inputs": _recorded(produced.inputs), "outputs": _recorded(produced.outputs)}
+        current_run.good(self.owner, self.name, map(str, (*produced.inputs, *produced.outputs)))
+        from build_rules.engine.texts import keep_texts
+
+        keep_texts({str(path): mark.sha256 for path, mark in produced.inputs.items()})
+        return {
+            "key": key,
+            "inputs": _recorded(produced.inputs),
+            "outputs": _recorded(produced.outputs),
+            "because": because,
+        }
+
+    def _because(self) -> str:
+        """Return why this step runs, in words, and print it where the command line asks for it."""
+        from build_rules.engine.explain import find_causes
+
+        first = next(find_causes(self, _found.get(self.name, {})), None)
+        because = "it was asked for" if first is None else str(first)
+        if current_run.request.explain:
+            print(f"   because {printable(because)}", flush=True)
+        return because

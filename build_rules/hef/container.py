@@ -46,7 +46,7 @@ VIEW = 1 << 18
 V3_ALIGNMENT = 4096
 SEAL_FIELD = 0x5A50
 """The number of the unknown field in the message of a version 0 file that a sealed ZIP is ("ZP")."""
-ZIP_BEGINNINGS = (b"PK\x03\x04", b"PK\x05\x06")
+ZIP_BEGINNING = b"PK\x03\x04"
 
 Embedding = Literal["none", "append", "sealed", "unknown"]
 """How something was added: not at all, a ZIP behind the end, a ZIP that the header counts, or what is no ZIP."""
@@ -84,6 +84,11 @@ class Container:
     def length(self) -> int:
         """Bytes of the file the compiler wrote, counted from its beginning."""
         return self.added.offset
+
+    @property
+    def is_sealed(self) -> bool:
+        """Whether the header counts more than the compiler wrote."""
+        return self.header.length > self.length
 
     @property
     def original_header(self) -> Header:
@@ -151,9 +156,9 @@ def locate_container(stream: BinaryIO, where: str) -> Container:
             f"{where}: is cut off: its header announces {header.length} bytes, the file has {size}; "
             "copy or compile it again."
         )
-    sealed = _sealed_length(stream, header) if size == header.length else None
+    sealed = _sealed_length(stream, header)
     if sealed is not None:
-        return _place(header, sealed, size, "sealed")
+        return _place(header, sealed, size, "sealed" if size == header.length else "unknown")
     return _place(header, header.length, size, _embedding(stream, header.length, size))
 
 
@@ -177,7 +182,7 @@ def _embedding(stream: BinaryIO, length: int, size: int) -> Embedding:
     if size == length:
         return "none"
     stream.seek(length)
-    return "append" if stream.read(4) in ZIP_BEGINNINGS else "unknown"
+    return "append" if stream.read(4) == ZIP_BEGINNING else "unknown"
 
 
 def _sealed_length(stream: BinaryIO, header: Header) -> int | None:

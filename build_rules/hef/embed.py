@@ -18,7 +18,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -65,7 +65,7 @@ def embed_zip(
         _check_replaceable(source, container, members, hef)
         if container.length + sum(map(len, members.values())) + _MAX_DIRECTORY > _MAX_OFFSET:
             raise InputError(f"{hef}: is too large to carry a ZIP that every reader understands; the limit is 4 GiB.")
-        if container.embedding == "sealed":  # whose checksum covers more than what is copied
+        if container.is_sealed:  # whose checksum covers more than what is copied
             scan_container(source, str(hef))
         check_message(source, container, str(hef))
         with _replacing(output) as partial:
@@ -82,7 +82,7 @@ def strip(path: Path, output: Path) -> None:
         container = scan_container(source, str(path))
         with _replacing(output) as partial:
             _copy(path, partial, container.length)
-            if container.embedding == "sealed":
+            if container.is_sealed:
                 digest = container.header.layout.digest()
                 for piece in views(source, _body(container)):
                     digest.update(piece)
@@ -129,7 +129,7 @@ def _copy_checked(hef: Path, source: BinaryIO, container: Container, partial: Pa
         for holds in _find_signature(pieces) if cutting else (False for _ in pieces):
             found |= holds
         copying.result()
-    if container.embedding != "sealed" and digest.digest() != container.header.checksum:
+    if not container.is_sealed and digest.digest() != container.header.checksum:
         raise damaged(str(hef))
     if found:
         raise _contains_signature(hef)
@@ -168,7 +168,7 @@ def _add(partial: Path, container: Container, members: Mapping[str, bytes], embe
     length = container.length
     if embedding == "append":
         with partial.open("r+b") as stream:
-            if container.embedding == "sealed":
+            if container.is_sealed:
                 stream.write(replace(container.original_header, checksum=digest.digest()).encode())
             stream.seek(length)
             stream.write(zip_bytes(members, length))
@@ -203,11 +203,14 @@ def _write_header(path: Path, header: Header) -> None:
 @contextmanager
 def _replacing(output: Path) -> Iterator[Path]:
     """Give the name of a file that becomes `output` when the block succeeds, and vanishes when it does not."""
-    partial = output.with_name(f".{output.name}.{os.getpid()}.partial")
+    partial = output.parent / f".{os.getpid()}.partial"
     try:
+        if not output.name or output.is_dir():
+            raise InputError(f"{output}: is a folder; give the name of the file to write.")
         yield partial
         partial.replace(output)
     except OSError as error:
         raise InputError(f"{output}: cannot be written ({error.strerror or error}).") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()

@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 MAX_DEPTH = 32
+MAX_DOUBLES = 1 << 16  # of one list; real files have one for each feature
 MAX_FIELDS = 200_000  # real files need a few hundred
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
@@ -99,7 +100,7 @@ class Message:
         values: list[float] = []
         for wire, value in self._fields.get(number, ()):
             packed = value if isinstance(value, memoryview) else struct.pack("<Q", value)
-            if wire not in (_BYTES, _FIXED64) or len(packed) % 8:
+            if wire not in (_BYTES, _FIXED64) or len(packed) % 8 or len(packed) + 8 * len(values) > 8 * MAX_DOUBLES:
                 raise self._malformed(f"field {number} is not a list of doubles")
             values.extend(struct.unpack(f"<{len(packed) // 8}d", packed))
         return tuple(values)

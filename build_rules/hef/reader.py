@@ -92,6 +92,10 @@ def _hef(message: Message, container: Container) -> Hef:
     hw_arch = ARCHITECTURES.get(number, f"unknown({number})")
     unknown = [*_unknown_fields(message, "message"), *_unknown_fields(header, "header")]
     groups = tuple(_network_group(group, hw_arch, unknown) for group in message.messages(HefField.NETWORK_GROUPS))
+    if number not in ARCHITECTURES:
+        unknown.append(f"architecture {number}")
+    for stream in (stream for found in groups for stream in (*found.inputs, *found.outputs)):
+        unknown += [f"{said} of {stream.name}" for said in (stream.order, stream.dtype) if said.startswith("unknown(")]
     return Hef(
         container=container,
         hw_arch=hw_arch,

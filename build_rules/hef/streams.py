@@ -6,6 +6,7 @@ Shapes are (height, width, features) in elements; a real value is `scale * (stor
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from typing import Literal
 
 from build_rules.hef.container import Container
@@ -13,6 +14,7 @@ from build_rules.hef.schema import DATA_TYPES
 
 __all__ = ["Direction", "Hef", "HostOp", "NetworkGroup", "Nms", "Quantization", "Shape", "Stream", "format_text"]
 
+LATEST_MS = 253402300799999  # the end of the year 9999
 Direction = Literal["input", "output"]
 Shape = tuple[int, int, int]
 
@@ -105,6 +107,13 @@ class Hef:
     extensions: tuple[int, ...]
     network_groups: tuple[NetworkGroup, ...]
     unknown: tuple[str, ...] = ()
+
+    @property
+    def created(self) -> datetime | None:
+        """When the compiler says it made the file, to the second; None when it says nothing, or no possible time."""
+        if not 0 < self.timestamp_ms <= LATEST_MS:
+            return None
+        return datetime.fromtimestamp(self.timestamp_ms // 1000, timezone.utc)
 
     @property
     def version(self) -> int:

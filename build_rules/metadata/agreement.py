@@ -10,7 +10,7 @@ from build_rules.hef import Hef
 from build_rules.metadata.physical import PhysicalTensor, looks_folded
 from build_rules.metadata.problems import Problem, axis, error, mapping
 
-__all__ = ["Pair", "compare_input", "compare_outputs", "physical_outputs", "same_as_hef"]
+__all__ = ["Pair", "compare_outputs", "compare_whole", "physical_outputs", "same_as_hef"]
 
 DIFFERENCES = {10: "shape", 12: "quantization", 14: "activation"}
 FOLDABLE = ("sigmoid", "softmax")
@@ -80,21 +80,36 @@ def _differs(path: str, described: dict[str, Any], tensor: PhysicalTensor) -> It
     real = (tensor.dtype, tensor.exact_scale, tensor.zero_point or 0)
     if own != real and not (tensor.is_float and own == (tensor.dtype, None, None)):
         yield error(12, path, f"has dtype, scale and zero point {own!r}, but the HEF has {real!r}")
-    applied = described.get("activation_applied")
-    if applied in FOLDABLE and not tensor.is_float and not looks_folded(tensor):
+    if tensor.is_float:
+        return
+    applied, required = described.get("activation_applied"), described.get("activation_required")
+    if required in FOLDABLE and looks_folded(tensor):
+        yield error(14, path, f"leaves the {required} to the reader, but the chip has applied it: values are in [0, 1]")
+    if applied in FOLDABLE and not looks_folded(tensor):
         low, high = tensor.range if tensor.limits is None else tensor.limits
         yield error(
             14, path, f"says that the chip applies the {applied}, but its values reach from {low:.4g} to {high:.4g}"
         )
 
 
-def compare_input(document: dict[str, Any], hef: Hef) -> Iterator[Problem]:
-    """Yield what is wrong with the size of the input image, of a HEF with one network group and one input."""
+def compare_whole(document: dict[str, Any], hef: Hef) -> Iterator[Problem]:
+    """Yield where the document says another chip than the HEF, or another input image."""
+    section = document.get("hailo")
+    chip = section.get("hw_arch") if isinstance(section, dict) else None
+    if chip is not None and chip != hef.hw_arch:
+        yield error(9, "hailo.hw_arch", f"is {chip!r}, but the HEF was compiled for {hef.hw_arch}")
+    yield from _compare_input(document, hef)
+
+
+def _compare_input(document: dict[str, Any], hef: Hef) -> Iterator[Problem]:
+    """The input image, of a HEF with one network group and one input."""
     inputs = hef.network_groups[0].inputs if len(hef.network_groups) == 1 else ()
     section = document.get("input")
     if len(inputs) != 1 or not isinstance(section, dict):
         return
-    height, width, _ = inputs[0].shape
-    described = (axis(section, "height"), axis(section, "width"))
-    if None not in described and described != (height, width):
+    described = tuple(axis(section, name) for name in ("height", "width", "num_features"))
+    if None not in described[:2] and described[:2] != inputs[0].shape[:2]:
+        height, width, _ = inputs[0].shape
         yield error(2, "input", f"is {described[0]}x{described[1]} pixels, but the HEF's input {height}x{width}")
+    if described[2] is not None and described[2] != inputs[0].shape[2]:
+        yield error(2, "input", f"has {described[2]} channels, but the HEF's input {inputs[0].shape[2]}")

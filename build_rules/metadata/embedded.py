@@ -12,16 +12,20 @@ from build_rules.errors import InputError
 from build_rules.hef import Hef, contains_zip_signature, read_hef, read_members
 from build_rules.hef.loaders import Loader, find_loaders
 from build_rules.metadata.labels import parse_labels
-from build_rules.metadata.problems import Problem, error, warning
+from build_rules.metadata.problems import Problem, error, mapping, warning
 
 if TYPE_CHECKING:
     from build_rules.metadata.agreement import Pair
+    from build_rules.metadata.physical import PhysicalTensor
 
 __all__ = ["DOCUMENT", "LABELS", "Examined", "examine", "load_document"]
 
 DOCUMENT = "edgefirst.json"
 LABELS = "labels.txt"
 MAX_DOCUMENT = 1 << 20
+MAX_LABELS = 1 << 20
+MAX_DESCRIBED = 512
+"""Tensors that a document may describe; a HEF has at most 256 streams."""
 
 
 @dataclass(frozen=True)
@@ -56,12 +60,25 @@ def load_document(members: Mapping[str, bytes]) -> dict[str, Any] | None:
     if len(members[DOCUMENT]) > MAX_DOCUMENT:
         raise InputError(f"its {DOCUMENT} has more than {MAX_DOCUMENT} bytes and is not read.")
     try:
-        document = json.loads(members[DOCUMENT])
+        # As strict readers are: UTF-8 without a mark, no NaN, no name twice.
+        text = members[DOCUMENT].decode("utf-8")
+        document = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_no_name_twice)
     except (ValueError, RecursionError) as error:
         raise InputError(f"its {DOCUMENT} is not JSON ({error}).") from error
     if not isinstance(document, dict):
         raise InputError(f"its {DOCUMENT} is not a JSON object.")
     return document
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _no_name_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("an object has one name twice")
+    return found
 
 
 def examine(path: Path) -> Examined:
@@ -76,7 +93,7 @@ def examine(path: Path) -> Examined:
         reading = DOCUMENT
         document = load_document(members)
         reading = LABELS
-        labels = parse_labels(members[LABELS], LABELS) if LABELS in members else None
+        labels = _labels(members)
     except InputError as fault:
         problems.append(error(0, reading, str(fault).removeprefix(f"{path}: ")))
     pairs, found = _held_against(hef, document, labels)
@@ -88,27 +105,42 @@ def examine(path: Path) -> Examined:
     return Examined(hef, members, document, labels, pairs, (*problems, *found), loaders)
 
 
+def _labels(members: Mapping[str, bytes]) -> tuple[str, ...] | None:
+    if len(members.get(LABELS, b"")) > MAX_LABELS:
+        raise InputError(f"it has more than {MAX_LABELS} bytes and is not read.")
+    return parse_labels(members[LABELS], LABELS) if LABELS in members else None
+
+
 def _held_against(
     hef: Hef, document: dict[str, Any] | None, labels: tuple[str, ...] | None
 ) -> tuple[tuple[Pair, ...], list[Problem]]:
     if document is None:
         return (), []
     # Most HEFs of the world carry no metadata; what checks them takes longer to import than the file to read.
-    from build_rules.metadata.agreement import compare_input, compare_outputs
+    from build_rules.metadata.agreement import compare_outputs, compare_whole
     from build_rules.metadata.checks import check_document
     from build_rules.metadata.hef_outputs import physical_tensors
 
     problems: list[Problem] = []
+    described = _count_described(document)
+    if described > MAX_DESCRIBED:
+        return (), [error(5, "outputs", f"describe {described} tensors; at most {MAX_DESCRIBED} are looked at")]
+    tensors: tuple[PhysicalTensor, ...] | None = None
     try:
         tensors = physical_tensors(hef)
     except InputError as fault:
-        tensors, problems = (), [error(9, "outputs", str(fault))]
+        problems.append(error(9, "outputs", str(fault)))
     try:
-        problems += check_document(document, tensors or None, labels)
-        problems += compare_input(document, hef)
-        return compare_outputs(document, tensors), problems
+        problems += check_document(document, tensors, labels)
+        problems += compare_whole(document, hef)
+        return compare_outputs(document, tensors or ()), problems
     except RecursionError:
         return (), [error(0, DOCUMENT, "has values that are nested too deep")]
+
+
+def _count_described(document: dict[str, Any]) -> int:
+    outputs = mapping(document.get("outputs"))
+    return len(outputs) + sum(len(mapping(output.get("outputs"))) for output in outputs)
 
 
 def _claims(document: dict[str, Any]) -> list[Problem]:

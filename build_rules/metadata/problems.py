@@ -11,6 +11,10 @@ from build_rules.metadata.vocabulary import DIMENSIONS
 __all__ = ["Problem", "axis", "error", "mapping", "pair_of_axes", "warning"]
 
 
+MAX_TEXT = 1000
+MAX_AXES = 16
+
+
 @dataclass(frozen=True)
 class Problem:
     """One violation: the `item` of the checklist, the `path` in the document, and a `text` that continues the path.
@@ -30,12 +34,12 @@ class Problem:
 
 def error(item: int, path: str, text: str) -> Problem:
     """Return a problem that makes a reader fail or decode wrongly."""
-    return Problem(item, path, text, "error")
+    return Problem(item, path, text[:MAX_TEXT], "error")
 
 
 def warning(item: int, path: str, text: str) -> Problem:
     """Return a problem that some readers survive."""
-    return Problem(item, path, text, "warning")
+    return Problem(item, path, text[:MAX_TEXT], "warning")
 
 
 def mapping(value: Any) -> list[dict[str, Any]]:
@@ -45,7 +49,8 @@ def mapping(value: Any) -> list[dict[str, Any]]:
 
 def axis(section: dict[str, Any], name: str) -> int | None:
     """Return the size of a named axis according to `dshape`, None when it does not name it."""
-    for one in mapping(section.get("dshape")):
+    named = section.get("dshape")
+    for one in mapping(named[:MAX_AXES]) if isinstance(named, list) else ():
         size = one.get(name)
         if type(size) is int:
             return size

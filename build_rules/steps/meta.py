@@ -47,7 +47,7 @@ def run(
     `calibrated` is empty and `preset` None for a HEF that was compiled elsewhere.
     """
     compiled_hef, split, source = read_hef(hef), load_split(split_json), read_document(onnx)
-    _check_architecture(compiled_hef, hw_arch, hef)
+    _check_architecture(compiled_hef, hw_arch, hef, compiled_here=preset is not None)
     tensors = physical_tensors(compiled_hef)
     if preset is not None:
         _check_widths(split, tensors, preset, hef)
@@ -80,9 +80,10 @@ def _check_written(executable: Path) -> None:
         raise InputError(f"{executable}: is not described rightly: {'; '.join(wrong)}.")
 
 
-def _check_architecture(hef: Hef, hw_arch: str, path: Path) -> None:
+def _check_architecture(hef: Hef, hw_arch: str, path: Path, *, compiled_here: bool) -> None:
     if hef.hw_arch != hw_arch:
-        raise InputError(f"{path}: was compiled for {hef.hw_arch}, but the target is {hw_arch}; compile it again.")
+        advice = "compile it again" if compiled_here else f'write hw_arch = "{hef.hw_arch}" into a [[target]]'
+        raise InputError(f"{path}: was compiled for {hef.hw_arch}, but the target is {hw_arch}; {advice}.")
 
 
 def _check_widths(split: Split, tensors: tuple[PhysicalTensor, ...], preset: Preset, path: Path) -> None:
@@ -127,10 +128,8 @@ def _timestamp(hef: Hef, source_date_epoch: int | None) -> str:
     """Return ISO 8601 in UTC: `SOURCE_DATE_EPOCH`, else when the compiler says it made the HEF, never the clock."""
     if source_date_epoch is not None:
         moment = datetime.fromtimestamp(source_date_epoch, timezone.utc)
-    elif hef.timestamp_ms > 0:
-        moment = datetime.fromtimestamp(hef.timestamp_ms // 1000, timezone.utc)
     else:
-        moment = NO_TIME
+        moment = hef.created or NO_TIME
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

@@ -99,11 +99,14 @@ def test_the_hef_is_a_source_like_any_other(made: Path) -> None:
     ("lines", "told"),
     [
         ((), 'needs hef = "FILE.hef"'),
-        (('hef = "none.hef"',), "a HEF file; models/m/none.hef does not exist"),
-        (('hef = "net.hef"', '[[target]]\nhw_arch = "hailo8"'), "was compiled for hailo8l, but the target is hailo8"),
+        (('hef = "none.hef"',), "compiled for hailo8l; models/m/none.hef does not exist"),
+        (('hef = "."',), "models/m is not a file"),
+        (('hef = "net.hef"', '[[target]]\nhef = "nope.hef"'), "models/m/nope.hef does not exist"),
+        (('hef = "net.hef"', '[[target]]\nhw_arch = "hailo8"'), 'write hw_arch = "hailo8l" into a'),
+        (('hef = "net.hef"', '[[target]]\nhef = "net.hef"'), "no hef here, since every [[target]] names its own"),
         (
-            ('hef = "net.hef"', "[[target]]", '[[target]]\nhef = "net.hef"\npreset = "balanced"'),
-            "one HEF for each hw_arch, but hailo8l has several",
+            ('[[target]]\nhef = "net.hef"', '[[target]]\nhef = "net.onnx"\npreset = "balanced"'),
+            "one HEF for each hw_arch, but hailo8l has",
         ),
         (('compiler = "emulator"', 'hef = "net.hef"'), 'no hef, or compiler = "prebuilt" beside it'),
         (('compiler = "emulator"', '[[target]]\nhef = "net.hef"'), "no hef in it"),
@@ -116,6 +119,39 @@ def test_what_is_declared_wrongly_is_told(tmp_path: Path, made: Path, lines: tup
     run = doit(folder)
     assert run.code in (1, 3)
     assert told in run.err + run.out
+
+
+def test_targets_of_the_repository_that_differ_in_presets_only_are_one(tmp_path: Path, made: Path) -> None:
+    folder = workspace(tmp_path, made / "models/m/net.onnx", made / "models/m/net.hef", 'hef = "net.hef"')
+    targets = '[[tool.build_rules.target]]\npreset = "fast"\n[[tool.build_rules.target]]\npreset = "balanced"\n'
+    (folder / "pyproject.toml").write_text(targets)
+    assert doit(folder).code == 0
+    (folder / "pyproject.toml").write_text(targets + 'hef = "net.hef"\n')
+    run = doit(folder)
+    assert (run.code, "which HEF there is, the model.toml of each model says" in run.err) == (3, True)
+
+
+def test_a_hef_that_fails_and_is_put_back(tmp_path: Path, made: Path) -> None:
+    folder = workspace(tmp_path, made / "models/m/net.onnx", made / "models/m/net.hef", 'hef = "net.hef"')
+    assert doit(folder).code == 0
+    hef = folder / "models/m/net.hef"
+    good = hef.read_bytes()
+    hef.write_bytes(good[:-1])
+    for _ in range(2):
+        assert doit(folder).code == 3
+    hef.write_bytes(good)
+    assert doit(folder).executed == ["meta:m:hailo8l-prebuilt"]
+    assert doit(folder, "meta:m:hailo8l-prebuilt").code == 0
+
+
+@pytest.mark.parametrize("moment", [1 << 63, 4 * 10**14])
+def test_a_moment_that_no_clock_shows(tmp_path: Path, made: Path, moment: int) -> None:
+    (group,) = read_hef(made / "models/m/net.hef").network_groups
+    spec = HefSpec("hailo8l", SDK, moment, group.name, group.inputs, group.outputs)
+    (tmp_path / "a.hef").write_bytes(write_hef(spec))
+    folder = workspace(tmp_path / "w", made / "models/m/net.onnx", tmp_path / "a.hef", 'hef = "net.hef"')
+    assert doit(folder).code == 0
+    assert json.loads((folder / OUTPUT / "edgefirst.json").read_text())["hailo"]["timestamp"].startswith("1980")
 
 
 @needs_shared

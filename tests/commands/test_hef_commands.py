@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -191,7 +192,7 @@ def test_who_can_load_it(tmp_path: Path, capfd: Captured) -> None:
     members = {"edgefirst.json": document_bytes(document()), "labels.txt": LABELS}
     path = bare(tmp_path / "a.hef", sdk="3.30.0")
     assert verdicts(path) == [
-        (True, "from 4.14"),
+        (True, "4.23 does"),
         (True, "but 5.x drives no Hailo-8"),
         (True, "but finds no metadata to decode the outputs with"),
     ]
@@ -201,6 +202,98 @@ def test_who_can_load_it(tmp_path: Path, capfd: Captured) -> None:
     assert [loads for loads, _ in verdicts(path)] == [True, True, False]
     path.write_bytes(path.read_bytes() + b"junk")
     assert [loads for loads, _ in verdicts(path)] == [False, True, False]
+
+
+def test_a_file_that_the_runtime_refuses_is_refused_by_all(tmp_path: Path, capfd: Captured) -> None:
+    path = tmp_path / "a.hef"
+    path.write_bytes(build_container(b""))
+    embed_zip(path, {"labels.txt": LABELS}, path)
+    assert [one["loads"] for one in facts(capfd, path)["loaders"]] == [False, False, False]
+
+
+def test_an_empty_zip_is_no_zip(tmp_path: Path, capfd: Captured) -> None:
+    path = bare(tmp_path / "a.hef")
+    with zipfile.ZipFile(path, "a"):
+        pass
+    assert facts(capfd, path)["embedding"] == "unknown"
+    assert call(VerifyHef, path) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda d: d["hailo"].update(hw_arch="hailo8"), "is 'hailo8', but the HEF was compiled for hailo8l"),
+        (
+            lambda d: d["input"].update(
+                shape=[1, 128, 128, 1], dshape=[{"batch": 1}, {"height": 128}, {"width": 128}, {"num_features": 1}]
+            ),
+            "has 1 channels, but the HEF's input 3",
+        ),
+        (
+            lambda d: [child.update(activation_required=child.pop("activation_applied")) for child in scores(d)],
+            "leaves the sigmoid to the reader, but the chip has applied it",
+        ),
+    ],
+    ids=["chip", "channels", "sigmoid twice"],
+)
+def test_statements_that_are_not_true(whole: Path, capfd: Captured, change: Any, told: str) -> None:
+    assert call(VerifyHef, changed(whole, change)) == 1
+    assert told in capfd.readouterr().out
+
+
+def scores(described: dict[str, Any]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = next(o for o in described["outputs"] if o["name"] == "scores")["outputs"]
+    return found
+
+
+def test_metadata_of_outputs_that_a_hef_without_any_has(tmp_path: Path, capfd: Captured) -> None:
+    path = tmp_path / "a.hef"
+    group = b"\x0a\x05\x0a\x03net"
+    path.write_bytes(build_container(b"\x0a\x02\x08\x03" + b"\x12" + bytes([len(group)]) + group))
+    embed_zip(path, {"edgefirst.json": document_bytes(document()), "labels.txt": LABELS}, path)
+    assert call(VerifyHef, path) == 1
+    assert "is not an output of the HEF" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        json.dumps({"schema_version": 2}).encode("utf-16"),
+        b"\xef\xbb\xbf{}",
+        b'{"a": NaN}',
+        b'{"nms": 1, "nms": 2}',
+    ],
+)
+def test_what_strict_readers_refuse_is_refused(tmp_path: Path, capfd: Captured, content: bytes) -> None:
+    path = bare(tmp_path / "a.hef")
+    embed_zip(path, {"edgefirst.json": content}, path)
+    assert call(VerifyHef, path) == 1
+    assert "is not JSON" in capfd.readouterr().out
+
+
+BOMBS = {
+    "children": b'{"outputs":[{"type":"boxes","outputs":[' + b"{}," * 250_000 + b"{}]}]}",
+    "axes": json.dumps(
+        {"outputs": [{"type": "boxes", "dshape": [{"a": 1}] * 50_000, "outputs": [{"shape": [1] * 4}] * 500}]}
+    ).encode(),
+    "shape": json.dumps({"outputs": [{"type": "boxes", "shape": [1] * 200_000}]}).encode(),
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_documents_that_describe_without_end(tmp_path: Path, capfd: Captured, bomb: str) -> None:
+    path = bare(tmp_path / "a.hef")
+    embed_zip(path, {"edgefirst.json": BOMBS[bomb]}, path)
+    started = time.monotonic()
+    assert call(VerifyHef, path) == 1
+    assert call(Inspect, "--json", path) == 0
+    assert len(capfd.readouterr().out) < 16 << 20
+    assert time.monotonic() - started < 30
+
+
+def test_what_is_not_there_does_not_hide_the_others(whole: Path, tmp_path: Path, capfd: Captured) -> None:
+    assert call(VerifyHef, tmp_path / "none.hef", whole) == 3
+    assert [line.endswith("(append)") for line in capfd.readouterr().out.splitlines()] == [False, True]
 
 
 def test_a_file_of_a_version_to_come_is_shown_as_far_as_it_is_known(tmp_path: Path, capfd: Captured) -> None:
@@ -215,7 +308,8 @@ def test_a_file_of_a_version_to_come_is_shown_as_far_as_it_is_known(tmp_path: Pa
 def test_a_chip_that_is_not_known_is_shown(tmp_path: Path, capfd: Captured) -> None:
     path = tmp_path / "a.hef"
     path.write_bytes(build_container(b"\x0a\x02\x08\x4d"))
-    assert (facts(capfd, path)["hw_arch"], facts(capfd, path)["silicon"]) == ("unknown(77)", "not known")
+    found = facts(capfd, path)
+    assert (found["hw_arch"], found["silicon"], found["unknown"]) == ("unknown(77)", "not known", ["architecture 77"])
 
 
 # Extract and strip.

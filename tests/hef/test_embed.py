@@ -192,6 +192,30 @@ def test_the_message_of_a_sealed_version_0_is_a_message_still(tmp_path: Path) ->
     assert Message(path.read_bytes()[32:], "a.hef").numbers[-1] == SEAL_FIELD
 
 
+@pytest.mark.parametrize(("version", "aligned"), SEALABLE)
+def test_what_follows_a_sealed_file_is_stripped_with_it(version: int, aligned: bool, tmp_path: Path) -> None:
+    path = tmp_path / "a.hef"
+    original = contents(version, aligned)
+    path.write_bytes(original)
+    embed_zip(path, MEMBERS, path, "sealed")
+    sealed = path.read_bytes()
+    for added in (b"junk", zip_bytes(MEMBERS, len(sealed))):
+        path.write_bytes(sealed + added)
+        assert read_container(path).embedding == "unknown"
+        with pytest.raises(InputError, match="follow the end of the HEF"):
+            read_members(path)
+        strip(path, path)
+        assert path.read_bytes() == original
+
+
+def test_names_as_long_as_they_may_be(hef: Path, tmp_path: Path) -> None:
+    strip(hef, tmp_path / ("n" * 251 + ".hef"))
+    with pytest.raises(InputError, match="cannot be written"):
+        strip(hef, tmp_path / ("n" * 256 + ".hef"))
+    with pytest.raises(InputError, match="cannot be written"):
+        strip(hef, hef / "x.hef")
+
+
 def test_a_file_that_only_ends_like_a_sealed_one_is_not_one(tmp_path: Path) -> None:
     """The note may say anything: it counts only where the file is what sealing would have made."""
     path = tmp_path / "a.hef"
@@ -281,7 +305,7 @@ def test_what_cannot_be_written_is_an_input_error(hef: Path, tmp_path: Path) -> 
     with pytest.raises(InputError, match="cannot be written"):
         embed_zip(hef, MEMBERS, tmp_path / "missing" / "b.hef")
     (tmp_path / "folder").mkdir()
-    with pytest.raises(InputError, match="cannot be written"):
+    with pytest.raises(InputError, match="is a folder"):
         strip(hef, tmp_path / "folder")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "model.hef"]
 

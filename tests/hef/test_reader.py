@@ -217,8 +217,10 @@ def test_fused_outputs_have_their_own_order() -> None:
     ],
 )
 def test_what_is_not_understood_is_shown(layer: bytes, order: str, dtype: str) -> None:
-    (stream,) = read(hef(core("net", edge(layer)))).network_groups[0].outputs
+    found = read(hef(core("net", edge(layer))))
+    (stream,) = found.network_groups[0].outputs
     assert (stream.order, stream.dtype) == (order, dtype)
+    assert found.unknown[0].startswith(order if "unknown" in order else dtype)
 
 
 def test_several_network_groups() -> None:

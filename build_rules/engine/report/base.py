@@ -21,6 +21,8 @@ from doit.exceptions import InvalidCommand, TaskFailed
 
 from build_rules.engine import interrupt
 from build_rules.engine.failure import WrongInput
+from build_rules.engine.failures import note_failures
+from build_rules.engine.fresh import current_run
 from build_rules.engine.lock import lock_workspace
 from build_rules.engine.report import hooks
 from build_rules.engine.report.model import RunState
@@ -72,6 +74,9 @@ class RunReporter(Telling):
         self.begun = True
         interrupt.before_end.append(self._interrupted)
         hooks.listen(self)
+        self.tell_begin()
+        if current_run.fresh:
+            self.add_fresh(sum(current_run.fresh.values()))
 
     def get_status(self, task: Any) -> None:
         """A task is about to be checked."""
@@ -159,6 +164,10 @@ class RunReporter(Telling):
         if not self.begun:
             return
         self._close()
+        if not self.aborted:
+            current_run.finish()
+            if self.state.failures or self.state.good:
+                note_failures({task: text.strip() for task, text in self.state.failures}, self.state.good)
         self.tell_end(self.exit_code)
         if self.exit_code == WRONG_INPUT:
             raise SystemExit(WRONG_INPUT)

@@ -27,12 +27,11 @@ class EventReporter(RunReporter):
         self._lock = threading.Lock()
         self._ended = False
 
-    def initialize(self, tasks: Mapping[str, Any], selected_tasks: list[str]) -> None:
-        """Begin a run."""
-        super().initialize(tasks, selected_tasks)
+    def tell_begin(self) -> None:
+        """The run begins."""
         from build_rules.engine.report.estimate import make_plan
 
-        steps = len(make_plan(tasks, selected_tasks).targets)
+        steps = len(make_plan(self.tasks, self.selected).targets)
         self._emit("start", version=VERSION, process=os.getpid(), steps=steps)
         self.capture().install()
 

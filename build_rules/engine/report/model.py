@@ -28,6 +28,8 @@ class RunState:
         """Name to seconds, of what ran to its end."""
         self.settled: set[str] = set()
         """Everything that has been decided, with and without work."""
+        self.good: set[str] = set()
+        """What ran to its end or came from the cache."""
         self.dead: set[str] = set()
         """What failed or was not reached: nothing that needs it will run."""
         self.most_running = 0
@@ -48,6 +50,7 @@ class RunState:
     def done(self, name: str, now: float) -> float:
         """A step has run to its end; return its seconds."""
         self.ran += 1
+        self.good.add(name)
         self.told_since_failure += 1
         self.took[name] = self._settle(name, now)
         return self.took[name]
@@ -55,6 +58,7 @@ class RunState:
     def restored(self, name: str, now: float) -> float:
         """A step's outputs came from the cache; return the seconds that took."""
         self.cached += 1
+        self.good.add(name)
         self.told_since_failure += 1
         return self._settle(name, now)
 

@@ -8,6 +8,9 @@ __all__ = ["Telling"]
 class Telling:
     """The events of a run. Several threads may tell at the same time."""
 
+    def tell_begin(self) -> None:
+        """The run begins: nobody else builds here now."""
+
     def begin_steps(self) -> None:
         """The first step is about to run."""
 

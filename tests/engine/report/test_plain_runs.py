@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import signal
@@ -15,6 +16,7 @@ import pytest
 
 from build_rules.engine.report.base import RunReporter
 from build_rules.engine.report.events import EventReporter
+from build_rules.engine.report.plain import counts
 from build_rules.engine.reporter import BuildReporter
 from tests.doit_runs import Run, doit, start_doit, wait_until
 from tests.engine.report.terminal_runs import make_workspace
@@ -112,8 +114,8 @@ def test_events(tmp_path: Path) -> None:
     assert by_name["warning"]["text"] == "odd"
     assert list(by_name["done"]) == list(by_name["cached"]) == ["event", "time", "task", "seconds", "target"]
     end = {key: value for key, value in by_name["end"].items() if key not in ("event", "time", "seconds")}
-    counts = {"run": 2, "cached": 1, "up_to_date": 0, "failed": 0, "not_reached": 0, "warnings": 1}
-    assert end == {"exit": 0, **counts}
+    tally = {"run": 2, "cached": 1, "up_to_date": 0, "failed": 0, "not_reached": 0, "warnings": 1}
+    assert end == {"exit": 0, **tally}
 
 
 def test_events_when_nothing_runs(tmp_path: Path) -> None:
@@ -135,6 +137,26 @@ def test_events_of_failures(tmp_path: Path) -> None:
     assert found["failed"]["seconds"] < 10
     assert found["not-reached"]["task"] == "step:a+"
     assert found["end"]["exit"] == 3
+
+
+def test_steps_that_are_not_even_loaded_are_up_to_date() -> None:
+    out = io.StringIO()
+    reporter = EventReporter(out, {})
+    reporter.add_fresh(40)
+    (event,) = events(out.getvalue())
+    assert (event["event"], event["task"], event["count"]) == ("up-to-date", None, 40)
+    assert counts(reporter.state, reporter.state.began) == "40 up to date in 0.0 s\n"
+
+
+@pytest.mark.parametrize("reporter", [(), ("-r", "events")])
+def test_failures_are_remembered_until_they_succeed(tmp_path: Path, reporter: tuple[str, ...]) -> None:
+    workspace(tmp_path, "a", a="fail")
+    doit(tmp_path, *reporter)
+    noted = tmp_path / "build/.failures.json"
+    assert json.loads(noted.read_text())["step:a"]["text"] == "a is wrong; mend it."
+    (tmp_path / "say/a").write_text("cached")
+    assert doit(tmp_path, *reporter).code == 0
+    assert json.loads(noted.read_text()) == {}
 
 
 @pytest.mark.parametrize("reporter", [(), ("-r", "events")])

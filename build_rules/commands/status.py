@@ -1,0 +1,101 @@
+"""`doit status [GLOB...]`: a line for every model and target, whether it is fresh and if not, why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from fnmatch import fnmatchcase
+from typing import Any
+
+from build_rules.commands.command import show
+from build_rules.commands.task_command import JSON_OPTION, TaskCommand, upstream
+from build_rules.engine.explain import Judgement
+from build_rules.engine.failures import read_failures
+from build_rules.engine.fresh import current_run
+from build_rules.errors import printable
+
+__all__ = ["Status"]
+
+Row = dict[str, Any]
+
+
+class Status(TaskCommand):
+    """doit's command `status`."""
+
+    name = "status"
+    doc_purpose = "tell of every model and target whether it is up to date"
+    doc_usage = "[--json] [MODEL...]"
+    doc_description = (
+        "States: fresh; stale, with the first reason; never built; failed, with when and what. MODEL may be a pattern "
+        "such as 'team/*'. Exit code 0: everything is fresh; 1: something is not. Nothing is run."
+    )
+    cmd_options = (JSON_OPTION,)
+
+    def _execute(self, pos_args: list[str], json: bool) -> int:
+        steps = self.steps()
+        ends = _ends(steps.by_name, steps.before)
+        judged = steps.judged(ends)
+        failures = read_failures()
+        rows = [_row(judged[name], judged, failures) for name in ends]
+        rows += [_fresh_row(name) for ends in current_run.fresh_ends().values() for name in ends]
+        wanted = [row for row in sorted(rows, key=lambda row: (row["model"], row["target"])) if _matches(row, pos_args)]
+        if not wanted and pos_args:
+            raise self.refuse(f"no model is called {' or '.join(pos_args)}.")
+        show(_as_json(wanted) if json else _as_text(wanted))
+        self.finish()
+        return int(any(row["state"] != "fresh" for row in wanted))
+
+
+def _ends(steps: Mapping[str, Any], before: Mapping[str, str]) -> list[str]:
+    """Return the steps whose outputs no other step reads."""
+    read = {before[str(path)] for step in steps.values() for path in step.input_files() if str(path) in before}
+    return [name for name in steps if name not in read]
+
+
+def _matches(row: Row, patterns: list[str]) -> bool:
+    return not patterns or any(fnmatchcase(row["model"], pattern) for pattern in patterns)
+
+
+def _fresh_row(name: str) -> Row:
+    _, model, target = name.split(":", 2)
+    return {"model": model, "target": target, "state": "fresh", "task": name, "because": "", "when": None}
+
+
+def _row(end: Judgement, judged: Mapping[str, Judgement], failures: Mapping[str, Mapping[str, Any]]) -> Row:
+    """One target: the state of its last step, or of the first before it that is not fresh."""
+    row = _fresh_row(end.name)
+    chain = upstream(end, judged)
+    failed = next((one for one in chain if one.name in failures and one.state != "fresh"), None)
+    if failed is not None:
+        told = failures[failed.name]
+        return row | {"state": "failed", "task": failed.name, "because": told.get("text", ""), "when": told.get("when")}
+    first = next((one for one in chain if one.causes), None)
+    if first is None:
+        return row
+    state = "never built" if end.state == "never" else "stale"
+    return row | {"state": state, "task": first.name, "because": str(first.causes[0])}
+
+
+def _as_json(rows: list[Row]) -> str:
+    import json
+
+    return json.dumps(rows, indent=1) + "\n"
+
+
+def _as_text(rows: list[Row]) -> str:
+    width = max((len(f"{row['model']}:{row['target']}") for row in rows), default=0)
+    lines = []
+    for row in rows:
+        told = "" if row["state"] == "fresh" else f"  {_short(row)}"
+        lines.append(f"{row['model']}:{row['target']}".ljust(width) + f"  {row['state']:11}{told}".rstrip())
+    counts = {
+        state: sum(row["state"] == state for row in rows) for state in ("fresh", "stale", "never built", "failed")
+    }
+    lines.append(", ".join(f"{count} {state}" for state, count in counts.items() if count) or "no models")
+    return "".join(f"{printable(line)}\n" for line in lines)
+
+
+def _short(row: Row) -> str:
+    when = "" if row["when"] is None else f"{datetime.fromtimestamp(row['when']):%Y-%m-%d %H:%M}: "
+    text = f"{row['task']}: {when}{row['because']}"
+    return text if len(text) <= 160 else f"{text[:157]}..."

@@ -1,0 +1,87 @@
+"""What the commands share that look at the steps of a repository, as doit has them, without running any."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from doit.cmd_base import DoitCmdBase
+from doit.control import TaskControl
+from doit.exceptions import InvalidCommand
+
+from build_rules.engine.explain import Judgement, judge
+from build_rules.engine.rule import Step
+
+__all__ = ["JSON_OPTION", "Steps", "TaskCommand", "upstream"]
+
+JSON_OPTION = {"name": "json", "short": "", "long": "json", "type": bool, "default": False, "help": "print JSON"}
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The steps that were made, by name; who writes each file; the record of a step, empty when it has none."""
+
+    by_name: Mapping[str, Step]
+    before: Mapping[str, str]
+    record: Callable[[str], Mapping[str, Any]]
+
+    def judged(self, names: Sequence[str]) -> dict[str, Judgement]:
+        """Judge the named steps, and all before them."""
+        wanted: dict[str, Step] = {}
+        pending = list(names)
+        while pending:
+            name = pending.pop()
+            if name in self.by_name and name not in wanted:
+                step = wanted[name] = self.by_name[name]
+                pending += [self.before[str(path)] for path in step.input_files() if str(path) in self.before]
+        return judge(wanted, self.record, self.before)
+
+
+class TaskCommand(DoitCmdBase):  # type: ignore[misc]  # doit has no type hints
+    """A doit command on steps: it loads dodo.py as `doit run` does."""
+
+    def steps(self) -> Steps:
+        """Return the steps of the tasks that dodo.py has made."""
+        by_name = {task.name: step for task in self.task_list if (step := _step_of(task)) is not None}
+        before = {str(path): name for name, step in by_name.items() for path in step.outputs.values()}
+        return Steps(by_name, before, lambda name: self.dep_manager.get_values(name))
+
+    def selected(self) -> list[str]:
+        """Return the names of the steps that a run would be asked for. Raises doit's `InvalidCommand`."""
+        control = TaskControl(self.task_list)
+        control.process(self.sel_tasks)
+        names: list[str] = []
+        for name in control.selected_tasks:
+            task = control.tasks[name]
+            names += task.task_dep if task.has_subtask else [name]
+        return list(dict.fromkeys(names))
+
+    def finish(self) -> None:
+        """Let go of the records."""
+        self.dep_manager.close()
+
+    def refuse(self, message: str) -> InvalidCommand:
+        """Return the error for a wrong call."""
+        return InvalidCommand(f"doit {self.name}: {message}")
+
+
+def _step_of(task: Any) -> Step | None:
+    """Return the step behind a doit task; None for tasks that users made themselves."""
+    for action in task.actions:
+        step = getattr(getattr(action, "py_callable", None), "__self__", None)
+        if isinstance(step, Step):
+            return step
+    return None
+
+
+def upstream(end: Judgement, judged: Mapping[str, Judgement]) -> list[Judgement]:
+    """Return a step and everything before it that is not fresh, what comes first first."""
+    found: dict[str, Judgement] = {}
+    pending = [end]
+    while pending:
+        one = pending.pop()
+        found.pop(one.name, None)
+        found[one.name] = one
+        pending += [judged[name] for name in one.after]
+    return list(found.values())[::-1]

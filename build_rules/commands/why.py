@@ -1,0 +1,94 @@
+"""`doit why TASK`: what makes a step run, back to what somebody changed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+
+from build_rules.commands.command import show
+from build_rules.commands.task_command import Steps, TaskCommand, upstream
+from build_rules.engine.explain import Cause, Judgement
+from build_rules.engine.failures import read_failures
+from build_rules.errors import printable
+from build_rules.workspace import DECLARATION, MODELS
+
+__all__ = ["Why"]
+
+
+class Why(TaskCommand):
+    """doit's command `why`."""
+
+    name = "why"
+    doc_purpose = "tell what makes a step run, or that it is up to date"
+    doc_usage = "TASK..."
+    doc_description = (
+        "Follows what a step reads back to the first thing that is not as it was: an input, a setting, a tool, the "
+        "rule's own code, an output that is gone. Nothing is run."
+    )
+    cmd_options = ()
+
+    def _execute(self, pos_args: list[str]) -> int:
+        if not pos_args:
+            raise self.refuse("needs the name of a task; `doit list --all` shows them.")
+        names, steps = self.selected(), self.steps()
+        judged = steps.judged(names)
+        failures = read_failures()
+        for name in names:
+            if name not in judged:
+                show(f"{printable(name)} is not a step of these rules\n")
+                continue
+            lines = list(_story(judged[name], judged, steps))
+            if name in failures:
+                when = datetime.fromtimestamp(failures[name]["when"]).strftime("%Y-%m-%d %H:%M")
+                lines.append(f"   it failed on {when}: {failures[name]['text']}")
+            show("".join(f"{printable(line)}\n" for line in lines))
+        self.finish()
+        return 0
+
+
+def _story(one: Judgement, judged: Mapping[str, Judgement], steps: Steps) -> Iterator[str]:
+    """Tell why a step runs: its own causes, then those of everything before it, the first step first."""
+    if one.state == "fresh":
+        last = steps.record(one.name).get("because")
+        yield f"{one.name} is up to date" + (f"; it ran last because {last}" if last else "")
+        return
+    before = upstream(one, judged)[:-1]
+    if one.causes:
+        yield f"{one.name} runs because"
+        yield from (f"   {_told(one, cause, judged, steps)}" for cause in one.causes)
+    changing = [other for other in before if other.causes]
+    if changing:
+        yield (
+            "and because of what comes before it:" if one.causes else f"{one.name} runs if this changes what it reads:"
+        )
+    for other in changing:
+        yield from (f"   {other.name}: {_told(other, cause, judged, steps)}" for cause in other.causes)
+    if through := [other.name for other in before if not other.causes]:
+        yield f"   by way of {', '.join(through)}"
+
+
+def _told(one: Judgement, cause: Cause, judged: Mapping[str, Judgement], steps: Steps) -> str:
+    """Return a cause with where it comes from: a line of a declaration, or the step that made the file again."""
+    writer = steps.before.get(cause.what) if cause.kind == "input" else None
+    if writer is not None and writer in judged and judged[writer].state == "fresh":
+        because = steps.record(writer).get("because")
+        return f"{cause}, because {writer} ran: {because}" if because else str(cause)
+    return f"{cause}{_origin(one, cause, steps)}"
+
+
+def _origin(one: Judgement, cause: Cause, steps: Steps) -> str:
+    """Say where a setting stands, when a line of the model's own declaration has its name."""
+    if cause.kind != "setting":
+        return ""
+    path = Path(MODELS) / steps.by_name[one.name].owner / DECLARATION
+    # A setting may be called as in the declaration, or by the last word of that (`calibration_count`).
+    names = "|".join(map(re.escape, cause.what.split(".")))
+    try:
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+            if re.match(rf"\s*(\w+_)?({names})\s*=", line):
+                return f" ({path}:{number})"
+    except (OSError, UnicodeDecodeError):
+        pass
+    return ""

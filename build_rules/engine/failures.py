@@ -1,0 +1,48 @@
+"""Which steps failed last time, when and with what words: for `doit status`, after the terminal is closed.
+
+`build/.failures.json`, JSON: `{"har:yolov8n:hailo8l-fast": {"when": 1790000000, "text": "..."}}`; seconds since 1970.
+A damaged file is an empty one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import Any
+
+__all__ = ["FAILURES", "note_failures", "read_failures"]
+
+FAILURES = "build/.failures.json"
+MAX_TEXT = 2000
+
+
+def read_failures() -> dict[str, dict[str, Any]]:
+    """Return the failures by task."""
+    with suppress(OSError, ValueError):
+        with open(FAILURES, encoding="utf-8") as stream:
+            found = json.load(stream)
+        if isinstance(found, dict) and all(isinstance(one, dict) for one in found.values()):
+            return found
+    return {}
+
+
+def note_failures(failed: Mapping[str, str], succeeded: Iterable[str]) -> None:
+    """Add what failed in a run, with its words, and take out what succeeded; what cannot be written is not noted."""
+    known = read_failures()
+    now = int(time.time())
+    after = {task: one for task, one in known.items() if task not in set(succeeded)}
+    after |= {task: {"when": now, "text": text[:MAX_TEXT]} for task, text in failed.items()}
+    if after == known:
+        return
+    draft = f"{FAILURES}.{os.getpid()}.partial"
+    with suppress(OSError):
+        try:
+            with open(draft, "w", encoding="utf-8") as stream:
+                json.dump(after, stream, indent=1)
+            os.replace(draft, FAILURES)
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(draft)

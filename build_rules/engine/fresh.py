@@ -1,0 +1,206 @@
+"""One run of doit: which owners (models) need no tasks, and what is learned about the others.
+
+At the beginning the snapshot of the last run tells who is fresh; the tasks of the rest register here; at the end
+everybody of whom all tasks were up to date or succeeded goes into the new snapshot, with the files that were verified.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from build_rules.engine.fingerprint import trusted_marks, verified
+from build_rules.engine.request import EVERYTHING, Request
+from build_rules.engine.snapshot import ABSENT, UNTRUSTED, Marks, Snapshot, find_changed, read_snapshot, write_snapshot
+
+__all__ = [
+    "EVERYBODY",
+    "RECORDS",
+    "SNAPSHOT",
+    "TREE",
+    "Run",
+    "code_and_libraries",
+    "collect_garbage_again",
+    "current_run",
+    "forget_snapshot",
+    "watch_marks",
+]
+
+SNAPSHOT = "build/.fresh"
+RECORDS = "build/.records.db"
+PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+EVERYBODY = ""
+"""The owner of files that everybody depends on: the rules' own code, the settings of the repository."""
+NOT_FRESH = -1
+"""Stands for the number of tasks of an owner of whom nothing good is known."""
+TREE = "/"
+"""The owner of folders in which owners are looked for."""
+
+
+@dataclass
+class _Steps:
+    """The tasks of one owner in this run: all names, those that are good, and every file they read or wrote."""
+
+    names: set[str] = field(default_factory=set)
+    reads: set[str] = field(default_factory=set)
+    writes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    good: set[str] = field(default_factory=set)
+    files: set[str] = field(default_factory=set)
+
+    @property
+    def ends(self) -> list[str]:
+        """The tasks whose outputs no other task of the owner reads."""
+        return sorted(name for name, paths in self.writes.items() if self.reads.isdisjoint(paths))
+
+
+@dataclass
+class Run:
+    """What this process knows; `fresh` maps owners that need no tasks to the number of theirs."""
+
+    request: Request = EVERYTHING
+    context: Mapping[str, Any] = field(default_factory=dict)
+    fresh: Mapping[str, int] = field(default_factory=dict)
+    tree_is_known: bool = False
+    _old: Snapshot | None = None
+    _began: bool = False
+    _everybody: set[str] | None = None
+    _watched: dict[str, dict[str, Marks]] = field(default_factory=dict)
+    _steps: dict[str, _Steps] = field(default_factory=dict)
+
+    def begin(self, request: Request, context: Mapping[str, Any]) -> None:
+        """Look at the snapshot. What belongs into `context` must be equal for anything in it to hold."""
+        self.request, self.context, self._began = request, {**context, **_records()}, True
+        gc.disable()  # until a step runs: tens of thousands of tasks are made, none of them is garbage
+        snapshot = read_snapshot(SNAPSHOT)
+        if snapshot is None or snapshot.context != self.context:
+            return
+        changed = find_changed(snapshot)
+        if EVERYBODY in changed:
+            return
+        self._old, self.tree_is_known = snapshot, TREE not in changed
+        if request.default:
+            self.fresh = {
+                owner: count for owner, count in snapshot.tasks.items() if count != NOT_FRESH and owner not in changed
+            }
+
+    def knows_everybody(self) -> bool:
+        """Whether nothing has to be looked for: every owner is fresh, and there can be no other."""
+        return self._old is not None and self.tree_is_known and len(self.fresh) == len(self._old.tasks)
+
+    def found(self, owners: Iterable[str]) -> None:
+        """Say who there is, whether asked for or not."""
+        self._everybody = set(owners)
+
+    def watch(self, owner: str, marks: Mapping[str, Marks]) -> None:
+        """Add files and folders from which the tasks of an owner follow, with their marks before they were read."""
+        self._watched.setdefault(owner, {}).update(marks)
+
+    def register(self, owner: str, task: str, reads: Iterable[str], writes: Iterable[str]) -> None:
+        """Add a task of an owner, with the files that it reads and writes."""
+        steps = self._steps.setdefault(owner, _Steps())
+        steps.names.add(task)
+        steps.reads.update(reads)
+        steps.writes[task] = tuple(writes)
+
+    def fresh_ends(self) -> Mapping[str, Sequence[str]]:
+        """Return, of everybody who is fresh, the tasks that nothing comes after."""
+        return {} if self._old is None else {owner: self._old.ends.get(owner, ()) for owner in self.fresh}
+
+    def good(self, owner: str, task: str, files: Iterable[str]) -> None:
+        """Say that a task is up to date, and by which files one can tell."""
+        steps = self._steps.setdefault(owner, _Steps())
+        steps.good.add(task)
+        steps.files.update(files)
+
+    def finish(self) -> None:
+        """Write the snapshot of what is known now; without one the next run looks at everything again."""
+        if not self._began or not any(self._steps):
+            return
+        self.context = {**self.context, **_records()}
+        with suppress(OSError):
+            write_snapshot(SNAPSHOT, self._snapshot())
+
+    def _snapshot(self) -> Snapshot:
+        complete = {owner: steps for owner, steps in self._steps.items() if owner and steps.good == steps.names}
+        old = self._old or Snapshot({}, {}, {}, {})
+        # Of an owner that nobody looked at, or not at all of it, what was known before still holds: its files tell. Of
+        # one that was looked at in vain nothing is known.
+        gone = complete.keys() | (self._steps.keys() if self.request.default else set())
+        there = old.tasks.keys() if self._everybody is None else self._everybody
+        kept = {owner: count for owner, count in old.tasks.items() if owner in there and owner not in gone}
+        files = _Files()
+        for owners, marks in old.files.items():
+            files.add(marks, [owner for owner in owners if owner in kept])
+        for owner, steps in complete.items():
+            files.add({path: verified.get(path, UNTRUSTED) for path in steps.files}, [owner])
+            files.add(self._watched.get(owner, {}), [owner])
+        for owner in (EVERYBODY, TREE):
+            files.add(self._watched.get(owner, old.files.get((owner,), {})), [owner])
+        counts = {owner: len(steps.names) for owner, steps in complete.items()}
+        tasks = {**dict.fromkeys(sorted(there), NOT_FRESH), **kept, **counts}
+        ends = {owner: old.ends[owner] for owner in kept if owner in old.ends}
+        ends |= {owner: steps.ends for owner, steps in complete.items()}
+        return Snapshot(self.context, tasks, files.grouped(), ends)
+
+
+@dataclass
+class _Files:
+    """Files with their owners and marks, while they are put together."""
+
+    owners: dict[str, set[str]] = field(default_factory=dict)
+    marks: dict[str, Marks] = field(default_factory=dict)
+
+    def add(self, marks: Mapping[str, Marks], owners: Collection[str]) -> None:
+        """Add files of some owners."""
+        for path, mark in marks.items() if owners else ():
+            self.owners.setdefault(path, set()).update(owners)
+            # Two that found a file with different marks did not find the same file.
+            self.marks[path] = mark if self.marks.get(path, mark) == mark else UNTRUSTED
+
+    def grouped(self) -> dict[tuple[str, ...], dict[str, Marks]]:
+        """Return the files of each set of owners."""
+        groups: dict[tuple[str, ...], dict[str, Marks]] = {}
+        for path, owners in self.owners.items():
+            groups.setdefault(tuple(sorted(owners)), {})[path] = self.marks[path]
+        return groups
+
+
+def _records() -> dict[str, int]:
+    """Return what tells that the records are those of the snapshot: without them everything is built again."""
+    try:
+        return {"records": os.stat(RECORDS).st_ino}
+    except OSError:
+        return {"records": 0}
+
+
+def code_and_libraries() -> Iterator[str]:
+    """Yield the rules' own modules, and the folders that change when a library is installed or removed."""
+    for folder, _, files in os.walk(PACKAGE):
+        yield from (os.path.join(folder, name) for name in files if name.endswith(".py"))
+    yield from (path for path in sys.path if os.path.basename(path) in ("site-packages", "dist-packages"))
+
+
+def watch_marks(paths: Iterable[str]) -> dict[str, Marks]:
+    """Return the marks of files and folders that are about to be read, `ABSENT` for those that are not there."""
+    return {path: trusted_marks(path) if os.path.lexists(path) else ABSENT for path in paths}
+
+
+def forget_snapshot() -> None:
+    """Let the next run look at everything."""
+    with suppress(OSError):
+        os.unlink(SNAPSHOT)
+
+
+def collect_garbage_again() -> None:
+    """Switch the garbage collector on for a step; what there is until now is not looked at again."""
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
+
+
+current_run = Run()

@@ -1,0 +1,79 @@
+"""What the command line asks doit for, as far as it decides which tasks have to be made.
+
+doit makes every task before it looks at what is wanted. In a repository with a thousand models that takes a second, so
+the functions of `dodo.py` make only the tasks that can matter. Whatever is not understood here asks for everything.
+
+Source of the options: doit 0.36 and 0.37 (`cmd_run.py`, `cmd_base.py`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from os.path import basename
+
+__all__ = ["EVERYTHING", "Request", "read_request"]
+
+PROGRAMS = ("doit", "__main__.py")
+FLAGS = ("-c", "--continue", "--json")
+WITH_VALUE = ("-n", "--process", "-v", "--verbosity", "-r", "--reporter")
+VERBOSE = ("-v", "--verbosity")
+VARIABLE = re.compile(r"[A-Za-z_]\w*=")
+STEP = re.compile(r"[a-z_]+:([^:]+)(:.*)?")
+
+
+@dataclass(frozen=True)
+class Request:
+    """Which owners' tasks are asked for: those whose names match one of `patterns`; all of them when it is None.
+
+    `default`: what is up to date need not even be made, because nothing was named. `explain`: every
+    step is to say why it runs.
+    """
+
+    patterns: tuple[str, ...] | None = None
+    default: bool = False
+    explain: bool = False
+
+    def wants(self, owner: str) -> bool:
+        """Whether the tasks of an owner are asked for."""
+        return self.patterns is None or any(fnmatchcase(owner, pattern) for pattern in self.patterns)
+
+
+EVERYTHING = Request()
+
+
+def read_request(arguments: Sequence[str]) -> Request:
+    """Return what a command line (`sys.argv`) asks for; `EVERYTHING` when it is not clearly a plain run."""
+    if not arguments or basename(arguments[0]) not in PROGRAMS:
+        return EVERYTHING
+    words = _words(arguments[1:])
+    explain = any(word.startswith(VERBOSE) for word in arguments[1:])
+    if words is None:
+        return EVERYTHING
+    if words[:1] == ["status"]:  # whose words are names of owners, not of tasks
+        return Request(tuple(words[1:]) or None, default=True)
+    if words[:1] in (["run"], ["why"], ["plan"]):
+        words = words[1:]
+    if not words:
+        return Request(default=True, explain=explain)
+    found = [STEP.fullmatch(word) for word in words]
+    patterns = [match.group(1) for match in found if match is not None]
+    return Request(tuple(patterns), explain=explain) if len(patterns) == len(words) else EVERYTHING
+
+
+def _words(arguments: Sequence[str]) -> list[str] | None:
+    """Return what is no option and no variable; None when an option is not known."""
+    words: list[str] = []
+    pending = iter(arguments)
+    for argument in pending:
+        if argument in WITH_VALUE:
+            next(pending, None)
+        elif argument.startswith("-"):
+            name = argument.partition("=")[0] if argument.startswith("--") else argument[:2]
+            if name not in WITH_VALUE and argument not in FLAGS:
+                return None
+        elif not VARIABLE.match(argument):
+            words.append(argument)
+    return words

@@ -1,0 +1,111 @@
+"""`doit why`, `status` and `plan` on a repository that was really built."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.chain.conftest import make_workspace, single_target
+from tests.doit_runs import doit
+
+HAR, META = "har:shapes-det:hailo8l-fast", "meta:shapes-det:hailo8l-fast"
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = make_workspace(tmp_path_factory.mktemp("explained"), ("shapes-det",), images=12)
+    single_target(folder, "shapes-det", "calibration_count = 8")
+    assert doit(folder).code == 0
+    return folder
+
+
+@pytest.fixture
+def folder(built: Path, tmp_path: Path) -> Path:
+    copy = tmp_path / "w"
+    shutil.copytree(built, copy)
+    return copy
+
+
+def declare(folder: Path, *lines: str) -> None:
+    single_target(folder, "shapes-det", *lines)
+
+
+def test_what_is_fresh(folder: Path) -> None:
+    for _ in range(2):  # loaded, and not loaded
+        run = doit(folder, "status")
+        assert (run.code, run.out.splitlines()) == (0, ["shapes-det:hailo8l-fast  fresh", "1 fresh"])
+        assert doit(folder).code == 0
+    assert doit(folder, "why", META).out.startswith(f"{META} is up to date; it ran last because it has never been")
+    assert doit(folder, "plan").out == "0 would run, 0 more if these change what they read, 7 up to date\n"
+
+
+def test_a_setting_is_told_with_its_line_and_what_it_leads_to(folder: Path) -> None:
+    declare(folder, "", "calibration_count = 6")
+    declared = f"models/shapes-det/model.toml:{3}"
+    told = doit(folder, "why", HAR).out.splitlines()
+    assert told[0] == f"{HAR} runs if this changes what it reads:"
+    assert told[1] == f"   calibration:shapes-det: setting count changed: 8 -> 6 ({declared})"
+    assert told[2] == "   by way of alls:shapes-det:hailo8l-fast"
+    status = doit(folder, "status")
+    assert (status.code, "stale        calibration:shapes-det: setting count changed: 8 -> 6" in status.out) == (
+        1,
+        True,
+    )
+    plan = doit(folder, "plan").out.splitlines()
+    assert plan[0].split()[:3] == ["run", "calibration:shapes-det", "because"]
+    assert plan[-1] == "1 would run, 4 more if these change what they read, 2 up to date"
+    assert doit(folder, "calibration:shapes-det").code == 0
+    again = doit(folder, "why", HAR).out
+    assert "calibration.safetensors changed, because calibration:shapes-det ran: setting count changed: 8 -> 6" in again
+
+
+def test_a_line_of_a_text_is_told(folder: Path) -> None:
+    labels = folder / "models/shapes-det/labels.txt"
+    labels.write_text("a\nb\nc\nd\ne\n")
+    assert doit(folder).code == 0
+    labels.write_text("a\nb\nC\nd\ne\n")
+    assert "models/shapes-det/labels.txt changed: line 3: 'c' -> 'C'" in doit(folder, "why", META).out
+    run = doit(folder, "-v", "2")
+    assert f".  {META}\n   because models/shapes-det/labels.txt changed: line 3: 'c' -> 'C'\n" in run.out
+    assert "because" not in doit(folder).out
+
+
+def test_a_failure_is_told_until_it_is_mended(folder: Path) -> None:
+    labels = folder / "models/shapes-det/labels.txt"
+    labels.write_text("only one\n")
+    assert doit(folder).code == 3
+    (row,) = json.loads(doit(folder, "status", "--json").out)
+    assert (row["state"], row["task"]) == ("failed", "split:shapes-det")
+    assert "The labels name 1 classes" in row["because"]
+    assert row["when"] > 1_700_000_000
+    assert "it failed on 20" in doit(folder, "why", "split:shapes-det").out
+    labels.unlink()
+    assert doit(folder).code == 0
+    assert doit(folder, "status").code == 0
+
+
+def test_what_was_never_built(tmp_path: Path) -> None:
+    folder = make_workspace(tmp_path, ("shapes-det",), images=2)
+    single_target(folder, "shapes-det")
+    assert "never built  split:shapes-det: it has never been built" in doit(folder, "status").out
+    assert doit(folder, "plan", "--json").code == 0
+    assert len(json.loads(doit(folder, "plan", "--json").out)) == 7
+    assert sorted(path.name for path in folder.iterdir() if path.name != "build") == ["dodo.py", "models"]
+
+
+def test_status_of_some(folder: Path) -> None:
+    assert doit(folder, "status", "shapes-*").out.splitlines()[-1] == "1 fresh"
+    run = doit(folder, "status", "other*")
+    assert (run.code, "no model is called other*" in run.err) == (3, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [(("why",), "needs the name of a task"), (("why", "meta:none:x"), "meta:none:x"), (("plan", "none"), "none")],
+)
+def test_wrong_calls(folder: Path, arguments: tuple[str, ...], told: str) -> None:
+    run = doit(folder, *arguments)
+    assert (run.code, told in run.err, "Traceback" in run.err) == (3, True, False)
