@@ -1,122 +1,145 @@
-"""What a run prints: a line per step that runs, a paragraph per error, one line at the end; and its exit code.
+"""What a run prints for people: lines, and on a terminal what runs at the moment below them.
 
-Exit codes: 0 done, 1 a task failed, 2 a task could not be run, 3 wrong input, 130 interrupted.
+A line per step that runs, a paragraph per error, at the end a summary. Exit codes: 0 done, 1 a task failed, 2 a task
+could not be run, 3 wrong input, 130 interrupted.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import time
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, TextIO
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
 
-from doit.exceptions import InvalidCommand
+from doit.action import PythonAction
 
-from build_rules.engine.failure import WrongInput
-from build_rules.engine.failures import note_failures
-from build_rules.engine.fresh import current_run
-from build_rules.engine.interrupt import end_on_interrupt
-from build_rules.engine.lock import lock_workspace
+from build_rules.engine.interrupt import INTERRUPTED, leave_on_stop
+from build_rules.engine.report import plain
+from build_rules.engine.report.base import LOCK, RunReporter
+
+if TYPE_CHECKING:
+    from build_rules.engine.report.live import LiveView
+    from build_rules.engine.report.terminal import Ink
 
 __all__ = ["LOCK", "BuildReporter"]
 
-LOCK = Path("build/.lock")
-WRONG_INPUT = 3
 
-
-def _seconds(duration: float) -> str:
-    return f"{duration:.1f} s" if duration < 100 else f"{duration / 60:.1f} min"
-
-
-class BuildReporter:
-    """doit's reporter interface (doit 0.36 and 0.37)."""
+class BuildReporter(RunReporter):
+    """Lines everywhere; on a terminal that can do it the live view, too."""
 
     desc = "a line per step that runs, a paragraph per error, a summary"
 
-    def __init__(self, outstream: TextIO, options: Mapping[str, Any]) -> None:
-        self.outstream = outstream
-        self.started = time.monotonic()
-        self.step_started: dict[str, float] = {}
-        self.ran = self.current = self.failed = self.skipped = 0
-        self.wrong_input = self.aborted = False
-        self.failures: dict[str, str] = {}
-        self.succeeded: list[str] = []
+    def __init__(self, outstream: Any, options: Mapping[str, Any]) -> None:
+        super().__init__(outstream, options)
+        self._live = False
+        self._view: LiveView | None = None
+        self._ink: Ink | None = None
+
+    def initialize(self, tasks: Mapping[str, Any], selected_tasks: list[str]) -> None:
+        """Begin a run."""
+        super().initialize(tasks, selected_tasks)
+        # A debugger needs the terminal for itself.
+        if self.outstream.isatty() and not PythonAction.pm_pdb:
+            from build_rules.engine.report.terminal import is_live
+
+            self._live = is_live(self.outstream, os.environ)
+        if self._live:
+            leave_on_stop(self._left)
+
+    def _left(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._view is None else self._view.left()
+
+    def begin_steps(self) -> None:
+        """Begin the live view where there is one."""
+        if not self._live:
+            return
+        from build_rules.engine.report.board import Board
+        from build_rules.engine.report.estimate import make_plan
+        from build_rules.engine.report.frame import rows
+        from build_rules.engine.report.live import LiveView
+        from build_rules.engine.report.terminal import choose_ink
+
+        assert self.expected is not None
+        ink = self._ink = choose_ink(os.environ)
+        board = Board(self.state, self.guard, make_plan(self.tasks, self.selected), self.expected)
+        self._view = LiveView(self.outstream, lambda columns, lines: rows(board.shown(), columns, lines, ink))
+        self._view.start()
+
+    def end_steps(self) -> None:
+        """End the live view."""
+        if self._view is not None:
+            self._view.close()
+            self._view = None
+
+    def withhold(self) -> tuple[bool, bool]:
+        """Keep from the terminal what the view prints above itself."""
+        return (False, False) if self._view is None else (sys.stdout.isatty(), sys.stderr.isatty())
 
     def write(self, text: str) -> None:
         """Print at once, since a step may take hours."""
-        self.outstream.write(text)
-        self.outstream.flush()
+        # The main thread may end the view meanwhile.
+        view = self._view
+        if view is not None:
+            view.print(text)
+        else:
+            self.outstream.write(text)
+            self.outstream.flush()
 
-    def initialize(self, tasks: Mapping[str, Any], selected_tasks: list[str]) -> None:
-        """Begin a run: from here to the end this process alone builds in the workspace."""
-        end_on_interrupt()
-        if not selected_tasks:
-            self.aborted = True
-            raise InvalidCommand("no task has a name like that; `doit list --all` shows them all.")
-        self.lock = lock_workspace(LOCK)
+    def tell_start(self, name: str) -> None:
+        """A step begins; the live view shows it while it runs."""
+        if self._view is None:
+            self.write(plain.started(name))
 
-    def get_status(self, task: Any) -> None:
-        """A task is about to be checked."""
+    def tell_done(self, name: str, seconds: float, target: str) -> None:
+        """A step has run."""
+        self.write(plain.done(name, seconds, target))
 
-    def execute_task(self, task: Any) -> None:
-        """A task is about to run."""
-        if task.actions:
-            self.step_started[task.name] = time.monotonic()
-            self.write(f".  {task.name}\n")
+    def tell_cached(self, name: str, seconds: float, target: str) -> None:
+        """A step's outputs came from the cache."""
+        self.write(plain.cached(name, target))
 
-    def add_success(self, task: Any) -> None:
-        """A task succeeded."""
-        self.succeeded.append(task.name)
-        if task.actions:
-            self.ran += 1
-            took = _seconds(time.monotonic() - self.step_started[task.name])
-            self.write(f"   {task.name} done in {took}: {task.targets[-1] if task.targets else '-'}\n")
+    def tell_ignored(self, name: str) -> None:
+        """A step is skipped because the user wants it."""
+        self.write(plain.ignored(name))
 
-    def skip_uptodate(self, task: Any) -> None:
-        """A task has nothing to do."""
-        self.current += bool(task.actions)
+    def tell_failure(self, name: str, text: str, seconds: float | None) -> None:
+        """A step failed."""
+        word = "ERROR"
+        if self._ink is not None and sys.stderr.isatty():
+            word = self._ink.paint(self._ink.orange, word)
+        sys.stderr.write(plain.failed(name, text, word))
 
-    def skip_ignore(self, task: Any) -> None:
-        """A task is skipped because the user said `doit ignore`."""
-        self.write(f"!! {task.name} is ignored (doit forget {task.name} ends that)\n")
-
-    def add_failure(self, task: Any, fail: Any) -> None:
-        """A task failed, or could not run because another one failed."""
-        if fail.get_name() == "UnmetDependency":
-            self.skipped += bool(task.actions)
+    def tell_line(self, name: str, line: str, warning: str | None, shown: bool) -> None:
+        """A step printed a line."""
+        if shown:
             return
-        self.failed += 1
-        self.failures[task.name] = str(fail.get_msg()).strip()
-        self.wrong_input |= isinstance(fail, WrongInput)
-        sys.stderr.write(f"ERROR in {task.name}: {str(fail.get_msg()).rstrip()}\n")
+        if warning is not None and self._ink is not None:
+            head, colon, rest = line.partition(":")
+            line = f"{self._ink.paint(self._ink.orange, head + colon)}{rest}"
+        self.write(f"{line}\n")
 
-    def cleanup_error(self, exception: Any) -> None:
-        """A teardown failed."""
-        sys.stderr.write(exception.get_msg())
-
-    def runtime_error(self, msg: str) -> None:
+    def tell_abort(self, text: str) -> None:
         """The run itself cannot go on."""
-        self.aborted = True
-        sys.stderr.write(f"ERROR: {msg}\n")
+        sys.stderr.write(f"ERROR: {text}\n")
 
-    def teardown_task(self, task: Any) -> None:
-        """A teardown is about to run."""
+    def tell_end(self, code: int) -> None:
+        """The run has ended: say what there was, failures last."""
+        if code != INTERRUPTED and not self.aborted:
+            for text in self._summary(time.monotonic()):
+                self.write(text)
 
-    def complete_run(self) -> None:
-        """End a run. Exits here where doit itself knows no exit code."""
-        if self.aborted:
+    def _summary(self, now: float) -> Iterator[str]:
+        if not (self.state.took or self.state.warnings or self.state.failures):
+            yield plain.counts(self.state, now)
             return
-        current_run.finish()
-        if self.failures or self.succeeded:
-            note_failures(self.failures, self.succeeded)
-        counts = [
-            (self.ran, "run"),
-            (self.current + sum(current_run.fresh.values()), "up to date"),
-            (self.failed, "failed"),
-            (self.skipped, "not reached"),
-        ]
-        told = ", ".join(f"{count} {what}" for count, what in counts if count) or "nothing to do"
-        self.write(f"{told} in {_seconds(time.monotonic() - self.started)}\n")
-        if self.wrong_input:
-            raise SystemExit(WRONG_INPUT)
+        from build_rules.engine.report import summary
+        from build_rules.engine.report.terminal import NO_INK
+
+        ink = self._ink or NO_INK
+        for line in [*summary.slowest(self.state, now, ink), *summary.warnings(self.state, ink)]:
+            yield f"{line}\n"
+        yield plain.counts(self.state, now)
+        for line in summary.failures(self.state, ink):
+            yield f"{line}\n"

@@ -1,0 +1,76 @@
+"""How long tasks took in former runs, in `build/.history.json`.
+
+The file holds `{"version": 1, "seconds": {TASK: [SECONDS, ...]}}`: the last few durations of each task, oldest first,
+the tasks in the order in which they ran last. It serves estimates only, so a missing or damaged file is an empty one,
+and nothing fails because it cannot be written.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+__all__ = ["History"]
+
+VERSION = 1
+DURATIONS = 5
+TASKS = 4000
+LARGEST = 4 << 20
+
+
+class History:
+    """The durations of one workspace; read when they are first asked for. One process at a time saves."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._loaded: dict[str, list[float]] | None = None
+
+    @property
+    def _seconds(self) -> dict[str, list[float]]:
+        if self._loaded is None:
+            self._loaded = _read(self._path)
+        return self._loaded
+
+    def expected(self, task_name: str) -> float | None:
+        """Return the median of a task's last durations, None for a task that never ran."""
+        durations = sorted(self._seconds.get(task_name, ()))
+        if not durations:
+            return None
+        middle = len(durations) // 2
+        return durations[middle] if len(durations) % 2 else (durations[middle - 1] + durations[middle]) / 2
+
+    def save(self, took: Mapping[str, float]) -> None:
+        """Add the durations of a run and write the file, whole or not at all."""
+        seconds = dict(self._seconds)
+        for name, duration in took.items():
+            seconds[name] = [*seconds.pop(name, []), round(duration, 3)][-DURATIONS:]
+        kept = dict(list(seconds.items())[-TASKS:])
+        # The same name every time: a kill leaves at most one such file, and the next run replaces it.
+        draft = self._path.with_name(self._path.name + ".new")
+        with suppress(OSError):
+            draft.write_text(json.dumps({"version": VERSION, "seconds": kept}), encoding="utf-8")
+            os.replace(draft, self._path)
+
+
+def _read(path: Path) -> dict[str, list[float]]:
+    try:
+        if path.stat().st_size > LARGEST:
+            return {}
+        document = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    if not isinstance(document, dict) or document.get("version") != VERSION:
+        return {}
+    seconds = document.get("seconds")
+    found = seconds if isinstance(seconds, dict) else {}
+    return {name: durations for name, durations in found.items() if _is_sound(durations)}
+
+
+def _is_sound(durations: object) -> bool:
+    return isinstance(durations, list) and all(
+        isinstance(value, float) and math.isfinite(value) and value >= 0 for value in durations
+    )

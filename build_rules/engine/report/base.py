@@ -1,0 +1,244 @@
+"""What every reporter of ours does, whatever it prints: the workspace's lock, the state of the run, its exit code.
+
+Exit codes: 0 done, 1 a task failed, 2 a task could not be run, 3 wrong input, 130 interrupted.
+
+A reporter is called by doit (from the main thread, `execute_task` from the thread of the step), by the output of steps
+and by `hooks` (from any thread). `guard` protects the state; nothing is written while it is held.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from doit.exceptions import InvalidCommand, TaskFailed
+
+from build_rules.engine import interrupt
+from build_rules.engine.failure import WrongInput
+from build_rules.engine.failures import note_failures
+from build_rules.engine.fresh import current_run
+from build_rules.engine.lock import lock_workspace
+from build_rules.engine.report import hooks
+from build_rules.engine.report.model import RunState
+from build_rules.engine.report.telling import Telling
+
+if TYPE_CHECKING:
+    from build_rules.engine.history import History
+    from build_rules.engine.report.capture import Capture
+
+__all__ = ["HISTORY", "LOCK", "WRONG_INPUT", "Expected", "RunReporter"]
+
+LOCK = Path("build/.lock")
+HISTORY = Path("build/.history.json")
+WRONG_INPUT = 3
+
+Expected = Callable[[str], "float | None"]
+"""The seconds that a task is expected to take, by its name; None when nobody knows."""
+
+_WARNING = re.compile(r"\s*warning:\s*(.*\S)", re.IGNORECASE)
+
+
+class RunReporter(Telling):
+    """doit's reporter interface (doit 0.36 and 0.37). What is printed is in the methods of `Telling`."""
+
+    desc = ""
+
+    def __init__(self, outstream: TextIO, options: Mapping[str, Any]) -> None:
+        self.outstream = outstream
+        self.state = RunState(time.monotonic())
+        self.guard = threading.RLock()
+        self.expected: Expected | None = None
+        self.tasks: Mapping[str, Any] = {}
+        self.selected: list[str] = []
+        self.begun = self.aborted = self.wrong_input = self._error = False
+        self._threads: dict[int, str] = {}
+        self._restored: set[str] = set()
+        self._history: History | None = None
+        self._capture: Capture | None = None
+
+    # What doit calls.
+
+    def initialize(self, tasks: Mapping[str, Any], selected_tasks: list[str]) -> None:
+        """Begin a run: from here to the end this process alone builds in the workspace."""
+        interrupt.end_on_interrupt()
+        if not selected_tasks:
+            raise InvalidCommand("no task has a name like that; `doit list --all` shows them all.")
+        self.lock = lock_workspace(LOCK)
+        self.tasks, self.selected = tasks, selected_tasks
+        self.begun = True
+        interrupt.before_end.append(self._interrupted)
+        hooks.listen(self)
+        self.tell_begin()
+        if current_run.fresh:
+            self.add_fresh(sum(current_run.fresh.values()))
+
+    def get_status(self, task: Any) -> None:
+        """A task is about to be checked."""
+
+    def execute_task(self, task: Any) -> None:
+        """A task is about to run, in this thread."""
+        if not task.actions:
+            return
+        with self.guard:
+            capture = self.capture()
+            self._threads[threading.get_ident()] = task.name
+            self.state.start(task.name, time.monotonic())
+        capture.install()
+        self.tell_start(task.name)
+
+    def add_success(self, task: Any) -> None:
+        """A task succeeded."""
+        if task.name in self._restored:
+            self.add_cached(task)
+        elif task.actions:
+            self._leave(task.name)
+            with self.guard:
+                seconds = self.state.done(task.name, time.monotonic())
+            self.tell_done(task.name, seconds, _last_target(task))
+
+    def add_cached(self, task: Any) -> None:
+        """A task's outputs came from the cache, whether doit ran it for that or not."""
+        self._leave(task.name)
+        with self.guard:
+            self._restored.discard(task.name)
+            seconds = self.state.restored(task.name, time.monotonic())
+        self.tell_cached(task.name, seconds, _last_target(task))
+
+    def add_fresh(self, count: int) -> None:
+        """Many tasks have nothing to do and were not even loaded."""
+        with self.guard:
+            self.state.all_fresh(count)
+        self.tell_fresh(None, count)
+
+    def skip_uptodate(self, task: Any) -> None:
+        """A task has nothing to do."""
+        if task.name in self._restored:
+            self.add_cached(task)
+        elif task.actions:
+            with self.guard:
+                self.state.fresh(task.name)
+            self.tell_fresh(task.name, 1)
+
+    def skip_ignore(self, task: Any) -> None:
+        """A task is skipped because the user said `doit ignore`."""
+        with self.guard:
+            self.state.settled.add(task.name)
+        self.tell_ignored(task.name)
+
+    def add_failure(self, task: Any, fail: Any) -> None:
+        """A task failed, or could not run because another one failed."""
+        self._error |= not isinstance(fail, TaskFailed)
+        if fail.get_name() == "UnmetDependency":
+            if task.actions:
+                with self.guard:
+                    self.state.not_reached(task.name)
+                self.tell_not_reached(task.name)
+            return
+        self.wrong_input |= isinstance(fail, WrongInput)
+        text = str(fail.get_msg()).rstrip()
+        self._leave(task.name)
+        with self.guard:
+            seconds = self.state.failure(task.name, text, time.monotonic())
+        self.tell_failure(task.name, text, seconds)
+
+    def cleanup_error(self, exception: Any) -> None:
+        """A teardown failed."""
+        sys.stderr.write(exception.get_msg())
+
+    def runtime_error(self, msg: str) -> None:
+        """The run itself cannot go on."""
+        self.aborted = True
+        self.tell_abort(msg)
+
+    def teardown_task(self, task: Any) -> None:
+        """A teardown is about to run."""
+
+    def complete_run(self) -> None:
+        """End a run. Exits here where doit itself knows no exit code."""
+        if not self.begun:
+            return
+        self._close()
+        if not self.aborted:
+            current_run.finish()
+            if self.state.failures or self.state.good:
+                note_failures({task: text.strip() for task, text in self.state.failures}, self.state.good)
+        self.tell_end(self.exit_code)
+        if self.exit_code == WRONG_INPUT:
+            raise SystemExit(WRONG_INPUT)
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code of the run as far as it has come."""
+        if self.aborted:
+            return 2
+        if self.wrong_input:
+            return WRONG_INPUT
+        return 2 if self._error else 1 if self.state.failed else 0
+
+    # What steps call, through `hooks` and by printing.
+
+    def report_cached(self, task_name: str) -> None:
+        """Take a task that doit is about to report as run or up to date for restored."""
+        with self.guard:
+            self._restored.add(task_name)
+
+    def report_warning(self, task_name: str, text: str) -> None:
+        """Show a warning and keep it for the summary."""
+        self._take_line(task_name, f"   warning: {' '.join(text.split())}", False)
+
+    def _take_line(self, name: str | None, line: str, shown: bool) -> None:
+        """Take a line that a step printed; `shown` when it stands on the screen already."""
+        found = _WARNING.match(line)
+        with self.guard:
+            owner = self.state.owner(name)
+            if found:
+                self.state.warn(owner, found[1])
+        self.tell_line(owner, line, found[1] if found else None, shown)
+
+    # Inside.
+
+    def capture(self) -> Capture:
+        """Let what steps print come by here; begun before the first one: a run without any pays for none of this."""
+        if self._capture is None:
+            from build_rules.engine.history import History
+            from build_rules.engine.report.capture import Capture
+
+            self._history = History(HISTORY)
+            self.expected = self.expected or self._history.expected
+            self.begin_steps()
+            self._capture = Capture(self._take_line, self._threads, self.withhold())
+        return self._capture
+
+    def _leave(self, name: str) -> None:
+        """Take what the step printed last; what its thread prints from now on is not the step's."""
+        if self._capture is not None:
+            self._capture.finish(name)
+        with self.guard:
+            for thread, task in list(self._threads.items()):
+                if task == name:
+                    del self._threads[thread]
+
+    def _close(self) -> None:
+        """Give back everything that was taken for the run."""
+        hooks.unlisten(self)
+        with suppress(ValueError):
+            interrupt.before_end.remove(self._interrupted)
+        if self._capture is not None:
+            self._capture.restore()
+        self.end_steps()
+        if self._history is not None and self.state.took:
+            self._history.save(self.state.took)
+
+    def _interrupted(self) -> None:
+        self._close()
+        self.tell_end(interrupt.INTERRUPTED)
+
+
+def _last_target(task: Any) -> str:
+    return str(task.targets[-1]) if task.targets else "-"

@@ -1,0 +1,99 @@
+"""The state of a run: what ran, what runs, what went wrong. Whoever calls says what time it is."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+__all__ = ["RunState", "Told"]
+
+
+class Told(NamedTuple):
+    """Something said about a task; `task` is empty where nobody knows which one said it."""
+
+    task: str
+    text: str
+
+
+class RunState:
+    """Counts, running steps, durations, warnings and failures of one run. Names are those of doit's tasks."""
+
+    def __init__(self, now: float) -> None:
+        self.began = now
+        self.ran = self.cached = self.current = self.failed = self.skipped = 0
+        self.unloaded = 0
+        """How many of `current` were never loaded as tasks."""
+        self.running: dict[str, float] = {}
+        """Name to the time it was started."""
+        self.took: dict[str, float] = {}
+        """Name to seconds, of what ran to its end."""
+        self.settled: set[str] = set()
+        """Everything that has been decided, with and without work."""
+        self.good: set[str] = set()
+        """What ran to its end or came from the cache."""
+        self.dead: set[str] = set()
+        """What failed or was not reached: nothing that needs it will run."""
+        self.most_running = 0
+        self.warnings: list[Told] = []
+        self.failures: list[Told] = []
+        self.told_since_failure = 0
+
+    def start(self, name: str, now: float) -> None:
+        """A step begins."""
+        self.running[name] = now
+        self.most_running = max(self.most_running, len(self.running))
+        self.told_since_failure += 1
+
+    def _settle(self, name: str, now: float) -> float:
+        self.settled.add(name)
+        return now - self.running.pop(name, now)
+
+    def done(self, name: str, now: float) -> float:
+        """A step has run to its end; return its seconds."""
+        self.ran += 1
+        self.good.add(name)
+        self.told_since_failure += 1
+        self.took[name] = self._settle(name, now)
+        return self.took[name]
+
+    def restored(self, name: str, now: float) -> float:
+        """A step's outputs came from the cache; return the seconds that took."""
+        self.cached += 1
+        self.good.add(name)
+        self.told_since_failure += 1
+        return self._settle(name, now)
+
+    def fresh(self, name: str) -> None:
+        """A step has nothing to do."""
+        self.current += 1
+        self.settled.add(name)
+
+    def all_fresh(self, count: int) -> None:
+        """Steps that were not even loaded have nothing to do."""
+        self.current += count
+        self.unloaded += count
+
+    def failure(self, name: str, text: str, now: float) -> float | None:
+        """A step failed; return its seconds, None when it had not begun."""
+        begun = name in self.running
+        self.failed += 1
+        self.failures.append(Told(name, text))
+        self.told_since_failure = 0
+        self.dead.add(name)
+        seconds = self._settle(name, now)
+        return seconds if begun else None
+
+    def not_reached(self, name: str) -> None:
+        """A step could not run, because one that it needs failed."""
+        self.skipped += 1
+        self.dead.add(name)
+        self.settled.add(name)
+
+    def warn(self, name: str, text: str) -> None:
+        """A step warned."""
+        self.warnings.append(Told(name, text))
+
+    def owner(self, name: str | None) -> str:
+        """Return whose output it is that came from the thread of `name`: a step's own threads have no name."""
+        if name is None and len(self.running) == 1:
+            return next(iter(self.running))
+        return name or ""

@@ -1,0 +1,50 @@
+"""The lines of a run without a terminal, and the line at its end."""
+
+from __future__ import annotations
+
+from build_rules.engine.report.model import RunState
+
+__all__ = ["cached", "counts", "done", "failed", "ignored", "seconds", "started"]
+
+
+def seconds(duration: float) -> str:
+    """Return a duration as people say it."""
+    return f"{duration:.1f} s" if duration < 100 else f"{duration / 60:.1f} min"
+
+
+def started(name: str) -> str:
+    """A step begins."""
+    return f".  {name}\n"
+
+
+def done(name: str, duration: float, target: str) -> str:
+    """A step has run."""
+    return f"   {name} done in {seconds(duration)}: {target}\n"
+
+
+def cached(name: str, target: str) -> str:
+    """A step's outputs came from the cache."""
+    return f"   {name} from the cache: {target}\n"
+
+
+def ignored(name: str) -> str:
+    """A step is skipped because the user said `doit ignore`."""
+    return f"!! {name} is ignored (doit forget {name} ends that)\n"
+
+
+def failed(name: str, text: str, word: str = "ERROR") -> str:
+    """A step failed."""
+    return f"{word} in {name}: {text}\n"
+
+
+def counts(state: RunState, now: float) -> str:
+    """Return the line at the end."""
+    found = [
+        (state.ran, "run"),
+        (state.cached, "from the cache"),
+        (state.current, "up to date"),
+        (state.failed, "failed"),
+        (state.skipped, "not reached"),
+    ]
+    told = ", ".join(f"{count} {what}" for count, what in found if count) or "nothing to do"
+    return f"{told} in {seconds(now - state.began)}\n"
