@@ -115,6 +115,10 @@ class Message:
         except UnicodeDecodeError as error:
             raise self._malformed(f"field {number} is a string that is not UTF-8") from error
 
+    def raw(self, number: int) -> bytes:
+        """Bytes; empty when absent."""
+        return bytes((self._views(number) or (b"",))[-1])
+
     def message(self, number: int) -> Message:
         """A nested message; empty when absent. One that occurs in parts is put together, as protobuf demands."""
         views = self._views(number)
