@@ -36,8 +36,8 @@ DOIT = (sys.executable, "-m", "doit")
 def generate(path: Path, version: int, size: int) -> Path:
     """Write a HEF of about `size` bytes; version 0 keeps its weights in the message."""
     from build_rules.hef import HefSpec, Quantization, Stream, build_container
-    from build_rules.hef.protobuf import write_bytes
     from build_rules.hef.writer import build_proto
+    from build_rules.protobuf import write_bytes
 
     image = Stream("net/in", "input", (640, 640, 3), (640, 640, 3), "NHWC", 1, Quantization(1.0, 0.0, 0.0, 255.0))
     boxes = replace(image, name="net/out", direction="output", shape=(80, 80, 64), padded_shape=(80, 80, 64))

@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 RECORDS = ("endpoints.py", "calibrated.py", "errors.py")
-COMPILER = ("compilers", "alls/script.py", "hef", "versions.py", "varint.py", *RECORDS)
+COMPILER = ("compilers", "alls/script.py", "hef", "protobuf.py", "versions.py", "varint.py", *RECORDS)
 
 SPLIT = Rule(
     "split",
@@ -45,7 +45,7 @@ HEF = Rule("hef", "build_rules.steps.hef:run", ("steps/hef.py", *COMPILER))
 META = Rule(
     "meta",
     "build_rules.steps.meta:run",
-    ("__init__.py", "steps/meta.py", "metadata", "hef", "graph", "presets.py", "varint.py", *RECORDS),
+    ("__init__.py", "steps/meta.py", "metadata", "hef", "protobuf.py", "graph", "presets.py", "varint.py", *RECORDS),
 )
 
 Tasks = Iterator[dict[str, Any]]

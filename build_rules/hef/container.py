@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, Literal
 from build_rules.errors import InputError
 from build_rules.hef.directory import find_zip
 from build_rules.hef.header import HEADER_BYTES, LAYOUTS, Header, Layout, decode_header
-from build_rules.hef.protobuf import field_prefix
+from build_rules.protobuf import field_prefix
 
 __all__ = [
     "CHUNK",

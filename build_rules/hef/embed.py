@@ -38,7 +38,7 @@ from build_rules.hef.container import (
 )
 from build_rules.hef.header import Digest, Header
 from build_rules.hef.members import check_members, members_of, zip_bytes
-from build_rules.hef.protobuf import field_prefix
+from build_rules.protobuf import field_prefix
 
 __all__ = ["EMBEDDINGS", "ZIP_SIGNATURE", "contains_zip_signature", "embed_zip", "strip"]
 

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from build_rules.hef.container import Container, chunks, open_hef, scan_container
-from build_rules.hef.protobuf import Message
 from build_rules.hef.schema import (
     ARCHITECTURES,
     BOUNDARY,
@@ -45,6 +44,7 @@ from build_rules.hef.schema import (
     PadField,
 )
 from build_rules.hef.streams import Direction, Hef, HostOp, NetworkGroup, Nms, Quantization, Shape, Stream
+from build_rules.protobuf import Message
 
 __all__ = ["read_hef", "read_payload"]
 

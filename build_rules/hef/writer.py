@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 from build_rules.errors import InputError
 from build_rules.hef.container import build_container
-from build_rules.hef.protobuf import write_bytes, write_doubles, write_float, write_string, write_uint
 from build_rules.hef.schema import (
     ARCHITECTURES,
     MULTI_LAYOUT,
@@ -34,6 +33,7 @@ from build_rules.hef.schema import (
     NumericInfoField,
 )
 from build_rules.hef.streams import Quantization, Stream
+from build_rules.protobuf import write_bytes, write_doubles, write_float, write_string, write_uint
 
 __all__ = ["MAX_NAME", "HefSpec", "build_proto", "write_hef"]
 

@@ -31,8 +31,8 @@ from build_rules.hef import (
 from build_rules.hef.container import SEAL_FIELD
 from build_rules.hef.directory import MAX_MEMBERS
 from build_rules.hef.members import zip_bytes
-from build_rules.hef.protobuf import Message
 from build_rules.hef.writer import build_proto
+from build_rules.protobuf import Message
 from tests.hef import hailort
 from tests.hef.samples import REAL, spec
 from tests.shared import needs_shared

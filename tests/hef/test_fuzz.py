@@ -9,7 +9,7 @@ import pytest
 
 from build_rules.errors import InputError
 from build_rules.hef import embed_zip, read_hef, strip, write_hef
-from build_rules.hef.protobuf import MAX_DEPTH, MAX_FIELDS, write_bytes
+from build_rules.protobuf import MAX_DEPTH, MAX_FIELDS, write_bytes
 from tests.hef import fuzz
 from tests.hef.samples import REAL, spec
 from tests.shared import needs_shared

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from build_rules.errors import InputError
 from build_rules.hef import Hef, HostOp, Nms, Stream, build_container, format_text, read_hef
 from build_rules.hef.container import scan_container
-from build_rules.hef.protobuf import Message, write_bytes, write_doubles, write_float, write_string, write_uint
 from build_rules.hef.reader import _hef
 from build_rules.hef.writer import build_proto
+from build_rules.protobuf import Message, write_bytes, write_doubles, write_float, write_string, write_uint
 from tests.hef.samples import REAL, spec
 from tests.shared import needs_shared
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from build_rules.errors import InputError
 from build_rules.hef import HefSpec, Quantization, Stream, read_hef, read_payload, write_hef
 from build_rules.hef.header import LAYOUTS
-from build_rules.hef.protobuf import Message
 from build_rules.hef.schema import ARCHITECTURES
 from build_rules.hef.writer import build_proto
+from build_rules.protobuf import Message
 from tests.hef.samples import BOXES, IMAGE, REAL, SCORES, spec
 from tests.shared import needs_shared
 

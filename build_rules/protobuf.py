@@ -4,7 +4,7 @@ A message is a run of fields: a varint `number << 3 | wire type`, then a varint 
 length and that many bytes (2), or four bytes (5), little-endian. Only the levels somebody asks for are parsed. Nesting
 and the number of fields are bounded, so that no input can exhaust the machine.
 
-Source of the format: protobuf.dev, "Encoding". HEF uses proto3: a missing field means zero or empty, a repeated scalar
+Source of the format: protobuf.dev, "Encoding". Read as proto3: a missing field means zero or empty, a repeated scalar
 may be packed, and a nested message that occurs twice is one message.
 """
 
@@ -116,6 +116,10 @@ class Message:
         except UnicodeDecodeError as error:
             raise self._malformed(f"field {number} is a string that is not UTF-8") from error
 
+    def raw(self, number: int) -> bytes:
+        """Bytes; empty when absent."""
+        return bytes((self._views(number) or (b"",))[-1])
+
     def message(self, number: int) -> Message:
         """A nested message; empty when absent. One that occurs in parts is put together, as protobuf demands."""
         views = self._views(number)
@@ -159,7 +163,7 @@ class Message:
                 yield number, wire, value
                 continue
             if wire not in _WIRE_NAMES:
-                raise self._malformed(f"field {number} has wire type {wire}, which HEF does not use")
+                raise self._malformed(f"field {number} has wire type {wire}, which proto3 does not have")
             length = 8 if wire == _FIXED64 else 4
             if wire == _BYTES:
                 length, position = self._varint(data, position)
@@ -181,7 +185,7 @@ class Message:
         return self._malformed(f"field {number} is {_WIRE_NAMES[wire]}, expected {_WIRE_NAMES[expected]}")
 
     def _malformed(self, what: str) -> InputError:
-        return InputError(f"{self.where}: its protobuf message is malformed: {what}. Copy or compile the file again.")
+        return InputError(f"{self.where}: its protobuf message is malformed: {what}. Get or make the file again.")
 
 
 def write_uint(number: int, value: int) -> bytes:

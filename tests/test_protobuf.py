@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from build_rules.errors import InputError
-from build_rules.hef.protobuf import (
+from build_rules.protobuf import (
     MAX_DEPTH,
     MAX_FIELDS,
     Message,

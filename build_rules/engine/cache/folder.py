@@ -1,0 +1,169 @@
+"""The cache in a folder, on this machine or shared over a network file system.
+
+`ac/xx/<key>` and `cas/xx/<SHA-256>`, xx being the first two digits: the layout of Bazel's disk cache. A file appears
+under its name whole or not at all, so nothing is locked; two writers of one name write the same. The time of a file's
+last change is that of its last use; the least recently used go first when there is a limit.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from build_rules.engine.cache.store import (
+    CHUNK_BYTES,
+    FailedError,
+    Kind,
+    RefusedError,
+    StoreError,
+    UnreachableError,
+    UnwantedError,
+)
+
+__all__ = ["PARTIAL", "FolderStore", "place"]
+
+PARTIAL = ".partial"
+"""How the names of files end that are being written; a killed writer leaves one behind."""
+ROOM = 0.9
+"""The part of the limit that is left in use when room is made, so that it is not made again for every file."""
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP)
+# Another machine removed or replaced the file while this one had it open over NFS.
+_GONE = (errno.ENOENT, errno.ESTALE)
+
+
+def place(folder: Path, kind: Kind, name: str) -> Path:
+    """Return where a name lies in a cache folder."""
+    return folder / kind / name[:2] / name
+
+
+class FolderStore:
+    """A `Store` in a folder, of at most `limit` bytes when that is not None. The folder is made when first written."""
+
+    def __init__(self, folder: Path, limit: int | None = None) -> None:
+        self.folder = folder
+        self.limit = limit
+        self._used: int | None = None
+        self._room = threading.Lock()
+
+    def get(self, kind: Kind, name: str, most: int, sink: Callable[[bytes], None]) -> bool:
+        """Read a file."""
+        path = place(self.folder, kind, name)
+        try:
+            # Who may write to the folder may put a pipe there, which would be waited for, or a link to any file.
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
+        except OSError as error:
+            return self._missing(error)
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise FailedError("it holds something that is no regular file")
+            _touch(path)
+            while chunk := self._read(descriptor):
+                sink(chunk)
+        finally:
+            os.close(descriptor)
+        return True
+
+    def _read(self, descriptor: int) -> bytes:
+        try:
+            return os.read(descriptor, CHUNK_BYTES)
+        except OSError as error:
+            self._missing(error)
+            raise FailedError("a file went away while it was read") from error
+
+    def _missing(self, error: OSError) -> bool:
+        """Return False for a file that is not there; raise for one that cannot be read."""
+        if error.errno in _GONE:
+            return False
+        if error.errno in _FORBIDDEN:
+            raise FailedError(f"a file cannot be read ({error.strerror})") from error
+        raise UnreachableError(f"it cannot be read ({error.strerror})") from error
+
+    def has(self, kind: Kind, name: str, size: int | None = None) -> bool:
+        """Look at a file's size; one that is there counts as used."""
+        path = place(self.folder, kind, name)
+        try:
+            found = os.stat(path).st_size
+        except OSError as error:
+            return self._missing(error)
+        if size is not None and size != found:
+            return False
+        _touch(path)
+        return True
+
+    def put(self, kind: Kind, name: str, size: int, chunks: Callable[[], Iterator[bytes]]) -> None:
+        """Write a file. One that alone is over the limit is not kept."""
+        if self.limit is not None and size > self.limit * ROOM:
+            raise UnwantedError(f"{size} bytes are more than its limit has room for")
+        path = place(self.folder, kind, name)
+        # In the same folder, for a rename that replaces; a name of its own, for writers on several machines.
+        partial = path.with_name(f".{os.urandom(8).hex()}{PARTIAL}")
+        try:
+            descriptor = self._create(partial)
+            try:
+                for chunk in chunks():
+                    self._write(descriptor, chunk)
+                self._publish(descriptor, partial, path)
+            finally:
+                os.close(descriptor)
+        finally:
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
+        self._make_room(size)
+
+    def _create(self, partial: Path) -> int:
+        try:
+            partial.parent.mkdir(parents=True, exist_ok=True)
+            # The umask decides who may read it: a group shares a folder with umask 002.
+            return os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            raise _unwritable(error) from error
+
+    def _write(self, descriptor: int, chunk: bytes) -> None:
+        rest = memoryview(chunk)
+        try:
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+        except OSError as error:
+            raise _unwritable(error) from error
+
+    def _publish(self, descriptor: int, partial: Path, path: Path) -> None:
+        try:
+            os.fsync(descriptor)
+            os.replace(partial, path)
+        except OSError as error:
+            raise _unwritable(error) from error
+
+    def _make_room(self, added: int) -> None:
+        """Keep to the limit. What others write meanwhile is seen when the folder is measured again."""
+        if self.limit is None:
+            return
+        from build_rules.engine.cache.upkeep import measure, prune
+
+        with self._room:
+            try:
+                self._used = measure(self.folder).bytes if self._used is None else self._used + added
+                if self._used > self.limit:
+                    self._used = prune(self.folder, int(self.limit * ROOM)).bytes
+            except OSError as error:
+                raise RefusedError(f"its limit cannot be kept ({error.strerror})") from error
+
+
+def _unwritable(error: OSError) -> StoreError:
+    if error.errno in _NO_ROOM:
+        return RefusedError("it has no room left")
+    if error.errno in _FORBIDDEN:
+        return RefusedError(f"it cannot be written ({error.strerror})")
+    return UnreachableError(f"it cannot be written ({error.strerror})")
+
+
+def _touch(path: Path) -> None:
+    # Somebody else's file, or one on a read-only mount: it then counts by the time it was written.
+    with suppress(OSError):
+        os.utime(path)
