@@ -28,6 +28,7 @@ MAX_CALIBRATION = 65536
 MAX_RESOURCE = 1 << 30
 DECLARATION = "model.toml"
 EMBEDDINGS = ("append", "sealed")
+CACHE_MODES = ("read-write", "read-only")
 Embedding = Literal["append", "sealed"]
 
 
@@ -49,7 +50,8 @@ class Target:
 class Settings:
     """`[tool.build_rules]` of `pyproject.toml`: what models use when they do not say otherwise.
 
-    `resources` counts what steps share, beside what the machine has: `cores`, `memory_mb`, licences.
+    `resources` counts what steps share, beside what the machine has: `cores`, `memory_mb`, licences. `cache` is where
+    results are shared with other machines. These are for the whole repository only.
     """
 
     compiler: str = "emulator"
@@ -58,6 +60,9 @@ class Settings:
     skip_broken_images: bool = False
     targets: tuple[Target, ...] = (Target(),)
     resources: tuple[tuple[str, int], ...] = ()
+    cache: str | None = None
+    cache_mode: str = "read-write"
+    cache_limit: str | None = None
 
 
 @dataclass(frozen=True)
@@ -129,6 +134,9 @@ def _override(table: Table, base: Settings) -> Settings:
         skip_broken_images=table.flag("skip_broken_images", base.skip_broken_images),
         targets=_read_targets(table, base.targets),
         resources=base.resources,
+        cache=base.cache,
+        cache_mode=base.cache_mode,
+        cache_limit=base.cache_limit,
     )
 
 
@@ -141,7 +149,13 @@ def read_settings(pyproject: Path) -> Settings:
     if not isinstance(content, dict):
         raise InputError(f"{pyproject}: tool.build_rules = {content!r} is not possible; expected a table.")
     table = Table(content, f"{pyproject}, [tool.build_rules]")
-    settings = replace(_override(table, Settings()), resources=_read_resources(table))
+    settings = replace(
+        _override(table, Settings()),
+        resources=_read_resources(table),
+        cache=table.text("cache"),
+        cache_mode=table.choice("cache_mode", CACHE_MODES, "read-write"),
+        cache_limit=table.text("cache_limit"),
+    )
     table.close()
     if any(target.hef for target in settings.targets):
         table.fail("target", "no hef in it: which HEF there is, the model.toml of each model says")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from doit.exceptions import InvalidDodoFile
 
 from build_rules.engine.fresh import EVERYBODY, PACKAGE, TREE, code_and_libraries, current_run, watch_marks
+from build_rules.engine.recall import configure_cache
 from build_rules.engine.request import command_line
 from build_rules.engine.resources import resources
 from build_rules.engine.snapshot import Marks
@@ -118,6 +119,7 @@ def _read_models(variables: Mapping[str, str]) -> tuple[Model, ...]:
     current_run.watch(EVERYBODY, watch_marks([str(SETTINGS), *code_and_libraries()]))
     settings = read_settings(SETTINGS)
     resources.capacity.update(settings.resources)
+    configure_cache(settings.cache, settings.cache_mode, settings.cache_limit)
     models = load_models(MODELS, settings, is_wanted, lambda path: read.update(watch_marks([str(path)])))
     for model in models:
         own = [str(model.folder), str(model.folder / DECLARATION)]

@@ -7,9 +7,14 @@ from typing import Any
 from build_rules.commands.command import show
 from build_rules.commands.task_command import JSON_OPTION, TaskCommand
 from build_rules.engine.fresh import current_run
+from build_rules.engine.history import History
+from build_rules.engine.recall import foresee
+from build_rules.engine.report.base import HISTORY
 from build_rules.errors import printable
 
 __all__ = ["Plan"]
+
+WORDS = {"cached": "cache", "yes": "run  ", "maybe": "maybe"}
 
 
 class Plan(TaskCommand):
@@ -19,18 +24,22 @@ class Plan(TaskCommand):
     doc_purpose = "tell what a run would do, without doing it"
     doc_usage = "[--json] [TASK...]"
     doc_description = (
-        "Lists the steps that would run and why, in their order, and those that would run if what comes before them "
-        "changes what they read. Names are those that `doit` takes; none means everything."
+        "Lists the steps that would run and why, in their order, those that would come from the shared cache, and "
+        "those that would run if what comes before them changes what they read. The seconds are those they took "
+        "before. Names are those that `doit` takes; none means everything."
     )
     cmd_options = (JSON_OPTION,)
 
     def _execute(self, pos_args: list[str], json: bool) -> int:
         steps = self.steps()
         judged = steps.judged(self.selected())
+        cached = foresee((steps.by_name[one.name], one.state != "fresh") for one in judged.values())
+        history = History(HISTORY)
         rows: list[dict[str, Any]] = [
             {
                 "task": one.name,
-                "runs": "yes" if one.causes else "maybe",
+                "runs": "cached" if one.name in cached else "yes" if one.causes else "maybe",
+                "expected_seconds": history.expected(one.name),
                 "because": str(one.causes[0]) if one.causes else f"{', '.join(one.after)} may change what it reads",
             }
             for one in judged.values()
@@ -48,12 +57,20 @@ def _as_json(rows: list[dict[str, Any]]) -> str:
     return json.dumps(rows, indent=1) + "\n"
 
 
+def _seconds(expected: float | None) -> str:
+    return "     ?" if expected is None else f"{expected:5.0f}s"
+
+
 def _as_text(rows: list[dict[str, Any]], fresh: int) -> str:
     width = max((len(row["task"]) for row in rows), default=0)
     lines = [
-        f"{'run  ' if row['runs'] == 'yes' else 'maybe'}  {row['task']:{width}}  because {row['because']}"
+        f"{WORDS[row['runs']]}  {row['task']:{width}}  {_seconds(row['expected_seconds'])}  because {row['because']}"
         for row in rows
     ]
-    sure = sum(row["runs"] == "yes" for row in rows)
-    lines.append(f"{sure} would run, {len(rows) - sure} more if these change what they read, {fresh} up to date")
+    counts = {kind: sum(row["runs"] == kind for row in rows) for kind in WORDS}
+    restored = f"{counts['cached']} would come from the cache, " if counts["cached"] else ""
+    changing = f"{counts['maybe']} more if these change what they read"
+    lines.append(f"{restored}{counts['yes']} would run, {changing}, {fresh} up to date")
+    if seconds := sum(row["expected_seconds"] or 0 for row in rows if row["runs"] != "cached"):
+        lines.append(f"about {seconds:.0f} s of steps, by what they took before")
     return "".join(f"{printable(line)}\n" for line in lines)

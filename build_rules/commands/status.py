@@ -12,11 +12,13 @@ from build_rules.commands.task_command import JSON_OPTION, TaskCommand, upstream
 from build_rules.engine.explain import Judgement
 from build_rules.engine.failures import read_failures
 from build_rules.engine.fresh import current_run
+from build_rules.engine.recall import foresee
 from build_rules.errors import printable
 
 __all__ = ["Status"]
 
 Row = dict[str, Any]
+STATES = ("fresh", "cached", "stale", "never built", "failed")
 
 
 class Status(TaskCommand):
@@ -26,7 +28,7 @@ class Status(TaskCommand):
     doc_purpose = "tell of every model and target whether it is up to date"
     doc_usage = "[--json] [MODEL...]"
     doc_description = (
-        "States: fresh; stale, with the first reason; never built; failed, with when and what. MODEL may be a pattern "
+        "States: fresh; cached, when all it lacks is in the shared cache; stale, with the first reason; never built; failed, with when and what. MODEL may be a pattern "
         "such as 'team/*'. Exit code 0: everything is fresh; 1: something is not. Nothing is run."
     )
     cmd_options = (JSON_OPTION,)
@@ -36,7 +38,8 @@ class Status(TaskCommand):
         ends = _ends(steps.by_name, steps.before)
         judged = steps.judged(ends)
         failures = read_failures()
-        rows = [_row(judged[name], judged, failures) for name in ends]
+        cached = foresee((steps.by_name[one.name], one.state != "fresh") for one in judged.values())
+        rows = [_row(judged[name], judged, failures, cached) for name in ends]
         rows += [_fresh_row(name) for ends in current_run.fresh_ends().values() for name in ends]
         wanted = [row for row in sorted(rows, key=lambda row: (row["model"], row["target"])) if _matches(row, pos_args)]
         if not wanted and pos_args:
@@ -61,7 +64,9 @@ def _fresh_row(name: str) -> Row:
     return {"model": model, "target": target, "state": "fresh", "task": name, "because": "", "when": None}
 
 
-def _row(end: Judgement, judged: Mapping[str, Judgement], failures: Mapping[str, Mapping[str, Any]]) -> Row:
+def _row(
+    end: Judgement, judged: Mapping[str, Judgement], failures: Mapping[str, Mapping[str, Any]], cached: set[str]
+) -> Row:
     """One target: the state of its last step, or of the first before it that is not fresh."""
     row = _fresh_row(end.name)
     chain = upstream(end, judged)
@@ -72,6 +77,8 @@ def _row(end: Judgement, judged: Mapping[str, Judgement], failures: Mapping[str,
     first = next((one for one in chain if one.causes), None)
     if first is None:
         return row
+    if all(one.name in cached for one in chain):
+        return row | {"state": "cached", "task": first.name, "because": f"is in the shared cache ({first.causes[0]})"}
     state = "never built" if end.state == "never" else "stale"
     return row | {"state": state, "task": first.name, "because": str(first.causes[0])}
 
@@ -88,9 +95,7 @@ def _as_text(rows: list[Row]) -> str:
     for row in rows:
         told = "" if row["state"] == "fresh" else f"  {_short(row)}"
         lines.append(f"{row['model']}:{row['target']}".ljust(width) + f"  {row['state']:11}{told}".rstrip())
-    counts = {
-        state: sum(row["state"] == state for row in rows) for state in ("fresh", "stale", "never built", "failed")
-    }
+    counts = {state: sum(row["state"] == state for row in rows) for state in STATES}
     lines.append(", ".join(f"{count} {state}" for state, count in counts.items() if count) or "no models")
     return "".join(f"{printable(line)}\n" for line in lines)
 

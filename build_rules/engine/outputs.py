@@ -10,14 +10,18 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from build_rules.engine.fingerprint import Fingerprint, fingerprint, marks_of
 from build_rules.engine.interrupt import drafts as running
 from build_rules.errors import InputError
+
+if TYPE_CHECKING:
+    from build_rules.engine.recall import Recall
 
 __all__ = ["InputChangedError", "Produced", "produce"]
 
@@ -54,12 +58,14 @@ def produce(
     inputs: Mapping[str, Path | Sequence[Path]],
     outputs: Mapping[str, Path],
     settings: Mapping[str, Any],
+    recall: Recall | None = None,
 ) -> Produced:
     """Call `function(**inputs, **outputs, **settings)` and put its outputs into place.
 
     The function may return further files that it turned out to read; they become inputs, too. It may write further
     files whose names begin with that of an output and a dot (`split.onnx.data`); they become outputs, too, and are gone
-    when the next run does not write them. The inputs' fingerprints are those from before the call. Raises
+    when the next run does not write them. The inputs' fingerprints are those from before the call. What `recall` knows
+    of former calls with the same inputs is put into place instead of calling. Raises
     `InputChangedError` when an input changed meanwhile, `InputError` when the disk is full, and whatever the function
     raises; in each case no output of this call is left behind.
     """
@@ -72,10 +78,17 @@ def produce(
         started = partial.stat().st_ctime_ns
         read = {path: fingerprint(path) for path in _flatten(inputs)}
         drafts = {key: partial / path.name for key, path in outputs.items()}
-        for path in function(**inputs, **drafts, **settings) or ():
+        declared, begun = len(read), time.monotonic()
+        discovered = recall.restore(read, partial) if recall is not None else None
+        if discovered is None:
+            discovered = function(**inputs, **drafts, **settings) or ()
+        for path in discovered:
             read[path] = _discovered(path, started)
         _check_unchanged(read)
-        return Produced(read, _publish(drafts, outputs))
+        made = Produced(read, _publish(drafts, outputs))
+        if recall is not None:
+            recall.offer(made.inputs, declared, made.outputs, time.monotonic() - begun)
+        return made
     except OSError as error:
         if error.errno in DISK_FULL:
             raise InputError(

@@ -120,6 +120,10 @@ class BuildReporter(RunReporter):
             line = f"{self._ink.paint(self._ink.orange, head + colon)}{rest}"
         self.write(f"{line}\n")
 
+    def tell_note(self, text: str) -> None:
+        """Something about the run as a whole is worth a line."""
+        self.write(f"{text}\n")
+
     def tell_abort(self, text: str) -> None:
         """The run itself cannot go on."""
         sys.stderr.write(f"ERROR: {text}\n")

@@ -23,6 +23,8 @@ from build_rules.engine.failure import failure_of
 from build_rules.engine.fingerprint import Fingerprint, as_fingerprint, is_unchanged
 from build_rules.engine.fresh import PACKAGE, collect_garbage_again, current_run
 from build_rules.engine.outputs import produce
+from build_rules.engine.recall import Recall, shared_cache
+from build_rules.engine.report import hooks
 from build_rules.engine.request import command_line
 from build_rules.engine.resources import resources
 from build_rules.errors import printable
@@ -184,7 +186,8 @@ class Step:
         try:
             with resources.take(dict(self.rule.needs)):
                 arguments = {**self.settings, **self.passed}
-                produced = produce(self.rule.name, self._function(), self.inputs, self.outputs, arguments)
+                recall = self._recall(key)
+                produced = produce(self.rule.name, self._function(), self.inputs, self.outputs, arguments, recall)
         except Exception as error:
             return failure_of(error)
         current_run.good(self.owner, self.name, map(str, (*produced.inputs, *produced.outputs)))
@@ -197,6 +200,14 @@ class Step:
             "outputs": _recorded(produced.outputs),
             "because": because,
         }
+
+    def _recall(self, key: Mapping[str, Any]) -> Recall | None:
+        """Return what the shared cache may know of this step; None when there is no cache."""
+        cache = shared_cache()
+        if cache is None:
+            return None
+        names = [path.name for path in self.outputs.values()]
+        return Recall(cache, key, names, lambda: hooks.cached(self.name))
 
     def _function(self) -> Callable[..., Sequence[Path] | None]:
         """Return what does the step: here, or in a process of its own where several steps run at once."""

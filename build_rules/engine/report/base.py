@@ -24,6 +24,7 @@ from build_rules.engine.failure import WrongInput
 from build_rules.engine.failures import note_failures
 from build_rules.engine.fresh import current_run
 from build_rules.engine.lock import lock_workspace
+from build_rules.engine.recall import close_cache
 from build_rules.engine.report import hooks
 from build_rules.engine.report.model import RunState
 from build_rules.engine.report.telling import Telling
@@ -164,6 +165,8 @@ class RunReporter(Telling):
         if not self.begun:
             return
         self._close()
+        if told := close_cache():
+            self.tell_note(told)
         if not self.aborted:
             current_run.finish()
             if self.state.failures or self.state.good:

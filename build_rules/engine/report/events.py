@@ -96,6 +96,10 @@ class EventReporter(RunReporter):
         elif not shown:
             self._emit("output", task=name or None, text=line)
 
+    def tell_note(self, text: str) -> None:
+        """Something about the run as a whole is worth a line."""
+        self._emit("note", text=text)
+
     def tell_abort(self, text: str) -> None:
         """The run itself cannot go on."""
         self._emit("error", text=text)

@@ -45,6 +45,9 @@ class Telling:
     def tell_line(self, name: str, line: str, warning: str | None, shown: bool) -> None:
         """A step printed a line, perhaps a warning; `shown` when it has been passed on already."""
 
+    def tell_note(self, text: str) -> None:
+        """Something about the run as a whole is worth a line."""
+
     def tell_abort(self, text: str) -> None:
         """The run itself cannot go on."""
 
