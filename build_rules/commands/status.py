@@ -28,8 +28,9 @@ class Status(TaskCommand):
     doc_purpose = "tell of every model and target whether it is up to date"
     doc_usage = "[--json] [MODEL...]"
     doc_description = (
-        "States: fresh; cached, when all it lacks is in the shared cache; stale, with the first reason; never built; failed, with when and what. MODEL may be a pattern "
-        "such as 'team/*'. Exit code 0: everything is fresh; 1: something is not. Nothing is run."
+        "States: fresh; cached, when all it lacks is in the shared cache; stale, with the first reason; never built; "
+        "failed, with when and what. MODEL may be a pattern such as 'team/*'. Exit code 0: everything is fresh; 1: "
+        "something is not. Nothing is run."
     )
     cmd_options = (JSON_OPTION,)
 
