@@ -55,10 +55,7 @@ def test_fifty_edits_right_after_a_build(ws: Workspace) -> None:
         assert (ws.build / "b/upper").read_text() == ws.source("b").read_text().upper(), round_number
 
 
-COARSE = pytest.param("coarse", marks=pytest.mark.xfail(strict=True, reason="marks are trusted within the tick"))
-
-
-@pytest.fixture(params=["here", COARSE])
+@pytest.fixture(params=["here", "coarse"])
 def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
     """A folder on this file system, and one where times move with the kernel's tick (1 to 10 ms)."""
     folder = tmp_path / "disk"
