@@ -181,7 +181,7 @@ class Step:
             module, function = self.rule.function.split(":")
             call = getattr(importlib.import_module(module), function)
             produced = produce(self.rule.name, call, self.inputs, self.outputs, {**self.settings, **self.passed})
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # doit would end there, and with the exit code of a success
             return failure_of(error)
         current_run.good(self.owner, self.name, map(str, (*produced.inputs, *produced.outputs)))
         from build_rules.engine.texts import keep_texts

@@ -56,16 +56,15 @@ def test_a_failed_rebuild_keeps_the_old_file_and_does_not_trust_it(ws: Workspace
     assert ws.check_sound().executed == ["upper:b", "mixed:b", "final:b", "total:all"]
 
 
-@pytest.mark.parametrize(
-    "jobs",
-    [pytest.param((), marks=pytest.mark.xfail(strict=True, reason="doit ends with 0, most not built")), ("-n", "2")],
-    ids=["n1", "n2"],
-)
+@JOBS
 def test_a_step_that_leaves_the_program_is_a_failure(ws: Workspace, jobs: tuple[str, ...]) -> None:
     """E7: a library calls `sys.exit`; the run does not hang, and does not pass for a success."""
     ws.plan("mixed:b", "half", "import sys; sys.exit(0)")
     run = ws.run("--continue", *jobs)
-    assert run.code != 0
+    assert run.code == 2
+    assert "ERROR in mixed:b: unexpected SystemExit: 0" in run.err
+    assert ws.recorded() >= ws.steps_outside("mixed:b")
+    assert ws.partials() == []
     assert not (ws.build / "b/mixed").exists()
     ws.release("mixed:b", "half")
     ws.check_sound(*jobs)
