@@ -33,14 +33,15 @@ def check_rebuilt(ws: Workspace) -> None:
     ],
 )
 def test_cut_off_records(ws: Workspace, place: str) -> None:
-    """E14: nothing left, not even a header, whole pages, all but a byte: one more build, and it is over."""
+    """E14: nothing left, not even a header, whole pages, all but a byte: after two more builds it is over."""
     ws.run()
     whole = ws.records.read_bytes()
     sizes = {"header": (0, 1, 15, 16, 99, 100, 1000), "pages": range(PAGE, len(whole), PAGE), "last byte": (-1,)}
     for size in sizes[place]:
         ws.records.write_bytes(whole[:size])
-        run = ws.run()
-        assert run.code == 0, (size, run.err)
+        # Models that are fresh are passed over by the first of them; the records that it sets aside are theirs, too.
+        for run in (ws.run(), ws.run()):
+            assert (run.code, "Traceback" in run.err) == (0, False), (size, run.err)
         assert ws.run().executed == [], size
     check_rebuilt(ws)
 
@@ -84,6 +85,7 @@ def test_single_bytes(ws: Workspace) -> None:
         damaged = bytearray(whole)
         damaged[place] ^= 1 << dice.randrange(8)
         ws.records.write_bytes(damaged)
+        (ws.build / ".fresh").unlink(missing_ok=True)  # or else they are not even read
         run = ws.run()
         assert (run.code, "Traceback" in run.err) == (0, False), (place, run.err)
         assert ws.outputs() == before, place
