@@ -142,13 +142,18 @@ class Step:
         return [path for group in groups for path in group]
 
     def key(self) -> dict[str, Any]:
-        """Return the action key, without the input files; JSON values only."""
+        """Return the action key, without the content of the input files; JSON values only."""
         plain = {
             "rule": self.rule.name,
+            "function": self.rule.function,
             "version": self.rule.version,
             "code": self.rule.code_digest(),
             "settings": {key: _plain(value) for key, value in self.settings.items()},
             "tools": self.tools,
+            # Which file is what, and in which order; their content is compared apart from the key.
+            "inputs": {
+                key: str(value) if isinstance(value, Path) else [*map(str, value)] for key, value in self.inputs.items()
+            },
         }
         # Through JSON and back, because that is what the record went through: tuples become lists.
         decoded: dict[str, Any] = json.loads(json.dumps(plain))
