@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import shutil
 import signal
 import sys
 import tempfile
@@ -39,6 +40,7 @@ class Summary:
     kills: Counter[str] = field(default_factory=Counter)
     too_late: int = 0
     edits_in_runs: int = 0
+    restored: int = 0
     steps: int = 0
     begun: int = 0
     twice: int = 0
@@ -49,7 +51,8 @@ class Summary:
         kills = ", ".join(f"{count} {name}" for name, count in sorted(self.kills.items()))
         lines = [
             f"{self.rounds} rounds in {self.seconds:.0f} s",
-            f"kills: {kills}; {self.too_late} more came when doit had ended; {self.edits_in_runs} edits in a run",
+            f"kills: {kills}; {self.too_late} more came when doit had ended; {self.edits_in_runs} edits in a run, "
+            f"{self.restored} times all inputs were restored after the kills",
             f"steps: {self.begun} begun, {self.steps} run to their end, {self.twice} of these for a second time",
             f"problems: {len(self.problems)}",
         ]
@@ -73,11 +76,12 @@ def soak(folder: Path, builds: int, seed: int) -> Summary:
 
 def _round(ws: Workspace, number: int, dice: random.Random, summary: Summary) -> None:
     (ws.control / "log").unlink(missing_ok=True)
+    before = {model: ws.source(model).read_text() for model in MODELS}
     for model in dice.sample(MODELS, dice.randint(1, len(MODELS))):
         _edit(ws, model, dice)
     if dice.random() < 0.3:
         ws.shared.write_text(f"for all {dice.randint(0, 9)}\n")
-    if dice.random() < 0.2:
+    for _ in range(dice.randint(0, 2)):
         _damage_an_output(ws, dice)
     allowed = 0
     for _ in range(dice.choice((1, 1, 1, 2, 3))):
@@ -85,7 +89,17 @@ def _round(ws: Workspace, number: int, dice: random.Random, summary: Summary) ->
         edited = _disturbed(ws, jobs, dice, summary)
         # A kill may cost what was in flight: written, but not yet recorded. So does an input edited under a step.
         allowed += jobs * (1 + edited)
+    restored = dice.random() < 0.3
+    for model in MODELS if restored else ():
+        ws.source(model).write_text(before[model])
+    summary.restored += restored
     _settle(ws, number, allowed, dice, summary)
+    if restored:
+        # The draft of a step that has nothing to do any more stays, as yet: see test_kills.
+        for place in ws.partials():
+            shutil.rmtree(place)
+    elif ws.partials():
+        summary.problems.append(f"round {number}: left behind: {ws.partials()}")
 
 
 def _edit(ws: Workspace, model: str, dice: random.Random) -> None:
@@ -97,7 +111,7 @@ def _damage_an_output(ws: Workspace, dice: random.Random) -> None:
     outputs = sorted(ws.outputs())
     if outputs:
         path = ws.build / dice.choice(outputs)
-        path.unlink() if dice.random() < 0.5 else path.write_text("damaged\n")
+        path.unlink() if dice.random() < 0.2 else path.write_text("damaged\n")
 
 
 def _disturbed(ws: Workspace, jobs: int, dice: random.Random, summary: Summary) -> bool:
@@ -111,7 +125,6 @@ def _disturbed(ws: Workspace, jobs: int, dice: random.Random, summary: Summary) 
     edited = dice.random() < 0.2
     if edited:
         summary.edits_in_runs += 1
-        # A text that never was: of an input that is restored, a killed step's draft would stay (see test_kills).
         ws.source(dice.choice(MODELS)).write_text(f"edit {summary.edits_in_runs}\n")
         time.sleep(dice.random() * 0.02)
     kind = dice.choice(SIGNALS)
@@ -153,7 +166,6 @@ def _settle(ws: Workspace, number: int, allowed: int, dice: random.Random, summa
     found = {
         f"ended with {run.code}: {run.err[-500:]}": run.code != 0,
         "outputs differ from an undisturbed build": ws.outputs() != ws.undisturbed(),
-        f"left behind: {ws.partials()}": ws.partials() != [],
         f"a further doit ran {again.executed}": again.executed != [],
         f"{twice} steps done twice, at most {allowed} can have been in flight": twice > allowed,
     }
