@@ -21,6 +21,9 @@ __all__ = ["RecordsBackend"]
 
 
 IGNORE = "ignore:"
+INSERT = "insert or replace into records values (?, ?)"
+OUT_OF_REACH = ("locked", "readonly", "disk I/O error", "is full", "unable to open", "access permission")
+"""Words of sqlite's errors that say nothing against the file itself."""
 FEW = 200
 """Records that are read one by one before all are read at once."""
 
@@ -71,12 +74,16 @@ class RecordsBackend:
         row = self._rows.get(task_id)
         if row is None:
             return None
-        try:
-            self._changed[task_id] = dict(self.codec.decode(row))
-        except ValueError:
-            self._set_aside()
-            return None
+        self._changed[task_id] = self._decoded(row)
         return self._changed[task_id]
+
+    def _decoded(self, row: str) -> dict[str, Any] | None:
+        """Return what a row holds, None when that is not what this version writes."""
+        try:
+            record = self.codec.decode(row)
+        except ValueError:
+            return None
+        return record if _is_record(record) else None
 
     def _read(self, task_id: str) -> dict[str, str | None]:
         self._asked += 1
@@ -86,30 +93,43 @@ class RecordsBackend:
             if self._all_read:
                 return dict(self._connect().execute(query).fetchall())
             return dict(self._connect().execute(f"{query} where task = ?", (task_id,)).fetchall() or [(task_id, None)])
-        except sqlite3.OperationalError as error:
-            # Locked, disk full, no permission: the records are sound, only out of reach.
-            raise InvalidTask(f"{self.name}: what was built before cannot be read: {error}.") from error
-        except sqlite3.DatabaseError:
+        except sqlite3.DatabaseError as error:
+            if _is_out_of_reach(error):
+                raise InvalidTask(f"{self.name}: what was built before cannot be read: {error}.") from error
             self._set_aside()
             return {}
 
     def _set_aside(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        """Begin a new file; what was read before the damage was found goes into it."""
+        self._disconnect()
         self._rows.clear()
-        self._changed.clear()
         sys.stderr.write(f"{self.name} is damaged; it is kept as {self.name}.damaged, and everything is built again\n")
         Path(self.name).replace(self.name + ".damaged")
         for suffix in ("-wal", "-shm"):
             with suppress(FileNotFoundError):
                 Path(self.name + suffix).unlink()
+        self._all_read = True  # there is nothing else any more
+        for task_id, record in self._changed.items():
+            if record is not None and self.LAST_KEY in record:
+                self._connect().execute(INSERT, (task_id, self.codec.encode(record)))
 
     def _write(self, statement: str, values: tuple[str, ...]) -> None:
         try:
-            self._connect().execute(statement, values)
-        except sqlite3.OperationalError as error:
+            try:
+                self._connect().execute(statement, values)
+            except sqlite3.DatabaseError as error:
+                if _is_out_of_reach(error):
+                    raise
+                self._set_aside()
+                self._connect().execute(statement, values)
+        except sqlite3.DatabaseError as error:
             raise InvalidTask(f"{self.name}: what was done cannot be recorded: {error}.") from error
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            with suppress(sqlite3.DatabaseError):
+                self._connection.close()
+            self._connection = None
 
     def get(self, task_id: str, dependency: str) -> Any:
         """Return one value of a task's record, or None."""
@@ -126,7 +146,7 @@ class RecordsBackend:
             forget_snapshot()
         if dependency in (self.LAST_KEY, IGNORE):
             row = (task_id, self.codec.encode(record))
-            self._write("insert or replace into records values (?, ?)", row)
+            self._write(INSERT, row)
 
     def in_(self, task_id: str) -> bool:
         """Say whether the task has a record."""
@@ -148,6 +168,21 @@ class RecordsBackend:
 
     def dump(self) -> None:
         """Close the file; everything is written already."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self._disconnect()
+
+
+def _is_out_of_reach(error: sqlite3.Error) -> bool:
+    """Whether records may be sound that cannot be read or written now: locked, disk full, no permission."""
+    return isinstance(error, sqlite3.OperationalError) and any(words in str(error) for words in OUT_OF_REACH)
+
+
+def _is_record(record: Any) -> bool:
+    """Whether a record has the shape that doit and the steps write."""
+    if not isinstance(record, dict):
+        return False
+    values, files = record.get("_values_:", {}), record.get(RecordsBackend.LAST_KEY, [])
+    return (
+        isinstance(values, dict)
+        and isinstance(files, list)
+        and all(isinstance(values.get(name, {}), dict) for name in ("key", "inputs", "outputs"))
+    )

@@ -23,7 +23,7 @@ class WrongInput(TaskFailed):  # type: ignore[misc]  # doit has no type hints
     """A step refused its input: exit code 3."""
 
 
-def failure_of(error: Exception) -> BaseFail:
+def failure_of(error: BaseException) -> BaseFail:
     """Return doit's failure for an exception: one paragraph, with the traceback only where `BUILD_RULES_DEBUG=1`."""
     trace = "\n" + "".join(traceback.format_exception(error)) if os.environ.get(DEBUG) == "1" else ""
     if isinstance(error, InputError):

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
@@ -25,7 +26,13 @@ groups: set[int] = set()
 """The process groups of steps that run in processes of their own; killed when the run is interrupted."""
 
 
-def _end(signum: int, frame: FrameType | None) -> None:
+PATIENCE = 0.3
+"""Seconds in which Python gets to its signal handler unless it is inside a library."""
+_ending = threading.Event()
+
+
+def _end(signum: int = 0, frame: FrameType | None = None) -> None:
+    _ending.set()
     for call in tuple(before_end):
         with suppress(Exception):
             call()
@@ -46,6 +53,19 @@ def end_on_interrupt() -> None:
     """From now on end this process on SIGINT (Ctrl-C) and SIGTERM (a cancelled job, a stopped container)."""
     signal.signal(signal.SIGINT, _end)
     signal.signal(signal.SIGTERM, _end)
+    # Python runs its handlers between two of its own lines, and one call of a library can take minutes. The byte in
+    # this pipe comes at once, for a thread that then does what the handler would have done.
+    woken, wake = os.pipe()
+    os.set_blocking(wake, False)
+    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+    threading.Thread(target=_watch, args=(woken,), daemon=True).start()
+
+
+def _watch(woken: int) -> None:
+    ends = bytes((signal.SIGINT, signal.SIGTERM))
+    while True:
+        if any(number in ends for number in os.read(woken, 64)) and not _ending.wait(PATIENCE):
+            _end()
 
 
 def leave_on_stop(left: Callable[[], AbstractContextManager[None]]) -> None:

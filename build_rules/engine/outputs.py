@@ -8,23 +8,28 @@ whose digests are in no record and which are therefore made again.
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from build_rules.engine.fingerprint import Fingerprint, fingerprint, marks_of
+from build_rules.engine.fingerprint import Fingerprint, fingerprint, is_unchanged, marks_of
 from build_rules.engine.interrupt import drafts as running
 from build_rules.errors import InputError
 
 if TYPE_CHECKING:
     from build_rules.engine.recall import Recall
 
-__all__ = ["InputChangedError", "Produced", "produce"]
+__all__ = ["InputChangedError", "Produced", "clear_drafts", "produce"]
 
+RUNNING = "build/.running"
+"""Holds a file for every step that is running, with the name of its draft."""
+MAX_PATH = 1 << 16
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -72,6 +77,7 @@ def produce(
     folder = next(iter(outputs.values())).parent
     partial = folder / f".{rule}.partial"
     running.add(partial)
+    mark = _mark_running(partial)
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
@@ -98,6 +104,30 @@ def produce(
     finally:
         shutil.rmtree(partial, ignore_errors=True)
         running.discard(partial)
+        with suppress(OSError):
+            os.unlink(mark)
+
+
+def _mark_running(partial: Path) -> str:
+    """Note that a draft exists, for the next run should this one be killed; return where."""
+    mark = os.path.join(RUNNING, hashlib.sha256(os.fsencode(partial)).hexdigest()[:24])
+    with suppress(OSError):
+        os.makedirs(RUNNING, exist_ok=True)
+        with open(mark, "wb") as stream:
+            stream.write(os.fsencode(partial))
+    return mark
+
+
+def clear_drafts() -> None:
+    """Remove what killed runs have left: to be called by the one run that has the workspace."""
+    with suppress(OSError):
+        for name in os.listdir(RUNNING):
+            mark = os.path.join(RUNNING, name)
+            with open(mark, "rb") as stream:
+                partial = Path(os.fsdecode(stream.read(MAX_PATH)))
+            if partial.name.endswith(".partial") and partial.name.startswith("."):
+                shutil.rmtree(partial, ignore_errors=True)
+            os.unlink(mark)
 
 
 def _discovered(path: Path, started: int) -> Fingerprint:
@@ -110,7 +140,9 @@ def _discovered(path: Path, started: int) -> Fingerprint:
 
 def _check_unchanged(read: Mapping[Path, Fingerprint]) -> None:
     for path, before in read.items():
-        if not path.exists() or marks_of(path.stat()) != before[:4]:
+        # Marks that were not settled may stand for another content by now.
+        known = path.exists() and marks_of(path.stat()) == before[:4]
+        if not known or not (before.settled or is_unchanged(path, before)):
             raise InputChangedError(f"{path} changed while the step that reads it ran; run doit again.")
 
 
@@ -122,6 +154,7 @@ def _publish(drafts: Mapping[str, Path], outputs: Mapping[str, Path]) -> dict[Pa
     further = _further(next(iter(drafts.values())).parent, drafts)
     for draft in [*drafts.values(), *further]:
         _flush(draft)
+    digests = {draft.name: fingerprint(draft).sha256 for draft in [*drafts.values(), *further]}
     for stale in set(_further(folder, outputs)) - {folder / draft.name for draft in further}:
         stale.unlink()
     # What an output refers to is there before the output is.
@@ -130,7 +163,14 @@ def _publish(drafts: Mapping[str, Path], outputs: Mapping[str, Path]) -> dict[Pa
     for key, draft in drafts.items():
         os.replace(draft, outputs[key])
     _flush(folder)
-    return {path: fingerprint(path) for path in [*outputs.values(), *(folder / draft.name for draft in further)]}
+    # By the digests of the drafts: whoever writes into an output as soon as it is there has not made it.
+    return {
+        path: _as_drafted(path, digests[path.name]) for path in [*outputs.values(), *(folder / d.name for d in further)]
+    }
+
+
+def _as_drafted(path: Path, sha256: str) -> Fingerprint:
+    return Fingerprint(*marks_of(path.stat()), sha256)
 
 
 def _further(folder: Path, named: Mapping[str, Path]) -> list[Path]:

@@ -148,13 +148,18 @@ class Step:
         return [path for group in groups for path in group]
 
     def key(self) -> dict[str, Any]:
-        """Return the action key, without the input files; JSON values only."""
+        """Return the action key, without the content of the input files; JSON values only."""
         plain = {
             "rule": self.rule.name,
+            "function": self.rule.function,
             "version": self.rule.version,
             "code": self.rule.code_digest(),
             "settings": {key: _plain(value) for key, value in self.settings.items()},
             "tools": self.tools,
+            # Which file is what, and in which order; their content is compared apart from the key.
+            "inputs": {
+                key: str(value) if isinstance(value, Path) else [*map(str, value)] for key, value in self.inputs.items()
+            },
         }
         # Through JSON and back, because that is what the record went through: tuples become lists.
         decoded: dict[str, Any] = json.loads(json.dumps(plain))
@@ -188,7 +193,7 @@ class Step:
                 arguments = {**self.settings, **self.passed}
                 recall = self._recall(key)
                 produced = produce(self.rule.name, self._function(), self.inputs, self.outputs, arguments, recall)
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # doit would end there, and with the exit code of a success
             return failure_of(error)
         current_run.good(self.owner, self.name, map(str, (*produced.inputs, *produced.outputs)))
         from build_rules.engine.texts import keep_texts

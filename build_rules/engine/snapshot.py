@@ -99,7 +99,7 @@ def write_snapshot(path: str, snapshot: Snapshot) -> None:
         "paths": len(paths),
         "path_bytes": len(names),
     }
-    draft = f"{path}.{os.getpid()}.partial"
+    draft = f"{path}.partial"  # one name for all: who writes has the lock, and what a kill left is written over
     try:
         with open(draft, "wb") as stream:
             stream.write(json.dumps(head).encode() + b"\n" + body)

@@ -29,7 +29,7 @@ def _outcome(function: str, arguments: dict[str, Any]) -> tuple[bool, Any]:
     try:
         module, name = function.split(":")
         return True, getattr(importlib.import_module(module), name)(**arguments)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         try:
             pickle.loads(pickle.dumps(error))
         except Exception:

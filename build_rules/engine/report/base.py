@@ -24,6 +24,7 @@ from build_rules.engine.failure import WrongInput
 from build_rules.engine.failures import note_failures
 from build_rules.engine.fresh import current_run
 from build_rules.engine.lock import lock_workspace
+from build_rules.engine.outputs import clear_drafts
 from build_rules.engine.recall import close_cache
 from build_rules.engine.report import hooks
 from build_rules.engine.report.model import RunState
@@ -71,6 +72,7 @@ class RunReporter(Telling):
         if not selected_tasks:
             raise InvalidCommand("no task has a name like that; `doit list --all` shows them all.")
         self.lock = lock_workspace(LOCK)
+        clear_drafts()
         self.tasks, self.selected = tasks, selected_tasks
         self.begun = True
         interrupt.before_end.append(self._interrupted)
