@@ -43,6 +43,7 @@ __all__ = [
 BUILD = Path("build")
 MODELS = Path("models")
 SETTINGS = Path("pyproject.toml")
+HISTORY = BUILD / ".history.json"
 DECLARATION = "model.toml"
 VARIABLES = ("hw_arch", "preset")
 
@@ -127,7 +128,20 @@ def _read_models(variables: Mapping[str, str]) -> tuple[Model, ...]:
     current_run.found(found)
     folders = {str(MODELS / name) for name in found}
     current_run.watch(TREE, {path: marks for path, marks in read.items() if path not in folders})
-    return replace_targets(models, variables.get("hw_arch"), variables.get("preset"))
+    return _longest_first(replace_targets(models, variables.get("hw_arch"), variables.get("preset")))
+
+
+def _longest_first(models: tuple[Model, ...]) -> tuple[Model, ...]:
+    """Order models by the time that their steps took before, unknown ones first, where steps run side by side.
+
+    Started last, the longest would keep one worker busy when all others have nothing left to do.
+    """
+    if command_line().processes < 2:
+        return models
+    from build_rules.engine.history import History
+
+    took = History(HISTORY).by_owner()
+    return tuple(sorted(models, key=lambda model: -took.get(model.name, float("inf"))))
 
 
 @contextmanager

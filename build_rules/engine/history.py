@@ -43,6 +43,14 @@ class History:
         middle = len(durations) // 2
         return durations[middle] if len(durations) % 2 else (durations[middle - 1] + durations[middle]) / 2
 
+    def by_owner(self) -> dict[str, float]:
+        """Return the sum of what the tasks of each owner take, by the second part of their names."""
+        sums: dict[str, float] = {}
+        for name in self._seconds:
+            owner = f"{name}:".split(":")[1]
+            sums[owner] = sums.get(owner, 0.0) + (self.expected(name) or 0.0)
+        return sums
+
     def save(self, took: Mapping[str, float]) -> None:
         """Add the durations of a run and write the file, whole or not at all."""
         seconds = dict(self._seconds)

@@ -25,7 +25,7 @@ from build_rules.errors import InputError
 if TYPE_CHECKING:
     from build_rules.engine.recall import Recall
 
-__all__ = ["InputChangedError", "Produced", "clear_drafts", "produce"]
+__all__ = ["InputChangedError", "Produced", "clear_drafts", "further_files", "produce"]
 
 RUNNING = "build/.running"
 """Holds a file for every step that is running, with the name of its draft."""
@@ -171,6 +171,12 @@ def _publish(drafts: Mapping[str, Path], outputs: Mapping[str, Path]) -> dict[Pa
 
 def _as_drafted(path: Path, sha256: str) -> Fingerprint:
     return Fingerprint(*marks_of(path.stat()), sha256)
+
+
+def further_files(outputs: Mapping[str, Path]) -> list[Path]:
+    """Return the files that a step wrote beside its outputs, under their names and more."""
+    folder = next(iter(outputs.values())).parent
+    return _further(folder, outputs) if folder.is_dir() else []
 
 
 def _further(folder: Path, named: Mapping[str, Path]) -> list[Path]:

@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from doit.exceptions import BaseFail
+from doit.task import clean_targets
 
 from build_rules.engine.failure import failure_of
 from build_rules.engine.fingerprint import Fingerprint, as_fingerprint, is_unchanged
 from build_rules.engine.fresh import PACKAGE, collect_garbage_again, current_run
-from build_rules.engine.outputs import produce
+from build_rules.engine.outputs import further_files, produce
 from build_rules.engine.recall import Recall, shared_cache
 from build_rules.engine.report import hooks
 from build_rules.engine.request import command_line
@@ -111,7 +112,7 @@ class Rule:
             "file_dep": reads,
             "targets": writes,
             "uptodate": [step.is_current],
-            "clean": True,
+            "clean": [clean_targets, step.clean_further],
         }
 
 
@@ -164,6 +165,11 @@ class Step:
         # Through JSON and back, because that is what the record went through: tuples become lists.
         decoded: dict[str, Any] = json.loads(json.dumps(plain))
         return decoded
+
+    def clean_further(self) -> None:
+        """Remove what lies beside the outputs and belongs to them (`doit clean` removes the outputs themselves)."""
+        for path in further_files(self.outputs):
+            path.unlink()
 
     def is_current(self, task: Any, values: Mapping[str, Any]) -> bool:
         """doit's `uptodate`: the recorded key is today's, and everything read and written still is what it was.

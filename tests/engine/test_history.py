@@ -66,3 +66,9 @@ def test_nothing_fails_where_nothing_can_be_written(tmp_path: Path) -> None:
     (tmp_path / ".history.json").mkdir()
     History(tmp_path / ".history.json").save({"a": 1.0})
     assert History(tmp_path / ".history.json").expected("a") is None
+
+
+def test_what_the_steps_of_one_owner_take(tmp_path: Path) -> None:
+    history = History(tmp_path / "h.json")
+    history.save({"har:team/a:hailo8-fast": 3.0, "split:team/a": 1.0, "har:b:hailo8-fast": 2.0, "odd": 9.0})
+    assert History(tmp_path / "h.json").by_owner() == {"team/a": 4.0, "b": 2.0, "": 9.0}

@@ -116,6 +116,14 @@ def test_a_change_that_does_not_reach_the_end_is_cut_off(folder: Path) -> None:
     assert doit(folder).executed == ["copy:a", "join:a"]
 
 
+def test_files_beside_an_output_are_cleaned_with_it(folder: Path) -> None:
+    (folder / "in/a.txt").write_text("beside")
+    assert doit(folder).code == 0
+    assert (folder / "build/a/upper.data").exists()
+    assert doit(folder, "clean").code == 0
+    assert not list((folder / "build").rglob("upper*"))
+
+
 def test_files_beside_an_output_come_and_go_with_it(folder: Path) -> None:
     (folder / "in/a.txt").write_text("beside")
     beside = folder / "build/a/upper.data"

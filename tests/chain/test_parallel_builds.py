@@ -1,0 +1,54 @@
+"""`doit -n 2` builds what `doit` builds, to the byte, and begins with what took longest before."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from build_rules import workspace as workspace_module
+from build_rules.engine.request import Request
+from build_rules.model import Model
+from tests.chain.conftest import make_workspace, single_target
+from tests.doit_runs import doit
+
+MODELS = ("shapes-det", "shapes-seg")
+
+
+def workspace(folder: Path) -> Path:
+    folder.mkdir()
+    make_workspace(folder, MODELS, images=12)
+    for model in MODELS:
+        single_target(folder, model, "calibration_count = 8")
+    return folder
+
+
+def outputs(folder: Path) -> dict[str, bytes]:
+    build = folder / "build"
+    return {
+        str(path.relative_to(build)): path.read_bytes()
+        for path in sorted(build.rglob("*"))
+        if path.is_file() and not path.relative_to(build).parts[0].startswith(".")
+    }
+
+
+def test_side_by_side_gives_the_same_bytes(tmp_path: Path) -> None:
+    one, two = workspace(tmp_path / "one"), workspace(tmp_path / "two")
+    assert doit(one).code == 0
+    run = doit(two, "-n", "2")
+    assert (run.code, len(run.executed)) == (0, 14)
+    assert outputs(one) == outputs(two)
+    assert doit(two).executed == []
+
+
+def test_the_longest_model_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("build").mkdir()
+    seconds = {"har:short:hailo8l-fast": [1.0], "har:long:hailo8l-fast": [100.0], "split:short": [2.0]}
+    Path("build/.history.json").write_text(json.dumps({"version": 1, "seconds": seconds}))
+    models = tuple(Model(name, Path(name), Path("x.onnx"), None, None) for name in ("short", "long", "new"))
+    for processes, expected in ((0, ["short", "long", "new"]), (2, ["new", "long", "short"])):
+        request = Request(default=True, processes=processes)
+        monkeypatch.setattr(workspace_module, "command_line", lambda request=request: request)
+        assert [model.name for model in workspace_module._longest_first(models)] == expected
