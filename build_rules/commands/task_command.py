@@ -11,7 +11,7 @@ from doit.control import TaskControl
 from doit.exceptions import InvalidCommand
 
 from build_rules.engine.explain import Judgement, judge
-from build_rules.engine.rule import Step
+from build_rules.engine.step import Step
 
 __all__ = ["JSON_OPTION", "Steps", "TaskCommand", "upstream"]
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from build_rules.engine.fingerprint import as_fingerprint, is_unchanged
+from build_rules.engine.step import Step
 from build_rules.engine.texts import first_difference, read_text_of
-
-if TYPE_CHECKING:
-    from build_rules.engine.rule import Step
 
 __all__ = ["Cause", "Judgement", "find_causes", "judge"]
 

@@ -7,12 +7,15 @@ import traceback
 
 from doit.exceptions import BaseFail, TaskError, TaskFailed
 
-from build_rules.engine.outputs import InputChangedError
 from build_rules.errors import InputError, printable
 
-__all__ = ["DEBUG", "StepDiedError", "WrongInput", "failure_of"]
+__all__ = ["DEBUG", "InputChangedError", "StepDiedError", "WrongInput", "failure_of"]
 
 DEBUG = "BUILD_RULES_DEBUG"
+
+
+class InputChangedError(Exception):
+    """An input was edited while the step that reads it ran."""
 
 
 class StepDiedError(Exception):

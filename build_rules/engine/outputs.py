@@ -16,16 +16,14 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
+from build_rules.engine.failure import InputChangedError
 from build_rules.engine.fingerprint import Fingerprint, fingerprint, is_unchanged, marks_of
 from build_rules.engine.interrupt import drafts as running
 from build_rules.errors import InputError
 
-if TYPE_CHECKING:
-    from build_rules.engine.recall import Recall
-
-__all__ = ["InputChangedError", "Produced", "clear_drafts", "further_files", "produce"]
+__all__ = ["Produced", "Recall", "clear_drafts", "further_files", "produce"]
 
 RUNNING = "build/.running"
 """Holds a file for every step that is running, with the name of its draft."""
@@ -33,8 +31,16 @@ MAX_PATH = 1 << 16
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-class InputChangedError(Exception):
-    """An input was edited while the step that reads it ran."""
+class Recall(Protocol):
+    """Somebody who may know what a step made of the same inputs before."""
+
+    def restore(self, read: Mapping[Path, Fingerprint], folder: Path) -> Sequence[Path] | None:
+        """Put the outputs into `folder` and return the further inputs; None when the step has to run."""
+
+    def offer(
+        self, read: Mapping[Path, Fingerprint], declared: int, written: Mapping[Path, Fingerprint], seconds: float
+    ) -> None:
+        """Take what a step has made; the first `declared` of `read` were known before it ran."""
 
 
 @dataclass(frozen=True)

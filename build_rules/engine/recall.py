@@ -19,7 +19,7 @@ from build_rules.errors import InputError
 
 if TYPE_CHECKING:
     from build_rules.engine.cache import SharedCache
-    from build_rules.engine.rule import Step
+    from build_rules.engine.step import Step
 
 __all__ = ["CLOSE_SECONDS", "Recall", "action_key", "close_cache", "configure_cache", "foresee", "shared_cache"]
 

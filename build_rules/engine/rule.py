@@ -1,19 +1,14 @@
-"""One rule = one kind of step: which function does it, which of our modules it is made of, its action key.
+"""One rule = one kind of step as doit runs it: the task, whether it is up to date, what happens when it is not.
 
-The action key says everything a step's output depends on besides the content of its input files: rule and version,
-the rule's own code, the settings it reads, the tools it uses. It is recorded with the fingerprints of what the step
-read and wrote, and all of it is compared before the next run.
+What is recorded of a step is its action key with the fingerprints of what it read and wrote; all of it is compared
+before the next run.
 """
 
 from __future__ import annotations
 
-import hashlib
 import importlib
-import json
-import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, is_dataclass
-from functools import cache
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,60 +17,21 @@ from doit.task import clean_targets
 
 from build_rules.engine.failure import failure_of
 from build_rules.engine.fingerprint import Fingerprint, as_fingerprint, is_unchanged
-from build_rules.engine.fresh import PACKAGE, collect_garbage_again, current_run
+from build_rules.engine.fresh import collect_garbage_again, current_run
 from build_rules.engine.outputs import further_files, produce
 from build_rules.engine.recall import Recall, shared_cache
 from build_rules.engine.report import hooks
 from build_rules.engine.request import command_line
 from build_rules.engine.resources import resources
+from build_rules.engine.step import Kind, Step
 from build_rules.errors import printable
 
-__all__ = ["Rule", "Step"]
-
-
-def _modules(place: str) -> list[str]:
-    """Return the modules of one module or package, relative to our own package, in order of name."""
-    if place.endswith(".py"):
-        return [place]
-    found = []
-    with os.scandir(os.path.join(PACKAGE, place)) as entries:
-        for entry in entries:
-            if entry.name.endswith(".py"):
-                found.append(f"{place}/{entry.name}")
-            elif entry.is_dir() and entry.name != "__pycache__":
-                found += _modules(f"{place}/{entry.name}")
-    return sorted(found)
-
-
-@cache
-def _source_digest(place: str) -> str:
-    """Digest of one module or one package, by name and content of everything in it."""
-    sha = hashlib.sha256()
-    for module in _modules(place):
-        with open(os.path.join(PACKAGE, module), "rb", buffering=0) as stream:
-            sha.update(module.encode() + b"\0" + stream.read() + b"\0")
-    return sha.hexdigest()
+__all__ = ["Rule", "RunnableStep"]
 
 
 @dataclass(frozen=True)
-class Rule:
-    """A kind of step.
-
-    `function` is `module:name`, imported only when a step really runs, and called with the step's inputs, outputs and
-    settings as keyword arguments. `code` lists the modules and packages of ours that it is made of; `version` is
-    raised when results change for another reason. `needs` is what one step takes of what the machine has (`cores`,
-    `memory_mb`) or of what the settings count (licences).
-    """
-
-    name: str
-    function: str
-    code: tuple[str, ...]
-    version: int = 1
-    needs: tuple[tuple[str, int], ...] = ()
-
-    def code_digest(self) -> str:
-        """Digest of everything in `code`."""
-        return hashlib.sha256("".join(map(_source_digest, self.code)).encode()).hexdigest()
+class Rule(Kind):
+    """A kind of step whose steps are tasks of doit."""
 
     def task(
         self,
@@ -93,7 +49,7 @@ class Rule:
         `passed` goes to the function and not into the key: no output may depend on it. Steps of one `owner` are made
         together, or, when none of their files has changed, not at all.
         """
-        step = Step(
+        step = RunnableStep(
             self,
             dict(inputs),
             dict(outputs),
@@ -124,47 +80,9 @@ def _recorded(marks: Mapping[Path, Fingerprint]) -> dict[str, list[int | str]]:
     return {str(path): list(mark) for path, mark in marks.items()}
 
 
-def _plain(value: Any) -> Any:
-    if is_dataclass(value) and not isinstance(value, type):
-        return asdict(value)
-    return str(value) if isinstance(value, Path) else value
-
-
 @dataclass(frozen=True)
-class Step:
-    """One step of one model: a rule with its files and settings."""
-
-    rule: Rule
-    inputs: dict[str, Path | Sequence[Path]]
-    outputs: dict[str, Path]
-    settings: dict[str, Any]
-    tools: dict[str, str] = field(default_factory=dict)
-    passed: dict[str, Any] = field(default_factory=dict)
-    owner: str = ""
-    name: str = ""
-
-    def input_files(self) -> list[Path]:
-        """Return every input file, in the order declared."""
-        groups = ([value] if isinstance(value, Path) else list(value) for value in self.inputs.values())
-        return [path for group in groups for path in group]
-
-    def key(self) -> dict[str, Any]:
-        """Return the action key, without the content of the input files; JSON values only."""
-        plain = {
-            "rule": self.rule.name,
-            "function": self.rule.function,
-            "version": self.rule.version,
-            "code": self.rule.code_digest(),
-            "settings": {key: _plain(value) for key, value in self.settings.items()},
-            "tools": self.tools,
-            # Which file is what, and in which order; their content is compared apart from the key.
-            "inputs": {
-                key: str(value) if isinstance(value, Path) else [*map(str, value)] for key, value in self.inputs.items()
-            },
-        }
-        # Through JSON and back, because that is what the record went through: tuples become lists.
-        decoded: dict[str, Any] = json.loads(json.dumps(plain))
-        return decoded
+class RunnableStep(Step):
+    """A step that can be run."""
 
     def clean_further(self) -> None:
         """Remove what lies beside the outputs and belongs to them (`doit clean` removes the outputs themselves)."""

@@ -10,7 +10,8 @@ import pytest
 from build_rules.engine.explain import find_causes, judge
 from build_rules.engine.failures import note_failures, read_failures
 from build_rules.engine.fingerprint import fingerprint
-from build_rules.engine.rule import Rule, Step
+from build_rules.engine.rule import Rule
+from build_rules.engine.step import Step
 from build_rules.engine.texts import first_difference, keep_texts, read_text_of
 
 RULE = Rule("copy", "steps:copy", ("errors.py",))

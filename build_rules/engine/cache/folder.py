@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from build_rules.engine.cache.layout import PARTIAL, place
 from build_rules.engine.cache.store import (
     CHUNK_BYTES,
     FailedError,
@@ -25,10 +26,8 @@ from build_rules.engine.cache.store import (
     UnwantedError,
 )
 
-__all__ = ["PARTIAL", "FolderStore", "place"]
+__all__ = ["FolderStore"]
 
-PARTIAL = ".partial"
-"""How the names of files end that are being written; a killed writer leaves one behind."""
 ROOM = 0.9
 """The part of the limit that is left in use when room is made, so that it is not made again for every file."""
 
@@ -36,11 +35,6 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP)
 # Another machine removed or replaced the file while this one had it open over NFS.
 _GONE = (errno.ENOENT, errno.ESTALE)
-
-
-def place(folder: Path, kind: Kind, name: str) -> Path:
-    """Return where a name lies in a cache folder."""
-    return folder / kind / name[:2] / name
 
 
 class FolderStore:

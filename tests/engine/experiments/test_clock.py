@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from build_rules.engine.failure import InputChangedError
 from build_rules.engine.fingerprint import fingerprint, is_unchanged
-from build_rules.engine.outputs import InputChangedError, produce
+from build_rules.engine.outputs import produce
 from tests.engine.experiments.workspace import Workspace
 
 TIMES = {"1970": 0, "past": 10**18, "future": int(4e18), "next second": 0}
