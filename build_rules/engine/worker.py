@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib
 import os
 import pickle
+import signal
 import sys
 import threading
+from contextlib import suppress
 from typing import Any
 
 __all__ = ["main"]
@@ -40,6 +42,8 @@ def _outcome(function: str, arguments: dict[str, Any]) -> tuple[bool, Any]:
 def _leave_with_parent() -> None:
     """Nothing more is ever written to the pipe: it ends when the process that waits for the answer does."""
     os.read(sys.stdin.fileno(), 1)
+    with suppress(ProcessLookupError):  # this process leads a group of its own, with whatever the step has started
+        os.killpg(os.getpid(), signal.SIGKILL)
     os._exit(1)
 
 
