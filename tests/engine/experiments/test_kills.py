@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.doit_runs import wait_until
-from tests.engine.experiments.workspace import Workspace, processes_of_session
+from tests.engine.experiments.workspace import Workspace
 
 KILL, TERM, INT, HUP = signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP
 # Ctrl-C and SIGTERM are answered, the others end the process where it stands.
@@ -42,7 +42,7 @@ def test_what_was_finished_before_a_kill_is_not_done_again(
     assert time.monotonic() - start < PROMPT
     assert run.code == CODES[kind]
     assert "Traceback" not in run.err
-    assert processes_of_session(process.pid) == []
+    wait_until(lambda: ws.processes() == [], PROMPT)
     assert not (ws.build / "b/mixed").exists()
     assert (ws.partials() == []) == (CODES[kind] == 130)
     ws.release("mixed:b", point)
@@ -157,23 +157,46 @@ def test_a_draft_of_a_step_that_never_runs_again_is_cleared_away(ws: Workspace, 
 
 @JOBS
 def test_a_step_that_crashes_the_process(ws: Workspace, jobs: tuple[str, ...]) -> None:
-    """E12: a segmentation fault in a library takes doit with it, like a kill; side by side, the step alone."""
+    """E12: a segmentation fault in a library is like a kill, and in a parallel run only that step's failure."""
     ws.plan("mixed:b", "half", "import os; os.kill(os.getpid(), 11)")
-    run = ws.run(*jobs)
-    assert run.code == (1 if jobs else -signal.SIGSEGV)
+    run = ws.run("--continue", *jobs)
+    assert run.code == (2 if jobs else -signal.SIGSEGV)
     assert ("ended with signal 11 before the step did" in run.err) == bool(jobs)
     finished = ws.recorded()
+    assert not jobs or finished >= ws.steps_outside("mixed:b")
     ws.release("mixed:b", "half")
     assert sorted(ws.check_sound(*jobs).executed) == sorted(set(ws.steps()) - finished)
 
 
-def test_a_parallel_run_has_no_worker_processes(ws: Workspace) -> None:
-    """E12, E12c: there is no worker whose death could be waited for in vain, and none to be orphaned."""
+def test_a_killed_worker_fails_its_step_alone(ws: Workspace) -> None:
+    """E12: the process of one step is killed (out of memory); nothing hangs, the other steps go on."""
+    ws.plan("mixed:b", "half", "import os; open('control/pid', 'w').write(str(os.getpid())); hold()")
+    process = ws.start("--continue", "-n", "2")
+    worker = ws.control / "pid"
+    wait_until(lambda: worker.exists() and worker.read_text() != "")
+    assert int(worker.read_text()) != process.pid
+    os.kill(int(worker.read_text()), KILL)
+    run = ws.finish(process)
+    assert run.code == 2
+    assert "the step was killed" in run.err
+    assert ws.processes() == []
+    assert ws.partials() == []
+    assert ws.recorded() >= ws.steps_outside("mixed:b")
+    ws.release("mixed:b", "half")
+    assert sorted(ws.check_sound("-n", "2").executed) == ["final:b", "mixed:b", "total:all"]
+
+
+def test_a_killed_doit_leaves_no_orphan(ws: Workspace) -> None:
+    """E12c: workers end with the doit that they work for, even in the middle of a step."""
     process = ws.hold_alone("mixed:b", "half", "-n", "2")
-    assert processes_of_session(process.pid) == [process.pid]
+    assert len(ws.processes()) == 2
     process.kill()
     ws.finish(process)
-    assert processes_of_session(process.pid) == []
+    wait_until(lambda: ws.processes() == [], PROMPT)
+    # Nothing goes on behind the back of the next run.
+    ws.release("mixed:b", "half")
+    ws.check_sound("-n", "2")
+    assert ws.log("end")[next(key for key in ws.log("end") if key[0] == "mixed:b")] == 1
 
 
 @JOBS
@@ -192,15 +215,26 @@ def test_a_killed_tool_fails_its_step_alone(ws: Workspace, jobs: tuple[str, ...]
     assert sorted(ws.check_sound(*jobs).executed) == ["final:b", "mixed:b", "total:all"]
 
 
-@pytest.mark.parametrize("kind", [KILL, TERM])
-def test_tools_end_with_doit(ws: Workspace, kind: signal.Signals) -> None:
+UNKNOWN = pytest.mark.xfail(strict=True, reason="the engine knows nothing of the processes that a step starts here")
+
+
+@pytest.mark.parametrize(
+    ("kind", "jobs"),
+    [
+        pytest.param(KILL, (), marks=UNKNOWN),
+        pytest.param(TERM, (), marks=UNKNOWN),
+        (KILL, ("-n", "2")),
+        (TERM, ("-n", "2")),
+    ],
+)
+def test_tools_end_with_doit(ws: Workspace, kind: signal.Signals, jobs: tuple[str, ...]) -> None:
     """E12c: a tool that a step has started does not outlive doit."""
     ws.plan("mixed:b", "half", TOOL)
-    process = ws.start("-n", "2")
+    process = ws.start(*jobs)
     wait_until((ws.control / "tool").exists)
     process.send_signal(kind)
     process.wait(PROMPT)
-    wait_until(lambda: processes_of_session(process.pid) == [], PROMPT)
+    wait_until(lambda: ws.processes() == [], PROMPT)
 
 
 @JOBS

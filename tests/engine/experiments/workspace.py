@@ -15,11 +15,13 @@ from pathlib import Path
 
 from tests.doit_runs import Run, start_doit, wait_until
 
-__all__ = ["MODELS", "Workspace", "processes_of_session"]
+__all__ = ["MARK", "MODELS", "Workspace"]
 
 CHAIN = Path(__file__).with_name("chain")
 MODELS = ("a", "b", "c")
 TIMEOUT = 60.0
+MARK = "EXPERIMENT"
+"""The variable by which everything that comes from a doit of ours is recognized."""
 
 
 @dataclass
@@ -93,7 +95,7 @@ class Workspace:
 
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         """Start doit."""
-        process = start_doit(self.folder, *arguments, **environment)
+        process = start_doit(self.folder, *arguments, **{MARK: str(self.folder), **environment})
         self.started.append(process)
         return process
 
@@ -128,11 +130,22 @@ class Workspace:
         self.release(task, point)
         return run
 
+    def processes(self) -> list[int]:
+        """The living processes that come from a doit started here, in whatever session they are."""
+        found = []
+        mark = f"{MARK}={self.folder}".encode()
+        for place in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                if mark in (place / "environ").read_bytes().split(b"\0"):
+                    found.append(int(place.name))
+        return found
+
     def close(self) -> None:
-        """End every doit that still runs here."""
-        for process in self.started:
+        """End every process that still runs here."""
+        for pid in self.processes():
             with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+                os.kill(pid, signal.SIGKILL)
+        for process in self.started:
             process.wait(TIMEOUT)
 
     # What is left behind
@@ -190,15 +203,3 @@ class Workspace:
         assert self.recorded() >= set(self.steps())
         assert self.run().executed == []
         return run
-
-
-def processes_of_session(session: int) -> list[int]:
-    """The living processes of a session; that is everything a doit started with `start_doit` has begotten."""
-    found = []
-    for place in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            # After the name in parentheses: state, parent, group, session.
-            state, _, _, owner = place.read_text().rpartition(")")[2].split()[:4]
-            if int(owner) == session and state not in "ZX":
-                found.append(int(place.parent.name))
-    return found
