@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import random
-import shutil
 import signal
 import sys
 import tempfile
@@ -94,12 +93,6 @@ def _round(ws: Workspace, number: int, dice: random.Random, summary: Summary) ->
         ws.source(model).write_text(before[model])
     summary.restored += restored
     _settle(ws, number, allowed, dice, summary)
-    if restored:
-        # The draft of a step that has nothing to do any more stays, as yet: see test_kills.
-        for place in ws.partials():
-            shutil.rmtree(place)
-    elif ws.partials():
-        summary.problems.append(f"round {number}: left behind: {ws.partials()}")
 
 
 def _edit(ws: Workspace, model: str, dice: random.Random) -> None:
@@ -166,6 +159,7 @@ def _settle(ws: Workspace, number: int, allowed: int, dice: random.Random, summa
     found = {
         f"ended with {run.code}: {run.err[-500:]}": run.code != 0,
         "outputs differ from an undisturbed build": ws.outputs() != ws.undisturbed(),
+        f"left behind: {ws.partials()}": ws.partials() != [],
         f"a further doit ran {again.executed}": again.executed != [],
         f"{twice} steps done twice, at most {allowed} can have been in flight": twice > allowed,
     }
