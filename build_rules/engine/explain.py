@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from build_rules.engine.fingerprint import as_fingerprint, is_unchanged
@@ -99,9 +100,13 @@ def find_causes(step: Step, values: Mapping[str, Any]) -> Iterator[Cause]:
     if not isinstance(recorded, dict):
         yield Cause("never")
         return
-    yield from _outputs(step, values.get("outputs", {}))
-    yield from _key(recorded, step.key())
-    yield from _inputs(step, values.get("inputs", {}))
+    key, found = step.key(), False
+    read, written = values.get("inputs", {}), values.get("outputs", {})
+    for cause in chain(_outputs(step, written), _key(recorded, key), _inputs(step, read)):
+        found = True
+        yield cause
+    if not found and recorded != key:
+        yield Cause("input", "the same files", new="are read in another order, or as something else")
 
 
 def _outputs(step: Step, recorded: Mapping[str, list[Any]]) -> Iterator[Cause]:
@@ -123,7 +128,7 @@ def _key(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Cause]:
     for name in dict.fromkeys((*new["tools"], *tools)):
         if tools.get(name) != new["tools"].get(name):
             yield Cause("tool", name, _words(tools.get(name)), _words(new["tools"].get(name)))
-    if old.get("rule") == new["rule"] and (old.get("code"), old.get("version")) != (new["code"], new["version"]):
+    if old.get("rule") == new["rule"] and any(old.get(part) != new[part] for part in ("function", "code", "version")):
         yield Cause("code")
 
 

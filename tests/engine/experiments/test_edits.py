@@ -186,7 +186,9 @@ def test_a_changed_command_runs_again(ws: Workspace, change: str) -> None:
     """E15: there and back; nothing else runs than what depends on it."""
     environment, first = CHANGES[change]
     ws.run()
+    assert not ws.run("plan", **environment).out.startswith("0 would run")
     assert ws.run(**environment).executed[0].startswith(first)
+    assert ws.run("plan", **environment).out.startswith("0 would run")
     assert ws.run(**environment).executed == []
     assert ws.run().executed[0].startswith(first)
     ws.check_sound()
