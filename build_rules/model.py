@@ -27,6 +27,8 @@ __all__ = ["Model", "Settings", "Target", "find_models", "load_models", "read_se
 MAX_CALIBRATION = 65536
 MAX_RESOURCE = 1 << 30
 DECLARATION = "model.toml"
+LOOKED_FOR = (DECLARATION, "labels.txt", "calibration")
+"""What is looked for in a model's folder: links may begin to lead somewhere while the folder stays as it is."""
 EMBEDDINGS = ("append", "sealed")
 CACHE_MODES = ("read-write", "read-only")
 Embedding = Literal["append", "sealed"]
@@ -349,7 +351,8 @@ def load_models(
         if not wanted(folder.relative_to(root).as_posix()):
             continue
         try:
-            watch(folder / DECLARATION)
+            for name in LOOKED_FOR:
+                watch(folder / name)
             models.append(_read_model(folder, root, exports, settings))
         except InputError as error:
             errors.append(str(error))

@@ -12,9 +12,17 @@ from typing import TYPE_CHECKING
 
 from doit.exceptions import InvalidDodoFile
 
-from build_rules.engine.fresh import EVERYBODY, PACKAGE, TREE, code_and_libraries, current_run, watch_marks
+from build_rules.engine.fresh import (
+    EVERYBODY,
+    PACKAGE,
+    TREE,
+    code_and_libraries,
+    current_run,
+    has_other_tasks,
+    watch_marks,
+)
 from build_rules.engine.recall import configure_cache
-from build_rules.engine.request import command_line
+from build_rules.engine.request import EVERYTHING, command_line
 from build_rules.engine.resources import resources
 from build_rules.engine.snapshot import Marks
 from build_rules.errors import InputError, printable
@@ -102,13 +110,13 @@ def find_workspace_models() -> tuple[Model, ...]:
     """
     with _told_by_doit():
         variables = _command_line_variables()
-        context = {**variables, "python": sys.version, "epoch": source_date_epoch(), "rules": PACKAGE}
-        current_run.begin(command_line(), context)
+        context = {**variables, "python": sys.version, "epoch": source_date_epoch(), "rules": PACKAGE, "path": sys.path}
+        current_run.begin(EVERYTHING if has_other_tasks() else command_line(), context)
         return () if current_run.knows_everybody() else _read_models(variables)
 
 
 def _read_models(variables: Mapping[str, str]) -> tuple[Model, ...]:
-    from build_rules.model import load_models, read_settings, replace_targets
+    from build_rules.model import LOOKED_FOR, load_models, read_settings, replace_targets
 
     read: dict[str, Marks] = {}
     found: set[str] = set()
@@ -123,7 +131,7 @@ def _read_models(variables: Mapping[str, str]) -> tuple[Model, ...]:
     configure_cache(settings.cache, settings.cache_mode, settings.cache_limit)
     models = load_models(MODELS, settings, is_wanted, lambda path: read.update(watch_marks([str(path)])))
     for model in models:
-        own = [str(model.folder), str(model.folder / DECLARATION)]
+        own = [str(model.folder), *(str(model.folder / name) for name in LOOKED_FOR)]
         current_run.watch(model.name, {path: read.pop(path) for path in own})
     current_run.found(found)
     folders = {str(MODELS / name) for name in found}

@@ -61,7 +61,7 @@ def _matches(row: Row, patterns: list[str]) -> bool:
 
 
 def _fresh_row(name: str) -> Row:
-    _, model, target = name.split(":", 2)
+    _, model, target = [*name.split(":", 2), "", ""][:3]
     return {"model": model, "target": target, "state": "fresh", "task": name, "because": "", "when": None}
 
 

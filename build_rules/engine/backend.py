@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from doit.exceptions import InvalidTask
 
-from build_rules.engine.fresh import forget_snapshot
+from build_rules.engine.fresh import current_run, forget_snapshot
 
 __all__ = ["RecordsBackend"]
 
@@ -153,8 +153,8 @@ class RecordsBackend:
         return self._record(task_id) is not None
 
     def remove(self, task_id: str) -> None:
-        """Forget one task."""
-        if self._record(task_id) is not None:
+        """Forget one task; not because it failed, since its outputs are still those of its record."""
+        if not current_run.building and self._record(task_id) is not None:
             forget_snapshot()
             self._changed[task_id] = None
             self._write("delete from records where task = ?", (task_id,))
@@ -167,8 +167,22 @@ class RecordsBackend:
             self._write("delete from records", ())
 
     def dump(self) -> None:
-        """Close the file; everything is written already."""
+        """Close the file; everything is written already, but for better marks of what was found to be as recorded."""
+        if current_run.building and current_run.refreshed:
+            with suppress(sqlite3.DatabaseError):
+                self._write_refreshed()
         self._disconnect()
+
+    def _write_refreshed(self) -> None:
+        connection = self._connect()
+        connection.execute("begin")
+        for task_id in current_run.refreshed:
+            record = self._changed.get(task_id)
+            if record is not None and self.LAST_KEY in record:
+                known = record.get("_values_:", {}).get("inputs", {})
+                record.update({path: known[path] for path in record[self.LAST_KEY] if path in known})
+                connection.execute(INSERT, (task_id, self.codec.encode(record)))
+        connection.execute("commit")
 
 
 def _is_out_of_reach(error: sqlite3.Error) -> bool:

@@ -75,7 +75,9 @@ def judge(
         for one in _in_order(name, steps, before, judged):
             runs = {before[str(path)] for path in steps[one].input_files() if str(path) in before}
             after = [other for other in sorted(runs) if other in judged and judged[other].state != "fresh"]
-            judged[one] = Judgement(one, tuple(find_causes(steps[one], values(one))), tuple(after))
+            # What will be made again is looked at when it has been: it may well be the same as before.
+            causes = (cause for cause in find_causes(steps[one], values(one)) if before.get(cause.what) not in after)
+            judged[one] = Judgement(one, tuple(causes), tuple(after))
     return judged
 
 

@@ -24,9 +24,13 @@ def read_failures() -> dict[str, dict[str, Any]]:
     with suppress(OSError, ValueError):
         with open(FAILURES, encoding="utf-8") as stream:
             found = json.load(stream)
-        if isinstance(found, dict) and all(isinstance(one, dict) for one in found.values()):
+        if isinstance(found, dict) and all(map(_is_failure, found.values())):
             return found
     return {}
+
+
+def _is_failure(one: Any) -> bool:
+    return isinstance(one, dict) and type(one.get("when")) is int and isinstance(one.get("text"), str)
 
 
 def note_failures(failed: Mapping[str, str], succeeded: Iterable[str]) -> None:

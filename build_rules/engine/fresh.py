@@ -28,6 +28,7 @@ __all__ = [
     "collect_garbage_again",
     "current_run",
     "forget_snapshot",
+    "has_other_tasks",
     "watch_marks",
 ]
 
@@ -60,12 +61,18 @@ class _Steps:
 
 @dataclass
 class Run:
-    """What this process knows; `fresh` maps owners that need no tasks to the number of theirs."""
+    """What this process knows; `fresh` maps owners that need no tasks to the number of theirs.
+
+    `building`: this process has the workspace and runs steps. `refreshed` are tasks whose records hold better marks
+    than the file of records.
+    """
 
     request: Request = EVERYTHING
     context: Mapping[str, Any] = field(default_factory=dict)
     fresh: Mapping[str, int] = field(default_factory=dict)
     tree_is_known: bool = False
+    building: bool = False
+    refreshed: set[str] = field(default_factory=set)
     _old: Snapshot | None = None
     _began: bool = False
     _everybody: set[str] | None = None
@@ -95,6 +102,7 @@ class Run:
     def found(self, owners: Iterable[str]) -> None:
         """Say who there is, whether asked for or not."""
         self._everybody = set(owners)
+        self.fresh = {owner: count for owner, count in self.fresh.items() if owner in self._everybody}
 
     def watch(self, owner: str, marks: Mapping[str, Marks]) -> None:
         """Add files and folders from which the tasks of an owner follow, with their marks before they were read."""
@@ -179,10 +187,37 @@ def _records() -> dict[str, int]:
 
 
 def code_and_libraries() -> Iterator[str]:
-    """Yield the rules' own modules, and the folders that change when a library is installed or removed."""
+    """Yield what the rules are made of: our modules, those beside `dodo.py`, and where libraries are installed.
+
+    Of folders it is the entries that count: a module that is added, a library that is installed or removed.
+    """
     for folder, _, files in os.walk(PACKAGE):
-        yield from (os.path.join(folder, name) for name in files if name.endswith(".py"))
-    yield from (path for path in sys.path if os.path.basename(path) in ("site-packages", "dist-packages"))
+        if os.path.basename(folder) != "__pycache__":
+            yield folder
+            yield from (os.path.join(folder, name) for name in files if name.endswith(".py"))
+    yield from _modules_here()
+    here = (os.getcwd(), os.path.dirname(PACKAGE))
+    yield from (path for path in sys.path if os.path.isdir(path) and os.path.abspath(path) not in here)
+
+
+def _modules_here() -> Iterator[str]:
+    """Yield the modules that were loaded from the repository itself, such as `dodo.py`."""
+    here = os.path.join(os.getcwd(), "")
+    for module in tuple(sys.modules.values()):
+        path = getattr(module, "__file__", None)
+        if isinstance(path, str) and path.startswith(here) and not path.startswith(PACKAGE):
+            yield path
+
+
+def has_other_tasks() -> bool:
+    """Whether `dodo.py` makes tasks of its own, which may want to know of every task of ours."""
+    here = set(_modules_here())
+    return any(
+        name.startswith("task_") and getattr(value, "__module__", "build_rules.dodo") != "build_rules.dodo"
+        for module in tuple(sys.modules.values())
+        if getattr(module, "__file__", None) in here
+        for name, value in vars(module).items()
+    )
 
 
 def watch_marks(paths: Iterable[str]) -> dict[str, Marks]:

@@ -9,26 +9,32 @@ from __future__ import annotations
 
 import os
 import pickle
+import select
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 from build_rules.engine.failure import StepDiedError
 from build_rules.engine.interrupt import groups
+from build_rules.engine.report import hooks
 
 __all__ = ["call_isolated"]
 
+CHUNK = 1 << 16
+PATIENCE = 1.0
+"""Seconds between two looks at a process that says nothing, and for its last words."""
 WORKER = (sys.executable, "-m", "build_rules.engine.worker")
 
 
-def call_isolated(function: str, arguments: Mapping[str, Any]) -> Any:
+def call_isolated(function: str, arguments: Mapping[str, Any], task: str = "") -> Any:
     """Call `module:name` with keyword arguments in a process of its own; return or raise what it does.
 
-    Arguments, result and exceptions are pickled. Raises `StepDiedError` when the process was killed.
+    Arguments, result and exceptions are pickled; what it prints comes from `task`. Raises `StepDiedError` when the
+    process was killed.
     """
     reading, writing = os.pipe()
     process = subprocess.Popen(
@@ -42,15 +48,17 @@ def call_isolated(function: str, arguments: Mapping[str, Any]) -> Any:
     )
     os.close(writing)
     groups.add(process.pid)
+    ended = threading.Event()
     try:
-        printer = threading.Thread(target=_print_lines, args=(process,), daemon=True)
+        printer = threading.Thread(target=_print_lines, args=(process, task, ended), daemon=True)
         printer.start()
         _send(process, pickle.dumps((function, dict(arguments))))
-        with os.fdopen(reading, "rb") as stream:
-            answer = stream.read()
+        answer = _receive(reading, process)
         code = process.wait()
     finally:
+        os.close(reading)
         _kill(process)  # and what it started, which may hold what it printed to
+    ended.set()  # something that left the group may hold the pipe still
     printer.join()
     _close(process)
     if not answer:
@@ -69,11 +77,38 @@ def _send(process: subprocess.Popen[bytes], request: bytes) -> None:
         process.stdin.flush()
 
 
-def _print_lines(process: subprocess.Popen[bytes]) -> None:
+def _receive(reading: int, process: subprocess.Popen[bytes]) -> bytes:
+    """Return the answer; nothing when the process ended without one, whoever else may hold its end of the pipe."""
+    received = bytearray()
+    while len(received) < 8 or len(received) - 8 < int.from_bytes(received[:8], "big"):
+        ended = process.poll() is not None
+        ready, _, _ = select.select([reading], [], [], 0 if ended else PATIENCE)
+        piece = os.read(reading, CHUNK) if ready else b""
+        if not piece and (ready or ended):
+            return b""
+        received += piece
+    return bytes(received[8:])
+
+
+def _print_lines(process: subprocess.Popen[bytes], task: str, ended: threading.Event) -> None:
+    """Print what a process says, line by line; after its end only what has been said already."""
     assert process.stdout is not None
-    for line in process.stdout:
-        sys.stdout.write(line.decode(errors="replace"))
-        sys.stdout.flush()
+    hooks.speak_for(task)
+    pipe, begun = process.stdout.fileno(), b""
+    while True:
+        ready, _, _ = select.select([pipe], [], [], 0 if ended.is_set() else PATIENCE)
+        piece = os.read(pipe, CHUNK) if ready else b""
+        if not piece and (ready or ended.is_set()):
+            break
+        *lines, begun = (begun + piece).split(b"\n")
+        _print(lines)
+    _print([begun] if begun else [])
+
+
+def _print(lines: Sequence[bytes]) -> None:
+    for line in lines:
+        sys.stdout.write(f"{line.decode(errors='replace')}\n")
+    sys.stdout.flush()
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

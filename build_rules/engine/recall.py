@@ -18,7 +18,7 @@ from build_rules.engine.fingerprint import Fingerprint, fingerprint
 from build_rules.errors import InputError
 
 if TYPE_CHECKING:
-    from build_rules.engine.cache import SharedCache
+    from build_rules.engine.cache import CachedAction, SharedCache
     from build_rules.engine.step import Step
 
 __all__ = ["CLOSE_SECONDS", "Recall", "action_key", "close_cache", "configure_cache", "foresee", "shared_cache"]
@@ -143,11 +143,15 @@ def foresee(steps: Iterable[tuple[Step, bool]]) -> set[str]:
         if cache is None or len(certain) < len(digests):
             continue
         found = cache.find(action_key(step.key(), certain), [path.name for path in outputs.values()])
-        if found is not None:
+        if found is not None and _is_restorable(cache, found):
             cached.add(step.name)
             made = {output.name: output.sha256 for output in found.outputs}
             known |= {text: made.get(path.name) for text, path in outputs.items()}
     return cached
+
+
+def _is_restorable(cache: SharedCache, action: CachedAction) -> bool:
+    return all(_is_as_it_was(path, sha256) for path, sha256 in action.discovered) and cache.holds_all(action)
 
 
 def _digest_of(path: Path, known: Mapping[str, str | None]) -> str | None:

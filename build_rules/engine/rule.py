@@ -7,6 +7,7 @@ before the next run.
 from __future__ import annotations
 
 import importlib
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +17,14 @@ from doit.exceptions import BaseFail
 from doit.task import clean_targets
 
 from build_rules.engine.failure import failure_of
-from build_rules.engine.fingerprint import Fingerprint, as_fingerprint, is_unchanged
+from build_rules.engine.fingerprint import Fingerprint, as_fingerprint, is_unchanged, verified
 from build_rules.engine.fresh import collect_garbage_again, current_run
 from build_rules.engine.outputs import further_files, produce
 from build_rules.engine.recall import Recall, shared_cache
 from build_rules.engine.report import hooks
 from build_rules.engine.request import command_line
 from build_rules.engine.resources import resources
+from build_rules.engine.snapshot import UNTRUSTED
 from build_rules.engine.step import Kind, Step
 from build_rules.errors import printable
 
@@ -80,9 +82,13 @@ def _recorded(marks: Mapping[Path, Fingerprint]) -> dict[str, list[int | str]]:
     return {str(path): list(mark) for path, mark in marks.items()}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RunnableStep(Step):
     """A step that can be run."""
+
+    def __repr__(self) -> str:
+        """Return the task's name, which doit prints when it cleans."""
+        return self.name
 
     def clean_further(self) -> None:
         """Remove what lies beside the outputs and belongs to them (`doit clean` removes the outputs themselves)."""
@@ -105,7 +111,17 @@ class RunnableStep(Step):
         if not (declared and made and all(is_unchanged(p, as_fingerprint(mark)) for p, mark in files.items())):
             return False
         current_run.good(self.owner, self.name, files)
+        self._refresh(values)
         return True
+
+    def _refresh(self, values: Mapping[str, Any]) -> None:
+        """Put better marks into the record of a step that was found to be current by the content of its files."""
+        for part in ("inputs", "outputs"):
+            for path, mark in values[part].items():
+                marks = verified.get(path, UNTRUSTED)
+                if marks != UNTRUSTED and not as_fingerprint(mark).settled:
+                    values[part][path] = [*marks, mark[4], True]
+                    current_run.refreshed.add(self.name)
 
     def run(self) -> dict[str, Any] | BaseFail:
         """doit's action: call the rule's function; return what is to be recorded, or the failure."""
@@ -117,7 +133,9 @@ class RunnableStep(Step):
                 arguments = {**self.settings, **self.passed}
                 recall = self._recall(key)
                 produced = produce(self.rule.name, self._function(), self.inputs, self.outputs, arguments, recall)
-        except (Exception, SystemExit) as error:  # doit would end there, and with the exit code of a success
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # doit would end there, or wait for ever, or exit as if all had succeeded
             return failure_of(error)
         current_run.good(self.owner, self.name, map(str, (*produced.inputs, *produced.outputs)))
         from build_rules.engine.texts import keep_texts
@@ -140,10 +158,10 @@ class RunnableStep(Step):
 
     def _function(self) -> Callable[..., Sequence[Path] | None]:
         """Return what does the step: here, or in a process of its own where several steps run at once."""
-        if command_line().processes > 1:
+        if threading.current_thread() is not threading.main_thread():  # as in every parallel run
             from build_rules.engine.isolate import call_isolated
 
-            return lambda **arguments: call_isolated(self.rule.function, arguments)
+            return lambda **arguments: call_isolated(self.rule.function, arguments, self.name)
         module, function = self.rule.function.split(":")
         found: Callable[..., Sequence[Path] | None] = getattr(importlib.import_module(module), function)
         return found

@@ -17,31 +17,39 @@ __all__ = ["main"]
 def main() -> None:
     """Read a request from standard input, call it, write the answer to the descriptor that is named."""
     answers = int(sys.argv[1])
+    os.set_inheritable(answers, False)
     request = sys.stdin.buffer
     function, arguments = pickle.loads(request.read(int.from_bytes(request.read(8), "big")))
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
-    answer = pickle.dumps(_outcome(function, arguments))
-    sys.stdout.flush()
+    waiting = os.dup(sys.stdin.fileno())
+    # The step has no input: what it starts must not wait for one, nor keep this pipe.
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    threading.Thread(target=_leave_with_parent, args=(waiting,), daemon=True).start()
+    answer = _outcome(function, arguments)
+    with suppress(ValueError, OSError):
+        sys.stdout.flush()
     with os.fdopen(answers, "wb") as stream:
-        stream.write(answer)
+        stream.write(len(answer).to_bytes(8, "big") + answer)
     os._exit(0)  # nothing of what the step imported or started is waited for
 
 
-def _outcome(function: str, arguments: dict[str, Any]) -> tuple[bool, Any]:
+def _outcome(function: str, arguments: dict[str, Any]) -> bytes:
+    """Return the pickled outcome of a call: whether it succeeded, and what it returned or raised."""
     try:
         module, name = function.split(":")
-        return True, getattr(importlib.import_module(module), name)(**arguments)
-    except (Exception, SystemExit) as error:
+        return pickle.dumps((True, getattr(importlib.import_module(module), name)(**arguments)))
+    except BaseException as error:
         try:
-            pickle.loads(pickle.dumps(error))
+            answer = pickle.dumps((False, error))
+            pickle.loads(answer)
         except Exception:
-            return False, RuntimeError(f"{type(error).__name__}: {error}")
-        return False, error
+            return pickle.dumps((False, RuntimeError(f"{type(error).__name__}: {error}")))
+        return answer
 
 
-def _leave_with_parent() -> None:
+def _leave_with_parent(waiting: int) -> None:
     """Nothing more is ever written to the pipe: it ends when the process that waits for the answer does."""
-    os.read(sys.stdin.fileno(), 1)
+    os.read(waiting, 1)
     with suppress(ProcessLookupError):  # this process leads a group of its own, with whatever the step has started
         os.killpg(os.getpid(), signal.SIGKILL)
     os._exit(1)

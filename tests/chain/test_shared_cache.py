@@ -104,6 +104,17 @@ def test_a_damaged_cache_costs_time_only(filled: tuple[Path, Path], tmp_path: Pa
     assert digest_of_everything(other) == digest_of_everything(first)
 
 
+def test_what_was_pruned_is_not_promised(filled: tuple[Path, Path], tmp_path: Path) -> None:
+    _, cache = filled
+    pruned = tmp_path / "pruned"
+    shutil.copytree(cache, pruned)
+    shutil.rmtree(pruned / "cas")
+    (tmp_path / "w").mkdir()
+    other = workspace(tmp_path / "w", pruned)
+    assert "from the cache" not in doit(other, "plan").out
+    assert "never built" in doit(other, "status").out
+
+
 def test_a_cache_that_may_only_be_read(filled: tuple[Path, Path], tmp_path: Path) -> None:
     _, cache = filled
     before = sorted(path.name for path in cache.rglob("*"))

@@ -89,6 +89,34 @@ def test_a_failure_is_told_until_it_is_mended(folder: Path) -> None:
     assert doit(folder, "status").code == 0
 
 
+def test_what_comes_after_an_output_that_is_gone_may_stay_as_it_is(folder: Path) -> None:
+    (folder / "build/shapes-det/split.onnx").unlink()
+    plan = json.loads(doit(folder, "plan", "--json").out)
+    assert [row["task"] for row in plan if row["runs"] == "yes"] == ["split:shapes-det"]
+    assert doit(folder).executed == ["split:shapes-det"]
+
+
+def test_a_failure_forgets_nothing(folder: Path) -> None:
+    labels = folder / "models/shapes-det/labels.txt"
+    labels.write_text("a\nb\nc\nd\ne\n")
+    assert doit(folder).code == 0
+    labels.write_text("a\n")
+    assert doit(folder).code == 3
+    assert "labels.txt changed" in doit(folder, "why", META).out
+    labels.write_text("a\nb\nc\nd\ne\n")
+    run = doit(folder)
+    assert (run.code, run.executed) == (0, [])
+    assert doit(folder, "status").code == 0
+
+
+@pytest.mark.parametrize("content", ['{"split:x": {}}', '{"split:x": {"when": "x", "text": "y"}}', "[1]", "{"])
+def test_failures_that_are_damaged_are_none(folder: Path, content: str) -> None:
+    (folder / "build/.failures.json").write_text(content)
+    for command in (("status",), ("why", META)):
+        run = doit(folder, *command)
+        assert (run.code, "Traceback" in run.err) == (0, False)
+
+
 def test_what_was_never_built(tmp_path: Path) -> None:
     folder = make_workspace(tmp_path, ("shapes-det",), images=2)
     single_target(folder, "shapes-det")

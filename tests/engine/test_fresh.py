@@ -6,6 +6,7 @@ been built. A step that runs on them fails; that it was started is what counts h
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -189,6 +190,73 @@ def test_who_was_never_looked_at_is_not_forgotten(folder: Path) -> None:
     time.sleep(SETTLED)
     assert doit(folder, f"meta:{SECOND}:*").executed == []
     assert doit(folder).executed[0].startswith(f"meta:{FIRST}")
+
+
+def test_another_installation_is_noticed(folder: Path, tmp_path: Path) -> None:
+    """The same Python, but another version of a library comes first."""
+    other = tmp_path / "libraries/onnx-99.0.dist-info"
+    other.mkdir(parents=True)
+    (other / "METADATA").write_text("Metadata-Version: 2.1\nName: onnx\nVersion: 99.0\n\n")
+    path = os.pathsep.join([str(other.parent), os.environ.get("PYTHONPATH", "")])
+    assert doit(folder, PYTHONPATH=path).executed[0].startswith("split:")
+
+
+def test_a_link_that_begins_to_lead_somewhere_is_noticed(folder: Path) -> None:
+    labels = models(folder) / "labels.txt"
+    labels.unlink()
+    labels.symlink_to(folder / "later.txt")
+    doit(folder, "--continue")
+    (folder / "later.txt").write_text("a\nc\n")
+    assert doit(folder).executed[0].startswith("meta:")
+
+
+OWN = """
+from build_rules import workspace
+from build_rules.dodo import *
+from pathlib import Path
+
+def task_own():
+    for model in workspace.find_workspace_models():
+        after = [f"meta:{model.name}:hailo8-fast"]
+        yield {"name": model.name, "actions": [f"touch own-{model.network_name}"], "task_dep": after}
+
+def task_deploy():
+    return {"actions": ["touch deployed"], "task_dep": ["meta:team000/model00000:hailo8-fast"]}
+
+DOIT_CONFIG = {**DOIT_CONFIG, "default_tasks": ["meta", "own", "deploy"]}
+"""
+
+
+def test_tasks_of_ones_own_are_made_and_find_ours(folder: Path) -> None:
+    (folder / "dodo.py").write_text(OWN)
+    for _ in range(3):
+        run = doit(folder)
+        assert (run.code, "Traceback" in run.err) == (0, False)
+        assert (folder / "own-model00001").exists()
+        assert (folder / "deployed").exists()
+        (folder / "own-model00001").unlink()
+        (folder / "deployed").unlink()
+        time.sleep(SETTLED)
+
+
+def test_a_model_that_another_swallows_is_not_counted(folder: Path) -> None:
+    outer = folder / "models/team000"
+    shutil.copy(models(folder) / "net.onnx", outer)
+    shutil.copy(models(folder) / "calibration-x-1.safetensors", outer)
+    (outer / "labels.txt").write_text("a\nb\n")
+    run = doit(folder)
+    assert run.executed[0] == "split:team000"
+    assert "up to date" not in run.out
+
+
+def test_marks_are_refreshed_when_content_was_compared(folder: Path) -> None:
+    """So that a model that is named again and again is not read again and again."""
+    assert doit(folder, f"meta:{FIRST}:hailo8-fast").code == 0
+    connection = sqlite3.connect(folder / RECORDS)
+    (record,) = connection.execute("select record from records where task = ?", (f"split:{FIRST}",)).fetchone()
+    connection.close()
+    parts = json.loads(record)["_values_:"]
+    assert all(mark[5] is True for part in ("inputs", "outputs") for mark in parts[part].values())
 
 
 def test_always_means_always(folder: Path) -> None:

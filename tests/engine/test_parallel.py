@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -43,6 +44,22 @@ def work(*, source, out, name):
         class Odd(Exception):
             def __reduce__(self): raise TypeError
         raise Odd("cannot travel")
+    if "daemon" in text:
+        import subprocess
+        child = subprocess.Popen(["sleep", "60"], start_new_session=True)
+        Path(f"{name}.child").write_text(str(child.pid))
+        if os.fork() == 0:
+            os.setsid()
+            Path(f"{name}.fork").write_text(str(os.getpid()))
+            time.sleep(60)
+            os._exit(0)
+    if "panic" in text:
+        raise type("PanicException", (BaseException,), {})("a library panics")
+    if "input" in text:
+        import subprocess
+        subprocess.run(["cat"], timeout=20, check=True)
+    if "lambda" in text:
+        return lambda: None
     if "exit" in text:
         os._exit(7)
     time.sleep(0.05)
@@ -142,6 +159,38 @@ def test_a_step_that_is_killed_fails_alone(tmp_path: Path) -> None:
     (folder / "go").touch()
     assert doit(folder, "-n", "2").executed == ["work:a"]
     assert leftovers(folder) == []
+
+
+def test_what_leaves_the_group_of_a_step_is_not_waited_for(tmp_path: Path) -> None:
+    """A server that a tool starts for next time."""
+    folder = workspace(tmp_path, a="daemon", b="fine")
+    started = time.monotonic()
+    run = doit(folder, "-n", "2")
+    assert (run.code, time.monotonic() - started < 30) == (0, True)
+    for name in ("a.child", "a.fork"):
+        os.kill(pid_of(folder / name), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("jobs", [(), ("-n", "1"), ("-n", "2")])
+def test_panics_and_odd_results_are_failures(tmp_path: Path, jobs: tuple[str, ...]) -> None:
+    folder = workspace(tmp_path, a="panic", b="lambda" if jobs else "fine", c="fine")
+    run = doit(folder, *jobs, "--continue")
+    assert (run.code, "Traceback" in run.err) == (2, False)
+    assert "PanicException" in run.err
+    assert (folder / "build/c/out").exists()
+
+
+def test_a_step_has_no_input(tmp_path: Path) -> None:
+    folder = workspace(tmp_path, a="input", b="fine")
+    assert doit(folder, "-n", "2").code == 0
+
+
+def test_the_speaker_of_a_warning_is_known(tmp_path: Path) -> None:
+    folder = workspace(tmp_path, a="x", b="x")
+    run = doit(folder, "-n", "2", "-r", "events")
+    events = [json.loads(line) for line in run.out.splitlines()]
+    warned = {event["task"]: event["text"] for event in events if event["event"] == "warning"}
+    assert warned == {"work:a": "a speaks", "work:b": "b speaks"}
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])

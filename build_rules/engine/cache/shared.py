@@ -153,6 +153,16 @@ class SharedCache:
         self._health.answered(0.0 if found else time.monotonic() - started)
         return found
 
+    def holds_all(self, action: CachedAction) -> bool:
+        """Say whether every output of an entry is there, without reading any."""
+        try:
+            return self._health.readable and all(
+                self._store.has(BLOB, output.sha256, output.size) for output in action.outputs
+            )
+        except Exception as error:
+            self._trouble("a look-up failed", error)
+            return False
+
     def restore(self, action: CachedAction, folder: Path) -> bool:
         """Write every output of an action that `find` returned into `folder`, verified; it exists and is empty.
 

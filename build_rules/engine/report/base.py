@@ -73,6 +73,7 @@ class RunReporter(Telling):
             raise InvalidCommand("no task has a name like that; `doit list --all` shows them all.")
         self.lock = lock_workspace(LOCK)
         clear_drafts()
+        current_run.building = True
         self.tasks, self.selected = tasks, selected_tasks
         self.begun = True
         interrupt.before_end.append(self._interrupted)
@@ -192,6 +193,11 @@ class RunReporter(Telling):
         """Take a task that doit is about to report as run or up to date for restored."""
         with self.guard:
             self._restored.add(task_name)
+
+    def report_speaker(self, task_name: str) -> None:
+        """Take what this thread prints for what a task says."""
+        with self.guard:
+            self._threads[threading.get_ident()] = task_name
 
     def report_warning(self, task_name: str, text: str) -> None:
         """Show a warning and keep it for the summary."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from typing import Protocol
 
-__all__ = ["Listener", "cached", "listen", "unlisten", "warn"]
+__all__ = ["Listener", "cached", "listen", "speak_for", "unlisten", "warn"]
 
 
 class Listener(Protocol):
@@ -16,6 +16,9 @@ class Listener(Protocol):
 
     def report_cached(self, task_name: str) -> None:
         """The outputs of a task came from the cache; doit will say that it ran."""
+
+    def report_speaker(self, task_name: str) -> None:
+        """This thread speaks for a task from now on."""
 
     def report_warning(self, task_name: str, text: str) -> None:
         """A task warns."""
@@ -48,6 +51,12 @@ def cached(task_name: str) -> None:
     """Say that a task's outputs came from the cache instead of from running it."""
     for listener in _told():
         listener.report_cached(task_name)
+
+
+def speak_for(task_name: str) -> None:
+    """Say that what this thread prints comes from a task that runs elsewhere."""
+    for listener in _told():
+        listener.report_speaker(task_name)
 
 
 def warn(task_name: str, text: str) -> None:

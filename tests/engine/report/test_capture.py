@@ -122,6 +122,9 @@ class Ears:
     def report_cached(self, task_name: str) -> None:
         self.heard.append(f"{task_name} cached")
 
+    def report_speaker(self, task_name: str) -> None:
+        raise AssertionError
+
     def report_warning(self, task_name: str, text: str) -> None:
         self.heard.append(f"{task_name} warns {text}")
 
