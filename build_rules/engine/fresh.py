@@ -35,6 +35,7 @@ __all__ = [
 SNAPSHOT = "build/.fresh"
 RECORDS = "build/.records.db"
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+INSTALLED = f"{os.sep}site-packages{os.sep}"
 EVERYBODY = ""
 """The owner of files that everybody depends on: the rules' own code, the settings of the repository."""
 NOT_FRESH = -1
@@ -205,7 +206,8 @@ def _modules_here() -> Iterator[str]:
     here = os.path.join(os.getcwd(), "")
     for module in tuple(sys.modules.values()):
         path = getattr(module, "__file__", None)
-        if isinstance(path, str) and path.startswith(here) and not path.startswith(PACKAGE):
+        # An environment that lies in the repository (`.venv`) is watched as libraries are, by its folder.
+        if isinstance(path, str) and path.startswith(here) and not path.startswith(PACKAGE) and INSTALLED not in path:
             yield path
 
 

@@ -333,7 +333,7 @@ def test_extract_overwrites_nothing(whole: Path, tmp_path: Path, capfd: Captured
     assert not (tmp_path / "edgefirst.json").exists()
 
 
-@pytest.mark.parametrize("name", ["../evil", "/tmp/evil", "a/b", "..", "compiled.hef", "a\\b", "x\ny"])
+@pytest.mark.parametrize("name", ["../evil", "/evil", "a/b", "..", "compiled.hef", "a\\b", "x\ny"])
 def test_extract_leaves_its_folder_never(tmp_path: Path, capfd: Captured, name: str) -> None:
     path = bare(tmp_path / "a.hef")
     with zipfile.ZipFile(path, "a") as archive:

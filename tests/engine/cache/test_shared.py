@@ -122,7 +122,7 @@ def test_an_entry_without_end(cached: tuple[str, Put]) -> None:
     assert "is damaged (it is larger than" in told(cache)[0]
 
 
-@pytest.mark.parametrize("name", ["../escaped", "/tmp/escaped", "..", "a/../../escaped", ".hidden"])
+@pytest.mark.parametrize("name", ["../escaped", "/escaped", "..", "a/../../escaped", ".hidden"])
 def test_names_that_lead_out_of_the_folder(name: str, cached: tuple[str, Put], tmp_path: Path, draft: Path) -> None:
     action = stored(cached[0], tmp_path / "built", model_hef=b"evil")
     message = ActionResult.FromString(encode_action(action))
