@@ -105,6 +105,7 @@ def task_parse() -> Tasks:
                 owner=model.name,
                 settings={"compiler": compiler.name, "network_name": model.network_name, "hw_arch": hw_arch},
                 tools={"compiler": compiler.version()},
+                own_process=compiler.starts_programs,
             )
 
 
@@ -139,6 +140,7 @@ def task_har() -> Tasks:
             owner=model.name,
             settings={"compiler": compiler.name},
             tools={"compiler": compiler.version()},
+            own_process=compiler.starts_programs,
         )
 
 
@@ -153,6 +155,7 @@ def task_hef() -> Tasks:
             owner=model.name,
             settings={"compiler": compiler.name},
             tools={"compiler": compiler.version()},
+            own_process=compiler.starts_programs,
         )
 
 

@@ -33,6 +33,8 @@ class Plan(TaskCommand):
     def _execute(self, pos_args: list[str], json: bool) -> int:
         steps = self.steps()
         judged = steps.judged(self.selected())
+        ignored = steps.ignored(judged)
+        judged = {name: one for name, one in judged.items() if name not in ignored}
         cached = foresee((steps.by_name[one.name], one.state != "fresh") for one in judged.values())
         history = History(HISTORY)
         rows: list[dict[str, Any]] = [
@@ -46,7 +48,7 @@ class Plan(TaskCommand):
             if one.state != "fresh"
         ]
         fresh = len(judged) - len(rows) + sum(current_run.fresh.values())
-        show(_as_json(rows) if json else _as_text(rows, fresh))
+        show(_as_json(rows) if json else _as_text(rows, fresh, len(ignored)))
         self.finish()
         return 0
 
@@ -61,7 +63,7 @@ def _seconds(expected: float | None) -> str:
     return "     ?" if expected is None else f"{expected:5.0f}s"
 
 
-def _as_text(rows: list[dict[str, Any]], fresh: int) -> str:
+def _as_text(rows: list[dict[str, Any]], fresh: int, ignored: int) -> str:
     width = max((len(row["task"]) for row in rows), default=0)
     lines = [
         f"{WORDS[row['runs']]}  {row['task']:{width}}  {_seconds(row['expected_seconds'])}  because {row['because']}"
@@ -71,6 +73,8 @@ def _as_text(rows: list[dict[str, Any]], fresh: int) -> str:
     restored = f"{counts['cached']} would come from the cache, " if counts["cached"] else ""
     changing = f"{counts['maybe']} more if these change what they read"
     lines.append(f"{restored}{counts['yes']} would run, {changing}, {fresh} up to date")
+    if ignored:
+        lines.append(f"{ignored} left out because of `doit ignore`; `doit forget TASK` ends that")
     if seconds := sum(row["expected_seconds"] or 0 for row in rows if row["runs"] != "cached"):
         lines.append(f"about {seconds:.0f} s of steps, by what they took before")
     return "".join(f"{printable(line)}\n" for line in lines)

@@ -18,7 +18,7 @@ from build_rules.errors import printable
 __all__ = ["Status"]
 
 Row = dict[str, Any]
-STATES = ("fresh", "cached", "stale", "never built", "failed")
+STATES = ("fresh", "cached", "stale", "never built", "failed", "ignored")
 
 
 class Status(TaskCommand):
@@ -29,8 +29,8 @@ class Status(TaskCommand):
     doc_usage = "[--json] [MODEL...]"
     doc_description = (
         "States: fresh; cached, when all it lacks is in the shared cache; stale, with the first reason; never built; "
-        "failed, with when and what. MODEL may be a pattern such as 'team/*'. Exit code 0: everything is fresh; 1: "
-        "something is not. Nothing is run."
+        "failed, with when and what; ignored, by `doit ignore`. MODEL may be a pattern such as 'team/*'. Exit code 0: "
+        "everything is fresh; 1: something is not. Nothing is run."
     )
     cmd_options = (JSON_OPTION,)
 
@@ -40,7 +40,8 @@ class Status(TaskCommand):
         judged = steps.judged(ends)
         failures = read_failures()
         cached = foresee((steps.by_name[one.name], one.state != "fresh") for one in judged.values())
-        rows = [_row(judged[name], judged, failures, cached) for name in ends]
+        ignored = steps.ignored(judged)
+        rows = [_row(judged[name], judged, failures, cached, ignored) for name in ends]
         rows += [_fresh_row(name) for ends in current_run.fresh_ends().values() for name in ends]
         wanted = [row for row in sorted(rows, key=lambda row: (row["model"], row["target"])) if _matches(row, pos_args)]
         if not wanted and pos_args:
@@ -66,11 +67,18 @@ def _fresh_row(name: str) -> Row:
 
 
 def _row(
-    end: Judgement, judged: Mapping[str, Judgement], failures: Mapping[str, Mapping[str, Any]], cached: set[str]
+    end: Judgement,
+    judged: Mapping[str, Judgement],
+    failures: Mapping[str, Mapping[str, Any]],
+    cached: set[str],
+    ignored: set[str],
 ) -> Row:
     """One target: the state of its last step, or of the first before it that is not fresh."""
     row = _fresh_row(end.name)
     chain = upstream(end, judged)
+    if end.name in ignored and end.state != "fresh":
+        first_ignored = next(one.name for one in chain if one.name in ignored)
+        return row | {"state": "ignored", "task": first_ignored, "because": "`doit ignore` leaves it out"}
     failed = next((one for one in chain if one.name in failures and one.state != "fresh"), None)
     if failed is not None:
         told = failures[failed.name]

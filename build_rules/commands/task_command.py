@@ -20,11 +20,15 @@ JSON_OPTION = {"name": "json", "short": "", "long": "json", "type": bool, "defau
 
 @dataclass(frozen=True)
 class Steps:
-    """The steps that were made, by name; who writes each file; the record of a step, empty when it has none."""
+    """The steps that were made, by name; who writes each file; the record of a step, empty when it has none.
+
+    `is_ignored` tells what `doit ignore` says of a step.
+    """
 
     by_name: Mapping[str, Step]
     before: Mapping[str, str]
     record: Callable[[str], Mapping[str, Any]]
+    is_ignored: Callable[[str], bool]
 
     def judged(self, names: Sequence[str]) -> dict[str, Judgement]:
         """Judge the named steps, and all before them."""
@@ -37,6 +41,15 @@ class Steps:
                 pending += [self.before[str(path)] for path in step.input_files() if str(path) in self.before]
         return judge(wanted, self.record, self.before)
 
+    def ignored(self, judged: Mapping[str, Judgement]) -> set[str]:
+        """Return the steps that a run leaves out: those that the user has ignored, and all that come after one."""
+        found = {name for name in judged if self.is_ignored(name)}
+        for name in judged if found else ():  # in an order in which they could run
+            read = (self.before.get(str(path)) for path in self.by_name[name].input_files())
+            if not found.isdisjoint(read):
+                found.add(name)
+        return found
+
 
 class TaskCommand(DoitCmdBase):  # type: ignore[misc]  # doit has no type hints
     """A doit command on steps: it loads dodo.py as `doit run` does."""
@@ -45,7 +58,9 @@ class TaskCommand(DoitCmdBase):  # type: ignore[misc]  # doit has no type hints
         """Return the steps of the tasks that dodo.py has made."""
         by_name = {task.name: step for task in self.task_list if (step := _step_of(task)) is not None}
         before = {str(path): name for name, step in by_name.items() for path in step.outputs.values()}
-        return Steps(by_name, before, lambda name: self.dep_manager.get_values(name))
+        tasks = {task.name: task for task in self.task_list}
+        is_ignored: Callable[[str], bool] = lambda name: self.dep_manager.status_is_ignore(tasks[name])  # noqa: E731
+        return Steps(by_name, before, lambda name: self.dep_manager.get_values(name), is_ignored)
 
     def selected(self) -> list[str]:
         """Return the names of the steps that a run would be asked for. Raises doit's `InvalidCommand`."""

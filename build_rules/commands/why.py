@@ -34,12 +34,13 @@ class Why(TaskCommand):
             raise self.refuse("needs the name of a task; `doit list --all` shows them.")
         names, steps = self.selected(), self.steps()
         judged = steps.judged(names)
-        failures = read_failures()
+        ignored, failures = steps.ignored(judged), read_failures()
         for name in names:
             if name not in judged:
                 show(f"{printable(name)} is not a step of these rules\n")
                 continue
-            lines = list(_story(judged[name], judged, steps))
+            lines = [f"{name} is left out because of `doit ignore`; otherwise"] if name in ignored else []
+            lines += _story(judged[name], judged, steps)
             if name in failures:
                 when = datetime.fromtimestamp(failures[name]["when"]).strftime("%Y-%m-%d %H:%M")
                 lines.append(f"   it failed on {when}: {failures[name]['text']}")

@@ -52,6 +52,8 @@ class Compiler(Protocol):
     """What every compiler offers."""
 
     name: str
+    starts_programs: bool
+    """Whether it works by starting other programs, which then have to be ended when a build is."""
 
     def version(self) -> str:
         """Return the compiler's name and version as it is to appear in the metadata; cheap, imports nothing heavy."""

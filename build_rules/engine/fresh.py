@@ -75,6 +75,7 @@ class Run:
     building: bool = False
     refreshed: set[str] = field(default_factory=set)
     _old: Snapshot | None = None
+    _unchanged: set[str] = field(default_factory=set)
     _began: bool = False
     _everybody: set[str] | None = None
     _watched: dict[str, dict[str, Marks]] = field(default_factory=dict)
@@ -87,14 +88,13 @@ class Run:
         snapshot = read_snapshot(SNAPSHOT)
         if snapshot is None or snapshot.context != self.context:
             return
-        changed = find_changed(snapshot)
+        changed = find_changed(snapshot, lambda owner: owner in (EVERYBODY, TREE) or request.wants(owner))
         if EVERYBODY in changed:
             return
         self._old, self.tree_is_known = snapshot, TREE not in changed
+        self._unchanged = {owner for owner, count in snapshot.tasks.items() if count != NOT_FRESH} - changed
         if request.default:
-            self.fresh = {
-                owner: count for owner, count in snapshot.tasks.items() if count != NOT_FRESH and owner not in changed
-            }
+            self.fresh = {owner: snapshot.tasks[owner] for owner in snapshot.tasks if owner in self._unchanged}
 
     def knows_everybody(self) -> bool:
         """Whether nothing has to be looked for: every owner is fresh, and there can be no other."""
@@ -130,9 +130,16 @@ class Run:
         """Write the snapshot of what is known now; without one the next run looks at everything again."""
         if not self._began or not any(self._steps):
             return
+        if self._is_still_known():
+            return
         self.context = {**self.context, **_records()}
         with suppress(OSError):
             write_snapshot(SNAPSHOT, self._snapshot())
+
+    def _is_still_known(self) -> bool:
+        """Whether the snapshot says it all: what was asked for by name had not changed."""
+        known = self.tree_is_known and self._unchanged.issuperset(filter(None, self._steps))
+        return known and self.context == {**self.context, **_records()}
 
     def _snapshot(self) -> Snapshot:
         complete = {owner: steps for owner, steps in self._steps.items() if owner and steps.good == steps.names}

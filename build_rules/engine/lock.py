@@ -11,7 +11,9 @@ from pathlib import Path
 from doit import loader
 from doit.exceptions import InvalidCommand
 
-__all__ = ["lock_workspace"]
+__all__ = ["LOCK", "lock_workspace"]
+
+LOCK = Path("build/.lock")
 
 
 def lock_workspace(path: Path) -> int:
@@ -29,8 +31,8 @@ def lock_workspace(path: Path) -> int:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         owner = os.pread(descriptor, 20, 0).decode(errors="replace").strip() or "unknown"
-        sys.stderr.write(f"waiting for the doit that is building here (process {owner})\n")
-        sys.stderr.flush()
+        # Not what doit has put in the place of standard error while a clean action runs.
+        print(f"waiting for the doit that is building here (process {owner})", file=sys.__stderr__, flush=True)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         # doit has gone to the folder of dodo.py; its own arguments count from where it was started.
         os.chdir(loader.initial_workdir or ".")

@@ -17,13 +17,13 @@ from doit.action import PythonAction
 
 from build_rules.engine.interrupt import INTERRUPTED, leave_on_stop
 from build_rules.engine.report import plain
-from build_rules.engine.report.base import LOCK, RunReporter
+from build_rules.engine.report.base import RunReporter
 
 if TYPE_CHECKING:
     from build_rules.engine.report.live import LiveView
     from build_rules.engine.report.terminal import Ink
 
-__all__ = ["LOCK", "BuildReporter"]
+__all__ = ["BuildReporter"]
 
 
 class BuildReporter(RunReporter):

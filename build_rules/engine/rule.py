@@ -10,6 +10,7 @@ import importlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from doit.task import clean_targets
 from build_rules.engine.failure import failure_of
 from build_rules.engine.fingerprint import Fingerprint, as_fingerprint, is_unchanged, verified
 from build_rules.engine.fresh import collect_garbage_again, current_run
+from build_rules.engine.lock import LOCK, lock_workspace
 from build_rules.engine.outputs import further_files, produce
 from build_rules.engine.recall import Recall, shared_cache
 from build_rules.engine.report import hooks
@@ -45,11 +47,13 @@ class Rule(Kind):
         tools: Mapping[str, str] | None = None,
         passed: Mapping[str, Any] | None = None,
         owner: str = "",
+        own_process: bool = False,
     ) -> dict[str, Any]:
         """Return the doit task of one step. `settings` hold JSON values or frozen dataclasses, nothing else.
 
         `passed` goes to the function and not into the key: no output may depend on it. Steps of one `owner` are made
-        together, or, when none of their files has changed, not at all.
+        together, or, when none of their files has changed, not at all. `own_process`: the step starts programs, which
+        must not outlive doit.
         """
         step = RunnableStep(
             self,
@@ -60,6 +64,7 @@ class Rule(Kind):
             dict(passed or {}),
             owner,
             f"{self.name}:{name}",
+            own_process,
         )
         reads = [str(path) for path in step.input_files()]
         writes = [str(path) for path in step.outputs.values()]
@@ -70,12 +75,18 @@ class Rule(Kind):
             "file_dep": reads,
             "targets": writes,
             "uptodate": [step.is_current],
-            "clean": [clean_targets, step.clean_further],
+            "clean": [step.clean],
         }
 
 
 # The record of each step as it was found before the step ran, to tell why it does.
 _found: dict[str, Mapping[str, Any]] = {}
+
+
+@cache
+def _take_workspace() -> None:
+    """Wait for a build that is going on here before its outputs are removed."""
+    lock_workspace(LOCK)
 
 
 def _recorded(marks: Mapping[Path, Fingerprint]) -> dict[str, list[int | str]]:
@@ -90,9 +101,12 @@ class RunnableStep(Step):
         """Return the task's name, which doit prints when it cleans."""
         return self.name
 
-    def clean_further(self) -> None:
-        """Remove what lies beside the outputs and belongs to them (`doit clean` removes the outputs themselves)."""
-        for path in further_files(self.outputs):
+    def clean(self, task: Any, dryrun: bool) -> None:
+        """`doit clean`: remove the outputs and what lies beside them and belongs to them, or only say so."""
+        if not dryrun:
+            _take_workspace()
+        clean_targets(task, dryrun)
+        for path in () if dryrun else further_files(self.outputs):
             path.unlink()
 
     def is_current(self, task: Any, values: Mapping[str, Any]) -> bool:
@@ -157,8 +171,11 @@ class RunnableStep(Step):
         return Recall(cache, key, names, lambda: hooks.cached(self.name))
 
     def _function(self) -> Callable[..., Sequence[Path] | None]:
-        """Return what does the step: here, or in a process of its own where several steps run at once."""
-        if threading.current_thread() is not threading.main_thread():  # as in every parallel run
+        """Return what does the step: here, or in a process of its own where several run at once or it starts programs.
+
+        Programs that a step starts belong to its process, and end with it when doit is killed.
+        """
+        if self.own_process or threading.current_thread() is not threading.main_thread():  # as in every parallel run
             from build_rules.engine.isolate import call_isolated
 
             return lambda **arguments: call_isolated(self.rule.function, arguments, self.name)

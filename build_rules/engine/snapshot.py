@@ -21,7 +21,7 @@ import os
 import sys
 import zlib
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -58,11 +58,12 @@ class Snapshot:
     ends: Mapping[str, Sequence[str]]
 
 
-def find_changed(snapshot: Snapshot) -> set[str]:
-    """Return the owners of which a file is not what it was."""
+def find_changed(snapshot: Snapshot, is_wanted: Callable[[str], bool] = lambda owner: True) -> set[str]:
+    """Return the owners of which a file is not what it was, of those that are wanted."""
     changed: set[str] = set()
     for owners, files in snapshot.files.items():
-        if not changed.issuperset(owners) and any(_differs(path, known) for path, known in files.items()):
+        wanted = any(map(is_wanted, owners)) and not changed.issuperset(owners)
+        if wanted and any(_differs(path, known) for path, known in files.items()):
             changed.update(owners)
     return changed
 

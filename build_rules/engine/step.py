@@ -73,7 +73,10 @@ def _plain(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Step:
-    """One step of one model: a rule with its files and settings."""
+    """One step of one model: a rule with its files and settings.
+
+    `own_process`: it starts programs, which must end when doit does, however that ends.
+    """
 
     rule: Kind
     inputs: dict[str, Path | Sequence[Path]]
@@ -83,6 +86,7 @@ class Step:
     passed: dict[str, Any] = field(default_factory=dict)
     owner: str = ""
     name: str = ""
+    own_process: bool = False
 
     def input_files(self) -> list[Path]:
         """Return every input file, in the order declared."""

@@ -126,6 +126,23 @@ def test_what_was_never_built(tmp_path: Path) -> None:
     assert sorted(path.name for path in folder.iterdir() if path.name != "build") == ["dodo.py", "models"]
 
 
+def test_what_is_ignored_is_left_out(folder: Path) -> None:
+    (folder / "models/shapes-det/labels.txt").write_text("a\nb\nc\nd\ne\n")
+    declare(folder, "", "calibration_count = 6")
+    assert doit(folder, "ignore", HAR).code == 0
+    status = doit(folder, "status")
+    assert f"ignored      {HAR}: `doit ignore` leaves it out" in status.out
+    plan = doit(folder, "plan").out
+    assert HAR not in plan
+    assert META not in plan
+    assert "3 left out because of `doit ignore`; `doit forget TASK` ends that" in plan
+    assert doit(folder, "why", HAR).out.splitlines()[0] == f"{HAR} is left out because of `doit ignore`; otherwise"
+    run = doit(folder)
+    assert META not in run.executed
+    doit(folder, "forget", HAR)
+    assert META in doit(folder, "plan").out
+
+
 def test_status_of_some(folder: Path) -> None:
     assert doit(folder, "status", "shapes-*").out.splitlines()[-1] == "1 fresh"
     run = doit(folder, "status", "other*")

@@ -315,3 +315,13 @@ def test_a_file_written_twice_in_one_tick_is_noticed(folder: Path) -> None:
         doit(folder)
         labels.write_text(f"b\n{number % 10}\n")
         assert doit(folder).executed, number
+
+
+def test_what_is_asked_for_by_name_leaves_the_rest_known(folder: Path) -> None:
+    """A run by name looks at the files of that model alone, and what was known of the others still holds."""
+    edit(folder / "models" / SECOND / "labels.txt", b"b", b"c")
+    before = (folder / SNAPSHOT).stat().st_mtime_ns
+    run = doit(folder, f"meta:{FIRST}:hailo8l-fast")
+    assert (run.code, run.executed) == (0, [])
+    assert (folder / SNAPSHOT).stat().st_mtime_ns == before
+    assert f"meta:{SECOND}:hailo8l-fast" in doit(folder).executed

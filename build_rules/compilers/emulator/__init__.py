@@ -24,6 +24,7 @@ class Emulator:
     """The `Compiler` protocol, in this process. Heavy libraries are imported by the stage that needs them."""
 
     name = "emulator"
+    starts_programs = False
 
     def version(self) -> str:
         """Return e.g. `emulator 0.1.0 (onnxruntime 1.32.0)`; the runtime computes the calibration, so it counts."""

@@ -23,7 +23,7 @@ from build_rules.engine import interrupt
 from build_rules.engine.failure import WrongInput
 from build_rules.engine.failures import note_failures
 from build_rules.engine.fresh import current_run
-from build_rules.engine.lock import lock_workspace
+from build_rules.engine.lock import LOCK, lock_workspace
 from build_rules.engine.outputs import clear_drafts
 from build_rules.engine.recall import close_cache
 from build_rules.engine.report import hooks
@@ -34,9 +34,8 @@ if TYPE_CHECKING:
     from build_rules.engine.history import History
     from build_rules.engine.report.capture import Capture
 
-__all__ = ["HISTORY", "LOCK", "WRONG_INPUT", "Expected", "RunReporter"]
+__all__ = ["HISTORY", "WRONG_INPUT", "Expected", "RunReporter"]
 
-LOCK = Path("build/.lock")
 HISTORY = Path("build/.history.json")
 WRONG_INPUT = 3
 

@@ -214,22 +214,12 @@ def test_a_killed_tool_fails_its_step_alone(ws: Workspace, jobs: tuple[str, ...]
     assert sorted(ws.check_sound(*jobs).executed) == ["final:b", "mixed:b", "total:all"]
 
 
-UNKNOWN = pytest.mark.xfail(strict=True, reason="the engine knows nothing of the processes that a step starts here")
-
-
-@pytest.mark.parametrize(
-    ("kind", "jobs"),
-    [
-        pytest.param(KILL, (), marks=UNKNOWN),
-        pytest.param(TERM, (), marks=UNKNOWN),
-        (KILL, ("-n", "2")),
-        (TERM, ("-n", "2")),
-    ],
-)
+@JOBS
+@pytest.mark.parametrize("kind", [INT, KILL, TERM])
 def test_tools_end_with_doit(ws: Workspace, kind: signal.Signals, jobs: tuple[str, ...]) -> None:
-    """E12c: a tool that a step has started does not outlive doit."""
+    """E12c: a tool that a step has started does not outlive doit, once the step is declared to start programs."""
     ws.plan("mixed:b", "half", TOOL)
-    process = ws.start(*jobs)
+    process = ws.start(*jobs, STARTS="mixed")
     wait_until((ws.control / "tool").exists)
     process.send_signal(kind)
     process.wait(PROMPT)

@@ -73,6 +73,7 @@ def task_mixed() -> Tasks:
             settings={},
             tools={"mixer": os.environ.get("TOOL", "1")},
             passed={"task": f"mixed:{name}"},
+            own_process=os.environ.get("STARTS") == "mixed",
         )
 
 
