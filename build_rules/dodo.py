@@ -35,7 +35,7 @@ SPLIT = Rule(
 CALIBRATION = Rule(
     "calibration",
     "build_rules.steps.calibration:run",
-    ("steps/calibration.py", "calibration", *RECORDS),
+    ("steps/calibration.py", "steps/given.py", "calibration", *RECORDS),
     needs=(("cores", 1), ("memory_mb", 500)),
 )
 PARSE = Rule("parse", "build_rules.steps.parse:run", ("steps/parse.py", *COMPILER))

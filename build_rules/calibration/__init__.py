@@ -9,6 +9,7 @@ numpy and Pillow.
 * `sources`: which files a calibration is made from
 * `images`: decode photographs
 * `select`: which images make the calibration set
+* `parameters`: the parameter set and the file name
 * `produce`: all of it in order, from a folder to a file
 
 The format is EdgeFirst's calibration snapshot; its public description is the page "Calibration Snapshot" of the

@@ -15,7 +15,8 @@ from PIL import Image
 from build_rules.calibration.geometry import check_geometry
 from build_rules.calibration.images import decode
 from build_rules.calibration.letterbox import fit, place
-from build_rules.calibration.produce import Parameters, file_name, produce_snapshot
+from build_rules.calibration.parameters import Parameters, file_name
+from build_rules.calibration.produce import produce_snapshot
 from build_rules.calibration.snapshot import Normalization, open_snapshot, samples, verify_content
 from build_rules.errors import InputError
 from tests.shared import SHARED, needs_shared

@@ -14,7 +14,8 @@ import pytest
 from onnx import TensorProto
 from PIL import Image
 
-from build_rules.calibration.produce import Parameters, produce_snapshot
+from build_rules.calibration.parameters import Parameters
+from build_rules.calibration.produce import produce_snapshot
 from build_rules.calibration.snapshot import Normalization
 from tests.chain.conftest import single_target
 from tests.doit_runs import doit
