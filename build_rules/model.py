@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from build_rules.calibration.sources import list_snapshots
+from build_rules.calibration.sources import find_fault, list_snapshots
 from build_rules.compilers import COMPILERS, PREBUILT
 from build_rules.errors import InputError
 from build_rules.presets import HW_ARCHS, PRESETS
@@ -71,8 +71,9 @@ class Settings:
 class Model:
     """One model folder. Paths are relative to the repository; `labels` None means those in the ONNX metadata.
 
-    `calibration` is a snapshot file, a folder of snapshots (the ONNX metadata names one of them) or a folder of images.
-    None when nothing is compiled here and nothing is there. `split` None leaves it to metadata and graph where to cut.
+    `calibration` is a snapshot file, a folder of snapshots (the ONNX metadata names one of them), a folder of images, a
+    list or a pattern of images. None when nothing is compiled here and nothing is there. `split` None leaves it to
+    metadata and graph where to cut.
     """
 
     name: str
@@ -258,8 +259,8 @@ def _choose_calibration(
 ) -> Path | None:
     if named is not None:
         path = Path(os.path.normpath(folder / named))
-        if not path.exists():
-            table.fail("calibration", f"a folder of images or a snapshot; {path} does not exist")
+        if (fault := find_fault(path)) is not None:
+            table.fail("calibration", fault)
         return path
     if (folder / "calibration").is_dir():
         return folder / "calibration"

@@ -44,7 +44,8 @@ def start_doit(folder: Path, *arguments: str, **environment: str) -> subprocess.
         env=_environment(environment),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
+        errors="surrogateescape",
         start_new_session=True,
     )
 

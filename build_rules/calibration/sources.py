@@ -3,32 +3,116 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
+from build_rules.calibration.folders import SUFFIXES, find_images, in_order, split_pattern
 from build_rules.errors import InputError
 
-__all__ = ["list_images", "list_snapshots", "list_sources"]
+__all__ = ["Pool", "find_fault", "list_images", "list_snapshots", "list_sources", "pool_of"]
 
-_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp")
+SNAPSHOT = ".safetensors"
+LIST = ".txt"
+_EXPECTED = (
+    f"a folder of images, a list of images ({LIST}), a pattern such as photos/**/*.jpg, or a snapshot ({SNAPSHOT})"
+)
 
 
 def _unwatched(folder: Path) -> None:
     """Nobody wants to know which folders are searched."""
 
 
-def list_sources(calibration: Path, watch: Callable[[Path], None] = _unwatched) -> tuple[Path, ...]:
-    """Return the files behind `calibration`: the snapshot itself, the snapshots of a folder, or the folder's images.
+@dataclass(frozen=True)
+class Pool:
+    """What a calibration is made from: snapshots, of which one is used, or images.
 
-    In order of name. A folder holds snapshots when one called `calibration*.safetensors` lies directly in it. `watch`
-    is told of every folder just before it is searched. Raises `InputError` as `list_images` does.
+    `names` tell the files apart in messages: POSIX paths relative to `folder` (the folder itself, that of the list, or
+    the one before the first wildcard); absolute where a list says so. They come in pool order, the order of their
+    bytes, which neither disk nor locale nor the order of lines in a list can change, and `files` with them.
+    """
+
+    kind: Literal["snapshots", "images"]
+    folder: Path
+    names: tuple[str, ...]
+    files: tuple[Path, ...]
+
+
+def find_fault(calibration: Path) -> str | None:
+    """Return what is wrong with what somebody wrote as `calibration`, None when nothing is; nothing is searched yet."""
+    if calibration.is_dir() or (calibration.suffix in (SNAPSHOT, LIST) and calibration.is_file()):
+        return None
+    if os.path.lexists(calibration):
+        return f"{_EXPECTED}; {calibration} is none of these"
+    try:
+        pattern = split_pattern(calibration)
+    except InputError as error:
+        return f"{_EXPECTED}; {str(error).rstrip('.')}"
+    if pattern is None:
+        return f"{_EXPECTED}; {calibration} does not exist"
+    return None if pattern[0].is_dir() else f"{_EXPECTED}; there is no folder {pattern[0]}"
+
+
+def list_sources(calibration: Path, watch: Callable[[Path], None] = _unwatched) -> tuple[Path, ...]:
+    """Return the files behind `calibration`, in pool order; `pool_of` tells what they are.
+
+    That is the snapshot itself; the snapshots of a folder, which holds some when one called `calibration*.safetensors`
+    lies directly in it; the images of a folder; those that match a pattern; or a list and then the files it names.
+    `watch` is told of every folder and list just before it is read.
+
+    Raises `InputError` when there is no image, and as `find_images` and `read_list` do.
     """
     if calibration.is_dir():
         watch(calibration)
         if snapshots := list_snapshots(calibration):
             return snapshots
-        return tuple(calibration / name for name in list_images(calibration, watch))
+        return _paths(calibration, list_images(calibration, watch))
+    if calibration.suffix == LIST and calibration.is_file():
+        from build_rules.calibration.list_file import read_list
+
+        watch(calibration)
+        named = {_name(file, str(calibration.parent)): file for file in read_list(calibration)}
+        return (calibration, *(Path(named[name]) for name in in_order(named)))
+    if not os.path.lexists(calibration) and (pattern := split_pattern(calibration)) is not None:
+        folder, rest = pattern
+        watch(folder)
+        names = find_images(folder, rest, watch)
+        if not names:
+            raise InputError(f"{calibration}: no image matches; images end in {', '.join(SUFFIXES)}.")
+        return _paths(folder, names)
     return (calibration,)
+
+
+def pool_of(calibration: Path, files: Sequence[Path]) -> Pool:
+    """Return what the files are that `list_sources` found behind `calibration`."""
+    if files[0].suffix == SNAPSHOT:
+        folder = calibration if calibration.is_dir() else calibration.parent
+        return Pool("snapshots", folder, tuple(file.name for file in files), tuple(files))
+    pattern = split_pattern(calibration)
+    if files[0] == calibration:
+        folder, files = calibration.parent, files[1:]
+    elif pattern is not None and not os.path.lexists(calibration):
+        folder = pattern[0]
+    else:
+        folder = calibration
+    start = str(folder)
+    return Pool("images", folder, tuple(_name(str(file), start) for file in files), tuple(files))
+
+
+def _paths(folder: Path, names: Sequence[str]) -> tuple[Path, ...]:
+    start = str(folder)
+    return tuple(map(Path, names)) if start == "." else tuple([Path(f"{start}/{name}") for name in names])
+
+
+def _name(file: str, folder: str) -> str:
+    """Return a file's path relative to a folder; absolute when only the file's is."""
+    if folder == "." and not os.path.isabs(file):  # noqa: PTH117
+        return file
+    start = folder.rstrip("/") + "/"
+    if file.startswith(start):
+        return file[len(start) :]
+    return file if os.path.isabs(file) and not os.path.isabs(folder) else os.path.relpath(file, folder)  # noqa: PTH117
 
 
 def list_snapshots(folder: Path) -> tuple[Path, ...]:
@@ -37,51 +121,15 @@ def list_snapshots(folder: Path) -> tuple[Path, ...]:
 
 
 def list_images(folder: Path, watch: Callable[[Path], None] = _unwatched) -> tuple[str, ...]:
-    """Return the images below `folder` as POSIX paths relative to it, in the order of these strings.
+    """Return all images below `folder`; hidden files and folders are passed over. The rest as `find_images`.
 
-    Files without an image suffix, and hidden files and folders, are passed over. A link to a file counts as that file,
-    a link to a folder is not followed. Raises `InputError` when the folder cannot be read or has no image, and for a
-    link that leaves the folder: what it names is not part of the repository, and a build that depends on it cannot be
-    repeated elsewhere.
+    Raises `InputError` when there is none.
     """
     if not folder.is_dir():
         raise InputError(
             f"{folder}: not a folder; `calibration` names a folder of images or a snapshot (.safetensors)."
         )
-    root = folder.resolve()
-    found: list[str] = []
-    pending = [""]
-    while pending:
-        prefix = pending.pop()
-        if prefix:
-            watch(folder / prefix)
-        # Plain strings and scandir's own knowledge: this runs for every image of every model in every doit.
-        try:
-            with os.scandir(os.path.join(folder, prefix)) as entries:  # noqa: PTH118
-                for entry in entries:
-                    name = entry.name
-                    if name.startswith("."):
-                        continue
-                    if entry.is_symlink():
-                        _check_inside(Path(entry.path), root)
-                    if entry.is_dir(follow_symlinks=False):
-                        pending.append(f"{prefix}{name}/")
-                    elif name.lower().endswith(_SUFFIXES) and not entry.is_dir():
-                        found.append(prefix + name)
-        except OSError as error:
-            raise InputError(f"{error.filename}: cannot be read ({error.strerror}); check its permissions.") from error
-    if not found:
-        raise InputError(f"{folder}: no image in this folder; put images ({', '.join(_SUFFIXES)}) there.")
-    return tuple(sorted(found))
-
-
-def _check_inside(path: Path, root: Path) -> None:
-    try:
-        inside = not path.is_symlink() or path.resolve().is_relative_to(root)
-    except (OSError, RuntimeError) as error:  # a link that leads back to itself
-        raise InputError(f"{path}: a symbolic link that leads nowhere; remove it.") from error
-    if not inside:
-        raise InputError(
-            f"{path}: a symbolic link that leaves the calibration folder; put the file itself there, "
-            f"or name its folder in `calibration`."
-        )
+    names = find_images(folder, watch=watch)
+    if not names:
+        raise InputError(f"{folder}: no image in this folder; put images ({', '.join(SUFFIXES)}) there.")
+    return names

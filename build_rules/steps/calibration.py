@@ -1,4 +1,4 @@
-"""Folder of images, or snapshot -> calibration.safetensors, calibration.json."""
+"""Images, or snapshot -> calibration.safetensors, calibration.json."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from build_rules.calibrated import dump_calibrated
 from build_rules.calibration.parameters import Parameters, file_name
 from build_rules.calibration.produce import produce_snapshot
 from build_rules.calibration.snapshot import Normalization
+from build_rules.calibration.sources import Pool, pool_of
 from build_rules.endpoints import Split, load_split
 from build_rules.errors import InputError
 from build_rules.steps.given import check_snapshot, choose_snapshot
@@ -26,20 +27,21 @@ def run(
     count: int,
     skip_broken: bool,
 ) -> None:
-    """Make the snapshot from a folder of images, or check a given one; `images` are the files of `source`."""
+    """Make the snapshot from images, or check a given one; `images` are the files of `source`."""
     split = load_split(split_json)
-    given = choose_snapshot(Path(source), images, split)
-    if given.is_dir():
-        name = _make(given, images, split, snapshot, count, skip_broken)
+    pool = pool_of(Path(source), images)
+    if pool.kind == "images":
+        name = _make(pool, split, snapshot, count, skip_broken)
         facts = check_snapshot(snapshot, split, name)
     else:
+        given = choose_snapshot(Path(source), images, split)
         facts = check_snapshot(given, split, given.name)
         shutil.copyfile(given, snapshot)
     calibrated.write_text(dump_calibrated(facts), encoding="utf-8")
 
 
-def _make(folder: Path, images: Sequence[Path], split: Split, output: Path, count: int, skip_broken: bool) -> str:
-    pixels, image = split.preprocessing, split.input
+def _make(pool: Pool, split: Split, output: Path, count: int, skip_broken: bool) -> str:
+    folder, pixels, image = pool.folder, split.preprocessing, split.input
     if pixels.tiling_mode is not None:
         raise InputError(
             f"{folder}: the model's metadata has a tiling section ({pixels.tiling_mode}); tiles are not cut from "
@@ -56,8 +58,7 @@ def _make(folder: Path, images: Sequence[Path], split: Split, output: Path, coun
         resize=pixels.resize,
         count=count,
     )
-    names = [path.relative_to(folder).as_posix() for path in images]
-    summary = produce_snapshot(folder, parameters, output, image.name, names=names, skip_broken=skip_broken)
+    summary = produce_snapshot(folder, parameters, output, image.name, names=pool.names, skip_broken=skip_broken)
     for line in summary.skipped:
         print(f"   skipped: {line}")
     advice = "" if len(summary.selected) >= count else f" ({count} wanted: more images calibrate better)"

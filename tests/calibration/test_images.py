@@ -1,8 +1,7 @@
-"""Listing and decoding: every usual format becomes upright 8-bit RGB, every broken file is named."""
+"""Decoding: every usual format becomes upright 8-bit RGB, every broken file is named."""
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ from PIL import Image
 
 from build_rules.calibration import images
 from build_rules.calibration.images import count_levels, decode
-from build_rules.calibration.sources import list_images
 from build_rules.errors import InputError
 
 GRADIENT = np.arange(48, dtype=np.uint8).reshape(4, 4, 3) * 5
@@ -27,53 +25,6 @@ def save(path: Path, image: Image.Image, **options: Any) -> Path:
 
 def picture() -> Image.Image:
     return Image.fromarray(GRADIENT)
-
-
-def test_list_is_recursive_and_sorted_by_posix_path(tmp_path: Path) -> None:
-    for name in ("b.png", "a/z.JPG", "a.png", "a/b/c.bmp", "Z.tif"):
-        save(tmp_path / name, picture())
-    for name in ("labels.txt", "boxes.json", ".DS_Store", ".hidden.png", ".git/x.png", "readme"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text("x")
-    assert list_images(tmp_path) == ("Z.tif", "a.png", "a/b/c.bmp", "a/z.JPG", "b.png")
-
-
-def test_links_count_inside_and_are_refused_when_they_leave(tmp_path: Path) -> None:
-    outside = save(tmp_path / "outside" / "x.png", picture())
-    folder = tmp_path / "pool"
-    inside = save(folder / "a.png", picture())
-    (folder / "b.png").symlink_to(inside)
-    assert list_images(folder) == ("a.png", "b.png")
-    (folder / "c.png").symlink_to(outside)
-    with pytest.raises(InputError, match=r"c\.png: a symbolic link"):
-        list_images(folder)
-    (folder / "c.png").unlink()
-    (folder / "d").symlink_to(outside.parent)
-    with pytest.raises(InputError, match="d: a symbolic link"):
-        list_images(folder)
-
-
-def test_links_in_a_circle_and_pipes_do_not_hang(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe.png")
-    with pytest.raises(InputError, match="not a regular file"):
-        decode(tmp_path / "pipe.png")
-    (tmp_path / "circle.png").symlink_to("circle.png")
-    with pytest.raises(InputError, match=r"circle\.png"):
-        [decode(tmp_path / name) for name in list_images(tmp_path)]
-
-
-def test_a_folder_that_is_itself_a_link_is_fine(tmp_path: Path) -> None:
-    save(tmp_path / "real" / "a.png", picture())
-    (tmp_path / "link").symlink_to(tmp_path / "real")
-    assert list_images(tmp_path / "link") == ("a.png",)
-
-
-def test_empty_and_missing_folders(tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").write_text("x")
-    with pytest.raises(InputError, match="no image"):
-        list_images(tmp_path)
-    with pytest.raises(InputError, match="not a folder"):
-        list_images(tmp_path / "absent")
 
 
 @pytest.mark.parametrize("name", ["x.png", "x.bmp", "x.tiff", "x.ppm", "x.webp"])

@@ -123,17 +123,27 @@ def text(path: Path) -> None:
     path.write_text("not an image")
 
 
-def link_to_nothing(path: Path) -> None:
-    path.symlink_to(path.parent / "gone.png")
-
-
-@pytest.mark.parametrize("make", [broken, empty, text, link_to_nothing])
+@pytest.mark.parametrize("make", [broken, empty, text])
 def test_a_first_image_that_cannot_be_decoded_is_passed_over(tmp_path: Path, make: Any) -> None:
     pool = tmp_path / "pool"
     path = draw(pool / "b.png", 1)
     make(pool / "a.png")
     fitted = fit(decode(path), place((9, 7), SHAPE[1:], "stretch")).transpose(2, 0, 1)
     check(read_sample(pool, SHAPE, "stretch", UNIT), by_hand(fitted, UNIT))
+
+
+def test_a_pool_that_is_refused_gives_none(tmp_path: Path) -> None:
+    draw(tmp_path / "pool" / "b.png", 1)
+    (tmp_path / "pool" / "a.png").symlink_to("gone.png")
+    assert read_sample(tmp_path / "pool", SHAPE, "stretch", UNIT) is None
+
+
+@pytest.mark.parametrize("calibration", ["photos.txt", "*/*.png"])
+def test_lists_and_patterns_are_images_too(tmp_path: Path, calibration: str) -> None:
+    path = draw(tmp_path / "pool" / "b.png", 1)
+    (tmp_path / "photos.txt").write_text("pool/b.png\n")
+    fitted = fit(decode(path), place((9, 7), SHAPE[1:], "stretch")).transpose(2, 0, 1)
+    check(read_sample(tmp_path / calibration, SHAPE, "stretch", UNIT), by_hand(fitted, UNIT))
 
 
 def test_a_pool_of_broken_images_is_not_read_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
