@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from typing import Any
 
 from build_rules.engine.fingerprint import ContentChecker
@@ -21,3 +23,8 @@ DOIT_CONFIG: dict[str, Any] = {
     # Threads: a worker process that dies makes doit's own process runner wait for ever.
     "par_type": "thread",
 }
+
+# doit prints names as they are. Those that are not UTF-8 come out as the bytes that they are on disk, as Python does it
+# by itself in some locales; in the others it would end there.
+if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+    sys.stdout.reconfigure(errors="surrogateescape")

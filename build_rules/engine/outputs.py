@@ -88,7 +88,7 @@ def produce(
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         started = partial.stat().st_ctime_ns
-        read = {path: fingerprint(path) for path in _flatten(inputs)}
+        read = {path: _read(path) for path in _flatten(inputs)}
         drafts = {key: partial / path.name for key, path in outputs.items()}
         declared, begun = len(read), time.monotonic()
         discovered = recall.restore(read, partial) if recall is not None else None
@@ -112,6 +112,13 @@ def produce(
         running.discard(partial)
         with suppress(OSError):
             os.unlink(mark)
+
+
+def _read(path: Path) -> Fingerprint:
+    try:
+        return fingerprint(path)
+    except PermissionError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check its permissions.") from error
 
 
 def _mark_running(partial: Path) -> str:
