@@ -2,30 +2,71 @@
 
 from __future__ import annotations
 
+import logging
+import mmap
+import stat
+import warnings
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from build_rules.errors import InputError
 
-__all__ = ["MAX_PIXELS", "count_levels", "decode"]
+__all__ = ["MAX_PIXELS", "BrokenImageError", "count_levels", "decode"]
 
 MAX_PIXELS = 89_478_485
 """Largest picture that is decoded: 256 MiB of RGB, Pillow's own bound. A few bytes of file can claim far more."""
 
+MAX_FILE_BYTES = 1 << 30
+"""Largest file that is read; without compression the largest picture takes less."""
+
+MAX_SCANS = 200
+"""Most scans of a progressive JPEG. Encoders write about ten; each costs a pass over all pixels, and ten bytes."""
+
+MAX_HEAD_BYTES = 32 << 20
+"""Most that a JPEG holds before its first scan; a colour profile takes 16 MiB at most. Pillow joins it bit by bit."""
+
+MAX_PADDING = 1 << 16
+"""Most bytes 0xFF that stand between the segments of a JPEG, where any number may; Pillow reads them one by one."""
+
 # Contents decide among these, not the suffix. Pillow reads more, some of it (EPS) with the help of other programs.
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What turns a picture upright, by EXIF orientation. Source: Exif 2.32, section 4.6.4.A, tag Orientation."""
+
+# Pillow grumbles at damaged metadata that change no pixel, and at sizes that are refused here in words of our own.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+logging.getLogger("PIL").addHandler(logging.NullHandler())
+
+
+class BrokenImageError(InputError):
+    """A file that cannot be decoded as a whole image; `reason` says why, without the file's name."""
+
+    def __init__(self, message: str, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 def decode(path: Path) -> NDArray[np.uint8]:
     """Return the pixels (H, W, 3), uint8 RGB, upright.
 
-    The EXIF orientation is applied; transparency is dropped, as OpenCV drops it; 16-bit grey keeps its upper byte; of
-    several frames the first is taken; colour profiles are ignored. Raises `InputError` naming the file when it cannot
-    be decoded whole.
+    The EXIF orientation is applied, one that cannot be read is none; transparency is dropped, as OpenCV drops it; of 16
+    bits the upper 8 are kept; of several frames or pages the first is taken; colour profiles are ignored.
+
+    Raises `BrokenImageError` naming the file when it cannot be decoded whole, `InputError` when it is not there or may
+    not be read.
     """
     return np.asarray(_load(path))
 
@@ -37,33 +78,78 @@ def count_levels(path: Path) -> NDArray[np.int64]:
 
 def _load(path: Path) -> Image.Image:
     try:
-        if path.exists() and not path.is_file():
-            raise ValueError("not a regular file")
-        with path.open("rb") as file, Image.open(file, formats=_FORMATS) as image:
+        _check_file(path)
+        with path.open("rb") as file:
+            _check_head(file)
+            image = Image.open(file, formats=_FORMATS)
             if image.width * image.height > MAX_PIXELS:
                 raise ValueError(f"{image.width}x{image.height} pixels are more than {MAX_PIXELS}")
-            return _to_rgb(ImageOps.exif_transpose(image))
+            if "progressive" in image.info:
+                _check_scans(file)
+            image.load()
+            return _turn_upright(_to_rgb(image), image)
     except FileNotFoundError as error:
         raise InputError(f"{path}: there is no such file.") from error
+    except PermissionError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check its permissions.") from error
     except (
         Exception
     ) as error:  # decoders raise nearly anything on hostile bytes: SyntaxError, struct.error, KeyError, ...
-        raise InputError(
-            f"{path}: cannot be decoded as an image ({_reason(path, error)}); replace or remove the file."
+        reason = _reason(error)
+        raise BrokenImageError(
+            f"{path}: cannot be decoded as an image ({reason}); replace or remove the file.", reason
         ) from error
 
 
-def _reason(path: Path, error: Exception) -> str:
-    if path.is_file() and path.stat().st_size == 0:
-        return "the file is empty"
+def _check_file(path: Path) -> None:
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):  # to open a pipe would wait for somebody to write into it
+        raise ValueError("not a regular file")
+    if found.st_size == 0:
+        raise ValueError("the file is empty")
+    if found.st_size > MAX_FILE_BYTES:
+        raise ValueError(f"a file of {found.st_size} bytes, more than {MAX_FILE_BYTES}")
+
+
+def _check_head(file: IO[bytes]) -> None:
+    """Refuse a JPEG that would take long to open. Source of its layout: ITU-T T.81, section B.1.1."""
+    position, padding, is_head = 2, 0, file.read(2) == b"\xff\xd8"
+    while is_head:
+        file.seek(position)
+        marker, length = file.read(2), file.read(2)
+        is_head = marker[:1] == b"\xff" and marker[1:] not in (b"\xda", b"")
+        is_padded = marker == b"\xff\xff"
+        padding += is_padded
+        position += 1 if is_padded else 2 + max(2, int.from_bytes(length, "big"))
+        if is_head and (position > MAX_HEAD_BYTES or padding > MAX_PADDING):
+            raise ValueError(f"a JPEG with more than {MAX_HEAD_BYTES >> 20} MiB of metadata, or padded without end")
+    file.seek(0)
+
+
+def _check_scans(file: IO[bytes]) -> None:
+    # Within a scan's data a byte 0xFF is followed by 0x00, so these two begin a scan wherever they are found.
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        scans, position = 0, content.find(b"\xff\xda")
+        while position >= 0:
+            scans += 1
+            if scans > MAX_SCANS:
+                raise ValueError(f"a progressive JPEG of more than {MAX_SCANS} scans")
+            position = content.find(b"\xff\xda", position + 2)
+
+
+def _reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):  # whose text tells how Python writes an open file, and no more
         return "not an image that can be decoded"
+    if isinstance(error, Image.DecompressionBombError):
+        return f"more than {MAX_PIXELS} pixels"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return str(error) or type(error).__name__
+    return str(error).rstrip(".") or type(error).__name__
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB":
+        return image
     if image.mode.startswith("I"):
         levels: NDArray[Any] = np.asarray(image)
         if levels.min() < 0 or levels.max() > 0xFFFF:
@@ -71,7 +157,17 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         image = Image.fromarray((levels >> 8).astype(np.uint8))
     elif image.mode == "F":
         raise ValueError("floating-point pixels")
-    elif image.mode in ("P", "PA", "La", "RGBa"):
+    elif image.mode in ("PA", "La", "RGBa") or (image.mode == "P" and "transparency" in image.info):
         # Straight to RGB, Pillow would leave premultiplied colours dark and warn about a palette's transparency.
         image = image.convert("RGBA")
     return image.convert("RGB")
+
+
+def _turn_upright(picture: Image.Image, source: Image.Image) -> Image.Image:
+    """Turn a picture as the metadata of its source say, which do not decide whether it can be used."""
+    try:
+        orientation = source.getexif().get(ExifTags.Base.Orientation)
+    except Exception:
+        return picture
+    turn = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
+    return picture if turn is None else picture.transpose(turn)
