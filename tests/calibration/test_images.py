@@ -350,7 +350,7 @@ def bombs() -> dict[str, tuple[bytes, str]]:
         "claim.ppm": (b"P6 50000 50000 255\n", "more than"),
         "text.png": (png(4, 4, chunk(b"zTXt", b"key\0\0" + zeros), row), "too large"),
         "profile.png": (png(4, 4, chunk(b"iCCP", b"key\0\0" + zeros), row), "too large"),
-        "metadata.jpg": (plain[:2] + segment * 520 + plain[2:], "more than 32 MiB of metadata"),
+        "metadata.jpg": (plain[:2] + segment * 520 + plain[2:], "more than 32 mib of metadata"),
         "padding.jpg": (plain[:2] + b"\xff" * 1_000_000 + plain[2:], "padded without end"),
         "scans.jpg": (slow[:-2] + scan * 250 + slow[-2:], "more than 200 scans"),
         "strips.tif": (tiff_header(*strips), "not an image"),
@@ -379,7 +379,7 @@ def test_bombs_are_refused_at_once_and_in_little_memory(tmp_path: Path) -> None:
     assert run.stderr == "", "no warning of Pillow's reaches the terminal"
     for line, (name, (_, words)) in zip(run.stdout.splitlines(), told.items(), strict=True):
         assert line.startswith(str(tmp_path / name))
-        assert words in line
+        assert words in line.lower()
 
 
 def test_what_pillow_warns_of_does_not_reach_the_terminal(tmp_path: Path) -> None:
