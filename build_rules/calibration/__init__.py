@@ -1,4 +1,4 @@
-"""A folder of images or an EdgeFirst snapshot becomes the one calibration snapshot of a build, checked at every step.
+"""Images or an EdgeFirst snapshot become the one calibration snapshot of a build, checked at every step.
 
 Callers import the modules below; this file imports nothing, so that `import build_rules.calibration` stays free of
 numpy and Pillow.
@@ -6,8 +6,9 @@ numpy and Pillow.
 * `snapshot`: open, verify, read and write snapshot files (`container` holds the safetensors layout beneath it)
 * `geometry`: does a snapshot fit the model's input?
 * `letterbox`: pixels to the model's input size, and boxes back
-* `sources`: which files a calibration is made from
+* `sources`: which files a calibration is made from (`folders` and `list_file` find them)
 * `images`: decode photographs
+* `outcomes`: what became of each file, in words
 * `select`: which images make the calibration set
 * `parameters`: the parameter set and the file name
 * `produce`: all of it in order, from a folder to a file

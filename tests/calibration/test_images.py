@@ -23,6 +23,7 @@ from PIL import Image
 from build_rules.calibration import images
 from build_rules.calibration.images import BrokenImageError, count_levels, decode
 from build_rules.errors import InputError
+from tests.shared import SHARED, needs_shared
 
 # A test resets what `images` asks of warnings; that nothing reaches the terminal is tested in a process of its own.
 pytestmark = pytest.mark.filterwarnings("ignore:::PIL")
@@ -222,12 +223,9 @@ def test_four_colours_as_opencv_reads_them(tmp_path: Path, transform: str) -> No
         np.testing.assert_allclose(pixels.astype(int), scene().astype(int), atol=4)
 
 
-PHOTOGRAPHS = Path(__file__).resolve().parents[3] / "shared" / "images"
-
-
-@pytest.mark.skipif(not PHOTOGRAPHS.is_dir(), reason=f"no photographs in {PHOTOGRAPHS}")
+@needs_shared
 def test_photographs_as_opencv_reads_them() -> None:
-    for path in sorted(PHOTOGRAPHS.glob("*.jpg")):
+    for path in sorted((SHARED / "images").glob("*.jpg")):
         difference = np.abs(decode(path).astype(int) - as_opencv(path).astype(int))
         assert difference.max() <= 3, path
         assert difference.mean() < 0.1, path
