@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from build_rules.calibration import images
 from build_rules.calibration.geometry import check_geometry
 from build_rules.calibration.images import decode
 from build_rules.calibration.letterbox import fit, place
@@ -100,7 +103,7 @@ def test_the_snapshot_says_what_it_is_and_holds_the_selected_pictures(pool: Path
     summary = produce_snapshot(pool, SMALL, tmp_path / "out.safetensors", "images")
     snapshot = open_snapshot(summary.path)
     verify_content(snapshot)
-    assert (snapshot.count, summary.pool, summary.skipped) == (6, 24, ())
+    assert (snapshot.count, summary.chosen.pool, summary.chosen.left_out) == (6, 24, ())
     assert (snapshot.param_hash, snapshot.content_sha256) == (summary.param_hash, summary.content_sha256)
     assert snapshot.normalization == UNIT
     check_geometry(snapshot.params, snapshot.tensors[0].shape, (32, 48))
@@ -136,9 +139,9 @@ def test_an_image_that_is_not_selected_does_not_reach_the_bytes(pool: Path, tmp_
     before = produce_snapshot(pool, SMALL, tmp_path / "a", "images")
     unused = next(name for name in (f"{number:03}.png" for number in range(24)) if name not in before.selected)
     # An ordinary picture, of which the pool has plenty: it neither holds an extremum nor fills a gap.
-    (pool / "new.png").write_bytes((pool / unused).read_bytes())
+    Image.open(pool / unused).save(pool / "new.png", compress_level=1)
     after = produce_snapshot(pool, SMALL, tmp_path / "b", "images")
-    assert after.pool == 25
+    assert after.chosen.pool == 25
     assert after.selected == before.selected
     assert after.path.read_bytes() == before.path.read_bytes()
 
@@ -170,8 +173,92 @@ def test_a_broken_image_stops_the_build_or_is_skipped_and_told(pool: Path, tmp_p
         produce_snapshot(pool, SMALL, tmp_path / "b", "images")
     assert not (tmp_path / "b").exists()
     summary = produce_snapshot(pool, SMALL, tmp_path / "b", "images", skip_broken=True)
-    assert [line.split(":")[0] for line in summary.skipped] == [str(pool / "broken.jpg"), str(pool / "empty.png")]
+    told = [(outcome.name, outcome.kind) for outcome in summary.chosen.left_out]
+    assert told == [("broken.jpg", "broken"), ("empty.png", "broken")]
     assert summary.path.read_bytes() == whole.path.read_bytes()
+
+
+def test_the_same_file_counts_once(pool: Path, tmp_path: Path) -> None:
+    before = produce_snapshot(pool, SMALL, tmp_path / "a", "images")
+    (pool / "000.copy.png").write_bytes((pool / "000.png").read_bytes())
+    (pool / "nested").mkdir()
+    (pool / "nested" / "x.png").write_bytes((pool / "000.png").read_bytes())
+    after = produce_snapshot(pool, SMALL, tmp_path / "b", "images")
+    assert after.path.read_bytes() == before.path.read_bytes()
+    told = [(outcome.name, outcome.kind, outcome.reason) for outcome in after.chosen.left_out]
+    same = "the same file as 000.copy.png"  # which comes before 000.png
+    assert told == [("000.png", "duplicate", same), ("nested/x.png", "duplicate", same)]
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The images that are decoded from now on, one entry each time."""
+    decoded: list[str] = []
+    load = images._load
+
+    def counting(path: Path) -> Image.Image:
+        decoded.append(path.name)
+        return load(path)
+
+    monkeypatch.setattr(images, "_load", counting)
+    return decoded
+
+
+def test_what_was_found_out_before_is_not_found_out_again(
+    pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known, place = tmp_path / "known.db", tmp_path / "a"
+    decoded = counted(monkeypatch)
+    first = produce_snapshot(pool, SMALL, place, "images", known=known)
+    assert len(decoded) == 24 + 6
+    decoded.clear()
+    # For another model, from files that lie elsewhere.
+    moved = pool.rename(tmp_path / "moved")
+    second = produce_snapshot(moved, SMALL, tmp_path / "b", "images", known=known)
+    assert decoded == []
+    assert second.path.read_bytes() == first.path.read_bytes()
+    draw(moved / "new.png", 99)
+    third = produce_snapshot(moved, SMALL, tmp_path / "c", "images", known=known)
+    assert set(decoded) == {"new.png"}
+    fresh = produce_snapshot(moved, SMALL, tmp_path / "d", "images")
+    assert third.path.read_bytes() == fresh.path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"input_shape": (48, 32)}, {"resize": "stretch"}, {"normalization": Normalization(1.0, (0, 0, 0), (1, 1, 1))}],
+)
+def test_what_is_remembered_belongs_to_its_recipe(pool: Path, tmp_path: Path, change: dict[str, Any]) -> None:
+    known = tmp_path / "known.db"
+    produce_snapshot(pool, SMALL, tmp_path / "a", "images", known=known)
+    other = dataclasses.replace(SMALL, **change)
+    found = produce_snapshot(pool, other, tmp_path / "b", "images", known=known)
+    assert found.path.read_bytes() == produce_snapshot(pool, other, tmp_path / "c", "images").path.read_bytes()
+
+
+@pytest.mark.parametrize("damage", ["changed", "cut", "gone", "other", "pipe"])
+def test_a_sample_that_is_no_longer_what_it_was_is_made_again(pool: Path, tmp_path: Path, damage: str) -> None:
+    known, old = tmp_path / "known.db", tmp_path / "a"
+    whole = produce_snapshot(pool, SMALL, old, "images", known=known).path.read_bytes()
+    if damage == "changed":
+        old.write_bytes(bytes([*whole[:-1], whole[-1] ^ 1]))
+    elif damage == "cut":
+        old.write_bytes(whole[:-1])
+    elif damage == "other":
+        old.write_bytes(bytes(len(whole)))
+    else:
+        old.unlink()
+    if damage == "pipe":
+        os.mkfifo(old)
+    assert produce_snapshot(pool, SMALL, tmp_path / "b", "images", known=known).path.read_bytes() == whole
+
+
+def test_how_far_it_is(pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("build_rules.calibration.ordered.TELL_SECONDS", 0.0)
+    told: list[str] = []
+    produce_snapshot(pool, SMALL, tmp_path / "a", "images", tell=told.append)
+    assert len(told) == 24 + 6
+    assert re.fullmatch(r"12 of 24 images, [\d,]+ a second, 0 s left", told[11])
+    assert re.fullmatch(r"6 of 6 selected images, [\d,]+ a second, 0 s left", told[-1])
 
 
 def test_nothing_left_is_an_error(tmp_path: Path) -> None:
@@ -191,4 +278,4 @@ def test_real_photographs(tmp_path: Path) -> None:
     parameters = Parameters(input_shape=(320, 320), normalization=UNIT, count=8)
     summary = produce_snapshot(SHARED / "images", parameters, tmp_path / file_name(parameters), "images")
     verify_content(open_snapshot(summary.path))
-    assert (len(summary.selected), summary.pool) == (8, 24)
+    assert (len(summary.selected), summary.chosen.pool) == (8, 24)

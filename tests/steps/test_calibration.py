@@ -20,4 +20,16 @@ def test_an_input_that_is_not_rgb(tmp_path: Path) -> None:
     split = tmp_path / "split.json"
     split.write_text(dump_split(replace(SPLIT, input=ModelInput("grey", (1, 1, 64, 48)))))
     with pytest.raises(InputError, match=r"'grey' has 1 channels.*only RGB"):
-        run(split, (image,), tmp_path / "s", tmp_path / "c", str(tmp_path / "pool"), 8, False)
+        run(
+            split_json=split,
+            images=(image,),
+            snapshot=tmp_path / "s",
+            calibrated=tmp_path / "c",
+            chosen=tmp_path / "i",
+            sheet=tmp_path / "p",
+            known=str(tmp_path / "known"),
+            final=str(tmp_path / "s"),
+            source=str(tmp_path / "pool"),
+            count=8,
+            skip_broken=False,
+        )
