@@ -86,10 +86,10 @@ def task_calibration() -> Tasks:
             model.name,
             inputs={"split_json": ws.folder(model) / "split.json", "images": ws.calibration_files(model)},
             outputs={
-                "snapshot": ws.folder(model) / "calibration.safetensors",
                 "calibrated": ws.folder(model) / "calibration.json",
                 "chosen": ws.folder(model) / "calibration-images.json",
                 "sheet": ws.folder(model) / "calibration.png",
+                "snapshot": ws.folder(model) / "calibration.safetensors",
             },
             owner=model.name,
             settings={
