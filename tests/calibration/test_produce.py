@@ -66,6 +66,8 @@ def test_every_parameter_changes_the_hash() -> None:
         {"annotation_set_id": "as-1"},
         {"split": "val"},
         {"resize": "stretch"},
+        {"color": "bgr"},
+        {"full_frame": True},
         {"count": 7},
         {"seed": 43},
     ]
@@ -85,7 +87,8 @@ def test_every_parameter_changes_the_hash() -> None:
         {"channels": 1},
         {"layout": "NHWC"},
         {"dtype": "float32"},
-        {"color": "yuyv"},
+        {"color": "nv12"},
+        {"full_frame": 2},
         {"selection": "random"},
         {"dataset_id": "../x"},
         {"dataset_id": ""},
