@@ -3,7 +3,7 @@
 Nothing is built from it; it is for people, and shown by `doit inspect` beside its snapshot. Format 1::
 
     {"format": 1, "snapshot": "calibration-local-6954670bc1c66a4a.safetensors", "pool": 5000, "requested": 1024,
-     "images": [{"name": "a/001.jpg", "sha256": "...", "samples": 1, "why": "red minimum 0"}],
+     "images": [{"name": "a/001.jpg", "sha256": "...", "samples": 1, "order": 0, "why": "red minimum 0"}],
      "left_out": [{"name": "a/002.jpg", "kind": "duplicate", "reason": "the same file as a/001.jpg"}]}
 
 `pool` counts the images that could be selected. Of a snapshot that was given there is only its name, and `image_ids`
@@ -18,21 +18,24 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from build_rules.calibration.outcomes import Outcome
+from build_rules.calibration.select import Choice
 from build_rules.errors import InputError
 
-__all__ = ["Chosen", "ChosenImage", "dump_chosen", "load_chosen"]
+__all__ = ["Chosen", "ChosenImage", "dump_chosen", "load_chosen", "reason"]
 
 FORMAT = 1
+CHANNELS = ("red", "green", "blue")
 MAX_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
 class ChosenImage:
-    """An image of a snapshot, in the order of its samples, and why it was chosen, in words."""
+    """An image of a snapshot, in the order of its samples; when it was chosen, from 0, and why, in words."""
 
     name: str
     sha256: str
     samples: int
+    order: int
     why: str
 
 
@@ -46,6 +49,15 @@ class Chosen:
     images: Sequence[ChosenImage] = ()
     left_out: Sequence[Outcome] = ()
     image_ids: Sequence[str] = ()
+
+
+def reason(choice: Choice) -> str:
+    """Return in words why an image was chosen."""
+    if choice.reason == "extremum":
+        return ", ".join(f"{CHANNELS[extreme.channel]} {extreme.kind} {extreme.level}" for extreme in choice.extremes)
+    if choice.reason == "gain":
+        return f"closer to the pool's histogram: {choice.distance_before:.4f} -> {choice.distance_after:.4f}"
+    return {"fill": "drawn at random", "all": "the pool has no more"}[choice.reason]
 
 
 def dump_chosen(chosen: Chosen) -> str:

@@ -7,6 +7,7 @@ not selected writes the same bytes again, and what is built from them need not r
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,23 +16,26 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from build_rules.calibration.chosen import Chosen, ChosenImage
+from build_rules.calibration.chosen import Chosen, ChosenImage, reason
+from build_rules.calibration.frames import FramePlan, cut_samples, first_position, plan_frame
 from build_rules.calibration.images import decode
-from build_rules.calibration.letterbox import fit, place
 from build_rules.calibration.ordered import Progress, Workers
 from build_rules.calibration.parameters import Parameters, file_name, normalization_members
 from build_rules.calibration.pool import Member, Pool, look_at_pool
-from build_rules.calibration.select import max_dynamic_range_v1
+from build_rules.calibration.select import Choice, Extreme, explain
 from build_rules.calibration.sheet import Thumbnail, thumbnail
 from build_rules.calibration.snapshot import canonical_json, open_snapshot, write_snapshot
 from build_rules.calibration.sources import list_images
 from build_rules.calibration.store import Store, sample_key
+from build_rules.errors import InputError
 
 __all__ = ["Summary", "produce_snapshot"]
 
 # Raised when equal parameters and pixels would give other bytes; a release that changes nothing here must not change
 # the file.
 PRODUCER = "hailo-build-rules-calibration/1"
+RECIPE = ("color", "grid", "input_shape", "letterbox", "resize")
+"""The parameters that decide the pixels of a sample, once it is known which image it is made of."""
 
 
 @dataclass(frozen=True)
@@ -81,15 +85,15 @@ def produce_snapshot(
     try:
         with Workers(workers) as threads:
             pool = look_at_pool(images, names, store, threads, skip_broken=skip_broken, tell=tell)
-            indices = max_dynamic_range_v1([one.statistics for one in pool.members], parameters.count, parameters.seed)
-            frames = [pool.members[index] for index in indices]
+            frames = _plan(pool, parameters, threads)
+            count = sum(len(frame.plan) for frame in frames)
             written = _Written()
             digest = write_snapshot(
                 output,
                 tensor_name,
-                (len(frames), parameters.channels, *parameters.input_shape),
+                (count, parameters.channels, *parameters.input_shape),
                 _samples(frames, parameters, store, threads, written, tell),
-                _metadata(parameters, tensor_name, len(frames)),
+                _metadata(parameters, tensor_name, count),
             )
         _remember(store, final or output, output, written)
     finally:
@@ -107,6 +111,15 @@ class _Written:
 
 
 @dataclass(frozen=True)
+class _Frame:
+    """A selected image: why it was, and which samples it contributes."""
+
+    member: Member
+    choice: Choice
+    plan: FramePlan
+
+
+@dataclass(frozen=True)
 class _Fitted:
     """A sample (C, height, width), uint8, its key and digest, and its picture."""
 
@@ -116,8 +129,31 @@ class _Fitted:
     picture: Thumbnail
 
 
+def _plan(pool: Pool, parameters: Parameters, workers: Workers) -> list[_Frame]:
+    """Select, and decide which samples each selected image contributes."""
+
+    def plan(choice: Choice) -> _Frame:
+        member = pool.members[choice.index]
+        extremes = choice.extremes if parameters.grid is not None else ()
+        pixels = _first_pixels(member.path, extremes)
+        return _Frame(member, choice, plan_frame((member.height, member.width), parameters, choice.index, pixels))
+
+    choices = explain([member.statistics for member in pool.members], parameters.count, parameters.seed)
+    return list(workers.in_order(plan, choices))
+
+
+def _first_pixels(path: Path, extremes: Sequence[Extreme]) -> list[tuple[int, int]]:
+    if not extremes:
+        return []
+    image = decode(path)
+    try:
+        return [first_position(image, extreme.channel, extreme.level) for extreme in extremes]
+    except InputError as error:
+        raise error.within(path) from error
+
+
 def _samples(
-    frames: Sequence[Member],
+    frames: Sequence[_Frame],
     parameters: Parameters,
     store: Store,
     workers: Workers,
@@ -125,30 +161,37 @@ def _samples(
     tell: Callable[[str], None],
 ) -> Iterator[NDArray[np.uint8]]:
     """Yield the samples of the selected images in order, as some snapshot holds them already or made anew."""
-    recipe = {"producer": PRODUCER, "shape": parameters.input_shape, "resize": parameters.resize}
-    shape = (parameters.channels, *parameters.input_shape)
-
-    def make(frame: Member) -> _Fitted:
-        key = sample_key(frame.sha256, recipe)
-        found = store.sample(key, parameters.channels * parameters.input_shape[0] * parameters.input_shape[1])
-        pixels = _fit(frame.path, parameters) if found is None else np.frombuffer(found, np.uint8).reshape(shape)
-        digest = xxhash.xxh3_128_hexdigest(pixels.data)
-        return _Fitted(pixels, key, digest, thumbnail(pixels, parameters.color, len(frames)))
-
+    total = sum(len(frame.plan) for frame in frames)
     progress = Progress(len(frames), "selected images", tell)
-    for fitted in workers.in_order(make, frames):
+    for fitted in workers.in_order(lambda frame: _fit(frame, parameters, store, total), frames):
         progress.step()
-        written.keys.append(fitted.key)
-        written.digests.append(fitted.digest)
-        written.pictures.append(fitted.picture)
-        yield fitted.pixels
+        for sample in fitted:
+            written.keys.append(sample.key)
+            written.digests.append(sample.digest)
+            written.pictures.append(sample.picture)
+            yield sample.pixels
 
 
-def _fit(path: Path, parameters: Parameters) -> NDArray[np.uint8]:
-    """Return the stored sample of one image: (C, height, width), uint8."""
-    image = decode(path)
-    placement = place((image.shape[0], image.shape[1]), parameters.input_shape, parameters.resize)
-    return np.ascontiguousarray(fit(image, placement).transpose(2, 0, 1))
+def _fit(frame: _Frame, parameters: Parameters, store: Store, total: int) -> list[_Fitted]:
+    """Return the samples of one image, of `total` in the file; it is decoded only when one of them lies nowhere."""
+    shape = (parameters.channels, *parameters.input_shape)
+    keys = [sample_key(frame.member.sha256, recipe) for recipe in _recipes(frame.plan, parameters)]
+    found = [store.sample(key, math.prod(shape)) for key in keys]
+    known = [np.frombuffer(data, np.uint8).reshape(shape) for data in found if data is not None]
+    pixels = known if len(known) == len(keys) else cut_samples(decode(frame.member.path), frame.plan, parameters)
+    return [
+        _Fitted(one, key, xxhash.xxh3_128_hexdigest(one.data), thumbnail(one, parameters.color, total))
+        for key, one in zip(keys, pixels, strict=True)
+    ]
+
+
+def _recipes(plan: FramePlan, parameters: Parameters) -> list[dict[str, object]]:
+    """Return, for each sample of a frame, everything that was done with the image."""
+    members = parameters.as_mapping()
+    common: dict[str, object] = {
+        key: members[key] for key in ("color", "grid", "input_shape", "letterbox", "resize") if key in members
+    }
+    return [{"producer": PRODUCER, **common, "tile": tile} for tile in (*plan.tiles, *[None] * plan.whole_frame)]
 
 
 def _remember(store: Store, final: Path, output: Path, written: _Written) -> None:
@@ -158,12 +201,17 @@ def _remember(store: Store, final: Path, output: Path, written: _Written) -> Non
     store.keep_samples(final, tensor.begin, size, zip(written.keys, written.digests, strict=True))
 
 
-def _chosen(parameters: Parameters, pool: Pool, frames: Sequence[Member]) -> Chosen:
+def _chosen(parameters: Parameters, pool: Pool, frames: Sequence[_Frame]) -> Chosen:
     return Chosen(
         snapshot=file_name(parameters),
         pool=len(pool.members),
         requested=parameters.count,
-        images=tuple(ChosenImage(frame.name, frame.sha256, 1, "") for frame in frames),
+        images=tuple(
+            ChosenImage(
+                frame.member.name, frame.member.sha256, len(frame.plan), frame.choice.order, reason(frame.choice)
+            )
+            for frame in frames
+        ),
         left_out=pool.left_out,
     )
 

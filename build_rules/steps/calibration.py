@@ -9,10 +9,10 @@ from pathlib import Path
 
 from build_rules.calibrated import dump_calibrated
 from build_rules.calibration.chosen import Chosen, dump_chosen
-from build_rules.calibration.parameters import Parameters, file_name
+from build_rules.calibration.parameters import file_name, parameters_for
 from build_rules.calibration.produce import produce_snapshot
 from build_rules.calibration.sheet import Thumbnail, pictures_of, write_sheet
-from build_rules.calibration.snapshot import Normalization, open_snapshot
+from build_rules.calibration.snapshot import open_snapshot
 from build_rules.endpoints import Split, load_split
 from build_rules.engine.report import hooks
 from build_rules.errors import InputError
@@ -41,7 +41,10 @@ def run(
     split = load_split(split_json)
     given = choose_snapshot(Path(source), images, split)
     if given.is_dir():
-        parameters = _parameters(given, split, count)
+        try:
+            parameters = parameters_for(split.preprocessing, split.input, count=count)
+        except InputError as error:
+            raise error.within(str(given)) from error
         names = [path.relative_to(given).as_posix() for path in images]
         made = produce_snapshot(
             given,
@@ -63,26 +66,6 @@ def run(
     write_sheet(sheet, pictures)
     chosen.write_text(dump_chosen(told), encoding="ascii")
     calibrated.write_text(dump_calibrated(facts), encoding="utf-8")
-
-
-def _parameters(folder: Path, split: Split, count: int) -> Parameters:
-    pixels, image = split.preprocessing, split.input
-    if pixels.tiling_mode is not None:
-        raise InputError(
-            f"{folder}: the model's metadata has a tiling section ({pixels.tiling_mode}); tiles are not cut from "
-            "a folder of images yet: name the snapshot that was exported with the model in `calibration`."
-        )
-    if image.channels != 3:
-        raise InputError(
-            f"{folder}: the model's input '{image.name}' has {image.channels} channels, but only RGB ones are made "
-            "from images yet: name the snapshot that was exported with the model in `calibration`."
-        )
-    return Parameters(
-        input_shape=(image.height, image.width),
-        normalization=Normalization(pixels.scale, pixels.mean, pixels.std),
-        resize=pixels.resize,
-        count=count,
-    )
 
 
 def _tell(chosen: Chosen) -> None:

@@ -17,7 +17,7 @@ FULL = Chosen(
     snapshot="calibration-local-0123456789abcdef.safetensors",
     pool=3,
     requested=2,
-    images=(ChosenImage("a.jpg", "0" * 64, 1, "red minimum 0"), ChosenImage("b\udcff.jpg", "1" * 64, 2, "")),
+    images=(ChosenImage("a.jpg", "0" * 64, 1, 1, "red minimum 0"), ChosenImage("b\udcff.jpg", "1" * 64, 2, 0, "")),
     left_out=(Outcome("c.jpg", "duplicate", "the same file as a.jpg"),),
 )
 

@@ -15,12 +15,14 @@ import pytest
 from PIL import Image
 
 from build_rules.calibration import images
+from build_rules.calibration.adaptor import convert
 from build_rules.calibration.geometry import check_geometry
 from build_rules.calibration.images import decode
 from build_rules.calibration.letterbox import fit, place
 from build_rules.calibration.parameters import Parameters, file_name
 from build_rules.calibration.produce import produce_snapshot
 from build_rules.calibration.snapshot import Normalization, open_snapshot, samples, verify_content
+from build_rules.endpoints import TileGrid
 from build_rules.errors import InputError
 from tests.shared import SHARED, needs_shared
 
@@ -253,6 +255,62 @@ def test_a_sample_that_is_no_longer_what_it_was_is_made_again(pool: Path, tmp_pa
     if damage == "pipe":
         os.mkfifo(old)
     assert produce_snapshot(pool, SMALL, tmp_path / "b", "images", known=known).path.read_bytes() == whole
+
+
+GRID = TileGrid("evendist", 1, 0.1)
+TILED = dataclasses.replace(SMALL, input_shape=(16, 16), resize="tiled", grid=GRID, full_frame=True)
+
+
+def test_tiles(pool: Path, tmp_path: Path) -> None:
+    known = tmp_path / "known.db"
+    summary = produce_snapshot(pool, TILED, tmp_path / "a", "images", known=known)
+    snapshot = open_snapshot(summary.path)
+    check_geometry(
+        snapshot.params,
+        snapshot.tensors[0].shape,
+        (16, 16),
+        {"version": 1, "mode": "tiled", "full_frame": {"enabled": True}},
+    )
+    assert snapshot.count == sum(image.samples for image in summary.chosen.images) >= 2 * 6
+    assert snapshot.metadata["count_requested"] == "6"
+    stored = samples(snapshot)
+    # The extremes of the pool are extremes of the file, pixel by pixel.
+    everything = np.concatenate([decode(path).reshape(-1, 3) for path in sorted(pool.iterdir())])
+    assert (stored.min(axis=(0, 2, 3)) == everything.min(axis=0)).all()
+    assert (stored.max(axis=(0, 2, 3)) == everything.max(axis=0)).all()
+    last = summary.chosen.images[-1]
+    image = decode(pool / last.name)
+    whole = fit(image, place((image.shape[0], image.shape[1]), (16, 16)))
+    np.testing.assert_array_equal(stored[-1].transpose(1, 2, 0), whole)
+    again = produce_snapshot(pool, TILED, tmp_path / "b", "images", known=known)
+    assert again.path.read_bytes() == summary.path.read_bytes()
+
+
+@pytest.mark.parametrize(("color", "channels"), [("bgr", 3), ("grey", 1), ("rgba", 4), ("bgra", 4), ("yuyv", 2)])
+def test_camera_adaptors(pool: Path, tmp_path: Path, color: str, channels: int) -> None:
+    normalization = Normalization(1 / 255, (0.0,) * channels, (1.0,) * channels)
+    parameters = dataclasses.replace(SMALL, color=color, channels=channels, normalization=normalization)
+    known = tmp_path / "known.db"
+    produce_snapshot(pool, SMALL, tmp_path / "rgb", "images", known=known)
+    summary = produce_snapshot(pool, parameters, tmp_path / "a", "images", known=known)
+    name, stored = summary.selected[0], samples(open_snapshot(summary.path))
+    image = decode(pool / name)
+    fitted = fit(image, place((image.shape[0], image.shape[1]), (32, 48)))
+    np.testing.assert_array_equal(stored[0], convert(fitted, color))
+    assert len(summary.pictures) == 6
+
+
+def test_every_choice_has_its_reason(pool: Path, tmp_path: Path) -> None:
+    many = dataclasses.replace(SMALL, count=12)
+    chosen = produce_snapshot(pool, many, tmp_path / "a", "images").chosen
+    assert sorted(image.order for image in chosen.images) == list(range(12))
+    assert chosen.snapshot == file_name(many)
+    told = [part for image in chosen.images for part in image.why.split(", ")]
+    everything = np.concatenate([decode(path).reshape(-1, 3) for path in pool.iterdir()])
+    for channel, word in enumerate(("red", "green", "blue")):
+        assert f"{word} minimum {everything[:, channel].min()}" in told
+        assert f"{word} maximum {everything[:, channel].max()}" in told
+    assert any(re.fullmatch(r"closer to the pool's histogram: [\d.]+ -> [\d.]+", part) for part in told)
 
 
 def test_how_far_it_is(pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
