@@ -1,4 +1,4 @@
-"""The calibration step as a user meets it: what it writes and says, what an interrupt leaves, what is known afterwards."""
+"""The calibration step as a user meets it: what it writes and says, what an interrupt leaves, what is known then."""
 
 from __future__ import annotations
 
