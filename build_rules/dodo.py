@@ -23,6 +23,8 @@ __all__ = [
     "task_split",
 ]
 
+ALL = 1 << 16
+"""More cores than a machine has: a step that uses all there are."""
 RECORDS = ("endpoints.py", "calibrated.py", "errors.py")
 COMPILER = ("compilers", "alls/script.py", "hef", "protobuf.py", "versions.py", "varint.py", *RECORDS)
 
@@ -35,8 +37,15 @@ SPLIT = Rule(
 CALIBRATION = Rule(
     "calibration",
     "build_rules.steps.calibration:run",
-    ("steps/calibration.py", "steps/given.py", "calibration", *RECORDS),
-    needs=(("cores", 1), ("memory_mb", 500)),
+    (
+        "steps/calibration.py",
+        "steps/given.py",
+        "calibration",
+        "engine/report/__init__.py",
+        "engine/report/hooks.py",
+        *RECORDS,
+    ),
+    needs=(("cores", ALL), ("memory_mb", 500)),
 )
 PARSE = Rule("parse", "build_rules.steps.parse:run", ("steps/parse.py", *COMPILER))
 ALLS = Rule("alls", "build_rules.steps.alls:run", ("steps/alls.py", "alls", "presets.py", "compilers/har.py", *RECORDS))
@@ -77,8 +86,10 @@ def task_calibration() -> Tasks:
             model.name,
             inputs={"split_json": ws.folder(model) / "split.json", "images": ws.calibration_files(model)},
             outputs={
-                "snapshot": ws.folder(model) / "calibration.safetensors",
                 "calibrated": ws.folder(model) / "calibration.json",
+                "chosen": ws.folder(model) / "calibration-images.json",
+                "sheet": ws.folder(model) / "calibration.png",
+                "snapshot": ws.folder(model) / "calibration.safetensors",
             },
             owner=model.name,
             settings={
@@ -87,6 +98,8 @@ def task_calibration() -> Tasks:
                 "skip_broken": model.settings.skip_broken_images,
             },
             tools=ws.versions_of("pillow"),
+            # What was found out before, and where the next run finds it: neither decides a byte.
+            passed={"known": str(ws.BUILD / ".images.db"), "final": str(ws.folder(model) / "calibration.safetensors")},
         )
 
 

@@ -15,7 +15,8 @@ Format 1 (JSON, UTF-8, two-space indent, members in the order of the dataclasses
                     "feeds": ["/model.10/m/m.0/attn/proj/conv/Conv"], "beside": ["/model.10/m/m.0/attn/pe/conv/Conv"]}],
      "proof": {"max_abs_error": 0.0, "inputs": 2},
      "preprocessing": {"resize": "letterbox", "scale": 0.00392156862745098, "mean": [0.0, 0.0, 0.0],
-                       "std": [1.0, 1.0, 1.0], "tiling_mode": null, "full_frame": false, "snapshot": null}}
+                       "std": [1.0, 1.0, 1.0], "tiling_mode": null, "full_frame": false, "snapshot": null,
+                       "color": "rgb", "grid": null}}
 
 Endpoints are ordered by role in document order (boxes, scores, ..., protos), then ascending by stride.
 """
@@ -31,6 +32,7 @@ from build_rules.errors import InputError
 
 __all__ = [
     "AUTOMATIC",
+    "CAMERA_ADAPTORS",
     "Anchors",
     "AttentionBlock",
     "Endpoint",
@@ -42,11 +44,15 @@ __all__ = [
     "SplitBoundary",
     "SplitChoice",
     "SplitHint",
+    "TileGrid",
     "dump_split",
     "load_split",
 ]
 
 FORMAT = 1
+
+CAMERA_ADAPTORS = {"rgb": 3, "bgr": 3, "rgba": 4, "bgra": 4, "grey": 1, "yuyv": 2}
+"""EdgeFirst's camera adaptors: in what colours a network takes its pixels, and how many channels these have."""
 
 Anchors = tuple[tuple[tuple[float, float], ...], ...]
 """Anchors of a classic anchor head: per level, finest first, (width, height) in pixels of the input."""
@@ -169,12 +175,26 @@ class Proof:
 
 
 @dataclass(frozen=True)
+class TileGrid:
+    """How the runtime cuts a tiled model's frames: `tiling.grid` of the document, as it says it.
+
+    `min_overlap` is the part of a tile that neighbours share at least, in [0, 1).
+    """
+
+    algorithm: str
+    version: int
+    min_overlap: float
+
+
+@dataclass(frozen=True)
 class Preprocessing:
     """What was done to pixels before the network saw them: resized, then real = (pixel * scale - mean) / std.
 
     `resize` is `letterbox`, `stretch` or `tiled`; `mean` and `std` are per channel. `tiling_mode` (`tiled`,
     `whole_frame`) and `full_frame` repeat the document's `tiling` section; None and False without one. `snapshot` is
     the file name of the calibration snapshot that the trainer made for this model, when the document names one.
+    `color` is the camera adaptor (`rgb`, `bgr`, `rgba`, `bgra`, `grey`, `yuyv`), None when neither the document nor the
+    number of channels tells it; `grid` is None when the document has none.
     """
 
     resize: str = "letterbox"
@@ -184,6 +204,8 @@ class Preprocessing:
     tiling_mode: str | None = None
     full_frame: bool = False
     snapshot: str | None = None
+    color: str | None = "rgb"
+    grid: TileGrid | None = None
 
 
 @dataclass(frozen=True)
@@ -236,14 +258,13 @@ def load_split(path: Path) -> Split:
             raise InputError(f"{path}: format {document['format']!r} is not known (expected {FORMAT}); rebuild it.")
         source = document["input"]
         proof = document["proof"]
-        pixels = document["preprocessing"]
         return Split(
             model=document["model"],
             input=ModelInput(source["name"], tuple(source["shape"]), source["layout"]),
             endpoints=tuple(Endpoint(**{**e, "shape": tuple(e["shape"])}) for e in document["endpoints"]),
             attention=tuple(_attention(block) for block in document["attention"]),
             proof=None if proof is None else Proof(**proof),
-            preprocessing=Preprocessing(**{**pixels, "mean": tuple(pixels["mean"]), "std": tuple(pixels["std"])}),
+            preprocessing=_preprocessing(document["preprocessing"]),
             hints=tuple(map(_hint, document["hints"])),
             found_by=document["found_by"],
             anchors=_anchors(document["anchors"]),
@@ -262,6 +283,12 @@ def _attention(block: dict[str, Any]) -> AttentionBlock:
 def _hint(hint: dict[str, Any]) -> SplitHint:
     boundaries = (SplitBoundary(b["name"], tuple(b["channels"]), b["activation"]) for b in hint["boundaries"])
     return SplitHint(hint["target"], tuple(boundaries), tuple(hint["strides"]), hint["anchors_per_cell"])
+
+
+def _preprocessing(pixels: dict[str, Any]) -> Preprocessing:
+    grid = pixels.get("grid")
+    fields = {**pixels, "mean": tuple(pixels["mean"]), "std": tuple(pixels["std"])}
+    return Preprocessing(**{**fields, "grid": None if grid is None else TileGrid(**grid)})
 
 
 def _anchors(levels: Any) -> Anchors | None:

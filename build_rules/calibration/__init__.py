@@ -7,6 +7,9 @@ numpy and Pillow.
 * `geometry`: does a snapshot fit the model's input?
 * `letterbox`: pixels to the model's input size, and boxes back
 * `sources`: which files a calibration is made from (`folders` and `list_file` find them)
+* `tiles`: the grid in which a tiled model sees a frame
+* `adaptor`: RGB to the colours that a camera delivers
+* `frames`: one frame becomes its samples
 * `images`: decode photographs
 * `outcomes`: what became of each file, in words
 * `select`: which images make the calibration set

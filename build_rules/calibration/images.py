@@ -15,7 +15,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from build_rules.errors import InputError
 
-__all__ = ["MAX_PIXELS", "BrokenImageError", "count_levels", "decode"]
+__all__ = ["MAX_PIXELS", "BrokenImageError", "count_levels", "decode", "measure"]
 
 MAX_PIXELS = 89_478_485
 """Largest picture that is decoded: 256 MiB of RGB, Pillow's own bound. A few bytes of file can claim far more."""
@@ -74,6 +74,12 @@ def decode(path: Path) -> NDArray[np.uint8]:
 def count_levels(path: Path) -> NDArray[np.int64]:
     """Return how many pixels have each level, per channel: (3, 256). Errors as for `decode`."""
     return np.array(_load(path).histogram(), np.int64).reshape(3, 256)
+
+
+def measure(path: Path) -> tuple[NDArray[np.int64], tuple[int, int]]:
+    """Return what `count_levels` returns, and the height and width in pixels, upright."""
+    image = _load(path)
+    return np.array(image.histogram(), np.int64).reshape(3, 256), (image.height, image.width)
 
 
 def _load(path: Path) -> Image.Image:

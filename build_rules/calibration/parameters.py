@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from build_rules.calibration.adaptor import check_width
 from build_rules.calibration.letterbox import PAD, RESIZES
 from build_rules.calibration.snapshot import Normalization, canonical_json, hash_params
+from build_rules.endpoints import CAMERA_ADAPTORS, ModelInput, Preprocessing, TileGrid
 from build_rules.errors import InputError
 
-__all__ = ["Parameters", "file_name", "normalization_members"]
+__all__ = ["Parameters", "file_name", "normalization_members", "parameters_for"]
 
 SELECTION = "max_dynamic_range_v1"
+GRID = ("evendist", 1)
 
 
 @dataclass(frozen=True)
@@ -24,8 +27,10 @@ class Parameters:
     """The parameter set of a snapshot: everything but the pool that decides its bytes.
 
     `input_shape` is (height, width) in pixels; `normalization` is recorded, not applied; `dataset_id` None means a pool
-    that is not a Studio data set; `count` is how many images to select (Hailo recommends 1024). `channels`, `layout`,
-    `dtype`, `color` and `selection` are what this producer can make. Raises `InputError` for values that it cannot.
+    that is not a Studio data set; `count` is how many images to select (Hailo recommends 1024). `color` is a camera
+    adaptor and `channels` its number of channels; `grid` is there exactly when `resize` is `tiled`; `full_frame` says
+    that whole frames are samples, too. `layout`, `dtype` and `selection` are what this producer can make. Raises
+    `InputError` for values that it cannot.
     """
 
     input_shape: tuple[int, int]
@@ -41,6 +46,8 @@ class Parameters:
     dtype: str = "uint8"
     color: str = "rgb"
     selection: str = SELECTION
+    grid: TileGrid | None = None
+    full_frame: bool = False
 
     def __post_init__(self) -> None:
         for key, allowed in _ALLOWED.items():
@@ -60,7 +67,8 @@ class Parameters:
             raise InputError(
                 f"calibration dataset_id {self.dataset_id!r} is not possible (letters, digits, '.', '_' and '-')."
             )
-        _check_normalization(self.normalization, self.channels)
+        _check_colors(self)
+        _check_grid(self)
 
     @property
     def param_hash(self) -> str:
@@ -72,7 +80,7 @@ class Parameters:
         return canonical_json(self.as_mapping())
 
     def as_mapping(self) -> dict[str, Any]:
-        """Return the members of `params`; the letterbox recipe is there only when it is used."""
+        """Return the members of `params`; those that do not apply are absent: every one counts for the hash."""
         members: dict[str, Any] = {
             "annotation_set_id": self.annotation_set_id,
             "channels": self.channels,
@@ -82,33 +90,105 @@ class Parameters:
             "dtype": self.dtype,
             "input_shape": list(self.input_shape),
             "layout": self.layout,
-            "normalization": normalization_members(self.normalization),
+            "normalization": _nine_digits(normalization_members(self.normalization)),
             "resize": self.resize,
             "seed": self.seed,
             "selection": self.selection,
             "split": self.split,
         }
-        return {**members, "letterbox": _LETTERBOX} if self.resize == "letterbox" else members
+        if self.resize != "stretch":
+            members["letterbox"] = _LETTERBOX
+        if self.grid is not None:
+            members["grid"] = asdict(self.grid)
+        if self.full_frame:
+            members["full_frame"] = True
+        return members
 
 
 _ALLOWED: dict[str, tuple[object, ...]] = {
-    "resize": RESIZES,
-    "channels": (3,),
+    "resize": (*RESIZES, "tiled"),
     "layout": ("NCHW",),
     "dtype": ("uint8",),
-    "color": ("rgb",),
+    "color": tuple(CAMERA_ADAPTORS),
     "selection": (SELECTION,),
+    "full_frame": (False, True),
 }
+# Grey in RGB, whatever the camera adaptor: it converts what is padded already.
 _LETTERBOX = {"pad_color": [PAD] * 3, "scale": "long_side", "round": "ceil", "center": True, "interpolation": "linear"}
 
 
-def _check_normalization(normalization: Normalization, channels: int) -> None:
+def _check_colors(parameters: Parameters) -> None:
+    channels, normalization = parameters.channels, parameters.normalization
+    if channels != CAMERA_ADAPTORS[parameters.color]:
+        raise InputError(
+            f"calibration channels {channels!r} is not possible ({parameters.color!r} has "
+            f"{CAMERA_ADAPTORS[parameters.color]})."
+        )
+    check_width(parameters.color, parameters.input_shape[1])
     numbers = (normalization.scale, *normalization.mean, *normalization.std)
     per_channel = len(normalization.mean) == len(normalization.std) == channels
     if not per_channel or not all(map(math.isfinite, numbers)) or min(normalization.scale, *normalization.std) <= 0:
         raise InputError(
             f"calibration normalization {normalization!r} is not possible ({channels} means, {channels} positive stds)."
         )
+
+
+def _check_grid(parameters: Parameters) -> None:
+    grid = parameters.grid
+    if (grid is not None) != (parameters.resize == "tiled"):
+        raise InputError(
+            f"calibration resize {parameters.resize!r} with grid {grid!r} is not possible (a grid goes with 'tiled')."
+        )
+    if grid is not None and (grid.algorithm, grid.version) != GRID:
+        raise InputError(
+            f"the model's metadata ask for tiles by {grid.algorithm!r}, version {grid.version}, but only {GRID[0]!r}, "
+            f"version {GRID[1]}, is known; use a calibration snapshot that was exported with the model."
+        )
+    if parameters.full_frame and parameters.resize == "stretch":
+        raise InputError("calibration full_frame is not possible with resize 'stretch' (whole frames are letterboxed).")
+
+
+def parameters_for(
+    pixels: Preprocessing, image: ModelInput, *, count: int, seed: int = 42, dataset_id: str | None = None
+) -> Parameters:
+    """Return the parameters of the snapshot that a model wants, from what its metadata say.
+
+    Raises `InputError` when they do not say enough, or ask for what this producer cannot make.
+    """
+    if pixels.color is None:
+        raise InputError(
+            f"the model's input {image.name!r} has {image.channels} channels and its metadata do not say of which "
+            f"colours; export it again with input.cameraadaptor ({', '.join(CAMERA_ADAPTORS)}), or use a calibration "
+            "snapshot that was exported with the model."
+        )
+    if pixels.resize == "tiled" and pixels.grid is None:
+        raise InputError(
+            "the model's metadata say that it is tiled, but not how (tiling.grid is missing); export it again, or use "
+            "a calibration snapshot that was exported with the model."
+        )
+    return Parameters(
+        input_shape=(image.height, image.width),
+        normalization=Normalization(pixels.scale, pixels.mean, pixels.std),
+        dataset_id=dataset_id,
+        resize=pixels.resize,
+        count=count,
+        seed=seed,
+        channels=image.channels,
+        color=pixels.color,
+        grid=pixels.grid if pixels.resize == "tiled" else None,
+        full_frame=pixels.full_frame,
+    )
+
+
+def _nine_digits(members: dict[str, Any]) -> dict[str, Any]:
+    # The manual wants a fixed representation of floats and writes 1/255 as 0.00392156863, as published snapshots do:
+    # nine significant digits, enough for any 32-bit float. Equal sets of ours and theirs then have equal names.
+    def rounded(value: Any) -> Any:
+        if isinstance(value, list):
+            return [rounded(item) for item in value]
+        return float(f"{value:.9g}") if isinstance(value, float) else value
+
+    return {key: rounded(value) for key, value in members.items()}
 
 
 def normalization_members(normalization: Normalization) -> dict[str, Any]:

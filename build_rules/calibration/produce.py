@@ -7,24 +7,26 @@ not selected writes the same bytes again, and what is built from them need not r
 from __future__ import annotations
 
 import json
-import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import partial
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
+import xxhash
 from numpy.typing import NDArray
 
-from build_rules.calibration.images import count_levels, decode
-from build_rules.calibration.letterbox import fit, place
-from build_rules.calibration.parameters import Parameters, normalization_members
-from build_rules.calibration.select import ImageStatistics, describe, max_dynamic_range_v1
-from build_rules.calibration.snapshot import canonical_json, write_snapshot
+from build_rules.calibration.chosen import Chosen, ChosenImage, reason
+from build_rules.calibration.frames import FramePlan, cut_samples, first_position, plan_frame
+from build_rules.calibration.images import decode
+from build_rules.calibration.ordered import Progress, Workers
+from build_rules.calibration.parameters import Parameters, file_name, normalization_members
+from build_rules.calibration.pool import Member, Pool, look_at_pool
+from build_rules.calibration.select import Choice, Extreme, explain
+from build_rules.calibration.sheet import Thumbnail, thumbnail
+from build_rules.calibration.snapshot import canonical_json, open_snapshot, write_snapshot
 from build_rules.calibration.sources import list_images
+from build_rules.calibration.store import Store, sample_key
 from build_rules.errors import InputError
 
 __all__ = ["Summary", "produce_snapshot"]
@@ -32,21 +34,28 @@ __all__ = ["Summary", "produce_snapshot"]
 # Raised when equal parameters and pixels would give other bytes; a release that changes nothing here must not change
 # the file.
 PRODUCER = "hailo-build-rules-calibration/1"
-
-_Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
+RECIPE = ("color", "grid", "input_shape", "letterbox", "resize")
+"""The parameters that decide the pixels of a sample, once it is known which image it is made of."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What was done: selected images in file order (relative POSIX paths), pool size, a line per skipped image."""
+    """What was done: where the snapshot is, what is told of it, and a small picture of each of its samples."""
 
     path: Path
-    selected: tuple[str, ...]
-    pool: int
-    skipped: tuple[str, ...]
+    chosen: Chosen
     param_hash: str
     content_sha256: str
+    pictures: Sequence[Thumbnail] = field(repr=False)
+
+    @property
+    def selected(self) -> tuple[str, ...]:
+        """The names of the selected images, in the order of the file."""
+        return tuple(image.name for image in self.chosen.images)
+
+
+def _silent(text: str) -> None:
+    """Nobody wants to know how far it is."""
 
 
 def produce_snapshot(
@@ -58,56 +67,153 @@ def produce_snapshot(
     names: Sequence[str] | None = None,
     skip_broken: bool = False,
     workers: int | None = None,
+    known: Path | None = None,
+    final: Path | None = None,
+    tell: Callable[[str], None] = _silent,
 ) -> Summary:
     """Write the snapshot of the folder `images` to `output`; `tensor_name` is the name of the model's input.
 
-    `names` are the pool's images, relative to the folder (default: all that `list_images` finds).
+    `names` are the pool's images, relative to the folder (default: all that `list_images` finds). `known` is the file
+    that keeps what one run finds out for the next ones, `final` where `output` will lie by then.
 
     Every image is decoded once for its statistics and, when selected, once more for its pixels: memory holds a few
     images per worker (default: one per processor), whatever the size of the pool. Raises `InputError` naming the first
     image that cannot be decoded, unless `skip_broken`, and when no image is left.
     """
     names = list_images(images) if names is None else names
-    workers = workers or len(os.sched_getaffinity(0))
-    with ThreadPoolExecutor(workers) as executor:
-        ordered = partial(_in_order, executor, 2 * workers)
-        described = ordered(lambda name: _describe(images / name, skip_broken), names)
-        pool: list[tuple[str, ImageStatistics]] = []
-        skipped: list[str] = []
-        for name, outcome in zip(names, described, strict=True):
-            if isinstance(outcome, ImageStatistics):
-                pool.append((name, outcome))
-            else:
-                skipped.append(outcome)
-        if not pool:
-            raise InputError(f"{images}: none of its {len(names)} images can be decoded; the first: {skipped[0]}")
-        indices = max_dynamic_range_v1([statistics for _, statistics in pool], parameters.count, parameters.seed)
-        selected = tuple(pool[index][0] for index in indices)
-        digest = write_snapshot(
-            output,
-            tensor_name,
-            (len(selected), parameters.channels, *parameters.input_shape),
-            ordered(lambda name: _sample(images / name, parameters), selected),
-            _metadata(parameters, tensor_name, len(selected)),
-        )
-    return Summary(output, selected, len(pool), tuple(skipped), parameters.param_hash, digest)
-
-
-def _describe(path: Path, skip_broken: bool) -> ImageStatistics | str:
-    """Return the image's statistics, or why it is skipped."""
+    store = Store(known)
     try:
-        return describe(count_levels(path))
-    except InputError as error:
-        if not skip_broken:
-            raise
-        return str(error)
+        with Workers(workers) as threads:
+            pool = look_at_pool(images, names, store, threads, skip_broken=skip_broken, tell=tell)
+            frames = _plan(pool, parameters, threads)
+            count = sum(len(frame.plan) for frame in frames)
+            written = _Written()
+            digest = write_snapshot(
+                output,
+                tensor_name,
+                (count, parameters.channels, *parameters.input_shape),
+                _samples(frames, parameters, store, threads, written, tell),
+                _metadata(parameters, tensor_name, count),
+            )
+        _remember(store, final or output, output, written)
+    finally:
+        store.close()
+    return Summary(output, _chosen(parameters, pool, frames), parameters.param_hash, digest, written.pictures)
 
 
-def _sample(path: Path, parameters: Parameters) -> NDArray[np.uint8]:
-    """Return the stored sample of one image: (C, height, width), uint8."""
+@dataclass
+class _Written:
+    """What is known of the samples that were written, in their order."""
+
+    keys: list[str] = field(default_factory=list)
+    digests: list[str] = field(default_factory=list)
+    pictures: list[Thumbnail] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """A selected image: why it was, and which samples it contributes."""
+
+    member: Member
+    choice: Choice
+    plan: FramePlan
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """A sample (C, height, width), uint8, its key and digest, and its picture."""
+
+    pixels: NDArray[np.uint8]
+    key: str
+    digest: str
+    picture: Thumbnail
+
+
+def _plan(pool: Pool, parameters: Parameters, workers: Workers) -> list[_Frame]:
+    """Select, and decide which samples each selected image contributes."""
+
+    def plan(choice: Choice) -> _Frame:
+        member = pool.members[choice.index]
+        extremes = choice.extremes if parameters.grid is not None else ()
+        pixels = _first_pixels(member.path, extremes)
+        return _Frame(member, choice, plan_frame((member.height, member.width), parameters, choice.index, pixels))
+
+    choices = explain([member.statistics for member in pool.members], parameters.count, parameters.seed)
+    return list(workers.in_order(plan, choices))
+
+
+def _first_pixels(path: Path, extremes: Sequence[Extreme]) -> list[tuple[int, int]]:
+    if not extremes:
+        return []
     image = decode(path)
-    placement = place((image.shape[0], image.shape[1]), parameters.input_shape, parameters.resize)
-    return np.ascontiguousarray(fit(image, placement).transpose(2, 0, 1))
+    try:
+        return [first_position(image, extreme.channel, extreme.level) for extreme in extremes]
+    except InputError as error:
+        raise error.within(path) from error
+
+
+def _samples(
+    frames: Sequence[_Frame],
+    parameters: Parameters,
+    store: Store,
+    workers: Workers,
+    written: _Written,
+    tell: Callable[[str], None],
+) -> Iterator[NDArray[np.uint8]]:
+    """Yield the samples of the selected images in order, as some snapshot holds them already or made anew."""
+    total = sum(len(frame.plan) for frame in frames)
+    progress = Progress(len(frames), "selected images", tell)
+    for fitted in workers.in_order(lambda frame: _fit(frame, parameters, store, total), frames):
+        progress.step()
+        for sample in fitted:
+            written.keys.append(sample.key)
+            written.digests.append(sample.digest)
+            written.pictures.append(sample.picture)
+            yield sample.pixels
+
+
+def _fit(frame: _Frame, parameters: Parameters, store: Store, total: int) -> list[_Fitted]:
+    """Return the samples of one image, of `total` in the file; it is decoded only when one of them lies nowhere."""
+    shape = (parameters.channels, *parameters.input_shape)
+    keys = [sample_key(frame.member.sha256, recipe) for recipe in _recipes(frame.plan, parameters)]
+    found = [store.sample(key, math.prod(shape)) for key in keys]
+    known = [np.frombuffer(data, np.uint8).reshape(shape) for data in found if data is not None]
+    pixels = known if len(known) == len(keys) else cut_samples(decode(frame.member.path), frame.plan, parameters)
+    return [
+        _Fitted(one, key, xxhash.xxh3_128_hexdigest(one.data), thumbnail(one, parameters.color, total))
+        for key, one in zip(keys, pixels, strict=True)
+    ]
+
+
+def _recipes(plan: FramePlan, parameters: Parameters) -> list[dict[str, object]]:
+    """Return, for each sample of a frame, everything that was done with the image."""
+    members = parameters.as_mapping()
+    common: dict[str, object] = {
+        key: members[key] for key in ("color", "grid", "input_shape", "letterbox", "resize") if key in members
+    }
+    return [{"producer": PRODUCER, **common, "tile": tile} for tile in (*plan.tiles, *[None] * plan.whole_frame)]
+
+
+def _remember(store: Store, final: Path, output: Path, written: _Written) -> None:
+    """Let the next run find these samples."""
+    tensor = open_snapshot(output).tensors[0]
+    size = (tensor.end - tensor.begin) // tensor.shape[0]
+    store.keep_samples(final, tensor.begin, size, zip(written.keys, written.digests, strict=True))
+
+
+def _chosen(parameters: Parameters, pool: Pool, frames: Sequence[_Frame]) -> Chosen:
+    return Chosen(
+        snapshot=file_name(parameters),
+        pool=len(pool.members),
+        requested=parameters.count,
+        images=tuple(
+            ChosenImage(
+                frame.member.name, frame.member.sha256, len(frame.plan), frame.choice.order, reason(frame.choice)
+            )
+            for frame in frames
+        ),
+        left_out=pool.left_out,
+    )
 
 
 def _metadata(parameters: Parameters, tensor_name: str, count: int) -> dict[str, str]:
@@ -126,20 +232,3 @@ def _metadata(parameters: Parameters, tensor_name: str, count: int) -> dict[str,
         "tensor_names": json.dumps([tensor_name]),
         "value_range": "[0, 255]",
     }
-
-
-def _in_order(
-    executor: ThreadPoolExecutor, window: int, function: Callable[[_Item], _Result], items: Iterable[_Item]
-) -> Iterator[_Result]:
-    """Like `executor.map`, but at most `window` results ahead of the consumer, so that memory stays bounded."""
-    pending: deque[Future[_Result]] = deque()
-    try:
-        for item in items:
-            pending.append(executor.submit(function, item))
-            if len(pending) >= window:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-    finally:
-        for future in pending:
-            future.cancel()

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from build_rules.calibration.images import decode
 from build_rules.calibration.letterbox import RESIZES, fit, place
 from build_rules.calibration.snapshot import Normalization, open_snapshot, samples
-from build_rules.calibration.sources import list_sources, pool_of
+from build_rules.calibration.sources import list_sources, sources_of
 from build_rules.errors import InputError
 
 __all__ = ["read_sample"]
@@ -27,12 +27,12 @@ def read_sample(
     the step that calibrates.
     """
     try:
-        pool = pool_of(calibration, list_sources(calibration))
+        found = sources_of(calibration, list_sources(calibration))
     except InputError:
         return None
-    for path in pool.files[:MAX_TRIED]:
+    for path in found.files[:MAX_TRIED]:
         try:
-            if pool.kind == "snapshots":
+            if found.kind == "snapshots":
                 return _from_snapshot(path, shape)
             return _from_image(path, shape, resize, normalization)
         except InputError:

@@ -15,17 +15,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ImageStatistics", "describe", "max_dynamic_range_v1"]
+__all__ = ["Choice", "Extreme", "ImageStatistics", "describe", "explain", "max_dynamic_range_v1"]
 
 BINS = 64
 _UNIT = 1 << 20
 # Candidates measured at once: their differences (chunk x 192 x 8 bytes) stay in a core's second-level cache.
 _CHUNK = 256
+_FAR = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,33 @@ class ImageStatistics:
     minimum: tuple[int, ...]
     maximum: tuple[int, ...]
     histogram: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Extreme:
+    """A darkest (`minimum`) or brightest (`maximum`) level of the whole pool in one channel, in [0, 255]."""
+
+    channel: int
+    kind: str
+    level: int
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An image that was chosen, and why: `index` is its place in the pool, `order` when it was chosen, from 0.
+
+    `reason` is `extremum` (it is here for the levels in `extremes`), `gain` (it brought the mean histogram of the
+    chosen closest to the pool's: from `distance_before` to `distance_after`), `fill` (drawn at random when no image
+    could) or `all` (the pool holds no more than was asked for). Distances are sums over the channels of the L1
+    distance of two normalized histograms, so from 0 to 2 per channel.
+    """
+
+    index: int
+    reason: str
+    order: int
+    extremes: tuple[Extreme, ...] = ()
+    distance_before: float | None = None
+    distance_after: float | None = None
 
 
 def describe(level_counts: NDArray[np.int64]) -> ImageStatistics:
@@ -51,55 +79,77 @@ def describe(level_counts: NDArray[np.int64]) -> ImageStatistics:
 
 def max_dynamic_range_v1(pool: Sequence[ImageStatistics], count: int, seed: int) -> tuple[int, ...]:
     """Return the ascending indices of the `count` chosen images; all of them when the pool is not larger."""
+    return tuple(choice.index for choice in explain(pool, count, seed))
+
+
+def explain(pool: Sequence[ImageStatistics], count: int, seed: int) -> tuple[Choice, ...]:
+    """Return the same choice with its reasons, by ascending index."""
+    if not pool:
+        return ()
+    seeded = _extremes(pool)
     if len(pool) <= count:
-        return tuple(range(len(pool)))
-    chosen = _extremes(pool)[:count]
-    chosen += _cover(np.stack([image.histogram.ravel() for image in pool]), chosen, count - len(chosen))
-    chosen += _fill(pool, set(chosen), count - len(chosen), seed)
-    return tuple(sorted(chosen))
+        rest = (index for index in range(len(pool)) if index not in seeded)
+        found = [_seeded(pool, *item) for item in seeded.items()] + [Choice(index, "all", 0) for index in rest]
+    else:
+        found = [_seeded(pool, *item) for item in seeded.items()][:count]
+        found += _cover(pool, [choice.index for choice in found], count - len(found))
+        drawn = _fill(pool, {choice.index for choice in found}, count - len(found), seed)
+        found += [Choice(index, "fill", 0) for index in drawn]
+    ordered = (replace(choice, order=order) for order, choice in enumerate(found))
+    return tuple(sorted(ordered, key=lambda choice: choice.index))
 
 
-def _extremes(pool: Sequence[ImageStatistics]) -> list[int]:
-    """The first image that holds each channel's darkest and brightest level, without repetition."""
+def _seeded(pool: Sequence[ImageStatistics], index: int, held: Sequence[tuple[int, str]]) -> Choice:
+    image = pool[index]
+    levels = {"minimum": image.minimum, "maximum": image.maximum}
+    return Choice(index, "extremum", 0, tuple(Extreme(channel, kind, levels[kind][channel]) for channel, kind in held))
+
+
+def _extremes(pool: Sequence[ImageStatistics]) -> dict[int, list[tuple[int, str]]]:
+    """The first image that holds each channel's darkest and brightest level, and for which of them it is here."""
     minima = np.array([image.minimum for image in pool])
     maxima = np.array([image.maximum for image in pool])
-    pairs = zip(minima.argmin(axis=0), maxima.argmax(axis=0), strict=True)
-    return list(dict.fromkeys(int(index) for pair in pairs for index in pair))
+    held: dict[int, list[tuple[int, str]]] = {}
+    for channel, pair in enumerate(zip(minima.argmin(axis=0), maxima.argmax(axis=0), strict=True)):
+        for index, kind in zip(pair, ("minimum", "maximum"), strict=True):
+            held.setdefault(int(index), []).append((channel, kind))
+    return held
 
 
-def _cover(histograms: NDArray[np.int64], chosen: Sequence[int], count: int) -> list[int]:
-    """Up to `count` more indices, each the one that brings the mean histogram of all chosen closest to the pool's.
+def _cover(pool: Sequence[ImageStatistics], chosen: Sequence[int], count: int) -> list[Choice]:
+    """Up to `count` more images, each the one that brings the mean histogram of all chosen closest to the pool's.
 
     With N images, k of them chosen, S the sum of the chosen histograms and P the sum of all, the distance of the means
     is |S/k - P/N| = |N*S - k*P| / (k*N); the numerator is a whole number below 2**63 for any pool that fits a disk.
     """
-    total = histograms.sum(axis=0)
-    scaled = histograms * len(histograms)
-    candidates = np.setdiff1d(np.arange(len(histograms)), chosen)
-    remaining = scaled[candidates]
+    scaled = np.stack([image.histogram.ravel() for image in pool])
+    total = scaled.sum(axis=0)
+    scaled *= len(pool)
+    free = np.ones(len(pool), bool)
+    free[list(chosen)] = False
     excess = scaled[list(chosen)].sum(axis=0) - len(chosen) * total
     distance, size = int(np.abs(excess).sum()), len(chosen)
-    added: list[int] = []
+    added: list[Choice] = []
     while len(added) < count:
-        distances = _distances(remaining, excess - total)
-        best = int(distances.argmin())
-        if int(distances[best]) * size >= distance * (size + 1):
+        distances = _distances(scaled, excess - total)
+        best = int(np.where(free, distances, _FAR).argmin())
+        nearest = int(distances[best])
+        if nearest * size >= distance * (size + 1):
             break
-        added.append(int(candidates[best]))
-        excess += remaining[best] - total
-        distance, size = int(distances[best]), size + 1
-        # Order carries the tie rule (lowest index first), so close the gap instead of swapping in the last.
-        remaining[best:-1] = remaining[best + 1 :]
-        remaining, candidates = remaining[:-1], np.delete(candidates, best)
+        means = len(pool) * _UNIT
+        added.append(Choice(best, "gain", 0, (), distance / (size * means), nearest / ((size + 1) * means)))
+        free[best] = False
+        excess += scaled[best] - total
+        distance, size = nearest, size + 1
     return added
 
 
-def _distances(remaining: NDArray[np.int64], offset: NDArray[np.int64]) -> NDArray[np.int64]:
+def _distances(scaled: NDArray[np.int64], offset: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return sum(|row + offset|) for every row, shape (rows,)."""
-    result = np.empty(len(remaining), np.int64)
-    buffer = np.empty((min(_CHUNK, len(remaining)), remaining.shape[1]), np.int64)
-    for start in range(0, len(remaining), _CHUNK):
-        rows = remaining[start : start + _CHUNK]
+    result = np.empty(len(scaled), np.int64)
+    buffer = np.empty((min(_CHUNK, len(scaled)), scaled.shape[1]), np.int64)
+    for start in range(0, len(scaled), _CHUNK):
+        rows = scaled[start : start + _CHUNK]
         difference = buffer[: len(rows)]
         np.add(rows, offset, out=difference)
         np.abs(difference, out=difference)

@@ -11,7 +11,7 @@ from typing import Literal
 from build_rules.calibration.folders import SUFFIXES, find_images, in_order, split_pattern
 from build_rules.errors import InputError
 
-__all__ = ["Pool", "find_fault", "list_images", "list_snapshots", "list_sources", "pool_of"]
+__all__ = ["Sources", "find_fault", "list_images", "list_snapshots", "list_sources", "sources_of"]
 
 SNAPSHOT = ".safetensors"
 LIST = ".txt"
@@ -25,7 +25,7 @@ def _unwatched(folder: Path) -> None:
 
 
 @dataclass(frozen=True)
-class Pool:
+class Sources:
     """What a calibration is made from: snapshots, of which one is used, or images.
 
     `names` tell the files apart in messages: POSIX paths relative to `folder` (the folder itself, that of the list, or
@@ -55,7 +55,7 @@ def find_fault(calibration: Path) -> str | None:
 
 
 def list_sources(calibration: Path, watch: Callable[[Path], None] = _unwatched) -> tuple[Path, ...]:
-    """Return the files behind `calibration`, in pool order; `pool_of` tells what they are.
+    """Return the files behind `calibration`, in pool order; `sources_of` tells what they are.
 
     That is the snapshot itself; the snapshots of a folder, which holds some when one called `calibration*.safetensors`
     lies directly in it; the images of a folder; those that match a pattern; or a list and then the files it names.
@@ -84,11 +84,11 @@ def list_sources(calibration: Path, watch: Callable[[Path], None] = _unwatched) 
     return (calibration,)
 
 
-def pool_of(calibration: Path, files: Sequence[Path]) -> Pool:
+def sources_of(calibration: Path, files: Sequence[Path]) -> Sources:
     """Return what the files are that `list_sources` found behind `calibration`."""
     if files[0].suffix == SNAPSHOT:
         folder = calibration if calibration.is_dir() else calibration.parent
-        return Pool("snapshots", folder, tuple(file.name for file in files), tuple(files))
+        return Sources("snapshots", folder, tuple(file.name for file in files), tuple(files))
     pattern = split_pattern(calibration)
     if files[0] == calibration:
         folder, files = calibration.parent, files[1:]
@@ -97,7 +97,7 @@ def pool_of(calibration: Path, files: Sequence[Path]) -> Pool:
     else:
         folder = calibration
     start = str(folder)
-    return Pool("images", folder, tuple(_name(str(file), start) for file in files), tuple(files))
+    return Sources("images", folder, tuple(_name(str(file), start) for file in files), tuple(files))
 
 
 def _paths(folder: Path, names: Sequence[str]) -> tuple[Path, ...]:

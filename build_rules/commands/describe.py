@@ -11,6 +11,7 @@ from build_rules.errors import InputError
 __all__ = ["describe"]
 
 Facts = dict[str, Any]
+IMAGES = "calibration-images.json"
 
 
 def describe(path: Path) -> Facts:
@@ -97,4 +98,23 @@ def _describe_snapshot(path: Path) -> Facts:
         "producer": snapshot.producer,
         "tensors": [{"name": tensor.name, "shape": list(tensor.shape)} for tensor in snapshot.tensors],
         "parameters": dict(snapshot.params),
+        **_describe_chosen(path.with_name(IMAGES)),
+    }
+
+
+def _describe_chosen(path: Path) -> Facts:
+    """Tell which images are in the snapshot beside which `path` lies, where the build has said so."""
+    from build_rules.calibration.chosen import load_chosen
+
+    if not path.is_file():
+        return {}
+    chosen = load_chosen(path)
+    facts: Facts = {"selected_from": chosen.pool, "selected": len(chosen.images), "requested": chosen.requested}
+    return {
+        **{key: value for key, value in facts.items() if value},
+        **({"image_ids": list(chosen.image_ids)} if chosen.image_ids else {}),
+        "left_out": [{"name": out.name, "kind": out.kind, "reason": out.reason} for out in chosen.left_out],
+        "images": [
+            {"name": one.name, "samples": one.samples, "chosen": one.order, "why": one.why} for one in chosen.images
+        ],
     }

@@ -11,7 +11,7 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from build_rules.engine.snapshot import UNTRUSTED, Marks
@@ -23,6 +23,7 @@ __all__ = [
     "fingerprint",
     "is_unchanged",
     "marks_of",
+    "remember",
     "trusted_marks",
     "verified",
 ]
@@ -97,6 +98,14 @@ def _digest(path: str | os.PathLike[str], marks: Marks, settled: bool) -> str:
     if key not in _known:
         _known[key] = _read_digest(path)
     return _known[key]
+
+
+def remember(recorded: Mapping[str, Sequence[int | str | bool]]) -> None:
+    """Take digests from a record: what has the same settled marks is not read again."""
+    for path, mark in recorded.items():
+        known = as_fingerprint(mark)
+        if known.settled:
+            _known.setdefault((path, Marks(*known[:4])), known.sha256)
 
 
 def _read_digest(path: str | os.PathLike[str]) -> str:

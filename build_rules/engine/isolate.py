@@ -21,6 +21,7 @@ from typing import Any
 from build_rules.engine.failure import StepDiedError
 from build_rules.engine.interrupt import groups
 from build_rules.engine.report import hooks
+from build_rules.engine.worker import PROGRESS
 
 __all__ = ["call_isolated"]
 
@@ -107,7 +108,11 @@ def _print_lines(process: subprocess.Popen[bytes], task: str, ended: threading.E
 
 def _print(lines: Sequence[bytes]) -> None:
     for line in lines:
-        sys.stdout.write(f"{line.decode(errors='replace')}\n")
+        text = line.decode(errors="replace")
+        if text.startswith(PROGRESS):
+            hooks.progress(text[len(PROGRESS) :])
+        else:
+            sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 
 

@@ -120,6 +120,11 @@ class BuildReporter(RunReporter):
             line = f"{self._ink.paint(self._ink.orange, head + colon)}{rest}"
         self.write(f"{line}\n")
 
+    def tell_progress(self, name: str, text: str, due: bool) -> None:
+        """A step says how far it is; the live view shows it in the step's own row."""
+        if due and self._view is None:
+            self.write(f"   {text}\n")
+
     def tell_note(self, text: str) -> None:
         """Something about the run as a whole is worth a line."""
         self.write(f"{text}\n")

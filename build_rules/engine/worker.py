@@ -11,7 +11,30 @@ import threading
 from contextlib import suppress
 from typing import Any
 
-__all__ = ["main"]
+from build_rules.engine.report import hooks
+
+__all__ = ["PROGRESS", "main"]
+
+PROGRESS = "\x1e"
+"""Begins a line that says how far the step is, and is not printed."""
+
+
+class _Relay:
+    """Passes on what a step tells its reporter, which is in another process."""
+
+    def report_cached(self, task_name: str) -> None:
+        """A step cannot say that."""
+
+    def report_speaker(self, task_name: str) -> None:
+        """Everything that is printed here comes from the one step."""
+
+    def report_progress(self, text: str) -> None:
+        """Print it as a line that the other side knows."""
+        print(f"{PROGRESS}{text}", flush=True)
+
+    def report_warning(self, task_name: str, text: str) -> None:
+        """Print it as a step prints a warning."""
+        print(f"   warning: {text}", flush=True)
 
 
 def main() -> None:
@@ -25,6 +48,7 @@ def main() -> None:
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     threading.Thread(target=_leave_with_parent, args=(waiting,), daemon=True).start()
+    hooks.listen(_Relay())
     answer = _outcome(function, arguments)
     with suppress(ValueError, OSError):
         sys.stdout.flush()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from build_rules.endpoints import Preprocessing
+from build_rules.endpoints import CAMERA_ADAPTORS, Preprocessing
 from build_rules.errors import InputError
-from build_rules.metadata.tiling import check_tiling
+from build_rules.metadata.tiling import check_tiling, read_grid
 
 __all__ = ["read_preprocessing"]
 
@@ -19,6 +20,10 @@ NORMALIZATIONS = {
     "imagenet": (1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
 }
 RESIZES = ("letterbox", "stretch")
+# Newest first: schema 2; the manual's older schema; what the adaptors' own package writes.
+COLOR_KEYS = ("cameraadaptor", "color_adaptor", "camera_adaptor")
+# Two channels, or four, may be one of several things.
+COLOR_OF_CHANNELS = {3: "rgb", 1: "grey"}
 
 
 def _choice(validation: Mapping[str, Any], key: str, allowed: tuple[str, ...], default: str) -> str:
@@ -32,10 +37,11 @@ def _choice(validation: Mapping[str, Any], key: str, allowed: tuple[str, ...], d
 
 
 def read_preprocessing(document: dict[str, Any], channels: int) -> Preprocessing:
-    """Return how images become network input, from `validation` and `tiling` of an edgefirst.json.
+    """Return how images become network input, from `input`, `validation` and `tiling` of an edgefirst.json.
 
-    `channels` is the input's channel count. Without a word in the document: letterbox and [0, 1]. Raises `InputError`
-    for unknown words, for a normalization of other channels and for `tiling` sections that the contract refuses.
+    `channels` is the input's channel count. Without a word in the document: letterbox, [0, 1], and `rgb` or `grey` by
+    the channels. Raises `InputError` for unknown words, for a normalization or camera adaptor of other channels and for
+    `tiling` sections that the contract refuses.
     """
     validation = document.get("validation", {})
     validation = validation if isinstance(validation, Mapping) else {}
@@ -51,9 +57,42 @@ def read_preprocessing(document: dict[str, Any], channels: int) -> Preprocessing
     resize = _choice(validation, "preprocessing", RESIZES, "letterbox")
     check_tiling(document)
     tiling, named = document.get("tiling"), document.get("calibration")
-    snapshot = named if isinstance(named, str) and named else None
+    pixels = Preprocessing(
+        resize,
+        scale,
+        mean,
+        std,
+        snapshot=named if isinstance(named, str) and named else None,
+        color=_color(document.get("input"), channels),
+    )
     if tiling is None:
-        return Preprocessing(resize, scale, mean, std, snapshot=snapshot)
-    full_frame = bool((tiling.get("full_frame") or {}).get("enabled", False))
-    mode = str(tiling["mode"])
-    return Preprocessing("tiled" if mode == "tiled" else resize, scale, mean, std, mode, full_frame, snapshot)
+        return pixels
+    mode, full_frame = str(tiling["mode"]), tiling.get("full_frame")
+    # Whatever `validation` says: at runtime it is `tiling` that is obeyed.
+    return replace(
+        pixels,
+        resize="tiled" if mode == "tiled" else "letterbox",
+        tiling_mode=mode,
+        full_frame=isinstance(full_frame, Mapping) and full_frame.get("enabled") is True,
+        grid=read_grid(tiling),
+    )
+
+
+def _color(section: Any, channels: int) -> str | None:
+    """Return the camera adaptor, None when it cannot be told."""
+    section = section if isinstance(section, Mapping) else {}
+    key = next((key for key in COLOR_KEYS if section.get(key) is not None), None)
+    if key is None:
+        return COLOR_OF_CHANNELS.get(channels)
+    color = str(section[key]).lower()
+    if color not in CAMERA_ADAPTORS:
+        raise InputError(
+            f"the ONNX metadata says input.{key} = {section[key]!r}, which is not a camera adaptor that is known; "
+            f"expected one of: {', '.join(CAMERA_ADAPTORS)}. Export the model again with one of them."
+        )
+    if CAMERA_ADAPTORS[color] != channels:
+        raise InputError(
+            f"the ONNX metadata says input.{key} = {color!r}, which has {CAMERA_ADAPTORS[color]} channels, but the "
+            f"network's input has {channels}. Export the model again with the adaptor that it was trained with."
+        )
+    return color

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from build_rules.endpoints import TileGrid
 from build_rules.errors import InputError
 from build_rules.metadata.vocabulary import TILING_MODES
 
-__all__ = ["check_tiling", "tiling_fault"]
+__all__ = ["check_tiling", "read_grid", "tiling_fault"]
 
 
 def tiling_fault(tiling: Any) -> str | None:
@@ -31,3 +32,28 @@ def check_tiling(document: Mapping[str, Any]) -> None:
     """Raise `InputError` when the document has a `tiling` section that no runtime could obey. Absent is fine."""
     if "tiling" in document and (fault := tiling_fault(document["tiling"])):
         raise InputError(f"edgefirst.json: the section tiling {fault}; correct it in the trainer's export.")
+
+
+def read_grid(tiling: Mapping[str, Any]) -> TileGrid | None:
+    """Return `tiling.grid`, None when there is none; members that are not named here are left to the runtime.
+
+    An algorithm of another name or version is returned as it is: only who cuts tiles needs to know it. Raises
+    `InputError` when a member is missing or cannot be what it says.
+    """
+    grid = tiling.get("grid")
+    if grid is None:
+        return None
+    members = grid if isinstance(grid, Mapping) else {}
+    algorithm, version, overlap = (members.get(key) for key in ("algorithm", "version", "min_overlap"))
+    if (
+        not isinstance(algorithm, str)
+        or type(version) is not int
+        or not isinstance(overlap, (int, float))
+        or isinstance(overlap, bool)
+        or not 0 <= overlap < 1
+    ):
+        raise InputError(
+            f"edgefirst.json: tiling.grid is {grid!r}; it must hold an algorithm, a version (an integer) and "
+            "min_overlap (from 0 to less than 1). Correct it in the trainer's export."
+        )
+    return TileGrid(algorithm, version, float(overlap))

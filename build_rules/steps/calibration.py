@@ -1,17 +1,21 @@
-"""Images, or snapshot -> calibration.safetensors, calibration.json."""
+"""Images, or a snapshot -> calibration.safetensors and .json, calibration-images.json, calibration.png."""
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from build_rules.calibrated import dump_calibrated
-from build_rules.calibration.parameters import Parameters, file_name
+from build_rules.calibration.chosen import Chosen, dump_chosen
+from build_rules.calibration.parameters import file_name, parameters_for
 from build_rules.calibration.produce import produce_snapshot
-from build_rules.calibration.snapshot import Normalization
-from build_rules.calibration.sources import Pool, pool_of
+from build_rules.calibration.sheet import Thumbnail, pictures_of, write_sheet
+from build_rules.calibration.snapshot import open_snapshot
+from build_rules.calibration.sources import sources_of
 from build_rules.endpoints import Split, load_split
+from build_rules.engine.report import hooks
 from build_rules.errors import InputError
 from build_rules.steps.given import check_snapshot, choose_snapshot
 
@@ -23,44 +27,71 @@ def run(
     images: Sequence[Path],
     snapshot: Path,
     calibrated: Path,
+    chosen: Path,
+    sheet: Path,
     source: str,
     count: int,
     skip_broken: bool,
+    known: str,
+    final: str,
 ) -> None:
-    """Make the snapshot from images, or check a given one; `images` are the files of `source`."""
+    """Make the snapshot from images, or check a given one; `images` are the files of `source`.
+
+    `known` is the file that keeps what is known of images, `final` where `snapshot` will lie.
+    """
     split = load_split(split_json)
-    pool = pool_of(Path(source), images)
-    if pool.kind == "images":
-        name = _make(pool, split, snapshot, count, skip_broken)
-        facts = check_snapshot(snapshot, split, name)
+    found = sources_of(Path(source), images)
+    if found.kind == "images":
+        try:
+            parameters = parameters_for(split.preprocessing, split.input, count=count)
+        except InputError as error:
+            raise error.within(source) from error
+        made = produce_snapshot(
+            found.folder,
+            parameters,
+            snapshot,
+            split.input.name,
+            names=found.names,
+            skip_broken=skip_broken,
+            known=Path(known),
+            final=Path(final),
+            tell=hooks.progress,
+        )
+        _tell(made.chosen)
+        facts, told, pictures = check_snapshot(snapshot, split, file_name(parameters)), made.chosen, made.pictures
     else:
         given = choose_snapshot(Path(source), images, split)
         facts = check_snapshot(given, split, given.name)
         shutil.copyfile(given, snapshot)
+        told, pictures = _given(given, snapshot, split)
+    write_sheet(sheet, pictures)
+    chosen.write_text(dump_chosen(told), encoding="ascii")
     calibrated.write_text(dump_calibrated(facts), encoding="utf-8")
 
 
-def _make(pool: Pool, split: Split, output: Path, count: int, skip_broken: bool) -> str:
-    folder, pixels, image = pool.folder, split.preprocessing, split.input
-    if pixels.tiling_mode is not None:
-        raise InputError(
-            f"{folder}: the model's metadata has a tiling section ({pixels.tiling_mode}); tiles are not cut from "
-            "a folder of images yet: name the snapshot that was exported with the model in `calibration`."
+def _tell(chosen: Chosen) -> None:
+    """Say what became of the pool, and what fewer images than wanted mean for what follows."""
+    for outcome in chosen.left_out:
+        print(f"   skipped: {outcome.reason}")
+    print(f"   {len(chosen.images)} of {chosen.pool} images selected")
+    if chosen.requested is not None and len(chosen.images) < chosen.requested:
+        print(
+            f"   warning: {len(chosen.images)} calibration images, {chosen.requested} wanted: the compiler takes the "
+            "ranges of all tensors from these alone, and the fine-tune of `accurate` has little to learn from"
         )
-    if image.channels != 3:
-        raise InputError(
-            f"{folder}: the model's input '{image.name}' has {image.channels} channels, but only RGB ones are made "
-            "from images yet: name the snapshot that was exported with the model in `calibration`."
-        )
-    parameters = Parameters(
-        input_shape=(image.height, image.width),
-        normalization=Normalization(pixels.scale, pixels.mean, pixels.std),
-        resize=pixels.resize,
-        count=count,
-    )
-    summary = produce_snapshot(folder, parameters, output, image.name, names=pool.names, skip_broken=skip_broken)
-    for line in summary.skipped:
-        print(f"   skipped: {line}")
-    advice = "" if len(summary.selected) >= count else f" ({count} wanted: more images calibrate better)"
-    print(f"   {len(summary.selected)} of {summary.pool} images selected{advice}")
-    return file_name(parameters)
+
+
+def _given(given: Path, snapshot: Path, split: Split) -> tuple[Chosen, Sequence[Thumbnail]]:
+    """Return what a snapshot tells of its images, and a small picture of each."""
+    opened = open_snapshot(snapshot)
+    ids = opened.metadata.get("image_ids")
+    return Chosen(given.name, image_ids=_image_ids(ids)), pictures_of(opened, split.input.name)
+
+
+def _image_ids(text: str | None) -> tuple[str, ...]:
+    """Return the names of Studio's samples; whatever else stands there is nothing that could be looked up."""
+    try:
+        found = json.loads(text or "[]")
+    except (ValueError, RecursionError):
+        return ()
+    return tuple(map(str, found)) if isinstance(found, list) else ()

@@ -7,39 +7,34 @@ import os
 from build_rules.calibration.outcomes import MAX_NAMED, Outcome, summarize
 
 
-def used(count: int) -> list[Outcome]:
-    return [Outcome(f"{number}.jpg", "used") for number in range(count)]
-
-
 def test_a_pool_in_which_all_is_well_is_one_line() -> None:
-    assert summarize(used(1)) == ("1 image: 1 usable",)
-    assert summarize(used(4980)) == ("4,980 images: 4,980 usable",)
-    assert summarize([]) == ("0 images: 0 usable",)
+    assert summarize(1, []) == ("1 image: 1 usable",)
+    assert summarize(4980, []) == ("4,980 images: 4,980 usable",)
+    assert summarize(0, []) == ("0 images: 0 usable",)
 
 
-def test_what_is_not_used_is_counted_and_named() -> None:
-    outcomes = [
+def test_what_is_left_out_is_counted_and_named() -> None:
+    left_out = [
         Outcome("z.jpg", "broken", "the file is empty"),
-        Outcome("b.jpg", "duplicate", "a.jpg"),
-        *used(2),
+        Outcome("b.jpg", "duplicate", "the same file as a.jpg"),
         Outcome("y.jpg", "broken", "image file is truncated"),
     ]
-    assert summarize(outcomes) == (
+    assert summarize(2, left_out) == (
         "5 images: 2 usable, 1 duplicate, 2 skipped (cannot be decoded)",
-        "duplicate: b.jpg is the same as a.jpg",
+        "duplicate: b.jpg: the same file as a.jpg",
         "skipped: z.jpg: the file is empty",
         "skipped: y.jpg: image file is truncated",
     )
 
 
 def test_of_many_only_some_are_named_of_each_kind() -> None:
-    duplicates = [Outcome(f"d{number}", "duplicate", "a") for number in range(MAX_NAMED + 1537)]
+    duplicates = [Outcome(f"d{number}", "duplicate", "the same file as a") for number in range(MAX_NAMED + 1537)]
     broken = [Outcome(f"b{number}", "broken", "no image") for number in range(MAX_NAMED)]
-    lines = summarize([*duplicates, *broken, *used(12)])
+    lines = summarize(12, [*duplicates, *broken])
     assert lines[0] == "1,589 images: 12 usable, 1,557 duplicates, 20 skipped (cannot be decoded)"
     assert len(lines) == 1 + MAX_NAMED + 1 + MAX_NAMED
     assert lines[MAX_NAMED : MAX_NAMED + 3] == (
-        f"duplicate: d{MAX_NAMED - 1} is the same as a",
+        f"duplicate: d{MAX_NAMED - 1}: the same file as a",
         "and 1,537 more",
         "skipped: b0: no image",
     )
@@ -47,6 +42,6 @@ def test_of_many_only_some_are_named_of_each_kind() -> None:
 
 def test_names_are_fit_for_a_terminal() -> None:
     name = os.fsdecode(b"\xff\x1b[2J\n.jpg")
-    lines = summarize([Outcome(name, "broken", name), Outcome(name, "duplicate", name)])
+    lines = summarize(0, [Outcome(name, "broken", name), Outcome(name, "duplicate", name)])
     assert all(line.isprintable() for line in lines)
     assert lines[2] == "skipped: \ufffd\ufffd[2J .jpg: \ufffd\ufffd[2J .jpg"

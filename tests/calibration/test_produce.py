@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,12 +14,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from build_rules.calibration import images
+from build_rules.calibration.adaptor import convert
 from build_rules.calibration.geometry import check_geometry
 from build_rules.calibration.images import decode
 from build_rules.calibration.letterbox import fit, place
 from build_rules.calibration.parameters import Parameters, file_name
 from build_rules.calibration.produce import produce_snapshot
 from build_rules.calibration.snapshot import Normalization, open_snapshot, samples, verify_content
+from build_rules.endpoints import TileGrid
 from build_rules.errors import InputError
 from tests.shared import SHARED, needs_shared
 
@@ -63,6 +68,8 @@ def test_every_parameter_changes_the_hash() -> None:
         {"annotation_set_id": "as-1"},
         {"split": "val"},
         {"resize": "stretch"},
+        {"color": "bgr"},
+        {"full_frame": True},
         {"count": 7},
         {"seed": 43},
     ]
@@ -82,7 +89,8 @@ def test_every_parameter_changes_the_hash() -> None:
         {"channels": 1},
         {"layout": "NHWC"},
         {"dtype": "float32"},
-        {"color": "yuyv"},
+        {"color": "nv12"},
+        {"full_frame": 2},
         {"selection": "random"},
         {"dataset_id": "../x"},
         {"dataset_id": ""},
@@ -100,7 +108,7 @@ def test_the_snapshot_says_what_it_is_and_holds_the_selected_pictures(pool: Path
     summary = produce_snapshot(pool, SMALL, tmp_path / "out.safetensors", "images")
     snapshot = open_snapshot(summary.path)
     verify_content(snapshot)
-    assert (snapshot.count, summary.pool, summary.skipped) == (6, 24, ())
+    assert (snapshot.count, summary.chosen.pool, summary.chosen.left_out) == (6, 24, ())
     assert (snapshot.param_hash, snapshot.content_sha256) == (summary.param_hash, summary.content_sha256)
     assert snapshot.normalization == UNIT
     check_geometry(snapshot.params, snapshot.tensors[0].shape, (32, 48))
@@ -136,9 +144,9 @@ def test_an_image_that_is_not_selected_does_not_reach_the_bytes(pool: Path, tmp_
     before = produce_snapshot(pool, SMALL, tmp_path / "a", "images")
     unused = next(name for name in (f"{number:03}.png" for number in range(24)) if name not in before.selected)
     # An ordinary picture, of which the pool has plenty: it neither holds an extremum nor fills a gap.
-    (pool / "new.png").write_bytes((pool / unused).read_bytes())
+    Image.open(pool / unused).save(pool / "new.png", compress_level=1)
     after = produce_snapshot(pool, SMALL, tmp_path / "b", "images")
-    assert after.pool == 25
+    assert after.chosen.pool == 25
     assert after.selected == before.selected
     assert after.path.read_bytes() == before.path.read_bytes()
 
@@ -170,8 +178,148 @@ def test_a_broken_image_stops_the_build_or_is_skipped_and_told(pool: Path, tmp_p
         produce_snapshot(pool, SMALL, tmp_path / "b", "images")
     assert not (tmp_path / "b").exists()
     summary = produce_snapshot(pool, SMALL, tmp_path / "b", "images", skip_broken=True)
-    assert [line.split(":")[0] for line in summary.skipped] == [str(pool / "broken.jpg"), str(pool / "empty.png")]
+    told = [(outcome.name, outcome.kind) for outcome in summary.chosen.left_out]
+    assert told == [("broken.jpg", "broken"), ("empty.png", "broken")]
     assert summary.path.read_bytes() == whole.path.read_bytes()
+
+
+def test_the_same_file_counts_once(pool: Path, tmp_path: Path) -> None:
+    before = produce_snapshot(pool, SMALL, tmp_path / "a", "images")
+    (pool / "000.copy.png").write_bytes((pool / "000.png").read_bytes())
+    (pool / "nested").mkdir()
+    (pool / "nested" / "x.png").write_bytes((pool / "000.png").read_bytes())
+    after = produce_snapshot(pool, SMALL, tmp_path / "b", "images")
+    assert after.path.read_bytes() == before.path.read_bytes()
+    told = [(outcome.name, outcome.kind, outcome.reason) for outcome in after.chosen.left_out]
+    same = "the same file as 000.copy.png"  # which comes before 000.png
+    assert told == [("000.png", "duplicate", same), ("nested/x.png", "duplicate", same)]
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The images that are decoded from now on, one entry each time."""
+    decoded: list[str] = []
+    load = images._load
+
+    def counting(path: Path) -> Image.Image:
+        decoded.append(path.name)
+        return load(path)
+
+    monkeypatch.setattr(images, "_load", counting)
+    return decoded
+
+
+def test_what_was_found_out_before_is_not_found_out_again(
+    pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known, place = tmp_path / "known.db", tmp_path / "a"
+    decoded = counted(monkeypatch)
+    first = produce_snapshot(pool, SMALL, place, "images", known=known)
+    assert len(decoded) == 24 + 6
+    decoded.clear()
+    # For another model, from files that lie elsewhere.
+    moved = pool.rename(tmp_path / "moved")
+    second = produce_snapshot(moved, SMALL, tmp_path / "b", "images", known=known)
+    assert decoded == []
+    assert second.path.read_bytes() == first.path.read_bytes()
+    draw(moved / "new.png", 99)
+    third = produce_snapshot(moved, SMALL, tmp_path / "c", "images", known=known)
+    assert set(decoded) == {"new.png"}
+    fresh = produce_snapshot(moved, SMALL, tmp_path / "d", "images")
+    assert third.path.read_bytes() == fresh.path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"input_shape": (48, 32)}, {"resize": "stretch"}, {"normalization": Normalization(1.0, (0, 0, 0), (1, 1, 1))}],
+)
+def test_what_is_remembered_belongs_to_its_recipe(pool: Path, tmp_path: Path, change: dict[str, Any]) -> None:
+    known = tmp_path / "known.db"
+    produce_snapshot(pool, SMALL, tmp_path / "a", "images", known=known)
+    other = dataclasses.replace(SMALL, **change)
+    found = produce_snapshot(pool, other, tmp_path / "b", "images", known=known)
+    assert found.path.read_bytes() == produce_snapshot(pool, other, tmp_path / "c", "images").path.read_bytes()
+
+
+@pytest.mark.parametrize("damage", ["changed", "cut", "gone", "other", "pipe"])
+def test_a_sample_that_is_no_longer_what_it_was_is_made_again(pool: Path, tmp_path: Path, damage: str) -> None:
+    known, old = tmp_path / "known.db", tmp_path / "a"
+    whole = produce_snapshot(pool, SMALL, old, "images", known=known).path.read_bytes()
+    if damage == "changed":
+        old.write_bytes(bytes([*whole[:-1], whole[-1] ^ 1]))
+    elif damage == "cut":
+        old.write_bytes(whole[:-1])
+    elif damage == "other":
+        old.write_bytes(bytes(len(whole)))
+    else:
+        old.unlink()
+    if damage == "pipe":
+        os.mkfifo(old)
+    assert produce_snapshot(pool, SMALL, tmp_path / "b", "images", known=known).path.read_bytes() == whole
+
+
+GRID = TileGrid("evendist", 1, 0.1)
+TILED = dataclasses.replace(SMALL, input_shape=(16, 16), resize="tiled", grid=GRID, full_frame=True)
+
+
+def test_tiles(pool: Path, tmp_path: Path) -> None:
+    known = tmp_path / "known.db"
+    summary = produce_snapshot(pool, TILED, tmp_path / "a", "images", known=known)
+    snapshot = open_snapshot(summary.path)
+    check_geometry(
+        snapshot.params,
+        snapshot.tensors[0].shape,
+        (16, 16),
+        {"version": 1, "mode": "tiled", "full_frame": {"enabled": True}},
+    )
+    assert snapshot.count == sum(image.samples for image in summary.chosen.images) >= 2 * 6
+    assert snapshot.metadata["count_requested"] == "6"
+    stored = samples(snapshot)
+    # The extremes of the pool are extremes of the file, pixel by pixel.
+    everything = np.concatenate([decode(path).reshape(-1, 3) for path in sorted(pool.iterdir())])
+    assert (stored.min(axis=(0, 2, 3)) == everything.min(axis=0)).all()
+    assert (stored.max(axis=(0, 2, 3)) == everything.max(axis=0)).all()
+    last = summary.chosen.images[-1]
+    image = decode(pool / last.name)
+    whole = fit(image, place((image.shape[0], image.shape[1]), (16, 16)))
+    np.testing.assert_array_equal(stored[-1].transpose(1, 2, 0), whole)
+    again = produce_snapshot(pool, TILED, tmp_path / "b", "images", known=known)
+    assert again.path.read_bytes() == summary.path.read_bytes()
+
+
+@pytest.mark.parametrize(("color", "channels"), [("bgr", 3), ("grey", 1), ("rgba", 4), ("bgra", 4), ("yuyv", 2)])
+def test_camera_adaptors(pool: Path, tmp_path: Path, color: str, channels: int) -> None:
+    normalization = Normalization(1 / 255, (0.0,) * channels, (1.0,) * channels)
+    parameters = dataclasses.replace(SMALL, color=color, channels=channels, normalization=normalization)
+    known = tmp_path / "known.db"
+    produce_snapshot(pool, SMALL, tmp_path / "rgb", "images", known=known)
+    summary = produce_snapshot(pool, parameters, tmp_path / "a", "images", known=known)
+    name, stored = summary.selected[0], samples(open_snapshot(summary.path))
+    image = decode(pool / name)
+    fitted = fit(image, place((image.shape[0], image.shape[1]), (32, 48)))
+    np.testing.assert_array_equal(stored[0], convert(fitted, color))
+    assert len(summary.pictures) == 6
+
+
+def test_every_choice_has_its_reason(pool: Path, tmp_path: Path) -> None:
+    many = dataclasses.replace(SMALL, count=12)
+    chosen = produce_snapshot(pool, many, tmp_path / "a", "images").chosen
+    assert sorted(image.order for image in chosen.images) == list(range(12))
+    assert chosen.snapshot == file_name(many)
+    told = [part for image in chosen.images for part in image.why.split(", ")]
+    everything = np.concatenate([decode(path).reshape(-1, 3) for path in pool.iterdir()])
+    for channel, word in enumerate(("red", "green", "blue")):
+        assert f"{word} minimum {everything[:, channel].min()}" in told
+        assert f"{word} maximum {everything[:, channel].max()}" in told
+    assert any(re.fullmatch(r"closer to the pool's histogram: [\d.]+ -> [\d.]+", part) for part in told)
+
+
+def test_how_far_it_is(pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("build_rules.calibration.ordered.TELL_SECONDS", 0.0)
+    told: list[str] = []
+    produce_snapshot(pool, SMALL, tmp_path / "a", "images", tell=told.append)
+    assert len(told) == 24 + 6
+    assert re.fullmatch(r"12 of 24 images, [\d,]+ a second, 0 s left", told[11])
+    assert re.fullmatch(r"6 of 6 selected images, [\d,]+ a second, 0 s left", told[-1])
 
 
 def test_nothing_left_is_an_error(tmp_path: Path) -> None:
@@ -191,4 +339,4 @@ def test_real_photographs(tmp_path: Path) -> None:
     parameters = Parameters(input_shape=(320, 320), normalization=UNIT, count=8)
     summary = produce_snapshot(SHARED / "images", parameters, tmp_path / file_name(parameters), "images")
     verify_content(open_snapshot(summary.path))
-    assert (len(summary.selected), summary.pool) == (8, 24)
+    assert (len(summary.selected), summary.chosen.pool) == (8, 24)

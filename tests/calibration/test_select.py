@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from fractions import Fraction
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from build_rules.calibration.select import BINS, ImageStatistics, describe, max_dynamic_range_v1
+from build_rules.calibration.select import BINS, Extreme, ImageStatistics, describe, explain, max_dynamic_range_v1
 
 
 def random_image(rng: np.random.Generator) -> ImageStatistics:
@@ -82,6 +84,59 @@ def test_the_extremes_of_the_pool_are_kept() -> None:
     for channel in range(3):
         assert min(image.minimum[channel] for image in chosen) == min(image.minimum[channel] for image in pool)
         assert max(image.maximum[channel] for image in chosen) == max(image.maximum[channel] for image in pool)
+
+
+def by_reason(pool: Sequence[ImageStatistics], count: int) -> dict[str, list[int]]:
+    """Indices by reason, each list in the order of choice."""
+    found: dict[str, list[int]] = {}
+    for choice in sorted(explain(pool, count, seed=42), key=lambda choice: choice.order):
+        found.setdefault(choice.reason, []).append(choice.index)
+    return found
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(2, 14), st.integers(1, 12), st.integers(0, 10_000))
+def test_reasons_agree_with_the_definition(size: int, count: int, seed: int) -> None:
+    pool = random_pool(size, seed)
+    choices = explain(pool, count, seed=42)
+    assert tuple(choice.index for choice in choices) == max_dynamic_range_v1(pool, count, seed=42)
+    assert sorted(choice.order for choice in choices) == list(range(len(choices)))
+    reasons = by_reason(pool, count)
+    if size <= count:
+        assert set(reasons) <= {"extremum", "all"}
+        return
+    expected, saturated = by_definition(pool, count)
+    assert reasons["extremum"] + reasons.get("gain", []) == expected
+    assert ("fill" in reasons) == saturated
+    for choice in choices:
+        if choice.reason == "gain":
+            before = expected[: choice.order]
+            unit = 1 << 20
+            assert choice.distance_before == pytest.approx(float(distance(pool, before)) / unit)
+            assert choice.distance_after == pytest.approx(float(distance(pool, [*before, choice.index])) / unit)
+        else:
+            assert choice.distance_before is None
+
+
+@pytest.mark.parametrize("count", [6, 300])
+def test_every_extreme_has_the_first_image_that_holds_it(count: int) -> None:
+    pool = random_pool(100, 5)
+    held = {extreme: choice.index for choice in explain(pool, count, seed=0) for extreme in choice.extremes}
+    assert len(held) == 6
+    for channel in range(3):
+        lowest = min(image.minimum[channel] for image in pool)
+        highest = max(image.maximum[channel] for image in pool)
+        first = next(i for i, image in enumerate(pool) if image.minimum[channel] == lowest)
+        assert held[Extreme(channel, "minimum", lowest)] == first
+        first = next(i for i, image in enumerate(pool) if image.maximum[channel] == highest)
+        assert held[Extreme(channel, "maximum", highest)] == first
+
+
+def test_the_choice_never_changes() -> None:
+    # Snapshots are named by their parameters alone: another choice under the same name would shadow this one.
+    selected = max_dynamic_range_v1(random_pool(3000, 11), 200, seed=42)
+    assert hashlib.sha256(repr(selected).encode()).hexdigest()[:16] == "8757f0ae8313eaa4"
+    assert explain([], 4, seed=42) == ()
 
 
 def test_ties_go_to_the_lowest_index() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from build_rules.calibration.sources import find_fault, list_images, list_sources, pool_of
+from build_rules.calibration.sources import find_fault, list_images, list_sources, sources_of
 from build_rules.errors import InputError
 
 
@@ -24,11 +24,11 @@ def touch(folder: Path, *names: str) -> None:
 
 def names(calibration: Path) -> tuple[str, ...]:
     """The names of the images behind `calibration`; their files must be there."""
-    pool = pool_of(calibration, list_sources(calibration))
-    assert pool.kind == "images"
-    assert all(file.is_file() for file in pool.files)
-    assert [os.path.normpath(pool.folder / name) for name in pool.names] == [*map(str, pool.files)]
-    return pool.names
+    found = sources_of(calibration, list_sources(calibration))
+    assert found.kind == "images"
+    assert all(file.is_file() for file in found.files)
+    assert [os.path.normpath(found.folder / name) for name in found.names] == [*map(str, found.files)]
+    return found.names
 
 
 # Folders.
@@ -174,8 +174,8 @@ def test_patterns(tmp_path: Path, pattern: str, expected: list[str]) -> None:
 
 def test_names_are_relative_to_the_folder_before_the_first_wildcard(tmp_path: Path) -> None:
     touch(tmp_path, "photos/2024/day/1.jpg")
-    pool = pool_of(tmp_path / "photos/20*/day/*", list_sources(tmp_path / "photos/20*/day/*"))
-    assert (pool.folder, pool.names) == (tmp_path / "photos", ("2024/day/1.jpg",))
+    found = sources_of(tmp_path / "photos/20*/day/*", list_sources(tmp_path / "photos/20*/day/*"))
+    assert (found.folder, found.names) == (tmp_path / "photos", ("2024/day/1.jpg",))
 
 
 def test_a_pattern_without_match(tmp_path: Path) -> None:
@@ -243,10 +243,10 @@ def test_a_list_that_changes_while_it_is_read_is_told_before(tmp_path: Path) -> 
 
 def test_snapshots(tmp_path: Path) -> None:
     touch(tmp_path, "calibration-b.safetensors", "calibration-a.safetensors", "x.png")
-    pool = pool_of(tmp_path, list_sources(tmp_path))
-    assert (pool.kind, pool.names) == ("snapshots", ("calibration-a.safetensors", "calibration-b.safetensors"))
+    found = sources_of(tmp_path, list_sources(tmp_path))
+    assert (found.kind, found.names) == ("snapshots", ("calibration-a.safetensors", "calibration-b.safetensors"))
     alone = tmp_path / "calibration-b.safetensors"
-    assert pool_of(alone, list_sources(alone)).files == (alone,)
+    assert sources_of(alone, list_sources(alone)).files == (alone,)
 
 
 @pytest.mark.parametrize(

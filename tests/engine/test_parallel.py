@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import threading
 import time
@@ -44,6 +45,9 @@ def work(*, source, out, name):
         class Odd(Exception):
             def __reduce__(self): raise TypeError
         raise Odd("cannot travel")
+    if "far" in text:
+        from build_rules.engine.report import hooks
+        hooks.progress(f"half of {name}")
     if "daemon" in text:
         import subprocess
         child = subprocess.Popen(["sleep", "60"], start_new_session=True)
@@ -191,6 +195,18 @@ def test_the_speaker_of_a_warning_is_known(tmp_path: Path) -> None:
     events = [json.loads(line) for line in run.out.splitlines()]
     warned = {event["task"]: event["text"] for event in events if event["event"] == "warning"}
     assert warned == {"work:a": "a speaks", "work:b": "b speaks"}
+
+
+@pytest.mark.parametrize("jobs", [(), ("-n", "2")], ids=["n1", "n2"])
+def test_how_far_a_step_is(tmp_path: Path, jobs: tuple[str, ...]) -> None:
+    """Programs are told each time; lines are for steps that take longer, and are never what the step printed."""
+    folder = workspace(tmp_path, a="far", b="far")
+    told = [json.loads(line) for line in doit(folder, *jobs, "-r", "events").out.splitlines()]
+    progress = {event["task"]: event["text"] for event in told if event["event"] == "progress"}
+    assert progress == {"work:a": "half of a", "work:b": "half of b"}
+    assert not any(event["event"] == "output" for event in told)
+    shutil.rmtree(folder / "build")
+    assert "half" not in doit(folder, *jobs).out
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])

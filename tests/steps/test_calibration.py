@@ -7,17 +7,31 @@ from pathlib import Path
 
 import pytest
 
-from build_rules.endpoints import ModelInput, dump_split
+from build_rules.endpoints import ModelInput, Preprocessing, dump_split
 from build_rules.errors import InputError
 from build_rules.steps.calibration import run
 from tests.test_records import SPLIT
 
+UNKNOWN = Preprocessing(mean=(0.0, 0.0), std=(1.0, 1.0), color=None)
 
-def test_an_input_that_is_not_rgb(tmp_path: Path) -> None:
+
+def test_an_input_of_unknown_colours(tmp_path: Path) -> None:
     (tmp_path / "pool").mkdir()
     image = tmp_path / "pool/a.png"
     image.write_bytes(b"never read")
     split = tmp_path / "split.json"
-    split.write_text(dump_split(replace(SPLIT, input=ModelInput("grey", (1, 1, 64, 48)))))
-    with pytest.raises(InputError, match=r"'grey' has 1 channels.*only RGB"):
-        run(split, (image,), tmp_path / "s", tmp_path / "c", str(tmp_path / "pool"), 8, False)
+    split.write_text(dump_split(replace(SPLIT, input=ModelInput("pair", (1, 2, 64, 48)), preprocessing=UNKNOWN)))
+    with pytest.raises(InputError, match=r"pool: the model's input 'pair' has 2 channels.*cameraadaptor"):
+        run(
+            split_json=split,
+            images=(image,),
+            snapshot=tmp_path / "s",
+            calibrated=tmp_path / "c",
+            chosen=tmp_path / "i",
+            sheet=tmp_path / "p",
+            known=str(tmp_path / "known"),
+            final=str(tmp_path / "s"),
+            source=str(tmp_path / "pool"),
+            count=8,
+            skip_broken=False,
+        )

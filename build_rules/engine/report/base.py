@@ -42,6 +42,8 @@ WRONG_INPUT = 3
 Expected = Callable[[str], "float | None"]
 """The seconds that a task is expected to take, by its name; None when nobody knows."""
 
+PROGRESS_SECONDS = 10.0
+"""Where progress becomes lines, a step has one so often."""
 _WARNING = re.compile(r"\s*warning:\s*(.*\S)", re.IGNORECASE)
 
 
@@ -201,6 +203,19 @@ class RunReporter(Telling):
     def report_warning(self, task_name: str, text: str) -> None:
         """Show a warning and keep it for the summary."""
         self._take_line(task_name, f"   warning: {' '.join(text.split())}", False)
+
+    def report_progress(self, text: str) -> None:
+        """Take how far a step is."""
+        with self.guard:
+            owner = self.state.owner(self._threads.get(threading.get_ident()))
+            now, begun = time.monotonic(), self.state.running.get(owner)
+            if begun is None:
+                return
+            due = now - self.state.told_progress.get(owner, begun) >= PROGRESS_SECONDS
+            self.state.notes[owner] = text
+            if due:
+                self.state.told_progress[owner] = now
+        self.tell_progress(owner, text, due)
 
     def _take_line(self, name: str | None, line: str, shown: bool) -> None:
         """Take a line that a step printed; `shown` when it stands on the screen already."""

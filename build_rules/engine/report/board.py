@@ -33,11 +33,11 @@ class Board:
         now = time.monotonic()
         with self._guard:
             state = self._state
-            started = list(state.running.items())
+            started = [(name, begun, state.notes.get(name, "")) for name, begun in state.running.items()]
             settled = state.ran + state.cached + state.current + state.failed + state.skipped
             counts = (state.ran, state.cached, state.current, state.failed, len(state.warnings))
             steps = len(self._plan.targets) + state.unloaded
-        running = [Step(name, now - begun, self._expected(name)) for name, begun in started]
+        running = [Step(name, now - begun, self._expected(name), note) for name, begun, note in started]
         return Shown(running, max(steps, settled), settled, *counts, self._estimate(now))
 
     def _estimate(self, now: float) -> Left | None:

@@ -96,6 +96,10 @@ class EventReporter(RunReporter):
         elif not shown:
             self._emit("output", task=name or None, text=line)
 
+    def tell_progress(self, name: str, text: str, due: bool) -> None:
+        """A step says how far it is."""
+        self._emit("progress", task=name, text=text)
+
     def tell_note(self, text: str) -> None:
         """Something about the run as a whole is worth a line."""
         self._emit("note", text=text)

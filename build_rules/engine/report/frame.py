@@ -37,11 +37,12 @@ NAME = 16
 
 
 class Step(NamedTuple):
-    """A running step: seconds since it began, seconds expected."""
+    """A running step: seconds since it began, seconds expected, how far it says it is."""
 
     name: str
     elapsed: float
     expected: float | None
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,8 @@ def _forms(step: Step, no_bar: str) -> list[tuple[str, str]]:
         told, bar = f"{short} of about {clock(step.expected)}", _bar(step.elapsed, step.expected)
     else:
         told = f"{short}, {clock(step.expected)} expected"
-    return [(bar, told), ("", told), ("", short)]
+    noted = [(bar, f"{told}: {printable(step.note)}")] if step.note else []
+    return [*noted, (bar, told), ("", told), ("", short)]
 
 
 def _bar(elapsed: float, expected: float) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from typing import Protocol
 
-__all__ = ["Listener", "cached", "listen", "speak_for", "unlisten", "warn"]
+__all__ = ["Listener", "cached", "listen", "progress", "speak_for", "unlisten", "warn"]
 
 
 class Listener(Protocol):
@@ -19,6 +19,9 @@ class Listener(Protocol):
 
     def report_speaker(self, task_name: str) -> None:
         """This thread speaks for a task from now on."""
+
+    def report_progress(self, text: str) -> None:
+        """The task of this thread says how far it is."""
 
     def report_warning(self, task_name: str, text: str) -> None:
         """A task warns."""
@@ -57,6 +60,12 @@ def speak_for(task_name: str) -> None:
     """Say that what this thread prints comes from a task that runs elsewhere."""
     for listener in _told():
         listener.report_speaker(task_name)
+
+
+def progress(text: str) -> None:
+    """Say how far the step is that runs in this thread; the last word counts, so it may be said often."""
+    for listener in _told():
+        listener.report_progress(text)
 
 
 def warn(task_name: str, text: str) -> None:

@@ -24,6 +24,10 @@ class RunState:
         """How many of `current` were never loaded as tasks."""
         self.running: dict[str, float] = {}
         """Name to the time it was started."""
+        self.notes: dict[str, str] = {}
+        """Name to how far it is, of what runs and says so."""
+        self.told_progress: dict[str, float] = {}
+        """Name to the time when its progress was last told as a line."""
         self.took: dict[str, float] = {}
         """Name to seconds, of what ran to its end."""
         self.settled: set[str] = set()
@@ -45,6 +49,7 @@ class RunState:
 
     def _settle(self, name: str, now: float) -> float:
         self.settled.add(name)
+        self.notes.pop(name, None)
         return now - self.running.pop(name, now)
 
     def done(self, name: str, now: float) -> float:

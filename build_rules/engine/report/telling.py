@@ -45,6 +45,9 @@ class Telling:
     def tell_line(self, name: str, line: str, warning: str | None, shown: bool) -> None:
         """A step printed a line, perhaps a warning; `shown` when it has been passed on already."""
 
+    def tell_progress(self, name: str, text: str, due: bool) -> None:
+        """A step says how far it is; `due` when that has not been told for some seconds."""
+
     def tell_note(self, text: str) -> None:
         """Something about the run as a whole is worth a line."""
 

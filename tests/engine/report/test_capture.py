@@ -125,6 +125,9 @@ class Ears:
     def report_speaker(self, task_name: str) -> None:
         raise AssertionError
 
+    def report_progress(self, text: str) -> None:
+        self.heard.append(f"so far: {text}")
+
     def report_warning(self, task_name: str, text: str) -> None:
         self.heard.append(f"{task_name} warns {text}")
 
@@ -134,10 +137,12 @@ def test_hooks(capsys: pytest.CaptureFixture[str]) -> None:
     hooks.listen(ears)
     hooks.cached("a")
     hooks.warn("a", "odd")
+    hooks.progress("half")
     hooks.unlisten(ears)
+    hooks.progress("all")
     hooks.unlisten(ears)
     assert capsys.readouterr().out == ""
     hooks.cached("b")
     hooks.warn("b", "even")
-    assert ears.heard == ["a cached", "a warns odd"]
+    assert ears.heard == ["a cached", "a warns odd", "so far: half"]
     assert capsys.readouterr().out == "   warning: even\n"

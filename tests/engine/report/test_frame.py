@@ -54,6 +54,14 @@ def test_a_narrow_terminal_shortens_names_before_it_drops_times(columns: int, ro
     assert rows(Shown([HAR], 1, 0), columns, 24, NO_INK)[1] == row
 
 
+def test_how_far_a_step_says_it_is_stands_where_there_is_room() -> None:
+    step = HAR._replace(note="3 of 4 images")
+    shown = Shown([step], 1, 0)
+    row = "> har:shapes-det:hailo8l-balanced  [######....]  5 s of about 7 s"
+    assert rows(shown, 100, 24, NO_INK)[1] == f"{row}: 3 of 4 images"
+    assert rows(shown, 80, 24, NO_INK)[1] == row
+
+
 def test_counts_grow_short_with_the_terminal() -> None:
     shown = Shown([], 45, 20, ran=12, failed=1, warnings=2, left=Left(300.0, True))
     assert rows(shown, 80, 3, NO_INK) == ["20 of 45: 1 failed, 12 run, 2 warnings; at least 5 min 00 s left"]

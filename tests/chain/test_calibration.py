@@ -1,0 +1,81 @@
+"""The calibration step as a user meets it: what it writes and says, what an interrupt leaves, what is known then."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from PIL import Image
+
+from tests.chain.conftest import make_workspace, single_target
+from tests.doit_runs import doit, start_doit
+
+STEP = "calibration:shapes-det"
+SNAPSHOT = "build/shapes-det/calibration.safetensors"
+
+
+def test_what_it_writes_and_says(small: Path) -> None:
+    pool = small / "models/scenes/calibration"
+    (pool / "copy.jpg").write_bytes(next(pool.iterdir()).read_bytes())
+    run = doit(small, STEP)
+    assert run.code == 0
+    assert "8 of 12 images selected" in run.out
+    with Image.open(small / "build/shapes-det/calibration.png") as sheet:
+        assert sheet.size == (300, 300)
+    facts = json.loads(doit(small, "inspect", "--json", SNAPSHOT).out)
+    assert (facts["samples"], facts["selected"], facts["selected_from"], facts["requested"]) == (8, 8, 12, 8)
+    assert [left["kind"] for left in facts["left_out"]] == ["duplicate"]
+    told = doit(small, "inspect", SNAPSHOT).out
+    assert "red minimum" in told
+    assert "closer to the pool's histogram" in told
+    assert doit(small, STEP).executed == []
+
+
+def test_fewer_than_wanted_is_a_warning(small: Path) -> None:
+    single_target(small, "shapes-det", "calibration_count = 13")
+    told = "12 calibration images, 13 wanted: the compiler takes the ranges of all tensors from these alone"
+    run = doit(small, STEP)
+    assert f"   warning: {told}" in run.out
+    single_target(small, "shapes-det", "calibration_count = 12")
+    assert "warning" not in doit(small, STEP).out
+
+
+def looked_at(folder: Path) -> int:
+    with closing(sqlite3.connect(folder / "build/.images.db")) as connection:
+        return int(connection.execute("select count(*) from looks").fetchone()[0])
+
+
+def test_an_interrupt_leaves_nothing_but_what_was_found_out(tmp_path: Path) -> None:
+    folder = make_workspace(tmp_path, ("shapes-det",))
+    single_target(folder, "shapes-det", "calibration_count = 288")
+    process = start_doit(folder, "-r", "events", STEP)
+    assert process.stdout is not None
+    for line in process.stdout:
+        event = json.loads(line)
+        if (event["event"], event.get("task")) == ("run", STEP):
+            break
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert not (folder / SNAPSHOT).exists()
+    assert list(folder.rglob("*.partial")) == []
+    assert doit(folder, STEP).code == 0
+    assert looked_at(folder) == 288
+    undisturbed = (folder / SNAPSHOT).read_bytes()
+    (folder / SNAPSHOT).unlink()
+    (folder / "build/.images.db").unlink()
+    assert doit(folder, STEP).code == 0
+    assert (folder / SNAPSHOT).read_bytes() == undisturbed
+
+
+def test_another_model_with_the_same_images(small: Path) -> None:
+    shutil.copytree(small / "models/shapes-det", small / "models/other")
+    assert doit(small, STEP).code == 0
+    assert looked_at(small) == 12
+    assert doit(small, "-n", "2", "calibration:other").code == 0
+    assert (small / "build/other/calibration.safetensors").read_bytes() == (small / SNAPSHOT).read_bytes()
+    assert looked_at(small) == 12
