@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from build_rules.calibration.images import measure
+from build_rules.calibration.images import BrokenImageError, measure
 from build_rules.calibration.ordered import Progress, Workers
 from build_rules.calibration.outcomes import Outcome
 from build_rules.calibration.select import ImageStatistics, describe
@@ -51,7 +51,7 @@ def look_at_pool(
     """Look at the images `names` (relative to `folder`, in the order of the pool).
 
     Of several files with the same content the first counts. Raises `InputError` naming the first image that cannot be
-    decoded, unless `skip_broken`, and when none is left.
+    decoded, unless `skip_broken`; one that may not be read; and when none is left.
     """
     members: list[Member] = []
     left_out: list[Outcome] = []
@@ -60,10 +60,10 @@ def look_at_pool(
     def look(name: str) -> Member | Outcome:
         try:
             return _member(name, folder / name, store)
-        except InputError as error:
+        except BrokenImageError as error:
             if not skip_broken:
                 raise
-            return Outcome(name, "broken", str(error))
+            return Outcome(name, "broken", error.reason)
 
     progress = Progress(len(names), "images", tell)
     for looked in workers.in_order(look, names):
@@ -77,7 +77,8 @@ def look_at_pool(
             known[looked.sha256] = looked.name
             members.append(looked)
     if not members:
-        raise InputError(f"{folder}: none of its {len(names)} images can be decoded; the first: {left_out[0].reason}")
+        first = f"{left_out[0].name}: {left_out[0].reason}"
+        raise InputError(f"{folder}: none of its {len(names)} images can be decoded; the first: {first}.")
     return Pool(tuple(members), tuple(left_out))
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from build_rules.calibrated import dump_calibrated
 from build_rules.calibration.chosen import Chosen, dump_chosen
+from build_rules.calibration.outcomes import summarize
 from build_rules.calibration.parameters import file_name, parameters_for
 from build_rules.calibration.produce import produce_snapshot
 from build_rules.calibration.sheet import Thumbnail, pictures_of, write_sheet
@@ -71,8 +72,8 @@ def run(
 
 def _tell(chosen: Chosen) -> None:
     """Say what became of the pool, and what fewer images than wanted mean for what follows."""
-    for outcome in chosen.left_out:
-        print(f"   skipped: {outcome.reason}")
+    for line in summarize(chosen.pool or 0, chosen.left_out) if chosen.left_out else ():
+        print(f"   {line}")
     print(f"   {len(chosen.images)} of {chosen.pool} images selected")
     if chosen.requested is not None and len(chosen.images) < chosen.requested:
         print(

@@ -23,6 +23,8 @@ def test_what_it_writes_and_says(small: Path) -> None:
     (pool / "copy.jpg").write_bytes(next(pool.iterdir()).read_bytes())
     run = doit(small, STEP)
     assert run.code == 0
+    assert "   13 images: 12 usable, 1 duplicate\n" in run.out
+    assert "   duplicate: copy.jpg: the same file as 0" in run.out or "the same file as copy.jpg" in run.out
     assert "8 of 12 images selected" in run.out
     with Image.open(small / "build/shapes-det/calibration.png") as sheet:
         assert sheet.size == (300, 300)
