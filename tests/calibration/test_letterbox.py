@@ -115,7 +115,9 @@ def opencv(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint
 
 @settings(deadline=None, max_examples=200)
 @given(
-    st.tuples(*[st.one_of(st.integers(1, 4), st.integers(1, 200))] * 4), st.integers(1, 4), st.integers(0, 2**32 - 1)
+    st.tuples(*[st.one_of(st.integers(1, 4), st.integers(1, 200))] * 4),
+    st.sampled_from([1, 3, 4]),
+    st.integers(0, 2**32 - 1),
 )
 def test_agrees_with_opencv_bit_for_bit(sizes: tuple[int, int, int, int], channels: int, seed: int) -> None:
     h, w, height, width = sizes
