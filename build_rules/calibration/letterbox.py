@@ -7,12 +7,15 @@ pixels than the runtime will feed.
 
 The rounding is that of OpenCV's `resize(..., INTER_LINEAR)` on 8-bit images, bit for bit, because published snapshots
 are made with it: positions in float32, weights as multiples of 1/2048, the horizontal sum kept with 7 fractional bits,
-the vertical products each cut to 2.
+the vertical products each cut to 2. OpenCV takes means of 2 x 2 pixels instead when both sides are halved exactly; the
+rounding above gives the same bytes there. Compared with OpenCV 4.10 and 5.0 on sides from 1 to 4000 pixels, no byte of
+a picture of one, three or four channels differs (of two channels, halved exactly, some differ by 1; none here has two).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +31,8 @@ RESIZES = ("letterbox", "stretch")
 """The ways to fit a whole frame into the model's input."""
 
 _WEIGHT_ONE = 2048
+# Values of a block at the new width: 256 KiB as 32-bit integers, which any core's second-level cache holds.
+_BLOCK = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -89,53 +94,100 @@ def place(source: tuple[int, int], target: tuple[int, int], resize: str = "lette
 
 def fit(image: NDArray[np.uint8], placement: Placement) -> NDArray[np.uint8]:
     """Return the input picture (target height, target width, C) of an image (height, width, C), uint8."""
-    resized = resize_linear(image, placement.height, placement.width)
-    if resized.shape[:2] == placement.target:
-        return resized
-    canvas = np.full((*placement.target, image.shape[2]), PAD, np.uint8)
-    canvas[placement.top : placement.top + placement.height, placement.left : placement.left + placement.width] = (
-        resized
-    )
+    bottom, right = placement.top + placement.height, placement.left + placement.width
+    canvas = np.empty((*placement.target, image.shape[2]), np.uint8)
+    if (placement.height, placement.width) != placement.target:
+        canvas.fill(PAD)
+    _resize(image, canvas[placement.top : bottom, placement.left : right])
     return canvas
 
 
 def resize_linear(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
     """Return `image` (H, W, C), uint8, at (height, width, C), rounded as OpenCV's INTER_LINEAR rounds."""
-    left, right, left_weight, right_weight = _taps(width, image.shape[1])
-    top, bottom, top_weight, bottom_weight = _taps(height, image.shape[0])
-    # OpenCV drops the weight outside the picture for columns but keeps it (on the repeated row) for rows: the cut below
-    # then differs.
-    inside = (left >= 0) & (left < image.shape[1] - 1)
-    left_weight, right_weight = np.where(inside, left_weight, _WEIGHT_ONE), np.where(inside, right_weight, 0)
-    left, right = left.clip(0, image.shape[1] - 1), right.clip(0, image.shape[1] - 1)
-    top, bottom = top.clip(0, image.shape[0] - 1), bottom.clip(0, image.shape[0] - 1)
+    result = np.empty((height, width, image.shape[2]), np.uint8)
+    _resize(image, result)
+    return result
 
-    # Only the rows that some output row needs: at a strong reduction that is a small part of the picture.
-    needed, position = np.unique(np.concatenate([top, bottom]), return_inverse=True)
-    rows = image[needed]
-    across = np.multiply(rows.take(left, axis=1), left_weight[:, None], dtype=np.int32)
-    across += np.multiply(rows.take(right, axis=1), right_weight[:, None], dtype=np.int32)
+
+def _resize(image: NDArray[np.uint8], result: NDArray[np.uint8]) -> None:
+    """Fill `result` (height, width, C), block by block of rows: what a block needs stays in a core's own cache."""
+    height, width, channels = result.shape
+    if result.shape == image.shape:
+        result[:] = image
+        return
+    columns, rows = _columns(width, image.shape[1], channels), _rows(height, image.shape[0])
+    step = max(1, _BLOCK // (2 * width * channels))
+    for start in range(0, height, step):
+        stop = min(start + step, height)
+        first, last = int(rows.first[start]), int(rows.second[stop - 1])
+        if last - first < 2 * (stop - start):
+            across = _across(image[first : last + 1], columns)
+            upper, lower = (
+                across.take(rows.first[start:stop] - first, 0),
+                across.take(rows.second[start:stop] - first, 0),
+            )
+        else:  # at a strong reduction most rows are needed by none
+            across = _across(image[np.concatenate([rows.first[start:stop], rows.second[start:stop]])], columns)
+            upper, lower = across[: stop - start], across[stop - start :]
+        upper *= rows.first_weight[start:stop, None]
+        upper >>= 16
+        lower *= rows.second_weight[start:stop, None]
+        lower >>= 16
+        upper += lower
+        upper += 2
+        upper >>= 2
+        result[start:stop] = upper.reshape(-1, width, channels)
+
+
+def _across(rows: NDArray[np.uint8], columns: _Taps) -> NDArray[np.int32]:
+    """Return rows (n, W, C) at the new width with 7 fractional bits: (n, width * C)."""
+    flat = rows.reshape(len(rows), -1)
+    across = np.multiply(flat.take(columns.first, 1), columns.first_weight, dtype=np.int32)
+    across += np.multiply(flat.take(columns.second, 1), columns.second_weight, dtype=np.int32)
     across >>= 4
-    upper = across.take(position[:height], axis=0)
-    upper *= top_weight[:, None, None]
-    upper >>= 16
-    lower = across.take(position[height:], axis=0)
-    lower *= bottom_weight[:, None, None]
-    lower >>= 16
-    upper += lower
-    upper += 2
-    upper >>= 2
-    return np.asarray(upper, dtype=np.uint8)
+    return across
 
 
-def _taps(new: int, old: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
-    """For each of `new` positions: the two of `old` around it (may lie outside by one) and their weights in 1/2048."""
+@dataclass(frozen=True)
+class _Taps:
+    """For each new position: the two old ones that it lies between, and their weights in 1/2048."""
+
+    first: NDArray[np.int64]
+    second: NDArray[np.int64]
+    first_weight: NDArray[np.int32]
+    second_weight: NDArray[np.int32]
+
+
+# A pool has few sizes, and the arrays of one are small.
+@lru_cache(maxsize=64)
+def _columns(new: int, old: int, channels: int) -> _Taps:
+    """The taps of the values of a row: `new` and `old` pixels of `channels` values each."""
+    taps = _taps(new, old)
+    # OpenCV drops the weight outside the picture for columns but keeps it (on the repeated row) for rows.
+    inside = (taps.first >= 0) & (taps.first < old - 1)
+    offsets = np.arange(channels)
+    return _Taps(
+        first=(taps.first.clip(0, old - 1)[:, None] * channels + offsets).ravel(),
+        second=(taps.second.clip(0, old - 1)[:, None] * channels + offsets).ravel(),
+        first_weight=np.where(inside, taps.first_weight, _WEIGHT_ONE).astype(np.int32).repeat(channels),
+        second_weight=np.where(inside, taps.second_weight, 0).astype(np.int32).repeat(channels),
+    )
+
+
+@lru_cache(maxsize=64)
+def _rows(new: int, old: int) -> _Taps:
+    taps = _taps(new, old)
+    return replace(taps, first=taps.first.clip(0, old - 1), second=taps.second.clip(0, old - 1))
+
+
+def _taps(new: int, old: int) -> _Taps:
+    """The taps of `new` positions among `old`; both may lie outside by one."""
     step = 1.0 / (new / old)
     centre = ((np.arange(new) + 0.5) * step - 0.5).astype(np.float32)
     first = np.floor(centre).astype(np.int64)
     second_weight = centre - first.astype(np.float32)
     first_weight = np.float32(1) - second_weight
-    return (
+    return _Taps(
         first,
         first + 1,
         np.rint(first_weight * np.float32(_WEIGHT_ONE)).astype(np.int32),

@@ -99,7 +99,7 @@ class Parameters:
         if self.resize != "stretch":
             members["letterbox"] = _LETTERBOX
         if self.grid is not None:
-            members["grid"] = asdict(self.grid)
+            members["grid"] = {**asdict(self.grid), "min_overlap": _plain(self.grid.min_overlap)}
         if self.full_frame:
             members["full_frame"] = True
         return members
@@ -192,17 +192,17 @@ def _nine_digits(members: dict[str, Any]) -> dict[str, Any]:
 
 
 def normalization_members(normalization: Normalization) -> dict[str, Any]:
-    """Return the JSON members of a normalization, as they are hashed and stored."""
-
-    # 0 and 0.0 are one value but two texts, hence two hashes; published snapshots write whole numbers without a point.
-    def plain(value: float) -> float:
-        return int(value) if float(value).is_integer() else float(value)
-
+    """Return the JSON members of a normalization, as they are stored beside the parameters."""
     return {
-        "scale": plain(normalization.scale),
-        "mean": [plain(value) for value in normalization.mean],
-        "std": [plain(value) for value in normalization.std],
+        "scale": _plain(normalization.scale),
+        "mean": [_plain(value) for value in normalization.mean],
+        "std": [_plain(value) for value in normalization.std],
     }
+
+
+def _plain(value: float) -> float:
+    # 0 and 0.0 are one value but two texts, hence two hashes; published snapshots write whole numbers without a point.
+    return int(value) if float(value).is_integer() else float(value)
 
 
 def file_name(parameters: Parameters) -> str:

@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from build_rules.calibration.adaptor import convert
 from build_rules.calibration.images import decode
 from build_rules.calibration.letterbox import RESIZES, fit, place
 from build_rules.calibration.snapshot import Normalization, open_snapshot, samples
 from build_rules.calibration.sources import list_sources, sources_of
+from build_rules.endpoints import CAMERA_ADAPTORS
 from build_rules.errors import InputError
 
 __all__ = ["read_sample"]
@@ -19,12 +21,16 @@ MAX_TRIED = 8
 
 
 def read_sample(
-    calibration: Path, shape: tuple[int, int, int], resize: str, normalization: Normalization
+    calibration: Path,
+    shape: tuple[int, int, int],
+    resize: str,
+    normalization: Normalization,
+    color: str | None = "rgb",
 ) -> NDArray[np.float32] | None:
     """Return the first usable sample, normalized: (1, C, H, W), float32; None when there is none.
 
-    `calibration` is what `list_sources` takes, `shape` (C, H, W). What is wrong with calibration material is told by
-    the step that calibrates.
+    `calibration` is what `list_sources` takes, `shape` (C, H, W), `color` the camera adaptor, None when it is not
+    known. What is wrong with calibration material is told by the step that calibrates.
     """
     try:
         found = sources_of(calibration, list_sources(calibration))
@@ -34,7 +40,7 @@ def read_sample(
         try:
             if found.kind == "snapshots":
                 return _from_snapshot(path, shape)
-            return _from_image(path, shape, resize, normalization)
+            return _from_image(path, shape, resize, normalization, color)
         except InputError:
             continue
     return None
@@ -49,17 +55,17 @@ def _from_snapshot(path: Path, shape: tuple[int, int, int]) -> NDArray[np.float3
 
 
 def _from_image(
-    path: Path, shape: tuple[int, int, int], resize: str, normalization: Normalization
+    path: Path, shape: tuple[int, int, int], resize: str, normalization: Normalization, color: str | None
 ) -> NDArray[np.float32]:
     channels, height, width = shape
+    if color is None or CAMERA_ADAPTORS[color] != channels:
+        raise InputError(f"{path}: is not made into {channels} channels by the camera adaptor {color!r}.")
     image = decode(path)
     # Tiles are cut elsewhere; a whole frame shows the network as much that is real.
     fitted = fit(
         image, place((image.shape[0], image.shape[1]), (height, width), resize if resize in RESIZES else "letterbox")
     )
-    if channels != 3:
-        raise InputError(f"{path}: is RGB, the network takes {channels} channels.")
-    return _normalized(fitted.transpose(2, 0, 1)[None], normalization, False)
+    return _normalized(convert(fitted, color)[None], normalization, False)
 
 
 def _normalized(pixels: NDArray[np.generic], normalization: Normalization, scaled: bool) -> NDArray[np.float32]:

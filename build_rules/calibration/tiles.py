@@ -5,8 +5,8 @@ first begins at the frame's first pixel and the last ends at its last. An axis o
 tile has one tile, the whole of it. Tiles are numbered row by row.
 
 Source: the behaviour of `tile_grid` in EdgeFirst's HAL 0.28, which cuts frames at runtime. The overlap is a 32-bit
-float there and its pixels are rounded up (so 0.1 of 640 pixels is 65: the nearest such float is a little more than
-0.1), and positions are computed in 32-bit floats. Both show in the grids of real frames.
+float there (0.1 becomes a little more), a step is the tile without it, rounded down (so 575 of 640 pixels, not 576),
+and positions are computed in 32-bit floats. All of it shows in the grids of real frames.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def _origins(frame: int, tile: int, min_overlap: float) -> tuple[int, ...]:
     if frame <= tile:
         return (0,)
     last = frame - tile
-    longest_step = max(tile - math.ceil(float(np.float32(min_overlap)) * tile), 1)
+    longest_step = max(math.floor(tile * (1 - float(np.float32(min_overlap)))), 1)
     steps = -(-last // longest_step)
     # Two roundings to 32 bits, as the runtime's product and quotient are; then to whole pixels, halves up.
     exact = np.arange(steps + 1, dtype=np.float32) * np.float32(last) / np.float32(steps)

@@ -57,10 +57,10 @@ def _samples(source: SourceDocument, calibration: str | None) -> Callable[[Model
         try:
             pixels = read_preprocessing(source.document, image.channels)
         except InputError:
-            pixels = Preprocessing(mean=(0.0,) * image.channels, std=(1.0,) * image.channels)
+            pixels = Preprocessing(mean=(0.0,) * image.channels, std=(1.0,) * image.channels, color=None)
         normalization = Normalization(pixels.scale, pixels.mean, pixels.std)
         shape = (image.channels, image.height, image.width)
-        sample = read_sample(Path(calibration), shape, pixels.resize, normalization)
+        sample = read_sample(Path(calibration), shape, pixels.resize, normalization, pixels.color)
         if sample is None:
             return ()
         return (sample if image.layout == "nchw" else sample.transpose(0, 2, 3, 1),)

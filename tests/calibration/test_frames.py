@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,11 @@ from hypothesis import strategies as st
 
 from build_rules.calibration.adaptor import convert
 from build_rules.calibration.frames import FramePlan, cut_samples, first_position, plan_frame
+from build_rules.calibration.geometry import check_geometry
 from build_rules.calibration.letterbox import PAD, fit, place
-from build_rules.calibration.parameters import Parameters
-from build_rules.calibration.snapshot import Normalization
+from build_rules.calibration.parameters import Parameters, file_name
+from build_rules.calibration.select import describe, explain
+from build_rules.calibration.snapshot import Normalization, open_snapshot, samples, write_snapshot
 from build_rules.calibration.tiles import grid
 from build_rules.endpoints import TileGrid
 from build_rules.errors import InputError
@@ -117,3 +120,39 @@ def test_first_positions() -> None:
     assert first_position(image, 0, 9) == (0, 0)
     with pytest.raises(InputError, match="level 8 in channel 0"):
         first_position(image, 0, 8)
+
+
+def test_a_tiled_snapshot_keeps_the_extremes_of_its_pool_and_fits_the_model(tmp_path: Path) -> None:
+    parameters = replace(TILED, count=6, full_frame=True)
+    pool = [picture(int(120 + 7 * seed), int(150 + 5 * seed), seed) // 2 + 40 for seed in range(14)]
+    pool[3][100, 140] = (0, 255, 10)
+    pool[11][5, 5] = (255, 1, 254)
+    counts = [np.stack([np.bincount(image[..., c].ravel(), minlength=256) for c in range(3)]) for image in pool]
+    plans = []
+    for choice in explain([describe(count) for count in counts], parameters.count, parameters.seed):
+        image = pool[choice.index]
+        extremes = [first_position(image, extreme.channel, extreme.level) for extreme in choice.extremes]
+        plans.append((image, plan_frame((image.shape[0], image.shape[1]), parameters, choice.index, extremes)))
+    total = sum(len(plan) for _, plan in plans)
+    assert total >= 2 * parameters.count
+    content = (sample for image, plan in plans for sample in cut_samples(image, plan, parameters))
+    path = tmp_path / file_name(parameters)
+    metadata = {
+        "params": parameters.canonical(),
+        "param_hash": parameters.param_hash,
+        "tensor_names": '["images"]',
+        "dtype": "uint8",
+        "value_range": "[0, 255]",
+        "layout": "NCHW",
+        "normalization": '{"scale": 1, "mean": [0, 0, 0], "std": [1, 1, 1]}',
+        "count_actual": str(total),
+    }
+    write_snapshot(path, "images", (total, 3, 40, 60), content, metadata)
+    snapshot = open_snapshot(path)
+    tiling = {"version": 1, "mode": "tiled", "full_frame": {"enabled": True}}
+    geometry = check_geometry(snapshot.params, snapshot.tensors[0].shape, (40, 60), tiling)
+    assert geometry.as_mapping() == {"resize": "tiled", "input_shape": [40, 60], "full_frame": True}
+    stored = samples(snapshot)
+    for channel in range(3):
+        assert stored[:, channel].min() == min(image[..., channel].min() for image in pool)
+        assert stored[:, channel].max() == max(image[..., channel].max() for image in pool)

@@ -107,14 +107,53 @@ def test_border_is_grey_and_the_picture_is_inside() -> None:
     assert set(np.unique(canvas[: placed.top])) == set(np.unique(canvas[placed.top + placed.height :])) == {PAD}
 
 
-def test_agrees_with_opencv_bit_for_bit() -> None:
+def opencv(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
     cv2 = pytest.importorskip("cv2", reason="OpenCV is not installed")
-    rng = np.random.default_rng(3)
-    for _ in range(200):
-        h, w, height, width = (int(side) for side in rng.integers(1, 200, 4))
-        image = rng.integers(0, 256, (h, w, 3), dtype=np.uint8)
-        expected = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR).reshape(height, width, 3)
-        np.testing.assert_array_equal(resize_linear(image, height, width), expected)
+    resized = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(resized).reshape(height, width, image.shape[2])
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    st.tuples(*[st.one_of(st.integers(1, 4), st.integers(1, 200))] * 4),
+    st.sampled_from([1, 3, 4]),
+    st.integers(0, 2**32 - 1),
+)
+def test_agrees_with_opencv_bit_for_bit(sizes: tuple[int, int, int, int], channels: int, seed: int) -> None:
+    h, w, height, width = sizes
+    image = np.random.default_rng(seed).integers(0, 256, (h, w, channels), dtype=np.uint8)
+    np.testing.assert_array_equal(resize_linear(image, height, width), opencv(image, height, width))
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        ((720, 1280), (360, 640)),  # both halved: OpenCV takes another way
+        ((1280, 720), (640, 360)),
+        ((720, 1280), (360, 641)),
+        ((2160, 3840), (270, 480)),  # an eighth
+        ((3000, 4000), (37, 50)),
+        ((1081, 1919), (361, 640)),
+        ((427, 640), (427, 640)),
+        ((427, 640), (854, 1280)),
+        ((33, 50), (421, 640)),
+        ((1, 4000), (1, 640)),
+        ((1, 1), (40, 30)),
+        ((700, 1), (640, 1)),
+        ((2, 2), (1, 1)),
+    ],
+)
+def test_agrees_with_opencv_at_sizes_that_matter(source: tuple[int, int], target: tuple[int, int]) -> None:
+    image = np.random.default_rng(4).integers(0, 256, (*source, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(resize_linear(image, *target), opencv(image, *target))
+
+
+def test_a_part_of_a_picture_is_read_in_place() -> None:
+    image = np.random.default_rng(6).integers(0, 256, (90, 120, 3), dtype=np.uint8)
+    part = image[11:72, 7:88]
+    np.testing.assert_array_equal(resize_linear(part, 100, 40), resize_linear(part.copy(), 100, 40))
+    placed = place((61, 81), (64, 64))
+    np.testing.assert_array_equal(fit(part, placed), fit(part.copy(), placed))
 
 
 @needs_shared

@@ -15,6 +15,7 @@ from onnx import TensorProto, helper
 from PIL import Image
 
 from build_rules.calibration import sample
+from build_rules.calibration.adaptor import convert
 from build_rules.calibration.images import decode
 from build_rules.calibration.letterbox import fit, place
 from build_rules.calibration.sample import read_sample
@@ -168,6 +169,15 @@ def test_a_grey_image_is_one_of_three_equal_channels(tmp_path: Path) -> None:
     found = read_sample(tmp_path / "pool", SHAPE, "stretch", UNIT)
     assert found is not None
     np.testing.assert_array_equal(found[:, :1], found[:, 1:2])
+
+
+@pytest.mark.parametrize(("color", "channels"), [("bgr", 3), ("grey", 1), ("yuyv", 2), ("rgba", 4)])
+def test_an_image_in_the_colours_of_the_network(tmp_path: Path, color: str, channels: int) -> None:
+    image = decode(draw(tmp_path / "pool" / "a.png"))
+    flat = Normalization(1 / 255, (0.0,) * channels, (1.0,) * channels)
+    found = read_sample(tmp_path / "pool", (channels, 6, 4), "stretch", flat, color)
+    check(found, by_hand(convert(fit(image, place((9, 7), (6, 4), "stretch")), color), flat))
+    assert read_sample(tmp_path / "pool", (channels, 6, 4), "stretch", flat, None) is None
 
 
 @pytest.mark.parametrize("channels", [1, 4])
