@@ -242,7 +242,7 @@ def test_a_good_snapshot_builds(small: Path) -> None:
         ({"version": True, "mode": "tiled"}, "True"),
         ({"version": 1, "mode": "mosaic"}, "mosaic"),
         ([1], "[1]"),
-        ({"version": 1, "mode": "tiled"}, "tiles"),
+        ({"version": 1, "mode": "tiled"}, "tiling.grid is missing"),
     ],
 )
 def test_unsupported_tiling(small: Path, tiling: Any, told: str) -> None:
