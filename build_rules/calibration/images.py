@@ -5,7 +5,10 @@ from __future__ import annotations
 import logging
 import mmap
 import stat
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -68,21 +71,48 @@ def decode(path: Path) -> NDArray[np.uint8]:
     Raises `BrokenImageError` naming the file when it cannot be decoded whole, `InputError` when it is not there or may
     not be read.
     """
-    return np.asarray(_load(path))
+    with ExitStack() as held:
+        return np.asarray(_load(path, held))
 
 
 def count_levels(path: Path) -> NDArray[np.int64]:
     """Return how many pixels have each level, per channel: (3, 256). Errors as for `decode`."""
-    return np.array(_load(path).histogram(), np.int64).reshape(3, 256)
+    return measure(path)[0]
 
 
 def measure(path: Path) -> tuple[NDArray[np.int64], tuple[int, int]]:
     """Return what `count_levels` returns, and the height and width in pixels, upright."""
-    image = _load(path)
-    return np.array(image.histogram(), np.int64).reshape(3, 256), (image.height, image.width)
+    with ExitStack() as held:
+        image = _load(path, held)
+        return np.array(image.histogram(), np.int64).reshape(3, 256), (image.height, image.width)
 
 
-def _load(path: Path) -> Image.Image:
+class _Budget:
+    """Pixels that may be in memory at once, in all threads; a picture that is larger than what is left waits."""
+
+    def __init__(self, pixels: int) -> None:
+        self._left = self._all = pixels
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def take(self, pixels: int) -> Iterator[None]:
+        taken = min(pixels, self._all)
+        with self._changed:
+            self._changed.wait_for(lambda: self._left >= taken)
+            self._left -= taken
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._left += taken
+                self._changed.notify_all()
+
+
+# Many cores would otherwise decode many of the largest pictures at the same time.
+_budget = _Budget(MAX_PIXELS)
+
+
+def _load(path: Path, held: ExitStack) -> Image.Image:
     try:
         _check_file(path)
         with path.open("rb") as file:
@@ -90,6 +120,7 @@ def _load(path: Path) -> Image.Image:
             image = Image.open(file, formats=_FORMATS)
             if image.width * image.height > MAX_PIXELS:
                 raise ValueError(f"{image.width}x{image.height} pixels are more than {MAX_PIXELS}")
+            held.enter_context(_budget.take(image.width * image.height))
             if "progressive" in image.info:
                 _check_scans(file)
             image.load()

@@ -68,7 +68,6 @@ def look_at_pool(
     progress = Progress(len(names), "images", tell)
     for looked in workers.in_order(look, names):
         progress.step()
-
         if isinstance(looked, Outcome):
             left_out.append(looked)
         elif looked.sha256 in known:

@@ -8,7 +8,10 @@ import pickle
 import struct
 import subprocess
 import sys
+import threading
+import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -437,3 +440,25 @@ def test_damage_gives_pixels_or_an_input_error(tmp_path: Path, content: bytes) -
         assert pixels.dtype == np.uint8
         assert pixels.shape[2:] == (3,)
         assert count_levels(path).sum() == pixels.size
+
+
+def test_large_pictures_wait_for_each_other() -> None:
+    """However many threads decode, no more than the largest picture allowed is in memory at once."""
+    budget, lock = images._Budget(10), threading.Lock()
+    held = most = 0
+
+    def decode_one(pixels: int) -> None:
+        nonlocal held, most
+        with budget.take(pixels):
+            with lock:
+                held += pixels
+                most = max(most, held)
+            time.sleep(0.001)
+            with lock:
+                held -= pixels
+
+    with ThreadPoolExecutor(8) as executor:
+        list(executor.map(decode_one, [1, 4, 9, 3, 10, 2, 6] * 8))
+    assert 6 < most <= 10
+    with budget.take(11):  # never refused: it waits to be alone
+        pass

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -200,9 +201,9 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     decoded: list[str] = []
     load = images._load
 
-    def counting(path: Path) -> Image.Image:
+    def counting(path: Path, held: ExitStack) -> Image.Image:
         decoded.append(path.name)
-        return load(path)
+        return load(path, held)
 
     monkeypatch.setattr(images, "_load", counting)
     return decoded
