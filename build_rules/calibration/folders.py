@@ -17,7 +17,7 @@ from pathlib import Path
 
 from build_rules.errors import InputError
 
-__all__ = ["SUFFIXES", "find_images", "split_pattern"]
+__all__ = ["SUFFIXES", "find_images", "in_order", "split_pattern"]
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp")
 """What the names of images end in, in small letters or capitals."""
