@@ -324,4 +324,4 @@ def test_what_is_asked_for_by_name_leaves_the_rest_known(folder: Path) -> None:
     run = doit(folder, f"meta:{FIRST}:hailo8l-fast")
     assert (run.code, run.executed) == (0, [])
     assert (folder / SNAPSHOT).stat().st_mtime_ns == before
-    assert f"meta:{SECOND}:hailo8l-fast" in doit(folder).executed
+    assert any(step.startswith(f"meta:{SECOND}:") for step in doit(folder).executed)
