@@ -26,7 +26,17 @@ __all__ = [
 ALL = 1 << 16
 """More cores than a machine has: a step that uses all there are."""
 RECORDS = ("endpoints.py", "calibrated.py", "errors.py")
-COMPILER = ("compilers", "alls/script.py", "hef", "protobuf.py", "versions.py", "varint.py", *RECORDS)
+COMPILER = (
+    "compilers",
+    "calibration/container.py",
+    "calibration/__init__.py",
+    "alls/script.py",
+    "hef",
+    "protobuf.py",
+    "versions.py",
+    "varint.py",
+    *RECORDS,
+)
 
 SPLIT = Rule(
     "split",
@@ -71,11 +81,11 @@ def task_split() -> Tasks:
             settings={
                 "network_name": model.network_name,
                 "choice": model.split,
-                "labels_file": None if model.labels is None else str(model.labels),
+                "labels_file": ws.text_of(model.labels),
             },
             tools=ws.versions_of("onnx"),
             # One sample helps to prove the cut; which one it was shows nowhere.
-            passed={"calibration": None if model.calibration is None else str(model.calibration)},
+            passed={"calibration": ws.text_of(model.calibration), "named_in": ws.text_of(model.named_in)},
         )
 
 
@@ -93,7 +103,8 @@ def task_calibration() -> Tasks:
             },
             owner=model.name,
             settings={
-                "source": str(model.calibration),
+                "source": ws.text_of(model.calibration),
+                "named_in": ws.text_of(model.named_in),
                 "count": model.settings.calibration_count,
                 "skip_broken": model.settings.skip_broken_images,
             },

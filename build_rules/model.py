@@ -53,7 +53,8 @@ class Settings:
     """`[tool.build_rules]` of `pyproject.toml`: what models use when they do not say otherwise.
 
     `resources` counts what steps share, beside what the machine has: `cores`, `memory_mb`, licences. `cache` is where
-    results are shared with other machines. These are for the whole repository only.
+    results are shared with other machines. `calibration_folder` holds the snapshots that ONNX metadata name. These are
+    for the whole repository only.
     """
 
     compiler: str = "emulator"
@@ -65,6 +66,7 @@ class Settings:
     cache: str | None = None
     cache_mode: str = "read-write"
     cache_limit: str | None = None
+    calibration_folder: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -72,8 +74,8 @@ class Model:
     """One model folder. Paths are relative to the repository; `labels` None means those in the ONNX metadata.
 
     `calibration` is a snapshot file, a folder of snapshots (the ONNX metadata names one of them), a folder of images, a
-    list or a pattern of images. None when nothing is compiled here and nothing is there. `split` None leaves it to
-    metadata and graph where to cut.
+    list or a pattern of images. None when nothing is there, and either nothing is compiled here or the snapshot is in
+    the repository's `calibration_folder`. `split` None leaves it to metadata and graph where to cut.
     """
 
     name: str
@@ -88,6 +90,11 @@ class Model:
     def targets(self) -> tuple[Target, ...]:
         """The targets of this model, in the order declared."""
         return self.settings.targets
+
+    @property
+    def named_in(self) -> Path | None:
+        """Where the snapshot is looked for that the ONNX metadata name; only when nothing lies beside the model."""
+        return self.settings.calibration_folder if self.calibration is None else None
 
     @property
     def is_prebuilt(self) -> bool:
@@ -130,16 +137,13 @@ def _read_resources(table: Table) -> tuple[tuple[str, int], ...]:
 
 
 def _override(table: Table, base: Settings) -> Settings:
-    return Settings(
+    return replace(
+        base,
         compiler=table.choice("compiler", (*COMPILERS, PREBUILT), base.compiler),
         embed="sealed" if table.choice("embed", EMBEDDINGS, base.embed) == "sealed" else "append",
         calibration_count=table.integer("calibration_count", base.calibration_count, 1, MAX_CALIBRATION),
         skip_broken_images=table.flag("skip_broken_images", base.skip_broken_images),
         targets=_read_targets(table, base.targets),
-        resources=base.resources,
-        cache=base.cache,
-        cache_mode=base.cache_mode,
-        cache_limit=base.cache_limit,
     )
 
 
@@ -158,6 +162,7 @@ def read_settings(pyproject: Path) -> Settings:
         cache=table.text("cache"),
         cache_mode=table.choice("cache_mode", CACHE_MODES, "read-write"),
         cache_limit=table.text("cache_limit"),
+        calibration_folder=None if (kept := table.text("calibration_folder")) is None else Path(os.path.normpath(kept)),
     )
     table.close()
     if any(target.hef for target in settings.targets):
@@ -254,9 +259,7 @@ def _choose_labels(named: str | None, table: Table, folder: Path) -> Path | None
     return None
 
 
-def _choose_calibration(
-    named: str | None, table: Table, folder: Path, where: Path, *, needed: bool = True
-) -> Path | None:
+def _choose_calibration(named: str | None, table: Table, folder: Path, where: Path, needed: bool) -> Path | None:
     if named is not None:
         path = Path(os.path.normpath(folder / named))
         if (fault := find_fault(path)) is not None:
@@ -322,12 +325,13 @@ def _read_model(folder: Path, root: Path, exports: list[str], settings: Settings
         own = replace(own, targets=_prebuilt_targets(declared, table, folder))
     else:
         _check_compiled_here(declared, table)
+    needed = not prebuilt and own.calibration_folder is None
     return Model(
         name=_name(folder, root),
         folder=folder,
         onnx=_choose_onnx(declared.onnx, table, folder, exports, where),
         labels=_choose_labels(declared.labels, table, folder),
-        calibration=_choose_calibration(declared.calibration, table, folder, where, needed=not prebuilt),
+        calibration=_choose_calibration(declared.calibration, table, folder, where, needed),
         split=declared.split,
         settings=own,
     )

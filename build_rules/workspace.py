@@ -45,6 +45,7 @@ __all__ = [
     "source_date_epoch",
     "target_folder",
     "targets",
+    "text_of",
     "versions_of",
 ]
 
@@ -74,6 +75,11 @@ def target_folder(model: Model, target: Target) -> Path:
 def targets(models: tuple[Model, ...]) -> tuple[tuple[Model, Target], ...]:
     """Every model with each of its targets."""
     return tuple((model, target) for model in models for target in model.targets)
+
+
+def text_of(path: Path | None) -> str | None:
+    """Return a path as a setting has it; None when there is none."""
+    return None if path is None else str(path)
 
 
 def calibration_files(model: Model) -> tuple[Path, ...]:

@@ -4,6 +4,7 @@ Callers import the modules below; this file imports nothing, so that `import bui
 numpy and Pillow.
 
 * `snapshot`: open, verify, read and write snapshot files (`container` holds the safetensors layout beneath it)
+* `named`: the snapshot that a model's metadata names; `convert`: an older one as pixels
 * `geometry`: does a snapshot fit the model's input?
 * `letterbox`: pixels to the model's input size, and boxes back
 * `sources`: which files a calibration is made from (`folders` and `list_file` find them)

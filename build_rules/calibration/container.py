@@ -20,13 +20,18 @@ from typing import Any
 
 from build_rules.errors import InputError
 
-__all__ = ["ITEM_SIZES", "Container", "Entry", "encode_header", "read_container"]
+__all__ = ["ITEM_SIZES", "Container", "Entry", "encode_header", "read_container", "shortened"]
 
 ITEM_SIZES = {"U8": 1, "F32": 4}
 """Bytes per element of the element types that a calibration snapshot may hold."""
 
 # The reference implementation stops at 100 MB; the largest honest header here is a few thousand image ids.
 MAX_HEADER_BYTES = 16 * 1024 * 1024
+# No file is larger, and more dimensions than anybody has would take long to multiply.
+MAX_NUMBER = 1 << 62
+MAX_RANK = 32
+MAX_TOLD = 300
+"""Characters of what a file says that are repeated in an error."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,8 @@ def _parse_header(path: Path, text: bytes, begin: int, size: int) -> Container:
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise _broken(path, "its __metadata__ is not a map from string to string")
     entries = sorted(
-        (_entry(path, name, value, begin) for name, value in header.items()), key=lambda entry: entry.begin
+        (_entry(path, name, value, begin) for name, value in header.items()),
+        key=lambda entry: (entry.begin, entry.end),
     )
     position = begin
     for entry in entries:
@@ -98,7 +104,7 @@ def _entry(path: Path, name: str, value: object, begin: int) -> Entry:
     dtype, shape, offsets = value["dtype"], value["shape"], value["data_offsets"]
     if not isinstance(dtype, str) or dtype not in ITEM_SIZES:
         raise _broken(path, f"tensor {name!r} has dtype {dtype!r} (expected {' or '.join(ITEM_SIZES)})")
-    if not _naturals(shape) or not _naturals(offsets) or len(offsets) != 2:
+    if not _naturals(shape) or len(shape) > MAX_RANK or not _naturals(offsets) or len(offsets) != 2:
         raise _broken(path, f"tensor {name!r} has shape {shape!r} and data_offsets {offsets!r}")
     if offsets[1] - offsets[0] != math.prod(shape) * ITEM_SIZES[dtype]:
         raise _broken(path, f"tensor {name!r} of shape {shape} and dtype {dtype} cannot take the bytes {offsets}")
@@ -106,7 +112,7 @@ def _entry(path: Path, name: str, value: object, begin: int) -> Entry:
 
 
 def _naturals(value: object) -> bool:
-    return isinstance(value, list) and all(type(item) is int and item >= 0 for item in value)
+    return isinstance(value, list) and all(type(item) is int and 0 <= item < MAX_NUMBER for item in value)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -119,7 +125,12 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _broken(path: Path, what: str) -> InputError:
-    return InputError(f"{path}: not a whole safetensors file: {what}; download or build it again.")
+    return InputError(f"{path}: not a whole safetensors file: {shortened(what)}; download or build it again.")
+
+
+def shortened(text: str) -> str:
+    """Return text for an error: what a file says about itself may be as long as the file."""
+    return text if len(text) <= MAX_TOLD else text[:MAX_TOLD] + "..."
 
 
 def encode_header(name: str, dtype: str, shape: Sequence[int], metadata: Mapping[str, str]) -> bytes:

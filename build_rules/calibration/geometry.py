@@ -35,13 +35,14 @@ def check_geometry(
     tiling: object = None,
     *,
     source: str = "the calibration snapshot",
+    wanted_tensor: str = "for the model's input",
 ) -> Geometry:
     """Check a snapshot against a model and return the geometry to record.
 
     `params` is the snapshot's parameter set, `stored_shape` the shape (N, C, H, W) of the tensor that belongs to the
     model's input (None when the snapshot has no such tensor), `expected` the compiled input's (height, width) in
-    pixels, `tiling` the section of that name in the model's metadata (None when there is none), and `source` what to
-    call the snapshot in messages.
+    pixels, `tiling` the section of that name in the model's metadata (None when there is none), and `source` and
+    `wanted_tensor` what to call the snapshot and that tensor in messages.
 
     Raises `InputError` naming the field that fails.
     """
@@ -57,6 +58,10 @@ def check_geometry(
         raise InputError(
             f"{source}: params.input_shape is {list(declared)} but the model's input is {list(wanted)} "
             f"[height, width]; use a snapshot exported for this model."
+        )
+    if stored_shape is None:
+        raise InputError(
+            f"{source}: tensor_names has no tensor {wanted_tensor}; use a snapshot exported for this model."
         )
     _check_stored_shape(stored_shape, declared, source)
     _check_resize(params, mode, source)
@@ -89,11 +94,7 @@ def _height_width(value: object, what: str) -> tuple[int, int]:
     raise InputError(f"{what} must be two positive integers [height, width], not {value!r}.")
 
 
-def _check_stored_shape(stored_shape: Sequence[int] | None, declared: tuple[int, int], source: str) -> None:
-    if stored_shape is None:
-        raise InputError(
-            f"{source}: tensor_names has no tensor for the model's input; use a snapshot exported for this model."
-        )
+def _check_stored_shape(stored_shape: Sequence[int], declared: tuple[int, int], source: str) -> None:
     if len(stored_shape) != 4 or tuple(stored_shape[2:]) != declared:
         raise InputError(
             f"{source}: the stored samples have shape {list(stored_shape)}, which does not end in "

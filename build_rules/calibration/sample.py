@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from build_rules.calibration.adaptor import convert
 from build_rules.calibration.images import decode
 from build_rules.calibration.letterbox import RESIZES, fit, place
-from build_rules.calibration.snapshot import Normalization, open_snapshot, samples
+from build_rules.calibration.snapshot import Normalization, open_snapshot, read_samples
 from build_rules.calibration.sources import list_sources, sources_of
 from build_rules.endpoints import CAMERA_ADAPTORS
 from build_rules.errors import InputError
@@ -26,11 +26,13 @@ def read_sample(
     resize: str,
     normalization: Normalization,
     color: str | None = "rgb",
+    name: str | None = None,
 ) -> NDArray[np.float32] | None:
     """Return the first usable sample, normalized: (1, C, H, W), float32; None when there is none.
 
     `calibration` is what `list_sources` takes, `shape` (C, H, W), `color` the camera adaptor, None when it is not
-    known. What is wrong with calibration material is told by the step that calibrates.
+    known, `name` the input's: of a snapshot for several inputs it tells which tensor is meant (default: the first).
+    What is wrong with calibration material is told by the step that calibrates.
     """
     try:
         found = sources_of(calibration, list_sources(calibration))
@@ -39,19 +41,19 @@ def read_sample(
     for path in found.files[:MAX_TRIED]:
         try:
             if found.kind == "snapshots":
-                return _from_snapshot(path, shape)
+                return _from_snapshot(path, shape, name)
             return _from_image(path, shape, resize, normalization, color)
         except InputError:
             continue
     return None
 
 
-def _from_snapshot(path: Path, shape: tuple[int, int, int]) -> NDArray[np.float32]:
+def _from_snapshot(path: Path, shape: tuple[int, int, int], name: str | None) -> NDArray[np.float32]:
     snapshot = open_snapshot(path)
-    stored = samples(snapshot)
-    if len(stored) == 0 or stored.shape[1:] != shape:
+    sample = next(read_samples(snapshot, name))
+    if sample.shape != shape or len(snapshot.normalization.mean) != shape[0]:
         raise InputError(f"{path}: holds no sample of shape {shape}.")
-    return _normalized(np.asarray(stored[:1]), snapshot.normalization, snapshot.dtype == "float32")
+    return _normalized(sample[None], snapshot.normalization, snapshot.dtype == "float32")
 
 
 def _from_image(

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from build_rules.calibration.snapshot import Snapshot
+from build_rules.calibration.snapshot import Snapshot, read_samples
 
 __all__ = ["Thumbnail", "pictures_of", "thumbnail", "write_sheet"]
 
@@ -53,15 +53,8 @@ def _as_rgb(pixels: NDArray[np.uint8], color: str) -> NDArray[np.uint8]:
 def pictures_of(snapshot: Snapshot, name: str) -> list[Thumbnail]:
     """Return a small picture of every sample of the tensor `name`, one sample at a time. The snapshot holds uint8."""
     tensor = snapshot.tensor(name) or snapshot.tensors[0]
-    count, *shape = tensor.shape
-    size = (tensor.end - tensor.begin) // count
-    pictures = []
-    with snapshot.path.open("rb") as file:
-        file.seek(tensor.begin)
-        for _ in range(count):
-            sample = np.frombuffer(file.read(size), np.uint8).reshape(shape)
-            pictures.append(thumbnail(sample, str(snapshot.params.get("color", "rgb")), count))
-    return pictures
+    color = str(snapshot.params.get("color", "rgb"))
+    return [thumbnail(sample, color, snapshot.count) for sample in read_samples(snapshot, tensor.name)]
 
 
 def write_sheet(path: Path, pictures: Sequence[Thumbnail]) -> None:

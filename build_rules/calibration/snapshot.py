@@ -12,7 +12,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from build_rules.calibration.container import Container, encode_header, read_container
+from build_rules.calibration.container import Container, encode_header, read_container, shortened
 from build_rules.errors import InputError
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "canonical_json",
     "hash_params",
     "open_snapshot",
+    "read_samples",
     "samples",
     "verify_content",
     "write_snapshot",
@@ -128,7 +130,7 @@ def open_snapshot(path: Path) -> Snapshot:
             )
     dtype, value_range = _read_kind(path, metadata)
     tensors = _read_tensors(path, container, _KINDS[dtype][0])
-    count, channels = tensors[0].shape[:2]
+    count = tensors[0].shape[0]
     if _optional_int(path, metadata, "count_actual", count) != count:
         raise _wrong(path, "count_actual", f"is {metadata['count_actual']} but {count} samples are stored")
     return Snapshot(
@@ -137,18 +139,18 @@ def open_snapshot(path: Path) -> Snapshot:
         dtype=dtype,
         layout=metadata["layout"],
         value_range=value_range,
-        normalization=_read_normalization(path, metadata, channels),
+        normalization=_read_normalization(path, metadata, tensors),
         params=_read_params(path, metadata),
         param_hash=metadata["param_hash"],
         count=count,
-        content_sha256=metadata["content_sha256"],
+        content_sha256=_read_digest(path, metadata),
         producer=metadata.get("producer"),
         metadata=metadata,
     )
 
 
 def _wrong(path: Path, key: str, what: str) -> InputError:
-    return InputError(f"{path}: the metadata's {key!r} {what}; export the snapshot again.")
+    return InputError(f"{path}: the metadata's {key!r} {shortened(what)}; export the snapshot again.")
 
 
 def _parse(path: Path, metadata: Mapping[str, str], key: str) -> Any:
@@ -175,7 +177,7 @@ def _read_kind(path: Path, metadata: Mapping[str, str]) -> tuple[str, tuple[floa
         raise _wrong(path, "layout", f"is {layout!r} (expected 'NCHW')")
     expected = _KINDS[dtype][1]
     value_range = _parse(path, metadata, "value_range")
-    if value_range != list(expected):
+    if value_range != list(expected) or not all(map(_number, value_range)):
         raise _wrong(path, "value_range", f"is {metadata['value_range']!r} (expected {list(expected)} for {dtype})")
     return dtype, expected
 
@@ -232,18 +234,28 @@ def _read_params(path: Path, metadata: Mapping[str, str]) -> Mapping[str, Any]:
     return params
 
 
-def _read_normalization(path: Path, metadata: Mapping[str, str], channels: int) -> Normalization:
+def _read_normalization(path: Path, metadata: Mapping[str, str], tensors: tuple[StoredTensor, ...]) -> Normalization:
     value = _parse(path, metadata, "normalization")
     if not isinstance(value, dict) or not {"scale", "mean", "std"} <= value.keys():
         raise _wrong(path, "normalization", "lacks scale, mean or std")
     scale, mean, std = value["scale"], value["mean"], value["std"]
     if not _positive(scale):
         raise _wrong(path, "normalization", f"has scale {scale!r}, not a positive number")
-    if not isinstance(mean, list) or len(mean) != channels or not all(map(_number, mean)):
-        raise _wrong(path, "normalization", f"has mean {mean!r}, not {channels} numbers")
-    if not isinstance(std, list) or len(std) != channels or not all(map(_positive, std)):
-        raise _wrong(path, "normalization", f"has std {std!r}, not {channels} positive numbers")
+    # One normalization for several inputs is that of the images among them; which these are, the model knows.
+    channels = list(dict.fromkeys(tensor.shape[1] for tensor in tensors))
+    expected = " or ".join(map(str, channels))
+    if not isinstance(mean, list) or len(mean) not in channels or not all(map(_number, mean)):
+        raise _wrong(path, "normalization", f"has mean {mean!r}, not {expected} numbers")
+    if not isinstance(std, list) or len(std) != len(mean) or not all(map(_positive, std)):
+        raise _wrong(path, "normalization", f"has std {std!r}, not {len(mean)} positive numbers")
     return Normalization(float(scale), tuple(map(float, mean)), tuple(map(float, std)))
+
+
+def _read_digest(path: Path, metadata: Mapping[str, str]) -> str:
+    digest = metadata["content_sha256"].lower()
+    if not re.fullmatch("[0-9a-f]{64}", digest):
+        raise _wrong(path, "content_sha256", f"is {digest!r}, not the 64 hexadecimal digits of a SHA-256")
+    return digest
 
 
 def _number(value: object) -> bool:
@@ -275,16 +287,43 @@ def verify_content(snapshot: Snapshot) -> None:
 def samples(snapshot: Snapshot, name: str | None = None) -> NDArray[Any]:
     """Return the samples of one tensor (default: the first), (N, C, H, W), as a read-only memory map.
 
-    Iterate over it for one sample at a time. Raises `InputError` when the snapshot has no tensor of that name.
+    Raises `InputError` when the snapshot has no tensor of that name. Whoever reads all of it reads it with
+    `read_samples`: pages of a map stay in memory, and a file that becomes shorter meanwhile ends the process.
     """
+    tensor = _named(snapshot, name)
+    return np.memmap(snapshot.path, dtype=_item_type(snapshot), mode="r", offset=tensor.begin, shape=tensor.shape)
+
+
+def read_samples(snapshot: Snapshot, name: str | None = None) -> Iterator[NDArray[Any]]:
+    """Yield the samples of one tensor (default: the first), each (C, H, W), of which one is in memory at a time.
+
+    Raises `InputError` when the snapshot has no tensor of that name, or becomes shorter meanwhile.
+    """
+    tensor = _named(snapshot, name)
+    size = (tensor.end - tensor.begin) // tensor.shape[0]
+    with snapshot.path.open("rb") as file:
+        file.seek(tensor.begin)
+        for index in range(tensor.shape[0]):
+            content = file.read(size)
+            if len(content) < size:
+                raise InputError(
+                    f"{snapshot.path}: ends within sample {index} of {tensor.shape[0]}; download or build it again."
+                )
+            yield np.frombuffer(content, _item_type(snapshot)).reshape(tensor.shape[1:])
+
+
+def _item_type(snapshot: Snapshot) -> np.dtype[Any]:
+    return np.dtype(np.uint8 if snapshot.dtype == "uint8" else "<f4")
+
+
+def _named(snapshot: Snapshot, name: str | None) -> StoredTensor:
     tensor = snapshot.tensors[0] if name is None else snapshot.tensor(name)
     if tensor is None:
         stored = ", ".join(tensor.name for tensor in snapshot.tensors)
         raise InputError(
             f"{snapshot.path}: no tensor {name!r} (stored: {stored}); use a snapshot exported for this model."
         )
-    dtype = np.uint8 if snapshot.dtype == "uint8" else np.dtype("<f4")
-    return np.memmap(snapshot.path, dtype=dtype, mode="r", offset=tensor.begin, shape=tensor.shape)
+    return tensor
 
 
 def write_snapshot(

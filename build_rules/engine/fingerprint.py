@@ -11,7 +11,8 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
 from build_rules.engine.snapshot import UNTRUSTED, Marks
@@ -21,9 +22,12 @@ __all__ = [
     "Fingerprint",
     "as_fingerprint",
     "fingerprint",
+    "first_marks",
     "is_unchanged",
     "marks_of",
     "remember",
+    "renaming",
+    "still_has",
     "trusted_marks",
     "verified",
 ]
@@ -53,8 +57,14 @@ found with different ones, or when they were not settled."""
 
 _noting = threading.Lock()
 
-# What this process has read already: a file is hashed again only when its marks have changed.
-_known: dict[tuple[str, Marks], str] = {}
+# What this process has read already: a file is hashed again only when its marks have changed. No two files of a file
+# system share an inode, so the marks tell files apart as well, and one file is one file under all of its names.
+_known: dict[Marks, str] = {}
+
+_names = threading.RLock()
+
+# Marks that a file got when this process gave it a name or took one away, and those it had before.
+_renamed: dict[Marks, Marks] = {}
 
 
 def marks_of(found: os.stat_result) -> Marks:
@@ -70,10 +80,54 @@ def as_fingerprint(recorded: Sequence[int | str | bool]) -> Fingerprint:
         return Fingerprint(-1, 0, 0, 0, "")
 
 
-def _is_settled(ctime_ns: int) -> bool:
-    """Say whether whatever is written from now on gets another ctime; also false when the clock has been set back."""
-    tick = TICK_NS if ctime_ns % SECOND_NS else COARSE_TICK_NS
-    return time.time_ns() - ctime_ns > tick
+def _is_settled(marks: Marks) -> bool:
+    """Say whether whatever is written from now on gets other marks; also false when the clock has been set back.
+
+    Where it was only the names of the file that changed, its mtime is old, and a write shows in that.
+    """
+    tick = TICK_NS if marks.ctime_ns % SECOND_NS else COARSE_TICK_NS
+    return time.time_ns() - marks.ctime_ns > tick or marks in _renamed
+
+
+@contextmanager
+def renaming(*paths: str | os.PathLike[str]) -> Iterator[None]:
+    """Give files names or take names away in here: what is known of their content still holds afterwards.
+
+    The number of its names belongs to the inode of a file, so that its ctime changes with them, as if it had been
+    written to. Other steps of this run may be reading it; they are told by `still_has` and `first_marks`.
+    """
+    with _names, ExitStack() as stack:
+        files = [os.open(path, os.O_PATH) for path in paths]
+        for file in files:
+            stack.callback(os.close, file)
+        before = [marks_of(os.fstat(file)) for file in files]
+        yield
+        for file, marks in zip(files, before, strict=True):
+            _follow(marks, marks_of(os.fstat(file)))
+
+
+def _follow(before: Marks, after: Marks) -> None:
+    same = (before.size, before.mtime_ns) == (after.size, after.mtime_ns)
+    if same and after.ctime_ns > before.ctime_ns and _is_settled(before):
+        _renamed[after] = before
+        if before in _known:
+            _known[after] = _known[before]
+
+
+def still_has(marks: Marks, known: Fingerprint) -> bool:
+    """Say whether a file with these marks had the known ones, and nothing but its names has changed since."""
+    with _names:
+        while marks != known[:4] and marks in _renamed:
+            marks = _renamed[marks]
+    return marks == known[:4]
+
+
+def first_marks(marks: Marks) -> Marks:
+    """Return the marks that a file had before this process changed its names."""
+    with _names:
+        while marks in _renamed:
+            marks = _renamed[marks]
+    return marks
 
 
 def trusted_marks(path: str | os.PathLike[str]) -> Marks:
@@ -82,7 +136,7 @@ def trusted_marks(path: str | os.PathLike[str]) -> Marks:
         found = marks_of(os.stat(path))
     except OSError:
         return UNTRUSTED
-    return found if _is_settled(found.ctime_ns) else UNTRUSTED
+    return found if _is_settled(found) else UNTRUSTED
 
 
 def _note(path: str | os.PathLike[str], marks: Marks, settled: bool) -> None:
@@ -94,18 +148,16 @@ def _note(path: str | os.PathLike[str], marks: Marks, settled: bool) -> None:
 def _digest(path: str | os.PathLike[str], marks: Marks, settled: bool) -> str:
     if not settled:
         return _read_digest(path)
-    key = (os.fspath(path), marks)
-    if key not in _known:
-        _known[key] = _read_digest(path)
-    return _known[key]
+    if marks not in _known:
+        _known[marks] = _read_digest(path)
+    return _known[marks]
 
 
 def remember(recorded: Mapping[str, Sequence[int | str | bool]]) -> None:
     """Take digests from a record: what has the same settled marks is not read again."""
-    for path, mark in recorded.items():
-        known = as_fingerprint(mark)
+    for known in map(as_fingerprint, recorded.values()):
         if known.settled:
-            _known.setdefault((path, Marks(*known[:4])), known.sha256)
+            _known.setdefault(Marks(*known[:4]), known.sha256)
 
 
 def _read_digest(path: str | os.PathLike[str]) -> str:
@@ -119,7 +171,7 @@ def _read_digest(path: str | os.PathLike[str]) -> str:
 def fingerprint(path: str | os.PathLike[str]) -> Fingerprint:
     """Read a file's fingerprint. Raises `OSError`."""
     marks = marks_of(os.stat(path))
-    settled = _is_settled(marks.ctime_ns)
+    settled = _is_settled(marks)
     found = Fingerprint(*marks, _digest(path, marks, settled), settled)
     _note(path, marks, settled)
     return found
@@ -131,7 +183,7 @@ def is_unchanged(path: str | os.PathLike[str], known: Fingerprint, found: os.sta
         marks = marks_of(found or os.stat(path))
         if marks.size != known.size:
             return False
-        settled = _is_settled(marks.ctime_ns)
+        settled = _is_settled(marks)
         same = known.settled and marks == known[:4]
         if not same and _digest(path, marks, settled) != known.sha256:
             return False

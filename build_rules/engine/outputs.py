@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from build_rules.engine.failure import InputChangedError
-from build_rules.engine.fingerprint import Fingerprint, fingerprint, is_unchanged, marks_of
+from build_rules.engine.fingerprint import Fingerprint, fingerprint, first_marks, is_unchanged, marks_of, still_has
+from build_rules.engine.hand_on import find_handed_on, hand_on, put_into_place, renewed
 from build_rules.engine.interrupt import drafts as running
 from build_rules.errors import InputError
 
@@ -75,8 +76,9 @@ def produce(
 
     The function may return further files that it turned out to read; they become inputs, too. It may write further
     files whose names begin with that of an output and a dot (`split.onnx.data`); they become outputs, too, and are gone
-    when the next run does not write them. The inputs' fingerprints are those from before the call. What `recall` knows
-    of former calls with the same inputs is put into place instead of calling. Raises
+    when the next run does not write them. An output that is an input as it is, it may leave as a symbolic link to that
+    (`hand_on.py`). The inputs' fingerprints are those from before the call. What `recall` knows of former calls with
+    the same inputs is put into place instead of calling. Raises
     `InputChangedError` when an input changed meanwhile, `InputError` when the disk is full, and whatever the function
     raises; in each case no output of this call is left behind.
     """
@@ -97,8 +99,11 @@ def produce(
         for path in discovered:
             read[path] = _discovered(path, started)
         _check_unchanged(read)
-        made = Produced(read, _publish(drafts, outputs))
-        if recall is not None:
+        handed_on = find_handed_on(drafts, read)
+        made = Produced(read, _publish(drafts, outputs, handed_on, read))
+        read.update({path: renewed(path, read[path]) for path in handed_on.values()})
+        # Where this step can run, what it hands on is at hand: to fetch it would take longer.
+        if recall is not None and not handed_on:
             recall.offer(made.inputs, declared, made.outputs, time.monotonic() - begun)
         return made
     except OSError as error:
@@ -146,7 +151,7 @@ def clear_drafts() -> None:
 def _discovered(path: Path, started: int) -> Fingerprint:
     found = fingerprint(path)
     # Its content from before the call is unknown, so a change since then is one too many.
-    if found.ctime_ns >= started:
+    if first_marks(marks_of(path.stat())).ctime_ns >= started:
         raise InputChangedError(f"{path} changed while the step that reads it ran; run doit again.")
     return found
 
@@ -154,31 +159,40 @@ def _discovered(path: Path, started: int) -> Fingerprint:
 def _check_unchanged(read: Mapping[Path, Fingerprint]) -> None:
     for path, before in read.items():
         # Marks that were not settled may stand for another content by now.
-        known = path.exists() and marks_of(path.stat()) == before[:4]
+        known = path.exists() and still_has(marks_of(path.stat()), before)
         if not known or not (before.settled or is_unchanged(path, before)):
             raise InputChangedError(f"{path} changed while the step that reads it ran; run doit again.")
 
 
-def _publish(drafts: Mapping[str, Path], outputs: Mapping[str, Path]) -> dict[Path, Fingerprint]:
+def _publish(
+    drafts: Mapping[str, Path],
+    outputs: Mapping[str, Path],
+    handed_on: Mapping[Path, Path],
+    read: Mapping[Path, Fingerprint],
+) -> dict[Path, Fingerprint]:
     for key, draft in drafts.items():
         if not draft.is_file():
             raise FileNotFoundError(f"the step ended without writing {outputs[key]}")
     folder = next(iter(outputs.values())).parent
     further = _further(next(iter(drafts.values())).parent, drafts)
-    for draft in [*drafts.values(), *further]:
+    linked = {draft.name: read[source] for draft, source in handed_on.items() if hand_on(draft, source, read[source])}
+    written = [draft for draft in [*drafts.values(), *further] if draft.name not in linked]
+    for draft in written:
         _flush(draft)
-    digests = {draft.name: fingerprint(draft).sha256 for draft in [*drafts.values(), *further]}
+    digests = {draft.name: fingerprint(draft).sha256 for draft in written}
     for stale in set(_further(folder, outputs)) - {folder / draft.name for draft in further}:
         stale.unlink()
     # What an output refers to is there before the output is.
     for draft in further:
         os.replace(draft, folder / draft.name)
     for key, draft in drafts.items():
-        os.replace(draft, outputs[key])
+        put_into_place(draft, outputs[key])
     _flush(folder)
     # By the digests of the drafts: whoever writes into an output as soon as it is there has not made it.
+    placed = [*outputs.values(), *(folder / draft.name for draft in further)]
     return {
-        path: _as_drafted(path, digests[path.name]) for path in [*outputs.values(), *(folder / d.name for d in further)]
+        path: renewed(path, linked[path.name]) if path.name in linked else _as_drafted(path, digests[path.name])
+        for path in placed
     }
 
 

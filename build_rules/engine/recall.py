@@ -106,22 +106,25 @@ class Recall:
         self, read: Mapping[Path, Fingerprint], declared: int, written: Mapping[Path, Fingerprint], seconds: float
     ) -> None:
         """Share what a step has made; the first `declared` of `read` were known before it ran."""
-        if self.found:
+        discovered = tuple((str(path), mark.sha256) for path, mark in list(read.items())[declared:])
+        if self.found or not all(_is_within(Path(path)) for path, _ in discovered):
             return
         from build_rules.engine.cache import CachedAction, CachedOutput
 
-        discovered = tuple((str(path), mark.sha256) for path, mark in list(read.items())[declared:])
         outputs = tuple(CachedOutput(path.name, mark.sha256, mark.size) for path, mark in written.items())
         action = CachedAction(outputs, discovered, seconds)
         self.cache.offer(self._action, action, {path.name: path for path in written})
 
 
+def _is_within(path: Path) -> bool:
+    """Whether a name leads to a file of the repository: others mean something else on every machine."""
+    return not path.is_absolute() and ".." not in path.parts
+
+
 def _is_as_it_was(name: str, sha256: str) -> bool:
-    """Whether a file that another machine read is here, too; names that lead out of the repository are nobody's."""
+    """Whether a file that another machine read is here, too."""
     path = Path(name)
-    if path.is_absolute() or ".." in path.parts or not path.is_file():
-        return False
-    return fingerprint(path).sha256 == sha256
+    return _is_within(path) and path.is_file() and fingerprint(path).sha256 == sha256
 
 
 def foresee(steps: Iterable[tuple[Step, bool]]) -> set[str]:

@@ -132,8 +132,8 @@ class RunnableStep(Step):
         """Put better marks into the record of a step that was found to be current by the content of its files."""
         for part in ("inputs", "outputs"):
             for path, mark in values[part].items():
-                marks = verified.get(path, UNTRUSTED)
-                if marks != UNTRUSTED and not as_fingerprint(mark).settled:
+                marks, known = verified.get(path, UNTRUSTED), as_fingerprint(mark)
+                if marks != UNTRUSTED and (marks != known[:4] or not known.settled):
                     values[part][path] = [*marks, mark[4], True]
                     current_run.refreshed.add(self.name)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from build_rules.calibration.sources import sources_of
 from build_rules.endpoints import Split, load_split
 from build_rules.engine.report import hooks
 from build_rules.errors import InputError
-from build_rules.steps.given import check_snapshot, choose_snapshot
+from build_rules.steps.given import check_snapshot, choose_snapshot, find_snapshot, use_snapshot
 
 __all__ = ["run"]
 
@@ -30,19 +29,23 @@ def run(
     calibrated: Path,
     chosen: Path,
     sheet: Path,
-    source: str,
+    source: str | None,
+    named_in: str | None,
     count: int,
     skip_broken: bool,
     known: str,
     final: str,
-) -> None:
-    """Make the snapshot from images, or check a given one; `images` are the files of `source`.
+) -> tuple[Path, ...]:
+    """Make the snapshot from images, or check and use a given one; `images` are the files of `source`.
 
-    `known` is the file that keeps what is known of images, `final` where `snapshot` will lie.
+    Without a `source` it is the one that the metadata names, in the folder `named_in`; that file is returned: which of
+    the many it is, is known only now. `known` is the file that keeps what is known of images, `final` where `snapshot`
+    will lie.
     """
     split = load_split(split_json)
-    found = sources_of(Path(source), images)
-    if found.kind == "images":
+    found = None if source is None else sources_of(Path(source), images)
+    further: tuple[Path, ...] = ()
+    if found is not None and found.kind == "images":
         try:
             parameters = parameters_for(split.preprocessing, split.input, count=count)
         except InputError as error:
@@ -61,13 +64,17 @@ def run(
         _tell(made.chosen)
         facts, told, pictures = check_snapshot(snapshot, split, file_name(parameters)), made.chosen, made.pictures
     else:
-        given = choose_snapshot(Path(source), images, split)
-        facts = check_snapshot(given, split, given.name)
-        shutil.copyfile(given, snapshot)
+        if source is None:
+            given = find_snapshot(Path(named_in or ""), split)
+            further = (given,)
+        else:
+            given = choose_snapshot(Path(source), images, split)
+        facts = use_snapshot(given, split, snapshot)
         told, pictures = _given(given, snapshot, split)
     write_sheet(sheet, pictures)
     chosen.write_text(dump_chosen(told), encoding="ascii")
     calibrated.write_text(dump_calibrated(facts), encoding="utf-8")
+    return further
 
 
 def _tell(chosen: Chosen) -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from build_rules.calibrated import Calibrated
+from build_rules.calibration.convert import check_scale, write_pixels
 from build_rules.calibration.geometry import check_geometry
+from build_rules.calibration.named import find_named
 from build_rules.calibration.snapshot import Snapshot, open_snapshot, verify_content
 from build_rules.endpoints import Preprocessing, Split
 from build_rules.errors import InputError
 
-__all__ = ["check_snapshot", "choose_snapshot"]
+__all__ = ["check_snapshot", "choose_snapshot", "find_snapshot", "use_snapshot"]
 
 
 def choose_snapshot(given: Path, files: Sequence[Path], split: Split) -> Path:
@@ -32,17 +35,61 @@ def choose_snapshot(given: Path, files: Sequence[Path], split: Split) -> Path:
     )
 
 
+def find_snapshot(folder: Path, split: Split) -> Path:
+    """Return the snapshot that the ONNX metadata names, in the folder of the repository's snapshots.
+
+    Raises `InputError` when it names none, or when it is not there.
+    """
+    named = split.preprocessing.snapshot
+    if named is None:
+        raise InputError(
+            f"there is nothing to calibrate from: the ONNX metadata names no snapshot that could be in {folder}; put a "
+            "calibration-*.safetensors or a folder of images named calibration beside the ONNX, or name one in "
+            "`calibration`."
+        )
+    return find_named(folder, named)
+
+
+def use_snapshot(path: Path, split: Split, output: Path) -> Calibrated:
+    """Check a given snapshot and make it the build's: as it lies there, as pixels when it holds scaled ones.
+
+    `output` becomes a symbolic link in the first case, for whoever runs the step to hold on to the file itself.
+    Returns what later steps need to know; raises `InputError` as `check_snapshot` does.
+    """
+    snapshot, facts = _check(path, split, path.name)
+    if snapshot.dtype == "uint8":
+        output.symlink_to(path.resolve())
+    else:
+        write_pixels(snapshot, split.input.name, output)
+        print(f"   {path.name}: {snapshot.dtype} in {list(snapshot.value_range)}, calibrated on as uint8 pixels")
+    return facts
+
+
 def check_snapshot(path: Path, split: Split, name: str) -> Calibrated:
     """Return what later steps need to know of a snapshot. Raises `InputError` when it is damaged or does not fit."""
+    return _check(path, split, name)[1]
+
+
+def _check(path: Path, split: Split, name: str) -> tuple[Snapshot, Calibrated]:
     snapshot = open_snapshot(path)
-    verify_content(snapshot)
     tensor = snapshot.tensor(split.input.name)
     expected = (split.input.height, split.input.width)
     stored = None if tensor is None else tensor.shape
-    geometry = check_geometry(snapshot.params, stored, expected, _tiling(split.preprocessing), source=str(path))
+    geometry = check_geometry(
+        snapshot.params,
+        stored,
+        expected,
+        _tiling(split.preprocessing),
+        source=str(path),
+        wanted_tensor=f"'{split.input.name}' (it has: {', '.join(tensor.name for tensor in snapshot.tensors)})",
+    )
     _check_fit(snapshot, split)
     normalization = snapshot.normalization
-    return Calibrated(
+    if snapshot.dtype != "uint8":
+        normalization = replace(normalization, scale=check_scale(snapshot))
+    # Last, because only this reads all of what may be gigabytes.
+    verify_content(snapshot)
+    return snapshot, Calibrated(
         file_name=name,
         count=snapshot.count,
         resize=geometry.resize,
@@ -61,14 +108,14 @@ def _tiling(pixels: Preprocessing) -> dict[str, Any] | None:
 
 
 def _check_fit(snapshot: Snapshot, split: Split) -> None:
-    tensor = snapshot.tensor(split.input.name)
-    if tensor is not None and tensor.shape[1] != split.input.channels:
+    image, tensor = split.input, snapshot.tensor(split.input.name)
+    if tensor is not None and tensor.shape[1] != image.channels:
         raise InputError(
-            f"{snapshot.path}: its samples have {tensor.shape[1]} channels, the model's input '{split.input.name}' has "
-            f"{split.input.channels}; export the snapshot for this model."
+            f"{snapshot.path}: its samples have {tensor.shape[1]} channels, the model's input '{image.name}' has "
+            f"{image.channels}; export the snapshot for this model."
         )
-    if snapshot.dtype != "uint8":
+    if len(snapshot.normalization.mean) != image.channels:
         raise InputError(
-            f"{snapshot.path}: holds {snapshot.dtype} samples in {list(snapshot.value_range)}, but compilers calibrate "
-            "on pixels in [0, 255]; export it again as uint8."
+            f"{snapshot.path}: the metadata's 'normalization' is for {len(snapshot.normalization.mean)} channels, the "
+            f"model's input '{image.name}' has {image.channels}; export the snapshot for this model."
         )

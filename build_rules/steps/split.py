@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from build_rules.calibration.named import find_named
 from build_rules.calibration.sample import read_sample
 from build_rules.calibration.snapshot import Normalization
 from build_rules.endpoints import AUTOMATIC, ModelInput, Preprocessing, Split, SplitChoice, dump_split
@@ -26,15 +27,18 @@ def run(
     choice: SplitChoice | None,
     labels_file: str | None,
     calibration: str | None,
+    named_in: str | None = None,
 ) -> tuple[Path, ...]:
     """Cut the graph at its endpoints; neither output changes with descriptions, session ids or other metadata.
 
     `labels_file` names the user's class names, if there are any; they are no input (nothing is made from them here) but
-    checked, because `meta` would refuse them only after hours of compiling. One sample of `calibration` helps to prove
-    the cut and is no input either: which one does not show. Returns the files that hold weights.
+    checked, because `meta` would refuse them only after hours of compiling. One sample of `calibration`, or of the
+    snapshot that the metadata names in the folder `named_in`, helps to prove the cut and is no input either: which one
+    does not show. Returns the files that hold weights.
     """
     source = read_document(onnx)
-    result = split_model(onnx, network_name, split_onnx, choice or AUTOMATIC, _samples(source, calibration))
+    samples = _samples(source, calibration or _named(source, named_in))
+    result = split_model(onnx, network_name, split_onnx, choice or AUTOMATIC, samples)
     split = result.split
     try:
         preprocessing = read_preprocessing(source.document, split.input.channels)
@@ -50,6 +54,17 @@ def run(
     return result.external_files
 
 
+def _named(source: SourceDocument, folder: str | None) -> str | None:
+    """Return the snapshot in `folder` that the metadata name; what is wrong with that is told by who calibrates."""
+    name = (source.document or {}).get("calibration")
+    if folder is None or not isinstance(name, str):
+        return None
+    try:
+        return str(find_named(Path(folder), name))
+    except InputError:
+        return None
+
+
 def _samples(source: SourceDocument, calibration: str | None) -> Callable[[ModelInput], Sequence[Any]]:
     def read(image: ModelInput) -> Sequence[Any]:
         if calibration is None:
@@ -60,7 +75,7 @@ def _samples(source: SourceDocument, calibration: str | None) -> Callable[[Model
             pixels = Preprocessing(mean=(0.0,) * image.channels, std=(1.0,) * image.channels, color=None)
         normalization = Normalization(pixels.scale, pixels.mean, pixels.std)
         shape = (image.channels, image.height, image.width)
-        sample = read_sample(Path(calibration), shape, pixels.resize, normalization, pixels.color)
+        sample = read_sample(Path(calibration), shape, pixels.resize, normalization, pixels.color, image.name)
         if sample is None:
             return ()
         return (sample if image.layout == "nchw" else sample.transpose(0, 2, 3, 1),)

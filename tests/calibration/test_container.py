@@ -72,6 +72,9 @@ def test_the_package_reads_what_we_write(tmp_path: Path) -> None:
         ({"a": tensor(end=13)}, "cannot take"),
         ({"a": tensor(1, 13)}, "starts at"),
         ({"a": tensor(), "b": tensor()}, "starts at"),
+        ({"a": tensor(), "b": tensor(6, 18)}, "starts at"),
+        ({"a": tensor(shape=[1] * 33 + [12])}, "shape"),
+        ({"a": tensor(end=10**30, shape=[10**30])}, "shape"),
         ({"a": tensor(end=6, shape=[6])}, "end at"),
         ({"a": tensor(end=24, shape=[24])}, "end at"),
         ({}, "end at"),
@@ -107,3 +110,53 @@ def test_arbitrary_bytes_are_never_anything_worse_than_wrong_input(tmp_path: Pat
     except InputError:
         return
     assert content[:1] in b"{ \n\t\r"
+
+
+def test_an_empty_tensor_may_lie_anywhere(tmp_path: Path) -> None:
+    header = {"a": tensor(), "b": tensor(0, 0, shape=[0, 3]), "c": tensor(12, 12, shape=[0])}
+    container = read_container(write(tmp_path / "x", header))
+    assert {entry.name: entry.end - entry.begin for entry in container.entries} == {"a": 12, "b": 0, "c": 0}
+
+
+def test_what_a_file_says_of_itself_is_not_repeated_at_length(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        read_container(write(tmp_path / "x", {"a": tensor(dtype="U8" * 100_000)}))
+    assert len(str(caught.value)) < 1000
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.data())
+def test_a_whole_file_that_was_cut_or_grew_is_refused(tmp_path: Path, data: st.DataObject) -> None:
+    shapes = data.draw(st.lists(st.lists(st.integers(0, 3), max_size=3), min_size=1, max_size=3))
+    stored: dict[str, NDArray[Any]] = {str(i): np.zeros(shape, np.uint8) for i, shape in enumerate(shapes)}
+    save_file(stored, tmp_path / "x")
+    whole = (tmp_path / "x").read_bytes()
+    read_container(tmp_path / "x")
+    change = data.draw(st.integers(-len(whole), 20).filter(bool))
+    (tmp_path / "x").write_bytes(whole[:change] if change < 0 else whole + bytes(change))
+    with pytest.raises(InputError):
+        read_container(tmp_path / "x")
+
+
+begin_or_end = st.integers(-1, 14)
+entry = st.fixed_dictionaries(
+    {
+        "dtype": st.sampled_from(["U8", "U8", "F32", "I8"]),
+        "shape": st.lists(st.integers(-1, 12), max_size=4),
+        "data_offsets": st.lists(begin_or_end, min_size=1, max_size=3),
+    }
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.dictionaries(st.sampled_from("abc"), entry, max_size=3))
+def test_whatever_is_accepted_covers_the_file_exactly_once(tmp_path: Path, header: dict[str, Any]) -> None:
+    path = write(tmp_path / "x", header)
+    try:
+        container = read_container(path)
+    except InputError:
+        return
+    size, begin = path.stat().st_size, path.stat().st_size - 12
+    covered = [byte for entry in container.entries for byte in range(entry.begin, entry.end)]
+    assert sorted(covered) == list(range(begin, size))
+    assert load_file(path).keys() == header.keys(), "the reference implementation accepts it, too"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from build_rules.calibration.geometry import Geometry, check_geometry
@@ -132,3 +133,66 @@ def test_never_anything_but_a_geometry_or_an_input_error(members: dict[str, Any]
         return
     assert geometry.input_shape == SIZE
     assert geometry.resize in ("letterbox", "stretch", "tiled")
+
+
+# The rules once more, as a table: each row says in which case which value passes; nothing is shared with the code.
+
+SIZES: tuple[Any, ...] = ([320, 640], [640, 320], [320.0, 640], [True, 640], [0, 640], [320, 640, 3], "320", None)
+RESIZES: tuple[Any, ...] = ("letterbox", "stretch", "tiled", "crop", None)
+GRIDS: tuple[Any, ...] = (None, {}, {"algorithm": "even"}, {"algorithm": "evendist"}, "evendist")
+FULL_FRAMES: tuple[Any, ...] = ("absent", False, True, 0, 1, None)
+FITS: dict[tuple[str | None, Any], Callable[[Any, bool], bool]] = {
+    ("tiled", "tiled"): lambda grid, block: isinstance(grid, dict) and grid.get("algorithm") == "evendist",
+    ("whole_frame", "letterbox"): lambda grid, block: True,
+    (None, "letterbox"): lambda grid, block: True,
+    (None, "stretch"): lambda grid, block: True,
+    (None, "tiled"): lambda grid, block: block,
+}
+
+
+def by_the_table(case: dict[str, Any]) -> str:
+    """The field that the first broken rule is about, "" when all four hold."""
+    if case["size"] != [320, 640] or any(type(side) is not int for side in case["size"]):
+        return "params.input_shape"
+    if case["stored"] != (4, 3, 320, 640):
+        return "tensor_names" if case["stored"] is None else "stored samples"
+    rule = FITS.get((case["mode"], case["resize"]))
+    if rule is None:
+        return "params.resize"
+    if not rule(case["grid"], case["block"]):
+        return "params.grid.algorithm" if case["mode"] == "tiled" else "params.resize"
+    stated = False if case["full_frame"] == "absent" else case["full_frame"]
+    wanted = case["mode"] is not None and case["enabled"]
+    return "" if stated is wanted else "params.full_frame"
+
+
+cases = st.fixed_dictionaries(
+    {
+        "size": st.just([320, 640]) | st.sampled_from(SIZES),
+        "stored": st.just(SHAPE) | st.sampled_from([(4, 3, 640, 320), (4, 320, 640), (4, 320, 640, 3), None]),
+        "mode": st.sampled_from([None, "tiled", "whole_frame"]),
+        "resize": st.sampled_from(RESIZES),
+        "grid": st.sampled_from(GRIDS),
+        "block": st.booleans(),
+        "full_frame": st.just("absent") | st.sampled_from(FULL_FRAMES),
+        "enabled": st.booleans(),
+    }
+)
+
+
+@settings(max_examples=1500, deadline=None)
+@given(cases)
+def test_the_four_rules_are_those_of_the_table(case: dict[str, Any]) -> None:
+    members: dict[str, Any] = {"input_shape": case["size"], "resize": case["resize"]}
+    members |= {} if case["grid"] is None else {"grid": case["grid"]}
+    members |= {"tiling": {"version": 1}} if case["block"] else {}
+    members |= {} if case["full_frame"] == "absent" else {"full_frame": case["full_frame"]}
+    tiling = {"version": 1, "mode": case["mode"], "full_frame": {"enabled": case["enabled"]}} if case["mode"] else None
+    broken = by_the_table(case)
+    if not broken:
+        geometry = check_geometry(members, case["stored"], SIZE, tiling)
+        assert geometry == Geometry(case["resize"], SIZE, case["mode"] is not None and case["enabled"])
+        return
+    with pytest.raises(InputError) as caught:
+        check_geometry(members, case["stored"], SIZE, tiling, source="x")
+    assert str(caught.value).startswith(f"x: {broken}") or f"x: the {broken}" in str(caught.value)

@@ -69,6 +69,14 @@ def test_a_snapshot_of_scaled_samples_is_not_scaled_again(tmp_path: Path) -> Non
     check(read_sample(path, SHAPE, "letterbox", UNIT), by_hand(PIXELS[0], own))
 
 
+def test_of_a_snapshot_for_several_inputs_the_one_that_is_asked_for(tmp_path: Path) -> None:
+    tensors: dict[str, NDArray[Any]] = {"images": PIXELS, "mask": PIXELS + 1}
+    path = store(tmp_path / "calibration.safetensors", tensors, tensor_names='["mask", "images"]')
+    own = Normalization(0.5, (1.0, 2.0, 3.0), (1.0, 1.0, 2.0))
+    check(read_sample(path, SHAPE, "letterbox", IMAGENET, name="images"), by_hand(PIXELS[0], own))
+    assert read_sample(path, SHAPE, "letterbox", IMAGENET, name="other") is None
+
+
 def test_of_several_snapshots_the_first_that_fits(tmp_path: Path) -> None:
     (tmp_path / "calibration-a.safetensors").write_bytes(b"broken")
     other: dict[str, NDArray[Any]] = {"images": PIXELS[:, :, :5].copy()}

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
@@ -19,6 +21,7 @@ from build_rules.calibration.snapshot import (
     canonical_json,
     hash_params,
     open_snapshot,
+    read_samples,
     samples,
     verify_content,
     write_snapshot,
@@ -97,6 +100,14 @@ def test_a_missing_key_is_named(tmp_path: Path, key: str) -> None:
         ("normalization", '{"scale": 1, "mean": [0, 0, 0], "std": [1, 0, 1]}'),
         ("normalization", '{"scale": 1, "mean": [0, 0, 1e999], "std": [1, 1, 1]}'),
         ("normalization", '{"scale": 1' + "0" * 400 + ', "mean": [0, 0, 0], "std": [1, 1, 1]}'),
+        ("content_sha256", ""),
+        ("content_sha256", "ab" * 31),
+        ("content_sha256", "xy" * 32),
+        ("content_sha256", "sha256:" + "ab" * 32),
+        ("params", "[" * 100_000),
+        ("params", '{"a": -Infinity}'),
+        ("value_range", "[0, 255, 255]"),
+        ("value_range", "[false, 255]"),
         ("count_actual", "6"),
         ("count_actual", "five"),
         ("count_actual", "5.0"),
@@ -134,6 +145,54 @@ def test_two_inputs_hash_in_the_order_of_their_names(tmp_path: Path) -> None:
     tensors["a"] = tensors["a"][:4]
     with pytest.raises(InputError, match="4 samples"):
         open_snapshot(store(tmp_path / "x", tensors, tensor_names='["z", "a"]'))
+
+
+@pytest.mark.parametrize("names", [["images", "depth"], ["depth", "images"]])
+def test_one_normalization_for_inputs_of_different_channels(tmp_path: Path, names: list[str]) -> None:
+    tensors: dict[str, NDArray[Any]] = {"images": PIXELS, "depth": PIXELS[:, :1].copy()}
+    digest = hashlib.sha256(b"".join(tensors[name].tobytes() for name in names)).hexdigest()
+    path = store(tmp_path / "x", tensors, tensor_names=json.dumps(names), content_sha256=digest.upper())
+    snapshot = open_snapshot(path)
+    verify_content(snapshot)
+    assert snapshot.normalization.mean == (1.0, 2.0, 3.0)
+    wrong = '{"scale": 1, "mean": [0, 0], "std": [1, 1]}'
+    with pytest.raises(InputError, match="'normalization'"):
+        open_snapshot(store(tmp_path / "x", tensors, tensor_names=json.dumps(names), normalization=wrong))
+
+
+def test_samples_one_at_a_time(tmp_path: Path) -> None:
+    tensors: dict[str, NDArray[Any]] = {"images": PIXELS, "depth": PIXELS[:, :1].copy()}
+    path = store(tmp_path / "x", tensors, tensor_names='["depth", "images"]')
+    snapshot = open_snapshot(path)
+    for name in tensors:
+        np.testing.assert_array_equal(np.stack(list(read_samples(snapshot, name))), tensors[name])
+    with pytest.raises(InputError, match="'other'"):
+        next(read_samples(snapshot, "other"))
+    path.write_bytes(path.read_bytes()[: snapshot.tensors[0].begin + 30])
+    with pytest.raises(InputError, match="ends within sample 1 of 5"):
+        list(read_samples(snapshot, "depth"))
+
+
+keys = st.sampled_from(sorted(METADATA))
+values = st.text(max_size=8) | st.sampled_from(
+    ["null", "[]", "{}", "NaN", "1e999", "true", '["images"]', "[0, 255]", "0"]
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.dictionaries(keys, values | st.none(), min_size=1, max_size=3))
+def test_any_other_metadata_is_accepted_as_it_is_or_named(tmp_path: Path, changes: dict[str, str | None]) -> None:
+    path = store(tmp_path / "x.safetensors", None, **changes)
+    told = ""
+    try:
+        open_snapshot(path)
+    except InputError as error:
+        told = str(error)
+    if told:
+        assert "x.safetensors" in told
+        assert any(f"'{key}'" in told for key in METADATA)
+    else:
+        assert changes.keys() <= {"producer", "count_actual", "tensor_names", "value_range"}
 
 
 def test_an_older_snapshot_is_read_when_it_says_so(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ def test_an_input_of_unknown_colours(tmp_path: Path) -> None:
             known=str(tmp_path / "known"),
             final=str(tmp_path / "s"),
             source=str(tmp_path / "pool"),
+            named_in=None,
             count=8,
             skip_broken=False,
         )
