@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from build_rules.calibrated import dump_calibrated
+from build_rules.calibrated import Calibrated, dump_calibrated
 from build_rules.calibration.chosen import Chosen, dump_chosen
 from build_rules.calibration.outcomes import summarize
 from build_rules.calibration.parameters import file_name, parameters_for
 from build_rules.calibration.produce import produce_snapshot
 from build_rules.calibration.sheet import Thumbnail, pictures_of, write_sheet
 from build_rules.calibration.snapshot import open_snapshot
-from build_rules.calibration.sources import sources_of
+from build_rules.calibration.sources import Sources, sources_of
 from build_rules.endpoints import Split, load_split
 from build_rules.engine.report import hooks
 from build_rules.errors import InputError
-from build_rules.steps.given import check_snapshot, choose_snapshot, find_snapshot, use_snapshot
+from build_rules.steps.given import check_produced, choose_snapshot, find_snapshot, use_snapshot
 
 __all__ = ["run"]
+
+LARGE_BYTES = 4 << 30
+"""EdgeFirst's producers warn of larger snapshots."""
 
 
 def run(
@@ -43,41 +47,61 @@ def run(
     will lie.
     """
     split = load_split(split_json)
-    found = None if source is None else sources_of(Path(source), images)
     further: tuple[Path, ...] = ()
-    if found is not None and found.kind == "images":
-        try:
-            parameters = parameters_for(split.preprocessing, split.input, count=count)
-        except InputError as error:
-            raise error.within(source) from error
-        made = produce_snapshot(
-            found.folder,
-            parameters,
-            snapshot,
-            split.input.name,
-            names=found.names,
-            skip_broken=skip_broken,
-            known=Path(known),
-            final=Path(final),
-            tell=hooks.progress,
-        )
-        _tell(made.chosen)
-        facts, told, pictures = check_snapshot(snapshot, split, file_name(parameters)), made.chosen, made.pictures
+    if source is None:
+        given = find_snapshot(Path(named_in or ""), split)
+        further, made = (given,), _use(given, split, snapshot)
     else:
-        if source is None:
-            given = find_snapshot(Path(named_in or ""), split)
-            further = (given,)
+        found = sources_of(Path(source), images)
+        if found.kind == "images":
+            made = _make(found, split, snapshot, count, skip_broken, Path(known), Path(final))
         else:
-            given = choose_snapshot(Path(source), images, split)
-        facts = use_snapshot(given, split, snapshot)
-        told, pictures = _given(given, snapshot, split)
-    write_sheet(sheet, pictures)
-    chosen.write_text(dump_chosen(told), encoding="ascii")
-    calibrated.write_text(dump_calibrated(facts), encoding="utf-8")
+            made = _use(choose_snapshot(Path(source), images, split), split, snapshot)
+    write_sheet(sheet, made.pictures)
+    chosen.write_text(dump_chosen(made.chosen), encoding="ascii")
+    calibrated.write_text(dump_calibrated(made.facts), encoding="utf-8")
     return further
 
 
-def _tell(chosen: Chosen) -> None:
+@dataclass(frozen=True)
+class _Made:
+    """A snapshot that is in its place: what later steps need to know of it, and what people are told and shown."""
+
+    facts: Calibrated
+    chosen: Chosen
+    pictures: Sequence[Thumbnail]
+
+
+def _make(
+    sources: Sources, split: Split, output: Path, count: int, skip_broken: bool, known: Path, final: Path
+) -> _Made:
+    try:
+        parameters = parameters_for(split.preprocessing, split.input, count=count)
+    except InputError as error:
+        raise error.within(sources.folder) from error
+    made = produce_snapshot(
+        sources.folder,
+        parameters,
+        output,
+        split.input.name,
+        names=sources.names,
+        skip_broken=skip_broken,
+        known=known,
+        final=final,
+        tell=hooks.progress,
+    )
+    _tell(made.chosen, output.stat().st_size)
+    return _Made(check_produced(output, split, file_name(parameters)), made.chosen, made.pictures)
+
+
+def _use(given: Path, split: Split, output: Path) -> _Made:
+    facts = use_snapshot(given, split, output)
+    opened = open_snapshot(output)
+    chosen = Chosen(given.name, image_ids=_image_ids(opened.metadata.get("image_ids")))
+    return _Made(facts, chosen, pictures_of(opened, split.input.name))
+
+
+def _tell(chosen: Chosen, size: int) -> None:
     """Say what became of the pool, and what fewer images than wanted mean for what follows."""
     for line in summarize(chosen.pool or 0, chosen.left_out) if chosen.left_out else ():
         print(f"   {line}")
@@ -87,13 +111,11 @@ def _tell(chosen: Chosen) -> None:
             f"   warning: {len(chosen.images)} calibration images, {chosen.requested} wanted: the compiler takes the "
             "ranges of all tensors from these alone, and the fine-tune of `accurate` has little to learn from"
         )
-
-
-def _given(given: Path, snapshot: Path, split: Split) -> tuple[Chosen, Sequence[Thumbnail]]:
-    """Return what a snapshot tells of its images, and a small picture of each."""
-    opened = open_snapshot(snapshot)
-    ids = opened.metadata.get("image_ids")
-    return Chosen(given.name, image_ids=_image_ids(ids)), pictures_of(opened, split.input.name)
+    if size > LARGE_BYTES:
+        print(
+            f"   warning: the snapshot has {size / 1e9:.1f} GB; a smaller calibration_count, or a model exported "
+            "for tiles, makes it smaller"
+        )
 
 
 def _image_ids(text: str | None) -> tuple[str, ...]:

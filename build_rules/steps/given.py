@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from build_rules.calibration.snapshot import Snapshot, open_snapshot, verify_con
 from build_rules.endpoints import Preprocessing, Split
 from build_rules.errors import InputError
 
-__all__ = ["check_snapshot", "choose_snapshot", "find_snapshot", "use_snapshot"]
+__all__ = ["check_produced", "choose_snapshot", "find_snapshot", "use_snapshot"]
 
 
 def choose_snapshot(given: Path, files: Sequence[Path], split: Split) -> Path:
@@ -54,28 +53,34 @@ def use_snapshot(path: Path, split: Split, output: Path) -> Calibrated:
     """Check a given snapshot and make it the build's: as it lies there, as pixels when it holds scaled ones.
 
     `output` becomes a symbolic link in the first case, for whoever runs the step to hold on to the file itself.
-    Returns what later steps need to know; raises `InputError` as `check_snapshot` does.
+    Returns what later steps need to know; raises `InputError` when it is damaged or does not fit.
     """
-    snapshot, facts = _check(path, split, path.name)
+    snapshot = _fitting(path, split)
+    # Last, because only this reads all of what may be gigabytes.
+    verify_content(snapshot)
     if snapshot.dtype == "uint8":
         output.symlink_to(path.resolve())
     else:
         write_pixels(snapshot, split.input.name, output)
         print(f"   {path.name}: {snapshot.dtype} in {list(snapshot.value_range)}, calibrated on as uint8 pixels")
-    return facts
+    return _facts(snapshot, path.name)
 
 
-def check_snapshot(path: Path, split: Split, name: str) -> Calibrated:
-    """Return what later steps need to know of a snapshot. Raises `InputError` when it is damaged or does not fit."""
-    return _check(path, split, name)[1]
+def check_produced(path: Path, split: Split, name: str) -> Calibrated:
+    """Return what later steps need to know of a snapshot that this process has just written.
+
+    `name` is its conventional file name. Raises `InputError` when it does not fit.
+    """
+    return _facts(_fitting(path, split), name)
 
 
-def _check(path: Path, split: Split, name: str) -> tuple[Snapshot, Calibrated]:
+def _fitting(path: Path, split: Split) -> Snapshot:
+    """Open a snapshot that fits the model."""
     snapshot = open_snapshot(path)
     tensor = snapshot.tensor(split.input.name)
     expected = (split.input.height, split.input.width)
     stored = None if tensor is None else tensor.shape
-    geometry = check_geometry(
+    check_geometry(
         snapshot.params,
         stored,
         expected,
@@ -84,20 +89,21 @@ def _check(path: Path, split: Split, name: str) -> tuple[Snapshot, Calibrated]:
         wanted_tensor=f"'{split.input.name}' (it has: {', '.join(tensor.name for tensor in snapshot.tensors)})",
     )
     _check_fit(snapshot, split)
-    normalization = snapshot.normalization
-    if snapshot.dtype != "uint8":
-        normalization = replace(normalization, scale=check_scale(snapshot))
-    # Last, because only this reads all of what may be gigabytes.
-    verify_content(snapshot)
-    return snapshot, Calibrated(
+    return snapshot
+
+
+def _facts(snapshot: Snapshot, name: str) -> Calibrated:
+    height, width = snapshot.params["input_shape"]
+    scaled = snapshot.dtype != "uint8"
+    return Calibrated(
         file_name=name,
         count=snapshot.count,
-        resize=geometry.resize,
-        input_shape=geometry.input_shape,
-        full_frame=geometry.full_frame,
-        scale=normalization.scale,
-        mean=normalization.mean,
-        std=normalization.std,
+        resize=snapshot.params["resize"],
+        input_shape=(height, width),
+        full_frame=snapshot.params.get("full_frame", False),
+        scale=check_scale(snapshot) if scaled else snapshot.normalization.scale,
+        mean=snapshot.normalization.mean,
+        std=snapshot.normalization.std,
     )
 
 
@@ -118,4 +124,10 @@ def _check_fit(snapshot: Snapshot, split: Split) -> None:
         raise InputError(
             f"{snapshot.path}: the metadata's 'normalization' is for {len(snapshot.normalization.mean)} channels, the "
             f"model's input '{image.name}' has {image.channels}; export the snapshot for this model."
+        )
+    color, wanted = snapshot.params.get("color"), split.preprocessing.color
+    if None not in (color, wanted) and color != wanted:
+        raise InputError(
+            f"{snapshot.path}: params.color is {color!r}, but the model takes its pixels as {wanted!r} "
+            "(input.cameraadaptor); use a snapshot exported for this model."
         )
