@@ -11,7 +11,7 @@ from build_rules.calibration.images import BrokenImageError, measure
 from build_rules.calibration.ordered import Progress, Workers
 from build_rules.calibration.outcomes import Outcome
 from build_rules.calibration.select import ImageStatistics, describe
-from build_rules.calibration.store import Looks, Store
+from build_rules.calibration.store import Looks, Store, settled_marks
 from build_rules.errors import InputError
 
 __all__ = ["Member", "Pool", "look_at_pool"]
@@ -65,9 +65,17 @@ def look_at_pool(
                 raise
             return Outcome(name, "broken", error.reason)
 
-    progress = Progress(len(names), "images", tell)
-    for looked in workers.in_order(look, names):
-        progress.step()
+    remembered = {name: member for name in names if (member := _remembered(name, folder / name, store)) is not None}
+    others = [name for name in names if name not in remembered]
+    progress = Progress(len(others), "images", tell)
+    found = workers.in_order(look, others)
+    for name in names:
+        looked: Member | Outcome
+        if name in remembered:
+            looked = remembered[name]
+        else:
+            looked = next(found)
+            progress.step()
         if isinstance(looked, Outcome):
             left_out.append(looked)
         elif looked.sha256 in known:
@@ -81,8 +89,16 @@ def look_at_pool(
     return Pool(tuple(members), tuple(left_out))
 
 
+def _remembered(name: str, path: Path, store: Store) -> Member | None:
+    """Return an image whose file has not been touched since it was looked at."""
+    known = store.file(path)
+    return None if known is None else Member(name, path, known[0], known[1].height, known[1].width, known[1].statistics)
+
+
 def _member(name: str, path: Path, store: Store) -> Member:
+    marks = settled_marks(path)
     sha256 = _digest(path)
+    store.keep_file(path, marks, sha256)
     looks = store.looks(sha256)
     if looks is None:
         levels, (height, width) = measure(path)

@@ -14,6 +14,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -340,19 +341,25 @@ def write_snapshot(
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     digest, written = hashlib.sha256(), 0
+    hashed: Future[None] | None = None
     try:
-        with partial.open("wb") as file:
+        with partial.open("wb") as file, ThreadPoolExecutor(1) as hasher:
             # The digest is part of the header but known last; as it is always 64 digits, the header keeps its length.
             file.write(encode_header(name, "U8", shape, {**metadata, "content_sha256": "0" * 64}))
             for sample in content:
                 if sample.shape != shape[1:] or sample.dtype != np.uint8:
                     raise ValueError(f"sample {written} is {sample.dtype} {sample.shape}, not uint8 {shape[1:]}")
                 data = np.ascontiguousarray(sample).data
+                # Beside the writing, at most one sample behind.
+                if hashed is not None:
+                    hashed.result()
+                hashed = hasher.submit(digest.update, data)
                 file.write(data)
-                digest.update(data)
                 written += 1
             if written != shape[0]:
                 raise ValueError(f"{written} samples instead of {shape[0]}")
+            if hashed is not None:
+                hashed.result()
             file.seek(0)
             file.write(encode_header(name, "U8", shape, {**metadata, "content_sha256": digest.hexdigest()}))
         partial.replace(path)

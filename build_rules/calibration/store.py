@@ -1,5 +1,7 @@
 """What is known of images by their content: statistics, and where samples that were made of them lie.
 
+A file that has not been touched since need not even be read to know its content.
+
 One sqlite file for all models of a repository, so that a pool is decoded once however many models share it, and ten
 images added to ten thousand are ten images decoded. It only saves time: whatever is wrong with it, it knows nothing.
 Samples are not kept here but found in the snapshots that hold them, and compared with their digest before they are
@@ -14,6 +16,7 @@ import os
 import sqlite3
 import struct
 import threading
+import time
 import zlib
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -26,18 +29,21 @@ from PIL import __version__ as pillow
 
 from build_rules.calibration.select import BINS, ImageStatistics
 
-__all__ = ["Looks", "Store", "sample_key"]
+__all__ = ["Looks", "Store", "sample_key", "settled_marks"]
 
-FORMAT = 1
+FORMAT = 2
 DECODER = f"pillow {pillow}"
 """Another version of the decoder may find other pixels."""
 PATIENCE = 2.0
 """Seconds that another process may keep the file to itself."""
 WRITE_EVERY = 256
+SETTLED_NS = 2_000_000_000
+"""The coarsest clock of a file system ticks every two seconds."""
 _HEAD = struct.Struct("<II3B3B")
 _SCHEMA = (
     "create table if not exists looks (sha256 text, decoder text, content blob, primary key (sha256, decoder))",
-    "create table if not exists samples (key text primary key, file text, position integer, digest text)",
+    "create table if not exists files (path blob primary key, marks text, sha256 text)",
+    "create table if not exists samples (key text primary key, file blob, position integer, digest text)",
 )
 
 
@@ -67,7 +73,8 @@ class Store:
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
         self._new: list[tuple[str, str, bytes]] = []
-        self._files: dict[str, int] = {}
+        self._new_files: list[tuple[bytes, str, str]] = []
+        self._files: dict[bytes, int] = {}
         if path is not None:
             try:
                 self._open(path)
@@ -82,7 +89,7 @@ class Store:
         connection.execute("pragma journal_mode=wal")
         connection.execute("pragma synchronous=off")
         if connection.execute("pragma user_version").fetchone()[0] != FORMAT:
-            for table in ("looks", "samples"):
+            for table in ("looks", "files", "samples"):
                 connection.execute(f"drop table if exists {table}")
             connection.execute(f"pragma user_version={FORMAT}")
         for statement in _SCHEMA:
@@ -121,6 +128,22 @@ class Store:
         except sqlite3.Error as error:
             self._give_up(error)
 
+    def file(self, path: Path) -> tuple[str, Looks] | None:
+        """Return the content's SHA-256 and the looks of a file that has not been touched since it was read."""
+        marks = _marks(path)
+        if marks is None:
+            return None
+        query = "select files.sha256, content from files join looks using (sha256) where path = ? and marks = ?"
+        rows = self._all(f"{query} and decoder = ?", (_place(path), marks, DECODER))
+        looks = _decoded(rows[0][1]) if rows else None
+        return None if looks is None else (str(rows[0][0]), looks)
+
+    def keep_file(self, path: Path, marks: str | None, sha256: str) -> None:
+        """Remember what a file held that had these marks (`settled_marks`) before it was read."""
+        if marks is not None and marks == _marks(path):
+            with self._lock:
+                self._new_files.append((_place(path), marks, sha256))
+
     def looks(self, sha256: str) -> Looks | None:
         """Return what is known of the image with this content."""
         rows = self._all("select content from looks where sha256 = ? and decoder = ?", (sha256, DECODER))
@@ -135,7 +158,8 @@ class Store:
 
     def _write_new(self) -> None:
         self._write("insert or replace into looks values (?, ?, ?)", self._new)
-        self._new = []
+        self._write("insert or replace into files values (?, ?, ?)", self._new_files)
+        self._new, self._new_files = [], []
 
     def sample(self, key: str, size: int) -> bytes | None:
         """Return a sample of `size` bytes as some snapshot holds it; None when none does any more."""
@@ -143,7 +167,7 @@ class Store:
         if not rows:
             return None
         file, position, digest = rows[0]
-        if not isinstance(file, str) or not isinstance(position, int):
+        if not isinstance(file, bytes) or not isinstance(position, int):
             return None
         try:
             found = os.pread(self._opened(file), size, position)
@@ -151,7 +175,7 @@ class Store:
             return None
         return found if len(found) == size and xxhash.xxh3_128_hexdigest(found) == digest else None
 
-    def _opened(self, file: str) -> int:
+    def _opened(self, file: bytes) -> int:
         with self._lock:
             if file not in self._files:
                 self._files[file] = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -159,14 +183,14 @@ class Store:
 
     def keep_samples(self, file: Path, begin: int, size: int, samples: Iterable[tuple[str, str]]) -> None:
         """Remember that `file` holds samples of `size` bytes from byte `begin` on; of each its key and XXH3-128."""
-        rows = [(key, str(file), begin + index * size, digest) for index, (key, digest) in enumerate(samples)]
+        rows = [(key, _place(file), begin + index * size, digest) for index, (key, digest) in enumerate(samples)]
         with self._lock:
             self._write("insert or replace into samples values (?, ?, ?, ?)", rows)
 
     def close(self) -> None:
         """Write what is new, and let go of every file."""
         with self._lock:
-            if self._new:
+            if self._new or self._new_files:
                 self._write_new()
             if self._connection is not None:
                 with suppress(sqlite3.Error):
@@ -175,6 +199,28 @@ class Store:
             for descriptor in self._files.values():
                 os.close(descriptor)
             self._files = {}
+
+
+def _place(path: Path) -> bytes:
+    # Not as text: names may be no UTF-8.
+    return os.fsencode(path.absolute())
+
+
+def settled_marks(path: Path) -> str | None:
+    """Return what the file system says of a file, None while it is so young that a write might not show in that."""
+    found = _marks(path)
+    try:
+        return found if time.time_ns() - path.stat().st_ctime_ns > SETTLED_NS else None
+    except OSError:
+        return None
+
+
+def _marks(path: Path) -> str | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino}"
 
 
 def _encoded(looks: Looks) -> bytes:

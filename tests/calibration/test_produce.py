@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -239,6 +240,28 @@ def test_what_is_remembered_belongs_to_its_recipe(pool: Path, tmp_path: Path, ch
     other = dataclasses.replace(SMALL, **change)
     found = produce_snapshot(pool, other, tmp_path / "b", "images", known=known)
     assert found.path.read_bytes() == produce_snapshot(pool, other, tmp_path / "c", "images").path.read_bytes()
+
+
+def test_a_file_that_was_touched_is_looked_at_again(
+    pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("build_rules.calibration.store.SETTLED_NS", 1)
+    known = tmp_path / "known.db"
+    for path in pool.iterdir():
+        os.utime(path)
+    time.sleep(0.05)
+    first = produce_snapshot(pool, SMALL, tmp_path / "a", "images", known=known)
+    path = pool / first.selected[0]
+    before, content = path.stat(), path.read_bytes()
+    other = pool / next(name for name in first.selected if name != first.selected[0])
+    path.write_bytes(other.read_bytes())  # now a duplicate
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    second = produce_snapshot(pool, SMALL, tmp_path / "b", "images", known=known)
+    assert [outcome.kind for outcome in second.chosen.left_out] == ["duplicate"]
+    assert second.path.read_bytes() == produce_snapshot(pool, SMALL, tmp_path / "c", "images").path.read_bytes()
+    path.write_bytes(content)
+    third = produce_snapshot(pool, SMALL, tmp_path / "d", "images", known=known)
+    assert third.path.read_bytes() == first.path.read_bytes()
 
 
 @pytest.mark.parametrize("damage", ["changed", "cut", "gone", "other", "pipe"])
