@@ -3,19 +3,21 @@
 Callers import the modules below; this file imports nothing, so that `import build_rules.calibration` stays free of
 numpy and Pillow.
 
-* `snapshot`: open, verify, read and write snapshot files (`container` holds the safetensors layout beneath it)
-* `named`: the snapshot that a model's metadata names; `convert`: an older one as pixels
-* `geometry`: does a snapshot fit the model's input?
-* `letterbox`: pixels to the model's input size, and boxes back
+From images to a snapshot, in this order:
+
 * `sources`: which files a calibration is made from (`folders` and `list_file` find them)
-* `tiles`: the grid in which a tiled model sees a frame
-* `adaptor`: RGB to the colours that a camera delivers
-* `frames`: one frame becomes its samples
-* `images`: decode photographs
-* `outcomes`: what became of each file, in words
+* `pool`: every image looked at once (`images` decodes, `store` remembers, `outcomes` says what became of the others)
 * `select`: which images make the calibration set
-* `parameters`: the parameter set and the file name
-* `produce`: all of it in order, from a folder to a file
+* `frames`: one frame becomes its samples (`letterbox` and `tiles` fit it, `adaptor` gives it a camera's colours)
+* `parameters`: everything else that decides the bytes, and the file's name
+* `produce`: all of it, from a folder to a file (`ordered` runs it on all cores)
+* `chosen`, `sheet`: what people are told and shown of it
+
+Snapshots themselves:
+
+* `snapshot`: open, verify, read and write one (`container` holds the safetensors layout beneath it)
+* `geometry`: does it fit the model's input?
+* `named`: the one that a model's metadata names; `convert`: an older one as pixels; `sample`: one sample for a trial
 
 The format is EdgeFirst's calibration snapshot; its public description is the page "Calibration Snapshot" of the
 EdgeFirst Studio manual.
