@@ -39,7 +39,8 @@ class Infer(BuildCommand):
         from build_rules.compilers.emulator.infer import HefSession
 
         session = HefSession(files[0])
-        load = _loader(files[0], (session.input_shape[1], session.input_shape[2]))
+        height, width, channels = session.input_shape[1:]
+        load = _loader(files[0], (height, width, channels))
         outputs = write_stacked(target, (session.run(load(image)) for image in files[1:]))
         show(printable(f"{target}: {outputs} outputs of {len(files) - 1} images, from an emulated network") + "\n")
         return 0
@@ -57,38 +58,64 @@ def _check_target(target: Path, sources: tuple[Path, ...]) -> None:
         raise InputError(f"{target}: is one of the files to read; give --output another name.")
 
 
-def _loader(hef: Path, target: tuple[int, int]) -> Callable[[Path], Any]:
-    """Return a function from an image file to the uint8 [H, W, C] input of the network."""
+def _loader(hef: Path, shape: tuple[int, int, int]) -> Callable[[Path], Any]:
+    """Return a function from an image file to the uint8 [H, W, C] input of the network, whose `shape` that is."""
+    from build_rules.calibration.adaptor import convert
     from build_rules.calibration.images import decode
     from build_rules.calibration.letterbox import fit, place
 
-    resize = _resize(hef)
+    document = _document(hef)
+    resize, color = _resize(hef, document), _color(hef, document, shape[2])
 
     def load(path: Path) -> Any:
         image = decode(path)
-        return fit(image, place((image.shape[0], image.shape[1]), target, resize))
+        fitted = fit(image, place((image.shape[0], image.shape[1]), (shape[0], shape[1]), resize))
+        return convert(fitted, color).transpose(1, 2, 0)
 
     return load
 
 
-def _resize(hef: Path) -> str:
-    """Return how the calibration images were fitted; letterbox where the file does not tell."""
-    from build_rules.calibration.letterbox import RESIZES
+def _document(hef: Path) -> Mapping[str, Any]:
+    """Return the metadata that a HEF carries; none when it has no document."""
     from build_rules.hef import read_members
-    from build_rules.metadata.embedded import DOCUMENT, load_document
+    from build_rules.metadata.embedded import load_document
 
     try:
-        section = load_document(read_members(hef))
+        return load_document(read_members(hef)) or {}
     except InputError as error:
         raise InputError(str(error) if str(error).startswith(f"{hef}: ") else f"{hef}: {error}") from error
+
+
+def _resize(hef: Path, document: Mapping[str, Any]) -> str:
+    """Return how the calibration images were fitted; letterbox where the file does not tell."""
+    from build_rules.calibration.letterbox import RESIZES
+    from build_rules.metadata.embedded import DOCUMENT
+
+    section: Any = document
     for name in ("hailo", "calibration_geometry"):
-        section = None if section is None else section.get(name)
-        if section is not None and not isinstance(section, dict):
+        section = section.get(name, {})
+        if not isinstance(section, dict):
             raise InputError(f"{hef}: '{name}' in its {DOCUMENT} is not an object; append the metadata again.")
-    resize = "letterbox" if section is None else section.get("resize", "letterbox")
+    resize = section.get("resize", "letterbox")
     if resize not in RESIZES:
         raise InputError(
             f"{hef}: its {DOCUMENT} says that images were fitted by {str(resize)[:40]!r}; doit infer can fit them by "
             f"{' or '.join(RESIZES)}."
         )
     return str(resize)
+
+
+def _color(hef: Path, document: Mapping[str, Any], channels: int) -> str:
+    """Return the camera adaptor of the network's input."""
+    from build_rules.metadata.preprocessing import read_color
+
+    try:
+        color = read_color(document, channels)
+    except InputError as error:
+        raise error.within(hef) from error
+    if color is None:
+        raise InputError(
+            f"{hef}: its input has {channels} channels, and its metadata do not say of which colours "
+            "(input.cameraadaptor); build it with metadata that do."
+        )
+    return color

@@ -10,7 +10,7 @@ from build_rules.endpoints import CAMERA_ADAPTORS, Preprocessing
 from build_rules.errors import InputError
 from build_rules.metadata.tiling import check_tiling, read_grid
 
-__all__ = ["read_preprocessing"]
+__all__ = ["read_color", "read_preprocessing"]
 
 # name -> (scale, mean, std) with real = (pixel * scale - mean) / std
 NORMALIZATIONS = {
@@ -63,7 +63,7 @@ def read_preprocessing(document: dict[str, Any], channels: int) -> Preprocessing
         mean,
         std,
         snapshot=named if isinstance(named, str) and named else None,
-        color=_color(document.get("input"), channels),
+        color=read_color(document, channels),
     )
     if tiling is None:
         return pixels
@@ -78,8 +78,12 @@ def read_preprocessing(document: dict[str, Any], channels: int) -> Preprocessing
     )
 
 
-def _color(section: Any, channels: int) -> str | None:
-    """Return the camera adaptor, None when it cannot be told."""
+def read_color(document: Mapping[str, Any], channels: int) -> str | None:
+    """Return the camera adaptor of an edgefirst.json, None when it cannot be told.
+
+    Raises `InputError` for one that is not known, or has other than `channels` channels.
+    """
+    section = document.get("input")
     section = section if isinstance(section, Mapping) else {}
     key = next((key for key in COLOR_KEYS if section.get(key) is not None), None)
     if key is None:
