@@ -116,5 +116,5 @@ def test_a_network_that_takes_other_colours(small: Path) -> None:
     assert sorted(rgb) == sorted(bgr)
     for name in rgb:
         difference = np.abs(rgb[name].astype(int) - bgr[name].astype(int))
-        assert difference.mean() < 1.5, name
+        assert difference.mean() < 1.0, name
         assert rgb[name].std() > 1
