@@ -93,10 +93,8 @@ class Recall:
     def restore(self, read: Mapping[Path, Fingerprint], folder: Path) -> Sequence[Path] | None:
         """Put the outputs into `folder` and return the further inputs; None when the step has to run."""
         self._action = action_key(self.key, {str(path): mark.sha256 for path, mark in read.items()})
-        action = self.cache.find(self._action, self.outputs)
-        if action is None or not all(_is_as_it_was(path, sha256) for path, sha256 in action.discovered):
-            return None
-        if not self.cache.restore(action, folder):
+        action = _find(self.cache, self._action, self.outputs)
+        if action is None or not self.cache.restore(action, folder):
             return None
         self.found = True
         self.told()
@@ -113,7 +111,8 @@ class Recall:
 
         outputs = tuple(CachedOutput(path.name, mark.sha256, mark.size) for path, mark in written.items())
         action = CachedAction(outputs, discovered, seconds)
-        self.cache.offer(self._action, action, {path.name: path for path in written})
+        for key in {self._action, _variant(self._action, discovered)}:
+            self.cache.offer(key, action, {path.name: path for path in written})
 
 
 def _is_within(path: Path) -> bool:
@@ -121,10 +120,32 @@ def _is_within(path: Path) -> bool:
     return not path.is_absolute() and ".." not in path.parts
 
 
-def _is_as_it_was(name: str, sha256: str) -> bool:
-    """Whether a file that another machine read is here, too."""
-    path = Path(name)
-    return _is_within(path) and path.is_file() and fingerprint(path).sha256 == sha256
+def _find(cache: SharedCache, key: str, outputs: Sequence[str]) -> CachedAction | None:
+    """Return what the cache knows of an action whose further inputs are those that lie here.
+
+    The entry under the action's own key is the one that was made last. It tells which files are read besides; with
+    other content in them, the result is under a key of its own.
+    """
+    action = cache.find(key, outputs)
+    here = None if action is None else _as_they_are(name for name, _ in action.discovered)
+    if action is None or here is None or here == action.discovered:
+        return None if here is None else action
+    action = cache.find(_variant(key, here), outputs)
+    return None if action is None or action.discovered != here else action
+
+
+def _variant(key: str, discovered: Iterable[tuple[str, str]]) -> str:
+    """Return the key of an action with these further inputs, each with its digest; without any, the action's own."""
+    further = dict(discovered)
+    return action_key({"action": key}, further) if further else key
+
+
+def _as_they_are(names: Iterable[str]) -> tuple[tuple[str, str], ...] | None:
+    """Return files that another machine read, as they are here; None when one is not."""
+    paths = [Path(name) for name in names]
+    if not all(_is_within(path) and path.is_file() for path in paths):
+        return None
+    return tuple((str(path), fingerprint(path).sha256) for path in paths)
 
 
 def foresee(steps: Iterable[tuple[Step, bool]]) -> set[str]:
@@ -145,16 +166,12 @@ def foresee(steps: Iterable[tuple[Step, bool]]) -> set[str]:
         certain = {path: digest for path, digest in digests.items() if digest is not None}
         if cache is None or len(certain) < len(digests):
             continue
-        found = cache.find(action_key(step.key(), certain), [path.name for path in outputs.values()])
-        if found is not None and _is_restorable(cache, found):
+        found = _find(cache, action_key(step.key(), certain), [path.name for path in outputs.values()])
+        if found is not None and cache.holds_all(found):
             cached.add(step.name)
             made = {output.name: output.sha256 for output in found.outputs}
             known |= {text: made.get(path.name) for text, path in outputs.items()}
     return cached
-
-
-def _is_restorable(cache: SharedCache, action: CachedAction) -> bool:
-    return all(_is_as_it_was(path, sha256) for path, sha256 in action.discovered) and cache.holds_all(action)
 
 
 def _digest_of(path: Path, known: Mapping[str, str | None]) -> str | None:

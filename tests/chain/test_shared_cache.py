@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import onnx
 import pytest
 
 from tests.chain.conftest import make_workspace, single_target
@@ -155,3 +156,29 @@ def test_steps_side_by_side_share_too(filled: tuple[Path, Path], tmp_path: Path)
     other = workspace(tmp_path, cache)
     run = doit(other, "-n", "2")
     assert (run.code, ran(run)) == (0, 0)
+
+
+def test_results_for_other_content_of_what_a_step_turned_out_to_read(tmp_path: Path) -> None:
+    """Weights beside an ONNX are found by the step: going back and forth between two trainings is in the cache."""
+    (tmp_path / "w").mkdir()
+    folder = workspace(tmp_path / "w", tmp_path / "cache")
+    (export,) = (folder / "models/shapes-det").glob("*.onnx")
+    model = onnx.load(export)
+    onnx.save(model, export, save_as_external_data=True, location="weights.data", size_threshold=1024)
+    weights = export.with_name("weights.data")
+    first = weights.read_bytes()
+    second = bytearray(first)
+    second[-1] ^= 1  # the lowest bit of some mantissa, or so
+    results = []
+    for content in (first, bytes(second)):
+        weights.write_bytes(content)
+        run = doit(folder, "split:shapes-det")
+        assert (run.code, ran(run)) == (0, 1), run.err
+        results.append((folder / "build/shapes-det/split.onnx").read_bytes())
+    for content, result in zip((first, bytes(second), first), (*results, results[0]), strict=True):
+        shutil.rmtree(folder / "build")
+        weights.write_bytes(content)
+        assert "1 would come from the cache" in doit(folder, "plan", "split:shapes-det").out
+        run = doit(folder, "split:shapes-det")
+        assert (run.code, ran(run)) == (0, 0)
+        assert (folder / "build/shapes-det/split.onnx").read_bytes() == result
