@@ -55,7 +55,7 @@ CALIBRATION = Rule(
         "engine/report/hooks.py",
         *RECORDS,
     ),
-    needs=(("cores", ALL), ("memory_mb", 500)),
+    needs=(("cores", ALL), ("memory_mb", 900)),
 )
 PARSE = Rule("parse", "build_rules.steps.parse:run", ("steps/parse.py", *COMPILER))
 ALLS = Rule("alls", "build_rules.steps.alls:run", ("steps/alls.py", "alls", "presets.py", "compilers/har.py", *RECORDS))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import mmap
 import stat
@@ -18,7 +19,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from build_rules.errors import InputError
 
-__all__ = ["MAX_PIXELS", "BrokenImageError", "count_levels", "decode", "measure"]
+__all__ = ["MAX_PIXELS", "BrokenImageError", "broken", "count_levels", "decode", "decoded", "measure"]
 
 MAX_PIXELS = 89_478_485
 """Largest picture that is decoded: 256 MiB of RGB, Pillow's own bound. A few bytes of file can claim far more."""
@@ -37,6 +38,9 @@ MAX_PADDING = 1 << 16
 
 # Contents decide among these, not the suffix. Pillow reads more, some of it (EPS) with the help of other programs.
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+
+_NOT_ITS_FAULT = (errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.EINTR)
+"""Errors of the machine. Those of Pillow, which are of the same type, have no number."""
 
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -62,6 +66,18 @@ class BrokenImageError(InputError):
         self.reason = reason
 
 
+def broken(path: Path, reason: str) -> BrokenImageError:
+    """Return the error for an image that cannot be decoded."""
+    return BrokenImageError(f"{path}: cannot be decoded as an image ({reason}); replace or remove the file.", reason)
+
+
+@contextmanager
+def decoded(path: Path) -> Iterator[NDArray[np.uint8]]:
+    """Give what `decode` returns to a block; the next large picture is decoded when it is left."""
+    with ExitStack() as held:
+        yield np.asarray(_load(path, held))
+
+
 def decode(path: Path) -> NDArray[np.uint8]:
     """Return the pixels (H, W, 3), uint8 RGB, upright.
 
@@ -71,8 +87,8 @@ def decode(path: Path) -> NDArray[np.uint8]:
     Raises `BrokenImageError` naming the file when it cannot be decoded whole, `InputError` when it is not there or may
     not be read.
     """
-    with ExitStack() as held:
-        return np.asarray(_load(path, held))
+    with decoded(path) as image:
+        return image
 
 
 def count_levels(path: Path) -> NDArray[np.int64]:
@@ -129,13 +145,10 @@ def _load(path: Path, held: ExitStack) -> Image.Image:
         raise InputError(f"{path}: there is no such file.") from error
     except PermissionError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check its permissions.") from error
-    except (
-        Exception
-    ) as error:  # decoders raise nearly anything on hostile bytes: SyntaxError, struct.error, KeyError, ...
-        reason = _reason(error)
-        raise BrokenImageError(
-            f"{path}: cannot be decoded as an image ({reason}); replace or remove the file.", reason
-        ) from error
+    except Exception as error:  # decoders raise nearly anything on hostile bytes: SyntaxError, struct.error, KeyError
+        if isinstance(error, MemoryError) or getattr(error, "errno", None) in _NOT_ITS_FAULT:
+            raise InputError(f"{path}: cannot be read now ({error or 'out of memory'}); run doit again.") from error
+        raise broken(path, _reason(error)) from error
 
 
 def _check_file(path: Path) -> None:

@@ -29,8 +29,10 @@ def read_list(path: Path) -> tuple[str, ...]:
     folder = os.path.dirname(path)  # noqa: PTH120
     files: dict[str, None] = {}
     for number, line in _lines(path):
-        # Plain strings: this runs for every image of every model in every doit.
-        file = os.path.normpath(os.path.join(folder, line))  # noqa: PTH118
+        # Plain strings: this runs for every image of every model in every doit. `..` stays: behind a link to a folder
+        # it leads elsewhere than the text says.
+        file = os.path.join(folder, line)  # noqa: PTH118
+        file = str(Path(file)) if "./" in file or "//" in file else file
         if file not in files:
             _check(file, f"{path}, line {number}")
             files[file] = None

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from build_rules.calibration.images import BrokenImageError, measure
+from build_rules.calibration.images import BrokenImageError, broken, measure
+from build_rules.calibration.marks import FileMarks, check_unchanged, digest_of, file_marks
 from build_rules.calibration.ordered import Progress, Workers
 from build_rules.calibration.outcomes import Outcome
 from build_rules.calibration.select import ImageStatistics, describe
-from build_rules.calibration.store import Looks, Store, settled_marks
+from build_rules.calibration.store import Looks, Store
 from build_rules.errors import InputError
 
 __all__ = ["Member", "Pool", "look_at_pool"]
 
-CHUNK = 1 << 20
-
 
 @dataclass(frozen=True)
 class Member:
-    """An image that can be selected: its name in the pool, the SHA-256 of its file, its size, its statistics."""
+    """An image that can be selected: its name in the pool, marks and SHA-256 of its file, its size, its statistics."""
 
     name: str
     path: Path
+    marks: FileMarks
     sha256: str
     height: int
     width: int
@@ -41,14 +40,14 @@ class Pool:
 
 def look_at_pool(
     folder: Path,
-    names: Sequence[str],
+    images: Sequence[tuple[str, Path]],
     store: Store,
     workers: Workers,
     *,
     skip_broken: bool,
     tell: Callable[[str], None],
 ) -> Pool:
-    """Look at the images `names` (relative to `folder`, in the order of the pool).
+    """Look at images, each with its name in the pool, in its order; `folder` is what messages call the pool.
 
     Of several files with the same content the first counts. Raises `InputError` naming the first image that cannot be
     decoded, unless `skip_broken`; one that may not be read; and when none is left.
@@ -57,19 +56,19 @@ def look_at_pool(
     left_out: list[Outcome] = []
     known: dict[str, str] = {}
 
-    def look(name: str) -> Member | Outcome:
+    def look(image: tuple[str, Path]) -> Member | Outcome:
         try:
-            return _member(name, folder / name, store)
+            return _member(*image, store)
         except BrokenImageError as error:
             if not skip_broken:
                 raise
-            return Outcome(name, "broken", error.reason)
+            return Outcome(image[0], "broken", error.reason)
 
-    remembered = {name: member for name in names if (member := _remembered(name, folder / name, store)) is not None}
-    others = [name for name in names if name not in remembered]
+    remembered = {name: member for name, path in images if (member := _remembered(name, path, store)) is not None}
+    others = [image for image in images if image[0] not in remembered]
     progress = Progress(len(others), "images", tell)
     found = workers.in_order(look, others)
-    for name in names:
+    for name, _ in images:
         looked: Member | Outcome
         if name in remembered:
             looked = remembered[name]
@@ -84,39 +83,42 @@ def look_at_pool(
             known[looked.sha256] = looked.name
             members.append(looked)
     if not members:
-        first = f"{left_out[0].name}: {left_out[0].reason}"
-        raise InputError(f"{folder}: none of its {len(names)} images can be decoded; the first: {first}.")
+        first = f"{left_out[0].name}: {left_out[0].reason}" if left_out else "there are none"
+        raise InputError(f"{folder}: none of its {len(images)} images can be decoded; the first: {first}.")
     return Pool(tuple(members), tuple(left_out))
 
 
 def _remembered(name: str, path: Path, store: Store) -> Member | None:
     """Return an image whose file has not been touched since it was looked at."""
-    known = store.file(path)
-    return None if known is None else Member(name, path, known[0], known[1].height, known[1].width, known[1].statistics)
+    marks = file_marks(path)
+    known = store.file(path, marks)
+    return None if known is None else _as_member(name, path, marks, *known)
 
 
 def _member(name: str, path: Path, store: Store) -> Member:
-    marks = settled_marks(path)
-    sha256 = _digest(path)
-    store.keep_file(path, marks, sha256)
+    marks = file_marks(path)
+    sha256 = digest_of(path)
     looks = store.looks(sha256)
     if looks is None:
-        levels, (height, width) = measure(path)
-        looks = Looks(height, width, describe(levels))
-        store.keep_looks(sha256, looks)
-    return Member(name, path, sha256, looks.height, looks.width, looks.statistics)
+        looks = _look(path, marks, sha256, store)
+    store.keep_file(path, marks, sha256)
+    return _as_member(name, path, marks, sha256, looks)
 
 
-def _digest(path: Path) -> str:
-    sha = hashlib.sha256()
+def _look(path: Path, marks: FileMarks, sha256: str, store: Store) -> Looks:
+    if (reason := store.broken(sha256)) is not None:
+        raise broken(path, reason)
     try:
-        if path.exists() and not path.is_file():
-            raise InputError(f"{path}: not a regular file; remove it from the images.")
-        with path.open("rb") as stream:
-            while chunk := stream.read(CHUNK):
-                sha.update(chunk)
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: there is no such file.") from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); check its permissions.") from error
-    return sha.hexdigest()
+        levels, (height, width) = measure(path)
+    except BrokenImageError as error:
+        check_unchanged(path, marks, sha256)
+        store.keep_broken(sha256, error.reason)
+        raise
+    check_unchanged(path, marks, sha256)
+    looks = Looks(height, width, describe(levels))
+    store.keep_looks(sha256, looks)
+    return looks
+
+
+def _as_member(name: str, path: Path, marks: FileMarks, sha256: str, looks: Looks) -> Member:
+    return Member(name, path, marks, sha256, looks.height, looks.width, looks.statistics)

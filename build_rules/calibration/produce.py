@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from build_rules.calibration.chosen import Chosen, ChosenImage, reason
 from build_rules.calibration.frames import FramePlan, cut_samples, first_position, plan_frame
-from build_rules.calibration.images import decode
+from build_rules.calibration.images import decoded
+from build_rules.calibration.marks import check_unchanged
 from build_rules.calibration.ordered import Progress, Workers
 from build_rules.calibration.parameters import Parameters, file_name, normalization_members
 from build_rules.calibration.pool import Member, Pool, look_at_pool
@@ -64,7 +65,7 @@ def produce_snapshot(
     output: Path,
     tensor_name: str,
     *,
-    names: Sequence[str] | None = None,
+    pool: Sequence[tuple[str, Path]] | None = None,
     skip_broken: bool = False,
     workers: int | None = None,
     known: Path | None = None,
@@ -73,19 +74,19 @@ def produce_snapshot(
 ) -> Summary:
     """Write the snapshot of the folder `images` to `output`; `tensor_name` is the name of the model's input.
 
-    `names` are the pool's images, relative to the folder (default: all that `list_images` finds). `known` is the file
+    `pool` are the images, each with its name there (default: all that `list_images` finds). `known` is the file
     that keeps what one run finds out for the next ones, `final` where `output` will lie by then.
 
     Every image is decoded once for its statistics and, when selected, once more for its pixels: memory holds a few
     images per worker (default: one per processor), whatever the size of the pool. Raises `InputError` naming the first
     image that cannot be decoded, unless `skip_broken`, and when no image is left.
     """
-    names = list_images(images) if names is None else names
+    found = [(name, images / name) for name in list_images(images)] if pool is None else pool
     store = Store(known)
     try:
         with Workers(workers) as threads:
-            pool = look_at_pool(images, names, store, threads, skip_broken=skip_broken, tell=tell)
-            frames = _plan(pool, parameters, threads)
+            looked_at = look_at_pool(images, found, store, threads, skip_broken=skip_broken, tell=tell)
+            frames = _plan(looked_at, parameters, threads)
             count = sum(len(frame.plan) for frame in frames)
             written = _Written()
             digest = write_snapshot(
@@ -98,7 +99,7 @@ def produce_snapshot(
         _remember(store, final or output, output, written)
     finally:
         store.close()
-    return Summary(output, _chosen(parameters, pool, frames), parameters.param_hash, digest, written.pictures)
+    return Summary(output, _chosen(parameters, looked_at, frames), parameters.param_hash, digest, written.pictures)
 
 
 @dataclass
@@ -145,11 +146,11 @@ def _plan(pool: Pool, parameters: Parameters, workers: Workers) -> list[_Frame]:
 def _first_pixels(path: Path, extremes: Sequence[Extreme]) -> list[tuple[int, int]]:
     if not extremes:
         return []
-    image = decode(path)
-    try:
-        return [first_position(image, extreme.channel, extreme.level) for extreme in extremes]
-    except InputError as error:
-        raise error.within(path) from error
+    with decoded(path) as image:
+        try:
+            return [first_position(image, extreme.channel, extreme.level) for extreme in extremes]
+        except InputError as error:
+            raise error.within(path) from error
 
 
 def _samples(
@@ -178,19 +179,25 @@ def _fit(frame: _Frame, parameters: Parameters, store: Store, total: int) -> lis
     keys = [sample_key(frame.member.sha256, recipe) for recipe in _recipes(frame.plan, parameters)]
     found = [store.sample(key, math.prod(shape)) for key in keys]
     known = [np.frombuffer(data, np.uint8).reshape(shape) for data in found if data is not None]
-    pixels = known if len(known) == len(keys) else cut_samples(decode(frame.member.path), frame.plan, parameters)
+    pixels = known if len(known) == len(keys) else _cut(frame, parameters)
     return [
         _Fitted(one, key, xxhash.xxh3_128_hexdigest(one.data), thumbnail(one, parameters.color, total))
         for key, one in zip(keys, pixels, strict=True)
     ]
 
 
+def _cut(frame: _Frame, parameters: Parameters) -> list[NDArray[np.uint8]]:
+    member = frame.member
+    with decoded(member.path) as image:
+        samples = cut_samples(image, frame.plan, parameters)
+    check_unchanged(member.path, member.marks, member.sha256)
+    return samples
+
+
 def _recipes(plan: FramePlan, parameters: Parameters) -> list[dict[str, object]]:
     """Return, for each sample of a frame, everything that was done with the image."""
     members = parameters.as_mapping()
-    common: dict[str, object] = {
-        key: members[key] for key in ("color", "grid", "input_shape", "letterbox", "resize") if key in members
-    }
+    common: dict[str, object] = {key: members.get(key) for key in RECIPE}
     return [{"producer": PRODUCER, **common, "tile": tile} for tile in (*plan.tiles, *[None] * plan.whole_frame)]
 
 

@@ -27,21 +27,32 @@ import numpy as np
 import xxhash
 from PIL import __version__ as pillow
 
+from build_rules.calibration.marks import FileMarks, file_marks, is_settled
 from build_rules.calibration.select import BINS, ImageStatistics
 
-__all__ = ["Looks", "Store", "sample_key", "settled_marks"]
+__all__ = ["Looks", "Store", "sample_key"]
 
-FORMAT = 2
-DECODER = f"pillow {pillow}"
-"""Another version of the decoder may find other pixels."""
+FORMAT = 3
+
+
+def _made_by(*modules: str) -> str:
+    """Return what pixels and numbers follow from besides the image: the decoder, and our own modules."""
+    sha = hashlib.sha256()
+    for module in modules:
+        sha.update(Path(__file__).with_name(module).read_bytes() + b"\0")
+    return f"pillow {pillow}, {sha.hexdigest()[:16]}"
+
+
+LOOKED_BY = _made_by("images.py", "select.py")
+FITTED_BY = _made_by("images.py", "adaptor.py", "frames.py", "letterbox.py", "tiles.py")
 PATIENCE = 2.0
 """Seconds that another process may keep the file to itself."""
 WRITE_EVERY = 256
-SETTLED_NS = 2_000_000_000
-"""The coarsest clock of a file system ticks every two seconds."""
+WRITE_SECONDS = 2.0
 _HEAD = struct.Struct("<II3B3B")
 _SCHEMA = (
     "create table if not exists looks (sha256 text, decoder text, content blob, primary key (sha256, decoder))",
+    "create table if not exists broken (sha256 text, decoder text, reason text, primary key (sha256, decoder))",
     "create table if not exists files (path blob primary key, marks text, sha256 text)",
     "create table if not exists samples (key text primary key, file blob, position integer, digest text)",
 )
@@ -58,7 +69,7 @@ class Looks:
 
 def sample_key(sha256: str, recipe: Mapping[str, object]) -> str:
     """Return the key of a sample: the content of its image and everything that was done with it."""
-    text = json.dumps({"image": sha256, "decoder": DECODER, **recipe}, sort_keys=True)
+    text = json.dumps({"image": sha256, "made by": FITTED_BY, **recipe}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -74,6 +85,7 @@ class Store:
         self._connection: sqlite3.Connection | None = None
         self._new: list[tuple[str, str, bytes]] = []
         self._new_files: list[tuple[bytes, str, str]] = []
+        self._written = time.monotonic()
         self._files: dict[bytes, int] = {}
         if path is not None:
             try:
@@ -89,7 +101,7 @@ class Store:
         connection.execute("pragma journal_mode=wal")
         connection.execute("pragma synchronous=off")
         if connection.execute("pragma user_version").fetchone()[0] != FORMAT:
-            for table in ("looks", "files", "samples"):
+            for table in ("looks", "broken", "files", "samples"):
                 connection.execute(f"drop table if exists {table}")
             connection.execute(f"pragma user_version={FORMAT}")
         for statement in _SCHEMA:
@@ -128,38 +140,46 @@ class Store:
         except sqlite3.Error as error:
             self._give_up(error)
 
-    def file(self, path: Path) -> tuple[str, Looks] | None:
+    def file(self, path: Path, marks: FileMarks) -> tuple[str, Looks] | None:
         """Return the content's SHA-256 and the looks of a file that has not been touched since it was read."""
-        marks = _marks(path)
-        if marks is None:
-            return None
         query = "select files.sha256, content from files join looks using (sha256) where path = ? and marks = ?"
-        rows = self._all(f"{query} and decoder = ?", (_place(path), marks, DECODER))
+        rows = self._all(f"{query} and decoder = ?", (_place(path), _text(marks), LOOKED_BY))
         looks = _decoded(rows[0][1]) if rows else None
         return None if looks is None else (str(rows[0][0]), looks)
 
-    def keep_file(self, path: Path, marks: str | None, sha256: str) -> None:
-        """Remember what a file held that had these marks (`settled_marks`) before it was read."""
-        if marks is not None and marks == _marks(path):
+    def keep_file(self, path: Path, marks: FileMarks, sha256: str) -> None:
+        """Remember what a file held that had these marks before it was read, and has them still."""
+        if is_settled(marks) and marks == file_marks(path):
             with self._lock:
-                self._new_files.append((_place(path), marks, sha256))
+                self._new_files.append((_place(path), _text(marks), sha256))
 
     def looks(self, sha256: str) -> Looks | None:
         """Return what is known of the image with this content."""
-        rows = self._all("select content from looks where sha256 = ? and decoder = ?", (sha256, DECODER))
+        rows = self._all("select content from looks where sha256 = ? and decoder = ?", (sha256, LOOKED_BY))
         return _decoded(rows[0][0]) if rows else None
+
+    def broken(self, sha256: str) -> str | None:
+        """Return why the image with this content cannot be decoded, None when nothing is known of that."""
+        rows = self._all("select reason from broken where sha256 = ? and decoder = ?", (sha256, LOOKED_BY))
+        return str(rows[0][0]) if rows else None
+
+    def keep_broken(self, sha256: str, reason: str) -> None:
+        """Remember an image that cannot be decoded."""
+        with self._lock:
+            self._write("insert or replace into broken values (?, ?, ?)", [(sha256, LOOKED_BY, reason)])
 
     def keep_looks(self, sha256: str, looks: Looks) -> None:
         """Remember an image; written in batches, so that a run that is interrupted keeps most of its work."""
         with self._lock:
-            self._new.append((sha256, DECODER, _encoded(looks)))
-            if len(self._new) >= WRITE_EVERY:
+            self._new.append((sha256, LOOKED_BY, _encoded(looks)))
+            if len(self._new) >= WRITE_EVERY or time.monotonic() - self._written > WRITE_SECONDS:
                 self._write_new()
 
     def _write_new(self) -> None:
         self._write("insert or replace into looks values (?, ?, ?)", self._new)
         self._write("insert or replace into files values (?, ?, ?)", self._new_files)
         self._new, self._new_files = [], []
+        self._written = time.monotonic()
 
     def sample(self, key: str, size: int) -> bytes | None:
         """Return a sample of `size` bytes as some snapshot holds it; None when none does any more."""
@@ -201,26 +221,13 @@ class Store:
             self._files = {}
 
 
+def _text(marks: FileMarks) -> str:
+    return " ".join(map(str, marks))
+
+
 def _place(path: Path) -> bytes:
     # Not as text: names may be no UTF-8.
     return os.fsencode(path.absolute())
-
-
-def settled_marks(path: Path) -> str | None:
-    """Return what the file system says of a file, None while it is so young that a write might not show in that."""
-    found = _marks(path)
-    try:
-        return found if time.time_ns() - path.stat().st_ctime_ns > SETTLED_NS else None
-    except OSError:
-        return None
-
-
-def _marks(path: Path) -> str | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino}"
 
 
 def _encoded(looks: Looks) -> bytes:

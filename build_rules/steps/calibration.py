@@ -84,7 +84,7 @@ def _make(
         parameters,
         output,
         split.input.name,
-        names=sources.names,
+        pool=list(zip(sources.names, sources.files, strict=True)),
         skip_broken=skip_broken,
         known=known,
         final=final,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import pickle
@@ -462,3 +463,22 @@ def test_large_pictures_wait_for_each_other() -> None:
     assert 6 < most <= 10
     with budget.take(11):  # never refused: it waits to be alone
         pass
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), *(OSError(number, os.strerror(number)) for number in (errno.EIO, errno.EMFILE, errno.ENOMEM))],
+)
+def test_what_is_not_the_fault_of_the_file_is_not_told_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """Such an image must not be left out for good by a run that skips what is broken."""
+    path = save(tmp_path / "x.png", picture())
+
+    def fail(*arguments: object, **options: object) -> Image.Image:
+        raise error
+
+    monkeypatch.setattr(Image, "open", fail)
+    with pytest.raises(InputError, match=r"x\.png: cannot be read now") as caught:
+        decode(path)
+    assert not isinstance(caught.value, BrokenImageError)

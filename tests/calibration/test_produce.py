@@ -245,7 +245,7 @@ def test_what_is_remembered_belongs_to_its_recipe(pool: Path, tmp_path: Path, ch
 def test_a_file_that_was_touched_is_looked_at_again(
     pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("build_rules.calibration.store.SETTLED_NS", 1)
+    monkeypatch.setattr("build_rules.calibration.marks.SETTLED_NS", 1)
     known = tmp_path / "known.db"
     for path in pool.iterdir():
         os.utime(path)
@@ -262,6 +262,50 @@ def test_a_file_that_was_touched_is_looked_at_again(
     path.write_bytes(content)
     third = produce_snapshot(pool, SMALL, tmp_path / "d", "images", known=known)
     assert third.path.read_bytes() == first.path.read_bytes()
+
+
+@pytest.mark.parametrize("moment", ["measured", "fitted"])
+def test_a_file_that_changes_while_it_is_read_poisons_nothing(
+    pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """Between its digest and its pixels an image is replaced: the run fails, and nothing wrong is remembered."""
+    known, path = tmp_path / "known.db", pool / "000.png"
+    clean = produce_snapshot(pool, dataclasses.replace(SMALL, count=24), tmp_path / "a", "images").path.read_bytes()
+    content, other = path.read_bytes(), (pool / "001.png").read_bytes()
+    load = images._load
+    loads = 0
+
+    def replacing(one: Path, held: ExitStack) -> Image.Image:
+        nonlocal loads
+        loads += one == path
+        if one == path and loads == (1 if moment == "measured" else 2):
+            path.with_suffix(".new").write_bytes(other)
+            path.with_suffix(".new").replace(path)
+        return load(one, held)
+
+    monkeypatch.setattr(images, "_load", replacing)
+    with pytest.raises(InputError, match=r"000\.png: changed while it was read"):
+        produce_snapshot(pool, dataclasses.replace(SMALL, count=24), tmp_path / "b", "images", known=known)
+    monkeypatch.setattr(images, "_load", load)
+    path.write_bytes(content)
+    again = produce_snapshot(pool, dataclasses.replace(SMALL, count=24), tmp_path / "c", "images", known=known)
+    assert again.path.read_bytes() == clean
+
+
+def test_broken_images_are_decoded_once(pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (pool / "broken.jpg").write_bytes(b"\xff\xd8\xff")
+    known = tmp_path / "known.db"
+    first = produce_snapshot(pool, SMALL, tmp_path / "a", "images", known=known, skip_broken=True)
+    read = counted(monkeypatch)
+    second = produce_snapshot(pool, SMALL, tmp_path / "b", "images", known=known, skip_broken=True)
+    assert (read, second.chosen.left_out) == ([], first.chosen.left_out)
+    with pytest.raises(InputError, match=r"broken\.jpg: cannot be decoded"):
+        produce_snapshot(pool, SMALL, tmp_path / "c", "images", known=known)
+
+
+def test_an_empty_pool(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="none of its 0 images"):
+        produce_snapshot(tmp_path, SMALL, tmp_path / "x", "images", pool=())
 
 
 @pytest.mark.parametrize("damage", ["changed", "cut", "gone", "other", "pipe"])

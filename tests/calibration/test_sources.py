@@ -27,7 +27,7 @@ def names(calibration: Path) -> tuple[str, ...]:
     found = sources_of(calibration, list_sources(calibration))
     assert found.kind == "images"
     assert all(file.is_file() for file in found.files)
-    assert [os.path.normpath(found.folder / name) for name in found.names] == [*map(str, found.files)]
+    assert [found.folder / name for name in found.names] == [*found.files]
     return found.names
 
 
@@ -309,3 +309,20 @@ def test_the_order_is_the_same_in_every_locale(tmp_path: Path) -> None:
         for environment in ({"LC_ALL": "C"}, {"LC_ALL": "POSIX", "PYTHONCOERCECLOCALE": "0"}, {"LC_ALL": "C.UTF-8"})
     }
     assert [line.decode().strip() for line in found] == [repr(sorted(raw))]
+
+
+def test_a_list_behind_a_link_means_what_the_system_says(tmp_path: Path) -> None:
+    """`..` behind a link leads out of the folder that the link names, and the files are named so that all agree."""
+    shared, here = tmp_path / "shared", tmp_path / "repository"
+    for folder in (shared / "lists", shared / "photos", here / "photos"):
+        folder.mkdir(parents=True)
+    for folder in (shared, here):
+        (folder / "photos/0.png").write_bytes(str(folder).encode())
+    (here / "lists").symlink_to(shared / "lists")
+    (shared / "lists/all.txt").write_text("../photos/0.png\n./../photos//0.png\n")
+    source = here / "lists/all.txt"
+    files = list_sources(source)
+    found = sources_of(source, files)
+    assert found.names == ("../photos/0.png",)
+    assert [path.read_bytes() for path in found.files] == [str(shared).encode()]
+    assert found.files == files[1:]

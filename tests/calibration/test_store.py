@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from build_rules.calibration.marks import file_marks
 from build_rules.calibration.select import describe
-from build_rules.calibration.store import WRITE_EVERY, Looks, Store, _decoded, _encoded, settled_marks
+from build_rules.calibration.store import WRITE_EVERY, Looks, Store, _decoded, _encoded, sample_key
 
 NAME = "0" * 64
 
@@ -124,27 +125,25 @@ def test_a_file_that_somebody_else_has_is_not_waited_for(tmp_path: Path, monkeyp
 
 
 def test_a_file_that_was_not_touched_is_known_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("build_rules.calibration.store.SETTLED_NS", 1)
+    monkeypatch.setattr("build_rules.calibration.marks.SETTLED_NS", 1)
     path = tmp_path / os.fsdecode(b"not \xff UTF-8")
     path.write_bytes(b"content")
+    marks = file_marks(path)
     store = Store(tmp_path / "known.db")
-    marks = settled_marks(path)
     store.keep_file(path, marks, NAME)
     store.close()
     store = Store(tmp_path / "known.db")
-    assert store.file(path) is None  # its content is known, but not what it looks like
+    assert store.file(path, marks) is None  # its content is known, but not what it looks like
     store.keep_looks(NAME, some_looks())
     store.close()
     store = Store(tmp_path / "known.db")
-    found = store.file(path)
+    found = store.file(path, marks)
     assert found is not None
     assert (found[0], same(found[1], some_looks())) == (NAME, True)
     before = path.stat()
     path.write_bytes(b"CONTENT")
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert store.file(path) is None
-    path.unlink()
-    assert store.file(path) is None
+    assert store.file(path, file_marks(path)) is None
     store.close()
 
 
@@ -153,14 +152,49 @@ def test_a_file_that_is_young_or_changes_while_it_is_read_is_not_known(
 ) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"content")
-    assert settled_marks(path) is None
-    monkeypatch.setattr("build_rules.calibration.store.SETTLED_NS", 1)
-    marks = settled_marks(path)
-    path.write_bytes(b"changed")
     store = Store(tmp_path / "known.db")
     store.keep_looks(NAME, some_looks())
+    store.keep_file(path, file_marks(path), NAME)
+    monkeypatch.setattr("build_rules.calibration.marks.SETTLED_NS", 1)
+    marks = file_marks(path)
+    path.write_bytes(b"changed")
     store.keep_file(path, marks, NAME)
     store.close()
     store = Store(tmp_path / "known.db")
-    assert store.file(path) is None
+    assert store.file(path, marks) is None
+    assert store.file(path, file_marks(path)) is None
+    store.close()
+
+
+def test_what_is_broken_is_remembered(tmp_path: Path) -> None:
+    store = Store(tmp_path / "known.db")
+    assert store.broken(NAME) is None
+    store.keep_broken(NAME, "image file is truncated")
+    store.close()
+    store = Store(tmp_path / "known.db")
+    assert store.broken(NAME) == "image file is truncated"
+    assert store.broken("1" * 64) is None
+    store.close()
+
+
+def test_a_slow_run_that_is_killed_keeps_what_is_older_than_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("build_rules.calibration.store.WRITE_SECONDS", 0.0)
+    store = Store(tmp_path / "known.db")
+    store.keep_looks(NAME, some_looks())
+    assert same(Store(tmp_path / "known.db").looks(NAME), some_looks())
+
+
+def test_what_our_own_code_found_is_known_to_that_code_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path / "known.db")
+    store.keep_looks(NAME, some_looks())
+    store.keep_broken(NAME, "odd")
+    key = sample_key(NAME, {"resize": "stretch"})
+    store.close()
+    monkeypatch.setattr("build_rules.calibration.store.LOOKED_BY", "another version")
+    monkeypatch.setattr("build_rules.calibration.store.FITTED_BY", "another version")
+    store = Store(tmp_path / "known.db")
+    assert (store.looks(NAME), store.broken(NAME)) == (None, None)
+    assert sample_key(NAME, {"resize": "stretch"}) != key
     store.close()
