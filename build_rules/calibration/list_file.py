@@ -29,16 +29,24 @@ def read_list(path: Path) -> tuple[str, ...]:
     folder = os.path.dirname(path)  # noqa: PTH120
     files: dict[str, None] = {}
     for number, line in _lines(path):
-        # Plain strings: this runs for every image of every model in every doit. `..` stays: behind a link to a folder
-        # it leads elsewhere than the text says.
+        # Plain strings: this runs for every image of every model in every doit.
         file = os.path.join(folder, line)  # noqa: PTH118
-        file = str(Path(file)) if "./" in file or "//" in file else file
+        file = _shortened(file) if "./" in file or "//" in file else file
         if file not in files:
             _check(file, f"{path}, line {number}")
             files[file] = None
     if not files:
         raise InputError(f"{path}: names no image; write the path of one on each line, relative to the list's folder.")
     return tuple(files)
+
+
+def _shortened(file: str) -> str:
+    """Return a path without `..`, unless these lead elsewhere than the text says: behind a link to a folder they do."""
+    folded = os.path.normpath(file)
+    try:
+        return folded if os.path.samefile(folded, file) else str(Path(file))  # noqa: PTH121
+    except OSError:  # told by whoever looks for it
+        return folded
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:

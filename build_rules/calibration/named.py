@@ -9,7 +9,7 @@ from pathlib import Path
 
 from build_rules.errors import InputError
 
-__all__ = ["find_named"]
+__all__ = ["find_named", "is_plain"]
 
 MAX_NAME_BYTES = 255
 
@@ -19,7 +19,7 @@ def find_named(folder: Path, name: str) -> Path:
 
     Raises `InputError` when `name` is no plain file name, and when there is no such folder or file.
     """
-    if not _is_plain(name):
+    if not is_plain(name):
         raise InputError(
             f"the ONNX metadata names {name[:MAX_NAME_BYTES]!r} as calibration, which is not the plain name of a file; "
             "export the model again, or name the snapshot in `calibration`."
@@ -36,7 +36,8 @@ def find_named(folder: Path, name: str) -> Path:
     return folder / name
 
 
-def _is_plain(name: str) -> bool:
+def is_plain(name: str) -> bool:
+    """Say whether this is the name of a file, fit to be written into metadata and shown."""
     # What does not print (control characters, lone surrogates) is in no honest name, and some of it in no name at all.
     plain = name.isprintable() and not set(name) & set("/\\") and name not in ("", ".", "..")
     return plain and len(name.encode()) <= MAX_NAME_BYTES

@@ -12,7 +12,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import NamedTuple
 
 from build_rules.engine.snapshot import UNTRUSTED, Marks
@@ -57,9 +57,9 @@ found with different ones, or when they were not settled."""
 
 _noting = threading.Lock()
 
-# What this process has read already: a file is hashed again only when its marks have changed. No two files of a file
-# system share an inode, so the marks tell files apart as well, and one file is one file under all of its names.
-_known: dict[Marks, str] = {}
+# What this process has read already, by device and marks: a file is hashed again only when its marks have changed. No
+# two files of a device share an inode, so these tell files apart as well, and one file is one under all of its names.
+_known: dict[tuple[int, Marks], str] = {}
 
 _names = threading.RLock()
 
@@ -103,15 +103,16 @@ def renaming(*paths: str | os.PathLike[str]) -> Iterator[None]:
         before = [marks_of(os.fstat(file)) for file in files]
         yield
         for file, marks in zip(files, before, strict=True):
-            _follow(marks, marks_of(os.fstat(file)))
+            found = os.fstat(file)
+            _follow(found.st_dev, marks, marks_of(found))
 
 
-def _follow(before: Marks, after: Marks) -> None:
+def _follow(device: int, before: Marks, after: Marks) -> None:
     same = (before.size, before.mtime_ns) == (after.size, after.mtime_ns)
     if same and after.ctime_ns > before.ctime_ns and _is_settled(before):
         _renamed[after] = before
-        if before in _known:
-            _known[after] = _known[before]
+        if (device, before) in _known:
+            _known[device, after] = _known[device, before]
 
 
 def still_has(marks: Marks, known: Fingerprint) -> bool:
@@ -145,19 +146,21 @@ def _note(path: str | os.PathLike[str], marks: Marks, settled: bool) -> None:
         verified[name] = marks if settled and verified.get(name, marks) == marks else UNTRUSTED
 
 
-def _digest(path: str | os.PathLike[str], marks: Marks, settled: bool) -> str:
+def _digest(path: str | os.PathLike[str], found: os.stat_result, settled: bool) -> str:
     if not settled:
         return _read_digest(path)
-    if marks not in _known:
-        _known[marks] = _read_digest(path)
-    return _known[marks]
+    key = (found.st_dev, marks_of(found))
+    if key not in _known:
+        _known[key] = _read_digest(path)
+    return _known[key]
 
 
 def remember(recorded: Mapping[str, Sequence[int | str | bool]]) -> None:
     """Take digests from a record: what has the same settled marks is not read again."""
-    for known in map(as_fingerprint, recorded.values()):
+    for path, known in ((path, as_fingerprint(mark)) for path, mark in recorded.items()):
         if known.settled:
-            _known.setdefault(Marks(*known[:4]), known.sha256)
+            with suppress(OSError):
+                _known.setdefault((os.stat(path).st_dev, Marks(*known[:4])), known.sha256)
 
 
 def _read_digest(path: str | os.PathLike[str]) -> str:
@@ -170,22 +173,24 @@ def _read_digest(path: str | os.PathLike[str]) -> str:
 
 def fingerprint(path: str | os.PathLike[str]) -> Fingerprint:
     """Read a file's fingerprint. Raises `OSError`."""
-    marks = marks_of(os.stat(path))
+    found = os.stat(path)
+    marks = marks_of(found)
     settled = _is_settled(marks)
-    found = Fingerprint(*marks, _digest(path, marks, settled), settled)
+    read = Fingerprint(*marks, _digest(path, found, settled), settled)
     _note(path, marks, settled)
-    return found
+    return read
 
 
 def is_unchanged(path: str | os.PathLike[str], known: Fingerprint, found: os.stat_result | None = None) -> bool:
     """Say whether the file still has the known content; it is read unless its marks tell. Missing = changed."""
     try:
-        marks = marks_of(found or os.stat(path))
+        found = found or os.stat(path)
+        marks = marks_of(found)
         if marks.size != known.size:
             return False
         settled = _is_settled(marks)
         same = known.settled and marks == known[:4]
-        if not same and _digest(path, marks, settled) != known.sha256:
+        if not same and _digest(path, found, settled) != known.sha256:
             return False
     except OSError:
         return False

@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Any
 
 from build_rules.engine.report import hooks
+from build_rules.engine.report.streams import never_fail_to_print
 
 __all__ = ["PROGRESS", "main"]
 
@@ -49,6 +50,7 @@ def main() -> None:
     os.dup2(nothing, 0)
     threading.Thread(target=_leave_with_parent, args=(waiting,), daemon=True).start()
     hooks.listen(_Relay())
+    never_fail_to_print()
     answer = _outcome(function, arguments)
     with suppress(ValueError, OSError):
         sys.stdout.flush()

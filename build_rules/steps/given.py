@@ -9,18 +9,16 @@ from typing import Any
 from build_rules.calibrated import Calibrated
 from build_rules.calibration.convert import check_scale, write_pixels
 from build_rules.calibration.geometry import check_geometry
-from build_rules.calibration.named import find_named
+from build_rules.calibration.named import find_named, is_plain
 from build_rules.calibration.snapshot import Snapshot, open_snapshot, verify_content
-from build_rules.endpoints import Preprocessing, Split
-from build_rules.errors import InputError
+from build_rules.endpoints import CAMERA_ADAPTORS, Preprocessing, Split
+from build_rules.errors import InputError, printable
 
 __all__ = ["check_produced", "choose_snapshot", "find_snapshot", "use_snapshot"]
 
 
 def choose_snapshot(given: Path, files: Sequence[Path], split: Split) -> Path:
-    """Return the folder of images or the one snapshot to use; of several, the one that the ONNX metadata names."""
-    if not given.is_dir() or files[0].suffix != ".safetensors":
-        return given
+    """Return the snapshot that `given` is or holds; of several, the one that the ONNX metadata names."""
     if len(files) == 1:
         return files[0]
     named = split.preprocessing.snapshot
@@ -55,7 +53,15 @@ def use_snapshot(path: Path, split: Split, output: Path) -> Calibrated:
     `output` becomes a symbolic link in the first case, for whoever runs the step to hold on to the file itself.
     Returns what later steps need to know; raises `InputError` when it is damaged or does not fit.
     """
+    if not is_plain(path.name):
+        raise InputError(
+            f"{path}: the name of a calibration snapshot is recorded in the metadata, so it has to be plain text; "
+            "rename the file."
+        )
     snapshot = _fitting(path, split)
+    named = split.preprocessing.snapshot
+    if named not in (None, path.name):
+        print(f"   warning: {path.name} is used, though the ONNX metadata names {printable(str(named))}")
     # Last, because only this reads all of what may be gigabytes.
     verify_content(snapshot)
     if snapshot.dtype == "uint8":
@@ -125,7 +131,14 @@ def _check_fit(snapshot: Snapshot, split: Split) -> None:
             f"{snapshot.path}: the metadata's 'normalization' is for {len(snapshot.normalization.mean)} channels, the "
             f"model's input '{image.name}' has {image.channels}; export the snapshot for this model."
         )
+    if len(snapshot.tensors) > 1:
+        return  # of which input the colours are told is not said
     color, wanted = snapshot.params.get("color"), split.preprocessing.color
+    if CAMERA_ADAPTORS.get(str(color), image.channels) != image.channels:
+        raise InputError(
+            f"{snapshot.path}: params.color is {color!r}, which has other than the {image.channels} channels that are "
+            "stored; export the snapshot again."
+        )
     if None not in (color, wanted) and color != wanted:
         raise InputError(
             f"{snapshot.path}: params.color is {color!r}, but the model takes its pixels as {wanted!r} "

@@ -27,7 +27,7 @@ def names(calibration: Path) -> tuple[str, ...]:
     found = sources_of(calibration, list_sources(calibration))
     assert found.kind == "images"
     assert all(file.is_file() for file in found.files)
-    assert [found.folder / name for name in found.names] == [*found.files]
+    assert [os.path.normpath(found.folder / name) for name in found.names] == [*map(os.path.normpath, found.files)]
     return found.names
 
 

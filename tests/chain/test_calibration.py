@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import pytest
 from onnx import numpy_helper
 from PIL import Image
 
@@ -118,3 +119,15 @@ def test_a_network_that_takes_other_colours(small: Path) -> None:
     for name in rgb:
         difference = np.abs(rgb[name].astype(int) - bgr[name].astype(int))
         assert difference.mean() < 1.0, name
+
+
+@pytest.mark.parametrize("jobs", [(), ("-n", "2")], ids=["n1", "n2"])
+def test_names_that_the_terminal_cannot_write(small: Path, jobs: tuple[str, ...]) -> None:
+    pool = small / "models/scenes/calibration"
+    (pool / "Пример.jpg").write_bytes((pool / "0000.jpg").read_bytes())
+    (pool / "сломан.jpg").write_bytes(b"broken")
+    single_target(small, "shapes-det", "calibration_count = 8", "skip_broken_images = true")
+    run = doit(small, *jobs, STEP, PYTHONIOENCODING="latin-1")
+    assert run.code == 0, run.err
+    assert "14 images: 12 usable, 1 duplicate, 1 skipped (cannot be decoded)" in run.out
+    assert "\\u041f\\u0440\\u0438\\u043c\\u0435\\u0440.jpg" in run.out

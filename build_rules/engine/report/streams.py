@@ -1,0 +1,30 @@
+"""What the standard streams do with characters that their encoding has not."""
+
+from __future__ import annotations
+
+import codecs
+import io
+import sys
+
+__all__ = ["never_fail_to_print"]
+
+BYTES_OR_ESCAPES = "build-rules"
+
+
+def never_fail_to_print() -> None:
+    """Print names that the locale cannot write with escapes: no step fails because somebody's terminal is old.
+
+    Where Python prints names that are no UTF-8 as the bytes they are, it still does.
+    """
+    codecs.register_error(BYTES_OR_ESCAPES, _bytes_or_escapes)
+    instead = {"strict": "backslashreplace", "surrogateescape": BYTES_OR_ESCAPES}
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in instead:
+            stream.reconfigure(errors=instead[stream.errors])
+
+
+def _bytes_or_escapes(error: UnicodeError) -> tuple[str | bytes, int]:
+    try:
+        return codecs.lookup_error("surrogateescape")(error)
+    except UnicodeError:
+        return codecs.backslashreplace_errors(error)
