@@ -88,8 +88,19 @@ def calibration_files(model: Model) -> tuple[Path, ...]:
         return ()
     with _told_by_doit():
         files, folders = _list_once(model.calibration)
+        _check_outside(model, files)
     current_run.watch(model.name, folders)
     return files
+
+
+def _check_outside(model: Model, files: tuple[Path, ...]) -> None:
+    """Refuse a pool that holds what is built from it: it would never be the same twice."""
+    inside = f"{BUILD}{os.sep}"
+    if (own := next((path for path in files if str(path).startswith(inside)), None)) is not None:
+        raise InputError(
+            f"{model.folder / DECLARATION}: calibration = {str(model.calibration)!r} takes in {own}, which the build "
+            f"makes; name a folder outside {BUILD}/."
+        )
 
 
 @cache

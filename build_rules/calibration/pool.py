@@ -9,7 +9,7 @@ from pathlib import Path
 from build_rules.calibration.images import BrokenImageError, broken, measure
 from build_rules.calibration.marks import FileMarks, check_unchanged, digest_of, file_marks
 from build_rules.calibration.ordered import Progress, Workers
-from build_rules.calibration.outcomes import Outcome
+from build_rules.calibration.outcomes import MAX_NAMED, Outcome
 from build_rules.calibration.select import ImageStatistics, describe
 from build_rules.calibration.store import Looks, Store
 from build_rules.errors import InputError
@@ -49,7 +49,7 @@ def look_at_pool(
 ) -> Pool:
     """Look at images, each with its name in the pool, in its order; `folder` is what messages call the pool.
 
-    Of several files with the same content the first counts. Raises `InputError` naming the first image that cannot be
+    Of several files with the same content the first counts. Raises `InputError` naming the images that cannot be
     decoded, unless `skip_broken`; one that may not be read; and when none is left.
     """
     members: list[Member] = []
@@ -60,8 +60,6 @@ def look_at_pool(
         try:
             return _member(*image, store)
         except BrokenImageError as error:
-            if not skip_broken:
-                raise
             return Outcome(image[0], "broken", error.reason)
 
     remembered = {name: member for name, path in images if (member := _remembered(name, path, store)) is not None}
@@ -82,10 +80,25 @@ def look_at_pool(
         else:
             known[looked.sha256] = looked.name
             members.append(looked)
+    if not skip_broken:
+        refuse_broken(folder, [outcome for outcome in left_out if outcome.kind == "broken"])
     if not members:
         first = f"{left_out[0].name}: {left_out[0].reason}" if left_out else "there are none"
         raise InputError(f"{folder}: none of its {len(images)} images can be decoded; the first: {first}.")
     return Pool(tuple(members), tuple(left_out))
+
+
+def refuse_broken(folder: Path, broken_ones: Sequence[Outcome]) -> None:
+    """Raise `InputError` for images that cannot be decoded; all are told of at once, to be mended at once."""
+    if not broken_ones:
+        return
+    told = ", ".join(f"{outcome.name} ({outcome.reason})" for outcome in broken_ones[:MAX_NAMED])
+    more = f" and {len(broken_ones) - MAX_NAMED:,} more" if len(broken_ones) > MAX_NAMED else ""
+    images = "1 image" if len(broken_ones) == 1 else f"{len(broken_ones):,} images"
+    raise InputError(
+        f"{folder}: {images} cannot be decoded: {told}{more}; replace or remove them, or leave them out with "
+        "skip_broken_images = true."
+    )
 
 
 def _remembered(name: str, path: Path, store: Store) -> Member | None:

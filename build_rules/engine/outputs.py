@@ -122,8 +122,11 @@ def produce(
 def _read(path: Path) -> Fingerprint:
     try:
         return fingerprint(path)
-    except PermissionError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); check its permissions.") from error
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        advice = "check its permissions" if isinstance(error, PermissionError) else "check the disk it lies on"
+        raise InputError(f"{path}: cannot be read ({error.strerror}); {advice}.") from error
 
 
 def _mark_running(partial: Path) -> str:

@@ -18,6 +18,7 @@ from doit.action import PythonAction
 from build_rules.engine.interrupt import INTERRUPTED, leave_on_stop
 from build_rules.engine.report import plain
 from build_rules.engine.report.base import RunReporter
+from build_rules.engine.report.streams import say
 
 if TYPE_CHECKING:
     from build_rules.engine.report.live import LiveView
@@ -84,8 +85,7 @@ class BuildReporter(RunReporter):
         if view is not None:
             view.print(text)
         else:
-            self.outstream.write(text)
-            self.outstream.flush()
+            say(self.outstream, text)
 
     def tell_start(self, name: str) -> None:
         """A step begins; the live view shows it while it runs."""

@@ -145,6 +145,7 @@ class RunnableStep(Step):
         remember(_found.get(self.name, {}).get("inputs", {}))
         try:
             with resources.take(dict(self.rule.needs)):
+                hooks.began(self.name)
                 arguments = {**self.settings, **self.passed}
                 recall = self._recall(key)
                 produced = produce(self.rule.name, self._function(), self.inputs, self.outputs, arguments, recall)

@@ -29,6 +29,9 @@ class _Relay:
     def report_speaker(self, task_name: str) -> None:
         """Everything that is printed here comes from the one step."""
 
+    def report_began(self, task_name: str) -> None:
+        """Nothing waits here."""
+
     def report_progress(self, text: str) -> None:
         """Print it as a line that the other side knows."""
         print(f"{PROGRESS}{text}", flush=True)

@@ -62,6 +62,13 @@ def use_snapshot(path: Path, split: Split, output: Path) -> Calibrated:
     named = split.preprocessing.snapshot
     if named not in (None, path.name):
         print(f"   warning: {path.name} is used, though the ONNX metadata names {printable(str(named))}")
+    wanted, fitted = split.preprocessing.resize, snapshot.params["resize"]
+    if fitted != wanted:
+        print(
+            f"   warning: the frames of {path.name} are fitted by {fitted}, though the ONNX metadata says {wanted}: "
+            "ranges may not be those of what the network will see"
+        )
+    print(f"   {path.name}: {snapshot.count} {'sample' if snapshot.count == 1 else 'samples'}")
     # Last, because only this reads all of what may be gigabytes.
     verify_content(snapshot)
     if snapshot.dtype == "uint8":

@@ -187,7 +187,7 @@ def test_empty_calibration_folder(small: Path) -> None:
 def test_one_broken_image_is_named_and_skipped_only_when_told(small: Path) -> None:
     victim = sorted((small / POOL).iterdir())[3]
     victim.write_bytes(victim.read_bytes()[:500])
-    refused(small, str(victim.relative_to(small)), "cannot be decoded")
+    refused(small, f"{POOL}: 1 image cannot be decoded: {victim.name} (", "skip_broken_images")
     single_target(small, "shapes-det", "calibration_count = 4", "skip_broken_images = true")
     run = doit(small)
     assert run.code == 0
@@ -273,3 +273,13 @@ def test_infer_with_wrong_files(small: Path) -> None:
     damaged = doit(small, "infer", str(hef), "black.png", "--output", "out.npz")
     assert (damaged.code, damaged.err.count("\n")) == (3, 1)
     assert not (small / "out.npz").exists()
+
+
+def test_a_pool_that_holds_what_is_built_from_it(small: Path) -> None:
+    single_target(small, "shapes-det", "calibration_count = 8")
+    assert doit(small, "calibration:shapes-det").code == 0
+    (small / "models/shapes-det/model.toml").write_text('calibration = "../.."')
+    told = "models/shapes-det/model.toml: calibration = '.' takes in build/shapes-det/calibration.png"
+    for command in ([], ["status"], ["plan"], ["why", "calibration:shapes-det"]):
+        run = doit(small, *command)
+        assert (run.code, told in run.err) == (3, True), run.err

@@ -8,6 +8,8 @@ import threading
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol, TextIO, cast
 
+from build_rules.engine.report.streams import say
+
 __all__ = ["Capture", "Lines", "Writer"]
 
 # A line that never ends is not kept for ever.
@@ -103,7 +105,7 @@ class Capture:
         direct = not stream.withheld and threading.current_thread() is threading.main_thread()
         writer = Writer(self._threads.get(threading.get_ident()), direct)
         if direct:
-            stream.original.write(text)
+            say(stream.original, text)
         with self._lock:
             lines = stream.lines.feed(writer, text)
         self._give(stream, writer, lines)
@@ -111,7 +113,7 @@ class Capture:
     def _give(self, stream: _Stream, writer: Writer, lines: list[str]) -> None:
         for line in lines:
             if not (stream.withheld or writer.direct):
-                stream.original.write(f"{line}\n")
+                say(stream.original, f"{line}\n")
             self._take(writer.name, line, not stream.withheld)
 
     def finish(self, name: str | None) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from build_rules.engine.report.base import RunReporter
+from build_rules.engine.report.streams import let_go
 
 __all__ = ["EventReporter"]
 
@@ -45,16 +46,10 @@ class EventReporter(RunReporter):
                     self.outstream.write(text)
                     self.outstream.flush()
             except BrokenPipeError:
-                self._go_on_alone()
+                self._ended = True
+                let_go(self.outstream)
             finally:
                 self._lock.release()
-
-    def _go_on_alone(self) -> None:
-        """Build on without a listener: it may have died hours into the run."""
-        self._ended = True
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, self.outstream.fileno())
-        os.close(nowhere)
 
     def withhold(self) -> tuple[bool, bool]:
         """Keep everything but events from stdout."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from typing import Protocol
 
-__all__ = ["Listener", "cached", "listen", "progress", "speak_for", "unlisten", "warn"]
+__all__ = ["Listener", "began", "cached", "listen", "progress", "speak_for", "unlisten", "warn"]
 
 
 class Listener(Protocol):
@@ -19,6 +19,9 @@ class Listener(Protocol):
 
     def report_speaker(self, task_name: str) -> None:
         """This thread speaks for a task from now on."""
+
+    def report_began(self, task_name: str) -> None:
+        """A task has what it waited for, and really begins."""
 
     def report_progress(self, text: str) -> None:
         """The task of this thread says how far it is."""
@@ -60,6 +63,12 @@ def speak_for(task_name: str) -> None:
     """Say that what this thread prints comes from a task that runs elsewhere."""
     for listener in _told():
         listener.report_speaker(task_name)
+
+
+def began(task_name: str) -> None:
+    """Say that a task has waited long enough: its time counts from now on."""
+    for listener in _told():
+        listener.report_began(task_name)
 
 
 def progress(text: str) -> None:

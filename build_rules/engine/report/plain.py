@@ -29,7 +29,7 @@ def cached(name: str, target: str) -> str:
 
 def ignored(name: str) -> str:
     """A step is skipped because the user said `doit ignore`."""
-    return f"!! {name} is ignored (doit forget {name} ends that)\n"
+    return f"!! {name} is left out: it, or what it reads, was told to `doit ignore`\n"
 
 
 def failed(name: str, text: str, word: str = "ERROR") -> str:

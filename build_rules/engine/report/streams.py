@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import codecs
 import io
+import os
 import sys
+from typing import Any
 
-__all__ = ["never_fail_to_print"]
+__all__ = ["let_go", "never_fail_to_print", "say"]
 
 BYTES_OR_ESCAPES = "build-rules"
 
@@ -28,3 +30,19 @@ def _bytes_or_escapes(error: UnicodeError) -> tuple[str | bytes, int]:
         return codecs.lookup_error("surrogateescape")(error)
     except UnicodeError:
         return codecs.backslashreplace_errors(error)
+
+
+def say(stream: Any, text: str) -> None:
+    """Print at once. When nobody reads any more (`doit | head`) the rest goes nowhere, and the build goes on."""
+    try:
+        stream.write(text)
+        stream.flush()
+    except BrokenPipeError:
+        let_go(stream)
+
+
+def let_go(stream: Any) -> None:
+    """Let what is written from now on go nowhere: who read it may have gone hours into the run."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)

@@ -125,6 +125,9 @@ class Ears:
     def report_speaker(self, task_name: str) -> None:
         raise AssertionError
 
+    def report_began(self, task_name: str) -> None:
+        self.heard.append(f"{task_name} began")
+
     def report_progress(self, text: str) -> None:
         self.heard.append(f"so far: {text}")
 

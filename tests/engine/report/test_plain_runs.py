@@ -69,6 +69,15 @@ def test_a_single_step_says_nothing_twice(tmp_path: Path) -> None:
     assert (run.code, run.err) == (3, "ERROR in step:a: a is wrong; mend it.\n")
 
 
+def test_the_time_of_a_step_is_not_that_which_it_waited() -> None:
+    reporter = BuildReporter(io.StringIO(), {"failure_verbosity": 0})
+    reporter.state.start("a", 0.0)
+    reporter.report_began("a")
+    reporter.report_began("b")
+    assert list(reporter.state.running) == ["a"]
+    assert reporter.state.running["a"] > 0.0
+
+
 def test_failures_are_repeated_last(tmp_path: Path) -> None:
     run = doit(workspace(tmp_path, "a b c", a="fail", c="fail"), "--continue")
     assert lines(run)[-3:] == [
@@ -200,10 +209,11 @@ def test_events_wait_for_the_lock_and_end_with_an_interrupt(tmp_path: Path) -> N
     assert told(events(out)) == [("start", None), ("run", "step:a"), ("done", "step:a"), ("end", None)]
 
 
-def test_the_build_goes_on_when_the_reader_of_events_goes_away(tmp_path: Path) -> None:
-    workspace(tmp_path, "a b")
+@pytest.mark.parametrize("reporter", [("-r", "events"), (), ("-n", "2")], ids=["events", "lines", "n2"])
+def test_the_build_goes_on_when_its_reader_goes_away(tmp_path: Path, reporter: tuple[str, ...]) -> None:
+    workspace(tmp_path, "a b", a="hello", b="   warning: odd")
     (tmp_path / "go").unlink()
-    run = start_doit(tmp_path, "-r", "events")
+    run = start_doit(tmp_path, *reporter)
     wait_until((tmp_path / "began-a").exists)
     assert run.stdout is not None
     run.stdout.close()
