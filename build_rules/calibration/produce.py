@@ -178,20 +178,21 @@ def _fit(frame: _Frame, parameters: Parameters, store: Store, total: int) -> lis
     shape = (parameters.channels, *parameters.input_shape)
     keys = [sample_key(frame.member.sha256, recipe) for recipe in _recipes(frame.plan, parameters)]
     found = [store.sample(key, math.prod(shape)) for key in keys]
-    known = [np.frombuffer(data, np.uint8).reshape(shape) for data in found if data is not None]
+    known = [(np.frombuffer(one[0], np.uint8).reshape(shape), one[1]) for one in found if one is not None]
     pixels = known if len(known) == len(keys) else _cut(frame, parameters)
     return [
-        _Fitted(one, key, xxhash.xxh3_128_hexdigest(one.data), thumbnail(one, parameters.color, total))
-        for key, one in zip(keys, pixels, strict=True)
+        _Fitted(one, key, digest, thumbnail(one, parameters.color, total))
+        for key, (one, digest) in zip(keys, pixels, strict=True)
     ]
 
 
-def _cut(frame: _Frame, parameters: Parameters) -> list[NDArray[np.uint8]]:
+def _cut(frame: _Frame, parameters: Parameters) -> list[tuple[NDArray[np.uint8], str]]:
+    """Return samples that are made anew, each with its XXH3-128."""
     member = frame.member
     with decoded(member.path) as image:
         samples = cut_samples(image, frame.plan, parameters)
     check_unchanged(member.path, member.marks, member.sha256)
-    return samples
+    return [(sample, xxhash.xxh3_128_hexdigest(sample.data)) for sample in samples]
 
 
 def _recipes(plan: FramePlan, parameters: Parameters) -> list[dict[str, object]]:

@@ -181,8 +181,8 @@ class Store:
         self._new, self._new_files = [], []
         self._written = time.monotonic()
 
-    def sample(self, key: str, size: int) -> bytes | None:
-        """Return a sample of `size` bytes as some snapshot holds it; None when none does any more."""
+    def sample(self, key: str, size: int) -> tuple[bytes, str] | None:
+        """Return a sample of `size` bytes, as some snapshot holds it, and its XXH3-128; None when none does."""
         rows = self._all("select file, position, digest from samples where key = ?", (key,))
         if not rows:
             return None
@@ -193,7 +193,8 @@ class Store:
             found = os.pread(self._opened(file), size, position)
         except (OSError, OverflowError, ValueError):
             return None
-        return found if len(found) == size and xxhash.xxh3_128_hexdigest(found) == digest else None
+        now = xxhash.xxh3_128_hexdigest(found)
+        return (found, now) if len(found) == size and now == digest else None
 
     def _opened(self, file: bytes) -> int:
         with self._lock:
