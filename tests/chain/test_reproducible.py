@@ -50,8 +50,8 @@ outputs.{place} = stopping
 """
 PLACES = {
     "reading": {"place": "fingerprint", "arguments": "path", "after": False},
-    "whole": {"place": "_publish", "arguments": "drafts, targets", "after": False},
-    "published": {"place": "_publish", "arguments": "drafts, targets", "after": True},
+    "whole": {"place": "_publish", "arguments": "*parts", "after": False},
+    "published": {"place": "_publish", "arguments": "*parts", "after": True},
 }
 
 
