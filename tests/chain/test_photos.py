@@ -121,7 +121,7 @@ def test_a_name_that_is_not_utf_8_goes_through_everything(small: Path, parallel:
     odd.write_bytes(b"no image")
     run = doit(small, *parallel, "calibration", **STRICT)
     assert (run.code, run.err.count("\n")) == (3, 1)
-    assert "\ufffd\ufffd x.jpg: cannot be decoded" in run.err
+    assert "\ufffd\ufffd x.jpg (not an image that can be decoded)" in run.err
     assert '"exit": 3' in doit(small, "-r", "events", "calibration", **STRICT).out
 
 
