@@ -11,7 +11,7 @@ import pytest
 from tests.engine.experiments.workspace import Workspace
 
 HERE = Path(__file__).resolve().parent
-KEPT = 4
+KEPT = 6
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def ws(tmp_path: Path) -> Iterator[Workspace]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep every fourth case of each experiment, unless all are asked for (`EXPERIMENTS=all`): they take minutes."""
+    """Keep every sixth case of each experiment, unless all are asked for (`EXPERIMENTS=all`): they take minutes."""
     if os.environ.get("EXPERIMENTS") == "all":
         return
     seen: dict[str, int] = {}
