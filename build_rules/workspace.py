@@ -88,19 +88,20 @@ def calibration_files(model: Model) -> tuple[Path, ...]:
         return ()
     with _told_by_doit():
         files, folders = _list_once(model.calibration)
-        _check_outside(model, files)
+        if (built := _first_built(model.calibration)) is not None:  # it would never be the same twice
+            raise InputError(
+                f"{model.folder / DECLARATION}: calibration = {str(model.calibration)!r} takes in {built}, which the "
+                f"build makes; name a folder outside {BUILD}/."
+            )
     current_run.watch(model.name, folders)
     return files
 
 
-def _check_outside(model: Model, files: tuple[Path, ...]) -> None:
-    """Refuse a pool that holds what is built from it: it would never be the same twice."""
+@cache
+def _first_built(calibration: Path) -> Path | None:
+    """Return an image of a pool that is an output of ours, None when there is none."""
     inside = f"{BUILD}{os.sep}"
-    if (own := next((path for path in files if str(path).startswith(inside)), None)) is not None:
-        raise InputError(
-            f"{model.folder / DECLARATION}: calibration = {str(model.calibration)!r} takes in {own}, which the build "
-            f"makes; name a folder outside {BUILD}/."
-        )
+    return next((path for path in _list_once(calibration)[0] if str(path).startswith(inside)), None)
 
 
 @cache

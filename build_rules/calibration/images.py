@@ -19,7 +19,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from build_rules.errors import InputError
 
-__all__ = ["MAX_PIXELS", "BrokenImageError", "broken", "count_levels", "decode", "decoded", "measure"]
+__all__ = ["MAX_PIXELS", "BrokenImageError", "broken", "decode", "decoded", "measure"]
 
 MAX_PIXELS = 89_478_485
 """Largest picture that is decoded: 256 MiB of RGB, Pillow's own bound. A few bytes of file can claim far more."""
@@ -91,13 +91,11 @@ def decode(path: Path) -> NDArray[np.uint8]:
         return image
 
 
-def count_levels(path: Path) -> NDArray[np.int64]:
-    """Return how many pixels have each level, per channel: (3, 256). Errors as for `decode`."""
-    return measure(path)[0]
-
-
 def measure(path: Path) -> tuple[NDArray[np.int64], tuple[int, int]]:
-    """Return what `count_levels` returns, and the height and width in pixels, upright."""
+    """Return how many pixels have each level, per channel, (3, 256), and the height and width in pixels, upright.
+
+    Errors as for `decode`.
+    """
     with ExitStack() as held:
         image = _load(path, held)
         return np.array(image.histogram(), np.int64).reshape(3, 256), (image.height, image.width)

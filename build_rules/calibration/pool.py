@@ -81,14 +81,14 @@ def look_at_pool(
             known[looked.sha256] = looked.name
             members.append(looked)
     if not skip_broken:
-        refuse_broken(folder, [outcome for outcome in left_out if outcome.kind == "broken"])
+        _refuse_broken(folder, [outcome for outcome in left_out if outcome.kind == "broken"])
     if not members:
         first = f"{left_out[0].name}: {left_out[0].reason}" if left_out else "there are none"
         raise InputError(f"{folder}: none of its {len(images)} images can be decoded; the first: {first}.")
     return Pool(tuple(members), tuple(left_out))
 
 
-def refuse_broken(folder: Path, broken_ones: Sequence[Outcome]) -> None:
+def _refuse_broken(folder: Path, broken_ones: Sequence[Outcome]) -> None:
     """Raise `InputError` for images that cannot be decoded; all are told of at once, to be mended at once."""
     if not broken_ones:
         return

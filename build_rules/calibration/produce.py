@@ -78,8 +78,8 @@ def produce_snapshot(
     that keeps what one run finds out for the next ones, `final` where `output` will lie by then.
 
     Every image is decoded once for its statistics and, when selected, once more for its pixels: memory holds a few
-    images per worker (default: one per processor), whatever the size of the pool. Raises `InputError` naming the first
-    image that cannot be decoded, unless `skip_broken`, and when no image is left.
+    images per worker (default: one per processor), whatever the size of the pool. Raises `InputError` naming the
+    images that cannot be decoded, unless `skip_broken`, and when no image is left.
     """
     found = [(name, images / name) for name in list_images(images)] if pool is None else pool
     store = Store(known)
@@ -136,21 +136,23 @@ def _plan(pool: Pool, parameters: Parameters, workers: Workers) -> list[_Frame]:
     def plan(choice: Choice) -> _Frame:
         member = pool.members[choice.index]
         extremes = choice.extremes if parameters.grid is not None else ()
-        pixels = _first_pixels(member.path, extremes)
+        pixels = _first_pixels(member, extremes)
         return _Frame(member, choice, plan_frame((member.height, member.width), parameters, choice.index, pixels))
 
     choices = explain([member.statistics for member in pool.members], parameters.count, parameters.seed)
     return list(workers.in_order(plan, choices))
 
 
-def _first_pixels(path: Path, extremes: Sequence[Extreme]) -> list[tuple[int, int]]:
+def _first_pixels(member: Member, extremes: Sequence[Extreme]) -> list[tuple[int, int]]:
     if not extremes:
         return []
-    with decoded(path) as image:
+    with decoded(member.path) as image:
         try:
-            return [first_position(image, extreme.channel, extreme.level) for extreme in extremes]
+            found = [first_position(image, extreme.channel, extreme.level) for extreme in extremes]
         except InputError as error:
-            raise error.within(path) from error
+            raise error.within(member.path) from error
+    check_unchanged(member.path, member.marks, member.sha256)
+    return found
 
 
 def _samples(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
-import sys
 from typing import Any
 
 from build_rules.engine.fingerprint import ContentChecker
 from build_rules.engine.fresh import RECORDS
+from build_rules.engine.report.streams import never_fail_to_print
 from build_rules.engine.reporter import BuildReporter
 
 __all__ = ["DOIT_CONFIG"]
@@ -24,7 +23,5 @@ DOIT_CONFIG: dict[str, Any] = {
     "par_type": "thread",
 }
 
-# doit prints names as they are. Those that are not UTF-8 come out as the bytes that they are on disk, as Python does it
-# by itself in some locales; in the others it would end there.
-if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
-    sys.stdout.reconfigure(errors="surrogateescape")
+# Here, because doit's own commands (`info`, `list`) print names, too, and know no reporter.
+never_fail_to_print()

@@ -8,7 +8,7 @@ from typing import Any
 
 from build_rules.calibrated import Calibrated
 from build_rules.calibration.convert import check_scale, write_pixels
-from build_rules.calibration.geometry import check_geometry
+from build_rules.calibration.geometry import Geometry, check_geometry
 from build_rules.calibration.named import find_named, is_plain
 from build_rules.calibration.snapshot import Snapshot, open_snapshot, verify_content
 from build_rules.endpoints import CAMERA_ADAPTORS, Preprocessing, Split
@@ -58,11 +58,11 @@ def use_snapshot(path: Path, split: Split, output: Path) -> Calibrated:
             f"{path}: the name of a calibration snapshot is recorded in the metadata, so it has to be plain text; "
             "rename the file."
         )
-    snapshot = _fitting(path, split)
+    snapshot, geometry = _fitting(path, split)
     named = split.preprocessing.snapshot
     if named not in (None, path.name):
         print(f"   warning: {path.name} is used, though the ONNX metadata names {printable(str(named))}")
-    wanted, fitted = split.preprocessing.resize, snapshot.params["resize"]
+    wanted, fitted = split.preprocessing.resize, geometry.resize
     if fitted != wanted:
         print(
             f"   warning: the frames of {path.name} are fitted by {fitted}, though the ONNX metadata says {wanted}: "
@@ -76,7 +76,7 @@ def use_snapshot(path: Path, split: Split, output: Path) -> Calibrated:
     else:
         write_pixels(snapshot, split.input.name, output)
         print(f"   {path.name}: {snapshot.dtype} in {list(snapshot.value_range)}, calibrated on as uint8 pixels")
-    return _facts(snapshot, path.name)
+    return _facts(snapshot, geometry, path.name)
 
 
 def check_produced(path: Path, split: Split, name: str) -> Calibrated:
@@ -84,16 +84,16 @@ def check_produced(path: Path, split: Split, name: str) -> Calibrated:
 
     `name` is its conventional file name. Raises `InputError` when it does not fit.
     """
-    return _facts(_fitting(path, split), name)
+    return _facts(*_fitting(path, split), name)
 
 
-def _fitting(path: Path, split: Split) -> Snapshot:
+def _fitting(path: Path, split: Split) -> tuple[Snapshot, Geometry]:
     """Open a snapshot that fits the model."""
     snapshot = open_snapshot(path)
     tensor = snapshot.tensor(split.input.name)
     expected = (split.input.height, split.input.width)
     stored = None if tensor is None else tensor.shape
-    check_geometry(
+    geometry = check_geometry(
         snapshot.params,
         stored,
         expected,
@@ -102,18 +102,17 @@ def _fitting(path: Path, split: Split) -> Snapshot:
         wanted_tensor=f"'{split.input.name}' (it has: {', '.join(tensor.name for tensor in snapshot.tensors)})",
     )
     _check_fit(snapshot, split)
-    return snapshot
+    return snapshot, geometry
 
 
-def _facts(snapshot: Snapshot, name: str) -> Calibrated:
-    height, width = snapshot.params["input_shape"]
+def _facts(snapshot: Snapshot, geometry: Geometry, name: str) -> Calibrated:
     scaled = snapshot.dtype != "uint8"
     return Calibrated(
         file_name=name,
         count=snapshot.count,
-        resize=snapshot.params["resize"],
-        input_shape=(height, width),
-        full_frame=snapshot.params.get("full_frame", False),
+        resize=geometry.resize,
+        input_shape=geometry.input_shape,
+        full_frame=geometry.full_frame,
         scale=check_scale(snapshot) if scaled else snapshot.normalization.scale,
         mean=snapshot.normalization.mean,
         std=snapshot.normalization.std,

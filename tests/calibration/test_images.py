@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from build_rules.calibration import images
-from build_rules.calibration.images import BrokenImageError, count_levels, decode
+from build_rules.calibration.images import BrokenImageError, decode, measure
 from build_rules.errors import InputError
 from tests.shared import SHARED, needs_shared
 
@@ -238,7 +238,7 @@ def test_photographs_as_opencv_reads_them() -> None:
 def test_levels_are_counted_per_channel(tmp_path: Path) -> None:
     path = save(tmp_path / "x.png", picture())
     expected = np.stack([np.bincount(GRADIENT[..., channel].ravel(), minlength=256) for channel in range(3)])
-    np.testing.assert_array_equal(count_levels(path), expected)
+    np.testing.assert_array_equal(measure(path)[0], expected)
 
 
 def noise() -> Image.Image:
@@ -282,7 +282,7 @@ def test_files_that_are_no_images_are_named(tmp_path: Path) -> None:
     for name, content in (("empty.png", b""), ("text.jpg", b"hello"), ("zeros.png", bytes(1000))):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(InputError, match=name):
-            count_levels(tmp_path / name)
+            measure(tmp_path / name)[0]
     with pytest.raises(BrokenImageError, match="empty") as empty:
         decode(tmp_path / "empty.png")
     assert empty.value.reason == "the file is empty"
@@ -440,7 +440,7 @@ def test_damage_gives_pixels_or_an_input_error(tmp_path: Path, content: bytes) -
         pixels = decode(path)
         assert pixels.dtype == np.uint8
         assert pixels.shape[2:] == (3,)
-        assert count_levels(path).sum() == pixels.size
+        assert measure(path)[0].sum() == pixels.size
 
 
 def test_large_pictures_wait_for_each_other() -> None:

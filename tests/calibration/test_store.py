@@ -62,27 +62,20 @@ def test_what_is_no_looks(content: object) -> None:
     assert _decoded(content) is None
 
 
-@pytest.mark.parametrize("content", [b"", b"no database at all" * 100, bytes(8192)])
-def test_a_damaged_file_is_made_anew(tmp_path: Path, content: bytes) -> None:
+def of_another_version(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("create table looks (something text)")
+        connection.execute("pragma user_version=99")
+
+
+@pytest.mark.parametrize("content", [b"", b"no database at all" * 100, bytes(8192), None])
+def test_a_file_that_is_damaged_or_of_another_version_is_made_anew(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "known.db"
-    path.write_bytes(content)
+    of_another_version(path) if content is None else path.write_bytes(content)
     for _ in range(2):
         store = Store(path)
         store.keep_looks(NAME, some_looks())
         store.close()
-    store = Store(path)
-    assert same(store.looks(NAME), some_looks())
-    store.close()
-
-
-def test_a_file_of_another_version_is_made_anew(tmp_path: Path) -> None:
-    path = tmp_path / "known.db"
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("create table looks (something text)")
-        connection.execute("pragma user_version=99")
-    store = Store(path)
-    store.keep_looks(NAME, some_looks())
-    store.close()
     store = Store(path)
     assert same(store.looks(NAME), some_looks())
     store.close()

@@ -28,7 +28,6 @@ from build_rules.engine.outputs import clear_drafts
 from build_rules.engine.recall import close_cache
 from build_rules.engine.report import hooks
 from build_rules.engine.report.model import RunState
-from build_rules.engine.report.streams import never_fail_to_print
 from build_rules.engine.report.telling import Telling
 
 if TYPE_CHECKING:
@@ -71,7 +70,6 @@ class RunReporter(Telling):
     def initialize(self, tasks: Mapping[str, Any], selected_tasks: list[str]) -> None:
         """Begin a run: from here to the end this process alone builds in the workspace."""
         interrupt.end_on_interrupt()
-        never_fail_to_print()
         if not selected_tasks:
             raise InvalidCommand("no task has a name like that; `doit list --all` shows them all.")
         self.lock = lock_workspace(LOCK)

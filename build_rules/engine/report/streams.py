@@ -14,15 +14,14 @@ BYTES_OR_ESCAPES = "build-rules"
 
 
 def never_fail_to_print() -> None:
-    """Print names that the locale cannot write with escapes: no step fails because somebody's terminal is old.
+    """Print names that are no UTF-8 as the bytes they are, and what the locale cannot write with escapes.
 
-    Where Python prints names that are no UTF-8 as the bytes they are, it still does.
+    Python does the first by itself in some locales, and would end in the others.
     """
     codecs.register_error(BYTES_OR_ESCAPES, _bytes_or_escapes)
-    instead = {"strict": "backslashreplace", "surrogateescape": BYTES_OR_ESCAPES}
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper) and stream.errors in instead:
-            stream.reconfigure(errors=instead[stream.errors])
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
+            stream.reconfigure(errors=BYTES_OR_ESCAPES)
 
 
 def _bytes_or_escapes(error: UnicodeError) -> tuple[str | bytes, int]:
