@@ -4,6 +4,7 @@ One grammar accepts every script of Hailo's public model zoo (v2.14 to v2.18)::
 
     script  = { NL | stmt (NL | EOF) }            # '#' comment to end of line; NL ignored inside () and []
     stmt    = [ target {"," target} "=" ] command "(" [ arg {"," arg} ] ")"
+    target  = NAME | "{}"                          # an empty set: the command makes nothing that has a name
     arg     = [ NAME "=" ] value                   # positionals first, no trailing comma
     value   = list | GLOB | STRING | NUMBER | NAME
     list    = "[" [ value {"," value} ] "]"        # nestable
@@ -23,8 +24,10 @@ from typing import NoReturn, Union
 
 from build_rules.errors import InputError
 
-__all__ = ["Glob", "Name", "Script", "Statement", "String", "Value", "format_script", "parse_script"]
+__all__ = ["NOTHING", "Glob", "Name", "Script", "Statement", "String", "Value", "format_script", "parse_script"]
 
+NOTHING = "{}"
+"""The target of a command whose result gets no name."""
 MAX_NESTING = 32
 MAX_DIGITS = 100
 """Characters of the longest number. Python itself refuses integers of a few thousand, some versions take minutes."""
@@ -56,7 +59,10 @@ Value = Union[Name, Glob, String, int, float, "tuple[Value, ...]"]
 
 @dataclass(frozen=True)
 class Statement:
-    """One command, e.g. `n1 = normalization([0.0], [255.0])`; `line` counts from 1 and is 0 for composed statements."""
+    """One command, e.g. `n1 = normalization([0.0], [255.0])`; `line` counts from 1 and is 0 for composed statements.
+
+    A target is a name or `NOTHING`.
+    """
 
     command: str
     arguments: tuple[Value, ...] = ()
@@ -83,6 +89,7 @@ _TOKENS = re.compile(
     r"""(?P<space>[ \t\r\f]+|\#[^\n]*)
       | (?P<newline>\n)
       | (?P<string>"[^"\n]*")
+      | (?P<nothing>\{[ \t]*\})
       | (?P<glob>\{[^{}\n:,=]+\})
       | (?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![A-Za-z0-9_*?./-]))
       | (?P<name>[A-Za-z0-9_*?][A-Za-z0-9_*?./-]*)
@@ -143,6 +150,12 @@ class _Parser:
         self.position += 1
         return token.text
 
+    def target(self, what: str) -> str:
+        if self.token.kind != "nothing":
+            return self.name(what)
+        self.position += 1
+        return NOTHING
+
     def script(self) -> Script:
         statements = []
         while self.position < len(self.tokens):
@@ -156,13 +169,13 @@ class _Parser:
 
     def statement(self) -> Statement:
         line = self.token.line
-        words = [self.name("a command")]
+        words = [self.target("a command")]
         while self.accept(","):
-            words.append(self.name("a name"))
+            words.append(self.target("a name"))
         targets: tuple[str, ...] = ()
         if self.accept("="):
             targets, words = tuple(words), [self.name("a command")]
-        if len(words) > 1:
+        if len(words) > 1 or words == [NOTHING]:
             self.fail("'='")
         self.expect("(")
         arguments, keywords = self.arguments()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from build_rules.alls.script import Glob, Name, Script, Statement, String, Value, format_script, parse_script
+from build_rules.alls.script import NOTHING, Glob, Name, Script, Statement, String, Value, format_script, parse_script
 from build_rules.errors import InputError
 
 ZOO_LIKE = """
@@ -22,6 +22,7 @@ quantization_param({conv*}, precision_mode=a8_w8)
 nms_postprocess("../nms.json", meta_arch=yolov8, engine=cpu)
 a, b = shortcut.split(conv1, -1.5)
 buffers()
+{} = defuse_block(conv1, [conv2, conv3])
 """
 
 
@@ -38,6 +39,8 @@ def test_every_kind_of_value() -> None:
     assert script.statements[6].arguments == (String("../nms.json"),)
     assert script.statements[7] == Statement("shortcut.split", (Name("conv1"), -1.5), (), ("a", "b"), 10)
     assert script.statements[8] == Statement("buffers", line=11)
+    defused = Statement("defuse_block", (Name("conv1"), (Name("conv2"), Name("conv3"))), (), (NOTHING,), 12)
+    assert script.statements[9] == defused
 
 
 @pytest.mark.parametrize(
@@ -51,6 +54,14 @@ def test_every_kind_of_value() -> None:
         ("a(;)", 1, "';'"),
         ("a\n(1)", 1, "'end of line'"),
         ("a({co{n})", 1, "'{'"),
+        ("{}(1)", 1, "expected '=', found '('"),
+        ("{}, a(1)", 1, "expected '=', found '('"),
+        ("{} =", 1, "expected a command, found 'end of file'"),
+        ("{} = {}(1)", 1, "expected a command, found '{}'"),
+        ("a = {} = b(1)", 1, "expected a command, found '{}'"),
+        ("a({})", 1, "expected a value, found '{}'"),
+        ("a({}=1)", 1, "expected a value, found '{}'"),
+        ("{conv*} = a(1)", 1, "expected a command, found '{conv*}'"),
         ("a(" + "[" * 1000 + "]" * 1000 + ")", 1, "nested"),
     ],
 )
@@ -81,8 +92,17 @@ statements = st.builds(
     command=names,
     arguments=st.lists(values, max_size=3).map(tuple),
     keywords=st.lists(st.tuples(names, values), max_size=3).map(tuple),
-    targets=st.lists(names, max_size=2).map(tuple),
+    targets=st.lists(st.one_of(names, st.just(NOTHING)), max_size=3).map(tuple),
 )
+
+
+@pytest.mark.parametrize(
+    "written", ["{} = b(1)", "{}=b(1)", "{ } = b(1)", "  {\t}\t= b(1)", "a, {} = b(1)", "{}, {} = b()"]
+)
+def test_a_target_may_be_nothing(written: str) -> None:
+    (statement,) = parse_script(written).statements
+    assert statement.targets[-1] == NOTHING
+    assert format_script(Script((statement,))).startswith(("{} = b(", "a, {} = b(", "{}, {} = b("))
 
 
 @given(st.lists(statements, max_size=5))

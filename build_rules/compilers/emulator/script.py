@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any, NoReturn
 
-from build_rules.alls.script import Glob, Name, Statement, Value, parse_script
+from build_rules.alls.script import NOTHING, Glob, Name, Statement, Value, parse_script
 from build_rules.errors import InputError
 
 __all__ = ["MODES", "Finetune", "Precision", "Settings", "read_settings"]
@@ -15,7 +15,8 @@ __all__ = ["MODES", "Finetune", "Precision", "Settings", "read_settings"]
 COMPILE_STAGE = frozenset(
     {
         *("allocator_param", "resources_param", "performance_param", "context_switch_param", "compilation_param"),
-        *("platform_param", "hef_param", "logger_param", "buffer_calc_param", "buffers", "place", "strategy", "defuse"),
+        *("platform_param", "hef_param", "logger_param", "buffer_calc_param", "buffers", "place", "strategy"),
+        *("defuse", "defuse_block"),
         *("shortcut", "shortcut.split", "portal", "l3_portal", "l4_portal", "mux_demux", "format_conversion", "concat"),
         *("feature_splitter",),
     }
@@ -145,7 +146,7 @@ class _Reader:
             self.fail(f"normalization gives {len(mean)} means and {len(std)} deviations for {channels} channels")
         if any(deviation == 0 for deviation in std):
             self.fail("normalization divides by a deviation of 0")
-        self.added.update(f"{self.net}/{target}" for target in self.statement.targets)
+        self.added.update(f"{self.net}/{name}" for name in self.statement.targets if name != NOTHING)
         self.settings = replace(self.settings, mean=mean, std=std)
 
     def change_output_activation(self) -> None:

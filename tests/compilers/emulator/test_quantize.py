@@ -190,7 +190,7 @@ def test_wrong_scripts_name_the_line(fast: Build, tmp_path: Path, line: str, mes
 def test_compile_stage_commands_change_nothing(tmp_path: Path) -> None:
     extra = (
         "resources_param(max_control_utilization=0.6)\nperformance_param(compiler_optimization_level=max)\n"
-        "context_switch_param(mode=allowed)\nallocator_param(timeout=100)\n"
+        "context_switch_param(mode=allowed)\nallocator_param(timeout=100)\n{} = defuse_block(conv1, [conv2])\n"
     )
     plain = Build(tmp_path / "a", *detector()).all(FAST)
     more = Build(tmp_path / "b", *detector()).all(FAST + extra)
