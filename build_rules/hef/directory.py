@@ -3,7 +3,7 @@
 A sealed ZIP notes that length in an extra field of its first member, since nothing else in the file tells it: header ID
 `SEAL_ID`, eight bytes, little-endian.
 
-Source of the format: PKWARE's APPNOTE.TXT 6.3 (4.3.12 central directory, 4.3.16 end record, 4.5 extra fields).
+Source of the format: PKWARE's APPNOTE.TXT 6.3 (4.3.7 local header, 4.3.12 central directory, 4.3.16 end record, 4.5 extra fields).
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ import struct
 from dataclasses import dataclass
 from typing import BinaryIO
 
-__all__ = ["END", "END_SIGNATURE", "MAX_DIRECTORY", "MAX_MEMBERS", "FoundZip", "find_zip", "seal_note"]
+__all__ = ["END", "END_SIGNATURE", "LOCAL_BYTES", "MAX_DIRECTORY", "MAX_MEMBERS", "FoundZip", "find_zip", "seal_note"]
 
 MAX_MEMBERS = 64
 MAX_DIRECTORY = MAX_MEMBERS * 1024
 END = struct.Struct("<4s4H2LH")
 END_SIGNATURE = b"PK\x05\x06"
+LOCAL_BYTES = 30
+"""Of the shortest local header, which stands before every member."""
 SEAL_ID = 0x4548  # "HE"
 _ENTRY = struct.Struct("<4s6H3L5H2L")
 _ENTRY_SIGNATURE = b"PK\x01\x02"
@@ -40,7 +42,8 @@ def seal_note(length: int) -> bytes:
 def find_zip(stream: BinaryIO, size: int) -> FoundZip | None:
     """Return the ZIP that ends at byte `size`, with offsets from the beginning of the file; None when there is none.
 
-    Reads at most the end record and `MAX_DIRECTORY` bytes before it.
+    Its first member lies before its directory, or it is none. Reads at most the end record and `MAX_DIRECTORY` bytes
+    before it.
     """
     if size < END.size:
         return None
@@ -54,6 +57,8 @@ def find_zip(stream: BinaryIO, size: int) -> FoundZip | None:
     if len(directory) < _ENTRY.size or not directory.startswith(_ENTRY_SIGNATURE):
         return None
     *_, name, extra, _, _, _, _, start = _ENTRY.unpack_from(directory)
+    if start + LOCAL_BYTES > offset:
+        return None
     return FoundZip(start, _noted(directory[_ENTRY.size + name :][:extra]))
 
 

@@ -19,7 +19,7 @@ from typing import BinaryIO
 
 from build_rules.errors import InputError
 from build_rules.hef.container import Container, Section, open_hef, scan_container
-from build_rules.hef.directory import END, END_SIGNATURE, MAX_DIRECTORY, MAX_MEMBERS, find_zip, seal_note
+from build_rules.hef.directory import END, END_SIGNATURE, LOCAL_BYTES, MAX_DIRECTORY, MAX_MEMBERS, find_zip, seal_note
 
 __all__ = ["check_members", "members_of", "read_members", "zip_bytes"]
 
@@ -151,7 +151,8 @@ def _unpack(archive: zipfile.ZipFile, start: int, limit: int, where: str) -> dic
     members: dict[str, bytes] = {}
     left = limit
     for info in archive.infolist():
-        if info.header_offset < start or info.filename in members:
+        end = info.header_offset + LOCAL_BYTES + info.compress_size
+        if info.header_offset < start or end > archive.start_dir or info.filename in members:
             raise zipfile.BadZipFile(f"member {info.filename!r} is listed twice or lies outside")
         if info.flag_bits & _ENCRYPTED or info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise InputError(

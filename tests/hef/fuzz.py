@@ -27,6 +27,12 @@ from build_rules.hef.header import LAYOUTS
 
 MEMBERS = {"edgefirst.json": b'{"schema_version": 2}', "labels.txt": b"a\n"}
 INTERESTING = (0, 1, 0x7F, 0x80, 0xFF)
+# Where in the records of a ZIP its lengths, counts and offsets stand, after the signature.
+ZIP_NUMBERS = {
+    b"PK\x03\x04": (18, 22, 26, 28),
+    b"PK\x01\x02": (20, 24, 28, 30, 32, 42),
+    b"PK\x05\x06": (8, 10, 12, 16, 20),
+}
 
 
 @dataclass
@@ -47,8 +53,10 @@ def mutate(data: bytes, chance: random.Random) -> bytes:
         # Half of them where the structure is: in the header and the first of the message, or in a ZIP at the end.
         place = chance.choice((chance.randrange(64), chance.randrange(4096), -1 - chance.randrange(400), None))
         at = chance.randrange(len(damaged)) if place is None else place % len(damaged)
-        kind = chance.randrange(7)
-        if kind < 3:
+        kind = chance.randrange(8)
+        if kind == 7:
+            misplace(damaged, chance)
+        elif kind < 3:
             damaged[at] = chance.choice((*INTERESTING, chance.randrange(256)))
         elif kind == 3:
             damaged[at:at] = chance.randbytes(chance.randrange(1, 20))
@@ -60,6 +68,17 @@ def mutate(data: bytes, chance: random.Random) -> bytes:
             del damaged[at if chance.randrange(4) == 0 else len(damaged) :]
         damaged = damaged or bytearray(b"\x01")
     return bytes(repaired(damaged) if chance.randrange(3) else damaged)
+
+
+def misplace(data: bytearray, chance: random.Random) -> None:
+    """Let a number in the ZIP, if there is one, say something else: nothing, a little more or less, anything."""
+    signature = chance.choice(tuple(ZIP_NUMBERS))
+    at = data.rfind(signature) + chance.choice(ZIP_NUMBERS[signature])
+    if data.rfind(signature) < 0 or at + 4 > len(data):
+        return
+    number = int.from_bytes(data[at : at + 4], "little") + chance.choice((-4096, -1, 1, 4096))
+    number = chance.choice((0, number, number, len(data), 1 << 31, (1 << 32) - 1, chance.randrange(1 << 32)))
+    data[at : at + 4] = (number % (1 << 32)).to_bytes(4, "little")
 
 
 def repaired(data: bytearray) -> bytearray:

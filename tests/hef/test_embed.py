@@ -33,7 +33,7 @@ from build_rules.hef.directory import MAX_MEMBERS
 from build_rules.hef.members import zip_bytes
 from build_rules.hef.writer import build_proto
 from build_rules.protobuf import Message
-from tests.hef import hailort
+from tests.hef import fuzz, hailort
 from tests.hef.samples import REAL, spec
 from tests.shared import needs_shared
 
@@ -226,6 +226,40 @@ def test_a_file_that_only_ends_like_a_sealed_one_is_not_one(tmp_path: Path) -> N
         assert read_container(path).embedding == "none"
         strip(path, tmp_path / "b.hef")
         assert (tmp_path / "b.hef").read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("number", [0, 1, 31, 1 << 16, (1 << 31) - 1, 1 << 31, (1 << 32) - 1])
+@pytest.mark.parametrize("place", [-6, -10, -12, -14])
+@pytest.mark.parametrize("version", [0, 1, 2, 3])
+def test_a_directory_that_points_anywhere_breaks_nothing(version: int, place: int, number: int, tmp_path: Path) -> None:
+    """Offset, length or count at the end of a sealed ZIP, and the offset of its first member."""
+    path, output = tmp_path / "a.hef", tmp_path / "b.hef"
+    path.write_bytes(write_hef(spec(), b"payload" if version else b"", version))
+    embed_zip(path, MEMBERS, path, "sealed")
+    data = bytearray(path.read_bytes())
+    at = place if place != -14 else data.index(b"PK\x01\x02") + 42 - len(data)
+    data[at : at + 4 or None] = number.to_bytes(4, "little")
+    path.write_bytes(fuzz.repaired(data))
+    for use in (read_hef, read_members, lambda path: strip(path, output), contains_zip_signature):
+        with suppress(InputError):
+            use(path)
+    with suppress(InputError):
+        embed_zip(path, MEMBERS, output)
+
+
+@pytest.mark.parametrize("embedding", EMBEDDINGS)
+def test_members_lie_between_the_hef_and_the_directory(embedding: Literal["append", "sealed"], tmp_path: Path) -> None:
+    path = tmp_path / "a.hef"
+    path.write_bytes(write_hef(spec(), b"payload", 1))
+    embed_zip(path, MEMBERS, path, embedding)
+    data = bytearray(path.read_bytes())
+    second = data.rindex(b"PK\x01\x02")
+    for place, number in ((42, len(data) - 100), (42, 28), (20, 1 << 20)):
+        damaged = data.copy()
+        damaged[second + place : second + place + 4] = number.to_bytes(4, "little")
+        path.write_bytes(fuzz.repaired(damaged) if embedding == "sealed" else damaged)
+        with pytest.raises(InputError, match="lies outside"):
+            read_members(path)
 
 
 def test_what_may_not_be_appended_may_be_sealed(tmp_path: Path) -> None:
