@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict, replace
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from build_rules.hef import Hef, Stream
+from build_rules.hef import Hef, HostOp, Stream
 from build_rules.hef.header import HEADER_BYTES, LAYOUTS, peek_version
+from build_rules.hef.loaders import oldest_release, without_added
+from build_rules.hef.releases import CHIPS_5, release_text
 from build_rules.hef.schema import SILICON
 from build_rules.metadata.embedded import Examined, examine
 from build_rules.metadata.problems import mapping
 
-__all__ = ["describe_hef", "problem_facts"]
+__all__ = ["describe_hef", "loader_facts", "oldest_facts", "problem_facts"]
 
 if TYPE_CHECKING:
     from build_rules.metadata.agreement import Pair
@@ -43,6 +46,7 @@ def _facts(examined: Examined) -> Facts:
         "silicon": f"none: it runs on a host (doit infer), as {SILICON[hef.hw_arch]} would"
         if emulated and hef.hw_arch in SILICON
         else SILICON.get(hef.hw_arch, "not known"),
+        "hailort_architectures": [name.upper() for name in CHIPS_5.get(hef.arch_code, ())],
         "compiler": hef.sdk_version if emulated else f"Hailo Dataflow Compiler ({hef.sdk_version})",
         "sdk_version": hef.sdk_version,
         "emulated": emulated,
@@ -53,14 +57,15 @@ def _facts(examined: Examined) -> Facts:
         "compiled_bytes": hef.container.length,
         "embedding": hef.container.embedding,
         "sections": _sections(hef),
-        "loaders": [{"reader": one.reader, "loads": one.loads, "why": one.why} for one in _loaders(examined)],
+        **oldest_facts(hef),
+        "loaders": loader_facts(examined),
         "networks": [
             {
                 "name": group.name,
                 "contexts": group.contexts,
                 "inputs": list(map(_stream, group.inputs)),
                 "outputs": list(map(_stream, group.outputs)),
-                "host_ops": [{"name": op.name, "kind": op.kind, "inputs": list(op.inputs)} for op in group.host_ops],
+                "host_ops": list(map(_host_op, group.host_ops)),
             }
             for group in hef.network_groups
         ],
@@ -91,17 +96,41 @@ def _sections(hef: Hef) -> list[Facts]:
     return [{"section": name, "offset": offset, "bytes": size} for name, (offset, size) in named.items() if size]
 
 
-def _loaders(examined: Examined) -> Any:
-    """The verdicts of the room that knows files, and what readers of the metadata need beside."""
+def oldest_facts(hef: Hef) -> Facts:
+    """Return the oldest release of the runtime that loads a HEF as it lies there, and without what follows its end."""
+    whole, bare = oldest_release(hef), oldest_release(without_added(hef))
+    return {
+        "oldest_hailort": None if whole is None else release_text(whole),
+        "oldest_hailort_without_zip": None if bare is None else release_text(bare),
+    }
+
+
+def loader_facts(examined: Examined) -> list[Facts]:
+    """Return who loads a HEF, as rows: the verdicts of the room that knows files, and what metadata add to them."""
     *runtimes, cutting = examined.loaders
-    yield from runtimes
     if cutting.loads and examined.document is None:
-        cutting = type(cutting)(cutting.reader, True, "but finds no metadata to decode the outputs with")
-    yield type(cutting)(f"EdgeFirst ({cutting.reader})", cutting.loads, cutting.why)
+        cutting = replace(cutting, why="but finds no metadata to decode the outputs with")
+    return [asdict(one) for one in (*runtimes, replace(cutting, reader=f"EdgeFirst ({cutting.reader})"))]
+
+
+def _host_op(op: HostOp) -> Facts:
+    nms = op.nms
+    return {
+        "name": op.name,
+        "kind": op.kind,
+        "classes": None if nms is None else nms.classes,
+        "max_proposals_per_class": None if nms is None else nms.max_proposals_per_class,
+        "score_threshold": None if nms is None else nms.score_threshold,
+        "iou_threshold": None if nms is None else nms.iou_threshold,
+        "boxes_only": None if nms is None else nms.boxes_only,
+        "inputs": list(op.inputs),
+    }
 
 
 def _stream(stream: Stream) -> Facts:
+    """What one stream is; with one scale for each feature, the smallest and the largest instead of the one."""
     numbers = stream.quantization
+    several = numbers.per_feature and bool(numbers.scales)
     return {
         "name": stream.name,
         "order": stream.order,
@@ -109,9 +138,10 @@ def _stream(stream: Stream) -> Facts:
         "padded_shape": list(stream.padded_shape),
         "dtype": stream.dtype,
         "bytes": prod(stream.shape) * stream.data_bytes,
-        "scale": numbers.scale,
-        "zero_point": numbers.zero_point,
-        "per_feature": len(numbers.scales),
+        "scale": None if several else numbers.scale,
+        "zero_point": None if several else numbers.zero_point,
+        "per_feature": len(numbers.scales) if several else 0,
+        **({"scale_range": [min(numbers.scales), max(numbers.scales)]} if several else {}),
         "limits": [numbers.limits_min, numbers.limits_max],
         "original_names": list(stream.original_names),
     }

@@ -3,7 +3,8 @@
 A sealed ZIP notes that length in an extra field of its first member, since nothing else in the file tells it: header ID
 `SEAL_ID`, eight bytes, little-endian.
 
-Source of the format: PKWARE's APPNOTE.TXT 6.3 (4.3.7 local header, 4.3.12 central directory, 4.3.16 end record, 4.5 extra fields).
+Source of the format: PKWARE's APPNOTE.TXT 6.3 (4.3.7 local header, 4.3.12 central directory, 4.3.16 end record, 4.5
+extra fields).
 """
 
 from __future__ import annotations

@@ -1,43 +1,37 @@
-"""Who accepts a HEF file as it lies there: the vendor's runtime, and readers that cut the file at its ZIP.
+"""Who accepts a HEF file as it lies there: each release of the vendor's runtime, and readers that cut it at its ZIP.
 
-The runtime looks at the length first, then at the checksum, then at the extensions that the message demands. Nothing
-here says that a device of the right kind is there, nor that there is anything to run in the file.
+The runtime looks at the length first, then at the checksum, then parses the message and builds what it says, then at
+the extensions that it demands; on a device it asks whether the chip is the right one. Nothing here says that a device
+is there, nor that there is anything to run in the file.
 
-Source of the rules: HailoRT 4.14-4.23 and 5.0-5.2, open source (`hef.cpp`, `hef_internal.hpp`).
+Source of the rules: HailoRT 4.18-5.2, open source (`hef.cpp`, `hef_internal.hpp`), and what `releases.py` names.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from build_rules.hef.schema import Extension
+from build_rules.hef.releases import (
+    CHIPS_4,
+    CHIPS_5,
+    EXTENSION_SINCE,
+    HEADER_SINCE,
+    LOADS_OUTDATED,
+    NEVER_MANDATORY,
+    NEWEST,
+    OUTDATED_SINCE,
+    RELEASES,
+    Release,
+    newest_like,
+    release_text,
+)
+from build_rules.hef.schema import SILICON, Extension
 from build_rules.hef.streams import Hef
 
-__all__ = ["Loader", "find_loaders"]
+__all__ = ["Loader", "ask", "find_loaders", "oldest_release", "without_added"]
 
-# Extension -> the first release of the runtime that knows it; those without a number here are older than 4.12.
-_SINCE = {
-    13: "4.12",
-    14: "4.12",
-    16: "4.14",
-    18: "4.14",
-    19: "4.14",
-    20: "4.14",
-    21: "4.14",
-    22: "4.14",
-    23: "4.14",
-    15: "4.14",
-    25: "4.14",
-    26: "4.14",
-    24: "4.15",
-    17: "4.15",
-    11: "4.16",
-    27: "4.16",
-    28: "4.17",
-    29: "4.18",
-}
-_OLDEST = (*range(11), 12)
 _MISALIGNED = "its length is not what the header announces"
+_LEGACY_ONLY: Release = (4, 23)  # its own message sends the user of any other chip to 5.x
 
 
 @dataclass(frozen=True)
@@ -54,31 +48,125 @@ def find_loaders(hef: Hef, holds_signature: bool) -> tuple[Loader, ...]:
 
     `holds_signature`: the compiler's part of the file contains the bytes of a ZIP header.
     """
-    return (*(_runtime(hef, line) for line in ("4.x", "5.x")), _cutting(hef, holds_signature))
+    return (*(_line(hef, major) for major in NEWEST), _cutting(hef, holds_signature))
 
 
-def _runtime(hef: Hef, line: str) -> Loader:
-    reader, container = f"HailoRT {line}", hef.container
+def oldest_release(hef: Hef) -> Release | None:
+    """Return the oldest release that loads the file as it lies there, None when none does.
+
+    The first of `RELEASES` stands for itself and all before.
+    """
+    return next((release for release in RELEASES if _refused(hef, release) is None), None)
+
+
+def ask(hef: Hef, release: Release | None, device: str | None) -> tuple[Loader, ...]:
+    """Return whether a release loads the file and, with a device, whether it configures that with it.
+
+    Without a release, the newest of every line that drives the device.
+    """
+    majors = NEWEST.values() if device is None else [NEWEST[_line_of(device)]]
+    return tuple(_on_device(hef, one, device) for one in (majors if release is None else [release]))
+
+
+def _line_of(device: str) -> int:
+    return 4 if device.startswith("hailo8") else 5
+
+
+def _on_device(hef: Hef, asked: Release, device: str | None) -> Loader:
+    release = newest_like(asked)
+    on = "" if device is None else f" on a {SILICON[device]}"
+    reader = f"HailoRT {release_text(asked)}{on}"
+    as_if = "" if release == asked else f"as {release_text(release)}, the newest that is known here"
+    why = _refused(hef, release) or (None if device is None else _wrong_chip(hef, release, device))
+    if why is not None:
+        return Loader(reader, False, f"{why} ({as_if})" if as_if else why)
+    remarks = [as_if] if as_if else []
+    if device is not None and not {device, _without_clock(device)} & {*hef.chips}:
+        chip = SILICON.get(hef.hw_arch, hef.hw_arch)
+        remarks.append(
+            f"with a warning: it was compiled for a {chip} and is slow here, and EdgeFirst's readers refuse it"
+        )
+    return Loader(reader, True, "; ".join(remarks))
+
+
+def _without_clock(device: str) -> str:
+    return "hailo8" if device == "hailo8r" else device
+
+
+def _wrong_chip(hef: Hef, release: Release, device: str) -> str | None:
+    if release[0] != 4 and device.startswith("hailo8"):
+        return f"{release[0]}.x drives no Hailo-8"
+    chips = (CHIPS_4 if release[0] == 4 else CHIPS_5).get(hef.arch_code, ())
+    if _without_clock(device) not in chips:
+        return f"it was compiled for {_compiled_for(hef)}"
+    if release >= _LEGACY_ONLY and release[0] == 4 and not device.startswith("hailo8"):
+        return f"{release_text(release)} drives Hailo-8 alone; other chips want 5.x"
+    return None
+
+
+def _compiled_for(hef: Hef) -> str:
+    if hef.hw_arch not in SILICON:
+        return f"a chip that is not known (architecture {hef.arch_code})"
+    known = " or a ".join(SILICON[chip] for chip in hef.chips)
+    return f"a {known} (architecture {hef.arch_code})"
+
+
+def _refused(hef: Hef, release: Release) -> str | None:
+    """Return why a release refuses the file, None when it loads it."""
+    container, header = hef.container, hef.container.header
     # From 5.0 on, a message with a checksum of its own is all that is looked at.
-    only_message = line == "5.x" and any(container.header.proto_checksum)
+    only_message = release >= (5, 0) and any(header.proto_checksum)
     if container.embedding in ("append", "unknown") and not only_message:
-        return Loader(reader, False, f"{container.added.length} bytes follow the end: {_MISALIGNED}")
-    if Extension.PERIPH_CALCULATION_IN_HAILORT not in hef.extensions:
-        return Loader(reader, False, "outdated: it lacks the extension that computes its transfers (26)")
-    if hef.hw_arch.startswith("unknown"):
-        return Loader(reader, True, f"if it knows the chip {hef.hw_arch}")
-    since = [_SINCE[extension] for extension in hef.extensions if extension in _SINCE]
-    newer = [str(extension) for extension in hef.extensions if extension not in _SINCE and extension not in _OLDEST]
-    if newer:
-        return Loader(reader, True, f"if it knows extension {', '.join(newer)}, which is newer than 4.18")
-    oldest = max(since, key=lambda release: int(release.split(".")[1]))
-    if line == "4.x":
-        # When the later header versions came is not told by the sources at hand; 4.23 knows all four.
-        return Loader(reader, True, f"from {oldest}" if hef.version == 0 else "4.23 does")
-    return Loader(reader, True, f"but {line} drives no Hailo-8" if hef.hw_arch.startswith("hailo8") else "")
+        return f"{container.added.length} bytes follow the end: {_MISALIGNED}"
+    if release < HEADER_SINCE[header.version]:
+        return f"header version {header.version} came with {release_text(HEADER_SINCE[header.version])}"
+    return next(iter(hef.refusals), None) or _refused_extensions(hef, release)
 
 
-def _cut(hef: Hef) -> Hef:
+def _refused_extensions(hef: Hef, release: Release) -> str | None:
+    """The list is checked as it stands; whether 26 is in it counts only where the message is not older than lists."""
+    for extension in hef.extensions:
+        since = EXTENSION_SINCE.get(extension)
+        if extension in NEVER_MANDATORY:
+            return f"extension {extension} may be optional, not mandatory"
+        if since is None:
+            return f"extension {extension} is known to no release up to {release_text(RELEASES[-1])}"
+        if release < since:
+            return f"extension {extension} came with {release_text(since)}"
+    if hef.format_version and Extension.PERIPH_CALCULATION_IN_HAILORT in hef.extensions:
+        return None
+    if release <= LOADS_OUTDATED:
+        return None
+    missing = "it lacks the extension that computes its transfers (26)"
+    if not hef.format_version:
+        missing = "its header is of version 0, so that its extensions do not count (26)"
+    if release < OUTDATED_SINCE:
+        return (
+            f"{missing}, and whether that is refused is known of "
+            f"{release_text(LOADS_OUTDATED)} (no) and {release_text(OUTDATED_SINCE)} (yes) alone"
+        )
+    return f"outdated: {missing}"
+
+
+def _line(hef: Hef, major: int) -> Loader:
+    reader, newest = f"HailoRT {major}.x", NEWEST[major]
+    if (why := _refused(hef, newest)) is not None:
+        older = [release for release in RELEASES if release[0] == major and _refused(hef, release) is None]
+        return Loader(reader, False, f"{why}; {release_text(older[-1])} loads it" if older else why)
+    since = next(release for release in RELEASES if release[0] == major and _refused(hef, release) is None)
+    remarks = []
+    if since != next(release for release in RELEASES if release[0] == major):
+        remarks.append(f"from {release_text(since)}")
+    if major == 5 and hef.hw_arch.startswith("hailo8"):
+        remarks.append("but 5.x drives no Hailo-8")
+    elif hef.arch_code not in (CHIPS_4 if major == 4 else CHIPS_5) and not hef.hw_arch.startswith("hailo8"):
+        remarks.append(f"but {release_text(newest)} does not know its chip (architecture {hef.arch_code})")
+    elif major == 4 and not hef.hw_arch.startswith("hailo8"):
+        remarks.append(f"but {release_text(_LEGACY_ONLY)} drives Hailo-8 alone")
+    return Loader(reader, True, ", ".join(remarks))
+
+
+def without_added(hef: Hef) -> Hef:
     """Return the file as it is when what follows its end is cut off."""
     added = replace(hef.container.added, length=0)
     return replace(hef, container=replace(hef.container, added=added, embedding="none"))
@@ -87,11 +175,16 @@ def _cut(hef: Hef) -> Hef:
 def _cutting(hef: Hef, holds_signature: bool) -> Loader:
     reader, container = "readers that cut off the ZIP", hef.container
     if container.embedding == "sealed":
+        # A message with a checksum of its own still loads on 5.x, which drives other chips than a Hailo-8.
+        if any(container.header.proto_checksum) and not hef.hw_arch.startswith("hailo8") and _line(hef, 5).loads:
+            return Loader(reader, True, f"with HailoRT 5.x alone: without its sealed ZIP, {_MISALIGNED}")
         return Loader(reader, False, f"without its sealed ZIP, {_MISALIGNED}")
     if container.embedding == "unknown":
         return Loader(reader, False, f"{container.added.length} bytes follow the end that are no ZIP")
-    if not any(_runtime(_cut(hef), line).loads for line in ("4.x", "5.x")):
-        return Loader(reader, False, "what is left without the ZIP is refused by the runtime")
+    if oldest_release(without_added(hef)) is None:
+        return Loader(
+            reader, False, f"without the ZIP, no runtime loads it: {_refused(without_added(hef), RELEASES[-1])}"
+        )
     if holds_signature:
         return Loader(reader, False, "the compiled part contains the bytes of a ZIP header, where they would cut")
     return Loader(reader, True)

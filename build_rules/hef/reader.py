@@ -1,8 +1,8 @@
 """Reading a HEF: from the protobuf message to `Hef`.
 
-A group says what runs on the chip either itself or, in files with work on the host, in the core op among its
-operations; for the architectures in `MULTI_LAYOUT` that in turn holds partial layouts, all with the same streams, and
-the runtime reads those. Only the layers at the boundary of the chip are streams.
+Where the streams are said `features.py` finds out. Only the layers at the boundary of the chip are streams, and they
+are shown as the vendor's runtime sees them: without padding that it lets the device take off, quantized per feature
+where the file says so, network groups by name.
 
 Source of the format: HailoRT 4.17-5.2, open source (`hef.proto`, `hef.cpp`).
 """
@@ -11,15 +11,19 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from build_rules.hef.container import Container, chunks, open_hef, scan_container
+from build_rules.hef.features import Features, find_core_op, layouts, read_features, sorted_outputs
+from build_rules.hef.parsable import NOT_LOOKED_AT, walk_message
+from build_rules.hef.refusals import find_refusals, group_name
 from build_rules.hef.schema import (
     ARCHITECTURES,
     BOUNDARY,
     HOST_ORDERS,
     KNOWN_FIELDS,
-    MULTI_LAYOUT,
+    LOGITS_KINDS,
     NMS_FORMAT,
     ContextField,
     ContextMetadataField,
@@ -31,7 +35,6 @@ from build_rules.hef.schema import (
     EdgeLayerMuxField,
     EdgeLayerPlanesField,
     EdgeType,
-    FusedLayersField,
     HeaderField,
     HefField,
     MetadataField,
@@ -42,6 +45,7 @@ from build_rules.hef.schema import (
     OpField,
     PadEdgeField,
     PadField,
+    SwitchInfoField,
 )
 from build_rules.hef.streams import Direction, Hef, HostOp, NetworkGroup, Nms, Quantization, Shape, Stream
 from build_rules.protobuf import Message
@@ -57,9 +61,10 @@ _NMS_KINDS = {
     NmsOpField.YOLOV8: "nms-yolov8",
 }
 _PLANE_ORDERS = {0: "NV12", 1: "NV21", 2: "I420"}
-_LOGITS_KINDS = {0: "argmax", 1: "softmax"}
-_CONNECTION_TYPE = 3  # in `EdgeLayer.context_switch_info`
 _BBOX_VALUES = 5  # y, x, y, x and score of a box from NMS on the chip
+_NHCW = 1  # the order on the device that the runtime can take padding off
+# Bytes of the largest row that it can do that with, less one: of a Hailo-8, and of all others.
+_HAILO8_ROW, _ROW = 0x10000, 0x2000
 _NO_QUANTIZATION = Quantization(0.0, 0.0, 0.0, 0.0)
 
 
@@ -74,7 +79,7 @@ def read_hef(path: Path) -> Hef:
         # The message of a version 0 file holds all weights: map it instead of reading it. The views into it end with
         # this function, and the mapping with them.
         mapped = mmap.mmap(stream.fileno(), container.proto.end, access=mmap.ACCESS_READ)
-    return _hef(Message(memoryview(mapped)[container.proto.offset :], str(path)), container)
+    return _hef(memoryview(mapped)[container.proto.offset :], str(path), container)
 
 
 def read_payload(path: Path) -> bytes:
@@ -86,12 +91,18 @@ def read_payload(path: Path) -> bytes:
         return b"".join(chunks(stream, scan_container(stream, str(path)).ccws))
 
 
-def _hef(message: Message, container: Container) -> Hef:
+def _hef(data: memoryview, where: str, container: Container) -> Hef:
+    message = Message(data, where)
     header = message.message(HefField.HEADER)
     number = header.uint32(HeaderField.HW_ARCH)
     hw_arch = ARCHITECTURES.get(number, f"unknown({number})")
+    features = read_features(message)
     unknown = [*_unknown_fields(message, "message"), *_unknown_fields(header, "header")]
-    groups = tuple(_network_group(group, hw_arch, unknown) for group in message.messages(HefField.NETWORK_GROUPS))
+    by_name = sorted(message.messages(HefField.NETWORK_GROUPS), key=lambda group: group_name(group).encode())
+    groups = tuple(_network_group(group, features, unknown) for group in by_name)
+    walk = walk_message(data)
+    if not walk.complete:
+        unknown.append(NOT_LOOKED_AT)
     if number not in ARCHITECTURES:
         unknown.append(f"architecture {number}")
     for stream in (stream for found in groups for stream in (*found.inputs, *found.outputs)):
@@ -104,6 +115,10 @@ def _hef(message: Message, container: Container) -> Hef:
         extensions=tuple(extension.uint32(1) for extension in message.messages(HefField.EXTENSIONS)),
         network_groups=groups,
         unknown=tuple(dict.fromkeys(unknown)),
+        arch_code=number,
+        format_version=header.uint64(HeaderField.VERSION),
+        # Read anew, since both may look at as many fields as any file has.
+        refusals=find_refusals(Message(data, where), walk, container.header.version),
     )
 
 
@@ -111,27 +126,28 @@ def _unknown_fields(message: Message, name: str) -> Iterator[str]:
     return (f"field {number} of the {name}" for number in message.numbers if number not in KNOWN_FIELDS[name])
 
 
-def _network_group(group: Message, hw_arch: str, unknown: list[str]) -> NetworkGroup:
+def _network_group(group: Message, features: Features, unknown: list[str]) -> NetworkGroup:
     unknown += _unknown_fields(group, "network group")
     ops = tuple(group.messages(NetworkGroupField.OPS))
-    core_op = _core_op(group, ops, hw_arch)
+    whole = find_core_op(group, ops, features) or group
+    core_op = next(iter(layouts(whole, features)), whole)
     metadata = core_op.message(CoreOpField.METADATA)
     contexts = tuple(core_op.messages(CoreOpField.CONTEXTS))
     layers = [
         layer
         for context in contexts
         for layer in context.message(ContextField.METADATA).messages(ContextMetadataField.EDGE_LAYERS)
-        if layer.message(EdgeLayerField.SWITCH_INFO).uint32(_CONNECTION_TYPE) == BOUNDARY
+        if layer.message(EdgeLayerField.SWITCH_INFO).uint32(SwitchInfoField.CONNECTION_TYPE) == BOUNDARY
     ]
     transposed = bool(metadata.uint32(MetadataField.TRANSPOSED))
-    found = [(layer, stream) for layer in layers for stream in _edge_layer(layer, transposed, unknown)]
+    found = [(layer, stream) for layer in layers for stream in _edge_layer(layer, transposed, features, unknown)]
     streams = [stream for _, stream in found]
     by_pad = {
         layer.uint32(EdgeLayerField.PAD_INDEX): stream.name
         for layer, stream in found
         if stream.direction == "output" and layer.has(EdgeLayerField.PAD_INDEX)
     }
-    order = _sorted_outputs(group, core_op, contexts)
+    order = sorted_outputs(group, whole, features) or core_op.strings(CoreOpField.SORTED_OUTPUTS)
     rank = {name: index for index, name in enumerate(order)}
     outputs = [stream for stream in streams if stream.direction == "output"]
     return NetworkGroup(
@@ -145,47 +161,52 @@ def _network_group(group: Message, hw_arch: str, unknown: list[str]) -> NetworkG
     )
 
 
-def _core_op(group: Message, ops: tuple[Message, ...], hw_arch: str) -> Message:
-    on_chip = [op for op in ops if op.has(OpField.CORE_OP)]
-    core_op = on_chip[0].message(OpField.CORE_OP) if on_chip else group
-    if hw_arch in MULTI_LAYOUT:
-        partial = next(core_op.messages(CoreOpField.PARTIALS), None)
-        return core_op if partial is None else partial.message(1)
-    return core_op
-
-
-def _sorted_outputs(group: Message, core_op: Message, contexts: tuple[Message, ...]) -> tuple[str, ...]:
-    fused = core_op.message(CoreOpField.FUSED_LAYERS)
-    if fused.uint32(FusedLayersField.HAS_FUSED):
-        return fused.strings(FusedLayersField.SORTED_OUTPUTS)
-    # With work on the host the group lists what comes out of that, the core op what goes in.
-    group_order = group.strings(NetworkGroupField.SORTED_OUTPUTS)
-    chip_order = core_op.strings(CoreOpField.SORTED_OUTPUTS)
-    order = (group_order or chip_order) if group.has(NetworkGroupField.OPS) else (chip_order or group_order)
-    if order or not contexts:
-        return order
-    return contexts[-1].message(ContextField.METADATA).strings(ContextMetadataField.SORTED_OUTPUTS)
-
-
-def _edge_layer(layer: Message, transposed: bool, unknown: list[str]) -> Iterator[Stream]:
+def _edge_layer(layer: Message, transposed: bool, features: Features, unknown: list[str]) -> Iterator[Stream]:
     direction: Direction = "output" if layer.uint32(EdgeLayerField.DIRECTION) else "input"
     kind = layer.uint32(EdgeLayerField.TYPE)
     if kind == EdgeType.INFO:
-        yield _stream(layer.message(EdgeLayerField.INFO), direction, transposed)
+        info = layer.message(EdgeLayerField.INFO)
+        stream = _stream(info, direction, transposed, features)
+        base = info.message(EdgeLayerInfoField.BASE)
+        yield replace(stream, padded_shape=_unpadded(base)) if _is_unpadded(base, features) else stream
     elif kind == EdgeType.MUX:
-        yield from _mux(layer.message(EdgeLayerField.MUX), direction, transposed)
+        yield from _mux(layer.message(EdgeLayerField.MUX), direction, transposed, features)
     elif kind == EdgeType.PLANES:
         yield _planes(layer.message(EdgeLayerField.PLANES), direction)
     else:
         unknown.append(f"type {kind} of an {direction} at the boundary of the chip, which is not listed")
 
 
-def _mux(mux: Message, direction: Direction, transposed: bool) -> Iterator[Stream]:
+def _is_unpadded(base: Message, features: Features) -> bool:
+    """Whether the runtime lets the device take the padding off, so that unpadded rows travel over the bus.
+
+    It does so where the compiler has not arranged for the padding (extension 11) and the rows are of a kind that the
+    device can do it with (`HefConfigurator::is_core_hw_padding_supported`).
+    """
+    if not features.pads_itself or base.uint32(EdgeLayerBaseField.FORMAT) != _NHCW:
+        return False
+    height, width, channels = _unpadded(base)
+    largest = _HAILO8_ROW if ARCHITECTURES.get(features.arch_code, "").startswith("hailo8") else _ROW
+    row = min(largest, base.uint32(EdgeLayerBaseField.MAX_SHMIFO_SIZE) or largest)
+    return (
+        base.uint32(EdgeLayerBaseField.CORE_BUFFERS_PER_FRAME) == height
+        and width * channels % 8 == 0
+        and width * channels * base.uint32(EdgeLayerBaseField.DATA_BYTES) < row
+    )
+
+
+def _unpadded(base: Message) -> Shape:
+    fields = (EdgeLayerBaseField.HEIGHT, EdgeLayerBaseField.WIDTH, EdgeLayerBaseField.FEATURES)
+    height, width, channels = (base.uint32(field) for field in fields)
+    return height, width, channels
+
+
+def _mux(mux: Message, direction: Direction, transposed: bool, features: Features) -> Iterator[Stream]:
     for edge in mux.messages(EdgeLayerMuxField.PREDECESSORS):
         if edge.has(EdgeField.MUX):
-            yield from _mux(edge.message(EdgeField.MUX), direction, transposed)
+            yield from _mux(edge.message(EdgeField.MUX), direction, transposed, features)
         else:
-            yield _stream(edge.message(EdgeField.INFO), direction, transposed)
+            yield _stream(edge.message(EdgeField.INFO), direction, transposed, features)
 
 
 def _planes(planes: Message, direction: Direction) -> Stream:
@@ -201,7 +222,7 @@ def _planes(planes: Message, direction: Direction) -> Stream:
     return Stream(name, direction, shape, shape, order, data_bytes, _NO_QUANTIZATION)
 
 
-def _stream(info: Message, direction: Direction, transposed: bool) -> Stream:
+def _stream(info: Message, direction: Direction, transposed: bool, features: Features) -> Stream:
     base = info.message(EdgeLayerInfoField.BASE)
     number = base.uint32(EdgeLayerBaseField.FORMAT)
     order = HOST_ORDERS.get(number, f"unknown({number})")
@@ -217,7 +238,9 @@ def _stream(info: Message, direction: Direction, transposed: bool) -> Stream:
         ),
         order=order,
         data_bytes=base.uint32(EdgeLayerBaseField.DATA_BYTES),
-        quantization=_quantization(info.message(EdgeLayerInfoField.NUMERIC_INFO)),
+        quantization=_quantization(
+            info.message(EdgeLayerInfoField.NUMERIC_INFO), features.per_feature and direction == "output"
+        ),
         original_names=info.strings(EdgeLayerInfoField.ORIGINAL_NAMES),
     )
 
@@ -232,7 +255,7 @@ def _shape(base: Message, number: int, swapped: bool) -> Shape:
     return (width, height, features) if swapped else (height, width, features)
 
 
-def _quantization(info: Message) -> Quantization:
+def _quantization(info: Message, per_feature: bool) -> Quantization:
     return Quantization(
         scale=info.float32(NumericInfoField.SCALE),
         zero_point=info.float32(NumericInfoField.ZERO_POINT),
@@ -240,6 +263,7 @@ def _quantization(info: Message) -> Quantization:
         limits_max=info.float32(NumericInfoField.LIMITS_MAX),
         scales=info.doubles(NumericInfoField.SCALES),
         zero_points=info.doubles(NumericInfoField.ZERO_POINTS),
+        per_feature=per_feature,
     )
 
 
@@ -258,7 +282,7 @@ def _host_op(op: Message, edges: dict[int, int], by_pad: dict[int, str]) -> Host
     name = op.string(OpField.NAME) if output is None else output.string(PadField.NAME)
     if not op.has(OpField.NMS_OP):
         logits = op.message(OpField.LOGITS_OP).uint32(1)
-        return HostOp(name, _LOGITS_KINDS.get(logits, f"unknown({logits})"), inputs)
+        return HostOp(name, LOGITS_KINDS.get(logits, f"unknown({logits})"), inputs)
     nms = op.message(OpField.NMS_OP)
     kind = next((kind for number, kind in _NMS_KINDS.items() if nms.has(number)), "nms-unknown")
     told = Nms(
@@ -266,5 +290,6 @@ def _host_op(op: Message, edges: dict[int, int], by_pad: dict[int, str]) -> Host
         max_proposals_per_class=nms.uint32(NmsOpField.MAX_PROPOSALS_PER_CLASS),
         score_threshold=nms.float64(NmsOpField.SCORE_THRESHOLD),
         iou_threshold=nms.float64(NmsOpField.IOU_THRESHOLD),
+        boxes_only=bool(nms.uint32(NmsOpField.BOXES_ONLY)),
     )
     return HostOp(name, kind, inputs, told)

@@ -15,9 +15,14 @@ __all__ = [
     "DATA_TYPES",
     "HOST_ORDERS",
     "KNOWN_FIELDS",
+    "LOGITS_KINDS",
     "MULTI_LAYOUT",
+    "MULTI_LAYOUT_CODES",
     "NMS_FORMAT",
+    "SAME_CHIP",
     "SILICON",
+    "WRITE_DATA_CCW",
+    "WRITE_DATA_CCW_PTR",
     "ContextField",
     "ContextMetadataField",
     "CoreOpField",
@@ -40,6 +45,7 @@ __all__ = [
     "OpField",
     "PadEdgeField",
     "PadField",
+    "SwitchInfoField",
 ]
 
 # Value of `Header.hw_arch` -> the compiler's name of the architecture. Real Hailo-8 files say 1.
@@ -53,6 +59,8 @@ ARCHITECTURES = {
     6: "hailo15l",
     103: "hailo15h",
 }
+SAME_CHIP = {103: ("hailo15h", "hailo10h")}
+"""Numbers that stand for two architectures."""
 SILICON = {
     "hailo8": "Hailo-8",
     "hailo8r": "Hailo-8R",
@@ -63,7 +71,8 @@ SILICON = {
     "hailo15h": "Hailo-15H",
 }
 # Here the runtime reads the streams from the group's partial layouts, and crashes when there are none.
-MULTI_LAYOUT = frozenset({"hailo8l", "hailo15m"})
+MULTI_LAYOUT_CODES = frozenset({3, 4})
+MULTI_LAYOUT = frozenset(ARCHITECTURES[code] for code in MULTI_LAYOUT_CODES)
 
 # Value of `EdgeLayerBase.format` (the order on the device) -> the order in which the host sees the tensor.
 HOST_ORDERS = {
@@ -90,6 +99,8 @@ DATA_TYPES = {1: "uint8", 2: "uint16", 4: "float32"}
 # Fields of the outermost messages that the vendor's own readers know, so that newer ones can be told.
 KNOWN_FIELDS = {"message": range(1, 8), "header": range(1, 5), "network group": range(1, 12)}
 
+LOGITS_KINDS = {0: "argmax", 1: "softmax"}  # value of `LogitsOp.logits_type`
+WRITE_DATA_CCW, WRITE_DATA_CCW_PTR = 3, 16  # kinds of action: weights, or where they are (fields of `Action`)
 BOUNDARY = 0  # `ContextSwitchInformation.edge_connection_type` of what enters or leaves the chip
 
 
@@ -97,6 +108,10 @@ class Extension(IntEnum):
     """Features a runtime must know to load the file (`Hef.extensions`), or may know (`optional_extensions`)."""
 
     MULTI_NETWORK_VARIABLE_BATCH_SIZE = 8
+    HW_PADDING = 11
+    NET_FLOW = 13
+    NMS_OUTPUT_BURST = 19
+    OUTPUT_SCALE_PER_FEATURE = 25
     PERIPH_CALCULATION_IN_HAILORT = 26
 
 
@@ -189,6 +204,7 @@ class EdgeLayerField(IntEnum):
     INFO = 3
     MUX = 4
     SWITCH_INFO = 5
+    NETWORK_INDEX = 6
     PAD_INDEX = 7
     PLANES = 8
 
@@ -211,9 +227,19 @@ class EdgeLayerInfoField(IntEnum):
     TRANSPOSED = 6
 
 
+class SwitchInfoField(IntEnum):
+    """Where a layer comes from or goes to (`ContextSwitchInformation`)."""
+
+    CONNECTION_TYPE = 3
+    CONNECTED_CONTEXTS = 8
+
+
 class EdgeLayerMuxField(IntEnum):
     """Several tensors in one stream; the host sees the tensors."""
 
+    NAME = 1
+    BASE = 2
+    DATA = 3
     PREDECESSORS = 5
 
 
@@ -246,6 +272,7 @@ class EdgeLayerBaseField(IntEnum):
     BUFFER_INDICES = 13
     HOST_ARGMAX = 14
     MAX_SHMIFO_SIZE = 15
+    ENGINE_ID = 16
 
 
 class NmsInfoField(IntEnum):
@@ -253,7 +280,10 @@ class NmsInfoField(IntEnum):
 
     CLASSES = 2
     MAX_OUTPUT_SIZE = 3
+    IS_DEFUSED = 5
+    DEFUSE_INFO = 6
     DIVISION_FACTOR = 7
+    BURST_TYPE = 9
 
 
 class NumericInfoField(IntEnum):
@@ -293,7 +323,7 @@ class PadEdgeField(IntEnum):
 
 
 class NmsOpField(IntEnum):
-    """NMS on the host. Exactly one of the last six says which kind; `iou_threshold` and `score` are doubles."""
+    """NMS on the host. Exactly one of 7 to 12 says which kind; the thresholds are doubles."""
 
     SCORE_THRESHOLD = 1
     IOU_THRESHOLD = 2
@@ -305,3 +335,4 @@ class NmsOpField(IntEnum):
     IOU = 10
     YOLOV5_SEG = 11
     YOLOV8 = 12
+    BOXES_ONLY = 13

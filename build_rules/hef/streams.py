@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from typing import Literal
 
 from build_rules.hef.container import Container
-from build_rules.hef.schema import DATA_TYPES
+from build_rules.hef.schema import DATA_TYPES, SAME_CHIP
 
 __all__ = ["Direction", "Hef", "HostOp", "NetworkGroup", "Nms", "Quantization", "Shape", "Stream", "format_text"]
 
@@ -23,7 +23,8 @@ Shape = tuple[int, int, int]
 class Quantization:
     """How stored integers map to real values, and the range the compiler saw.
 
-    `scales` and `zero_points` hold one value per feature when the compiler wrote them, and are empty otherwise.
+    `scales` and `zero_points` hold one value per feature when the compiler wrote them, and are empty otherwise. They
+    count only when `per_feature` is true, and `scale` and `zero_point` only when it is not.
     """
 
     scale: float
@@ -32,6 +33,7 @@ class Quantization:
     limits_max: float
     scales: tuple[float, ...] = ()
     zero_points: tuple[float, ...] = ()
+    per_feature: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,12 +60,13 @@ class Stream:
 
 @dataclass(frozen=True)
 class Nms:
-    """What a non-maximum suppression on the host was told."""
+    """What a non-maximum suppression on the host was told; `boxes_only`: it decodes boxes and suppresses none."""
 
     classes: int
     max_proposals_per_class: int
     score_threshold: float
     iou_threshold: float
+    boxes_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,9 @@ class NetworkGroup:
 class Hef:
     """A HEF file, read. `timestamp_ms` counts milliseconds since 1970; `extensions` are the vendor's numbers.
 
-    `unknown` says in a few words each what this reader does not understand; everything else is as it stands.
+    `unknown` says in a few words each what this reader does not understand, `refusals` what makes the vendor's runtime
+    refuse the message in every release; everything else is as it stands. `arch_code` is the number that `hw_arch`
+    stands for, `format_version` that of the message, which is 0 when it is older than the list of extensions.
     """
 
     container: Container
@@ -107,6 +112,9 @@ class Hef:
     extensions: tuple[int, ...]
     network_groups: tuple[NetworkGroup, ...]
     unknown: tuple[str, ...] = ()
+    arch_code: int = 0
+    format_version: int = 0
+    refusals: tuple[str, ...] = ()
 
     @property
     def created(self) -> datetime | None:
@@ -114,6 +122,11 @@ class Hef:
         if not 0 < self.timestamp_ms <= LATEST_MS:
             return None
         return datetime.fromtimestamp(self.timestamp_ms // 1000, timezone.utc)
+
+    @property
+    def chips(self) -> tuple[str, ...]:
+        """The architectures that it may be said to be compiled for: one number has two names."""
+        return SAME_CHIP.get(self.arch_code, (self.hw_arch,))
 
     @property
     def version(self) -> int:

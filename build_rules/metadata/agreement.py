@@ -96,7 +96,7 @@ def compare_whole(document: dict[str, Any], hef: Hef) -> Iterator[Problem]:
     """Yield where the document says another chip than the HEF, or another input image."""
     section = document.get("hailo")
     chip = section.get("hw_arch") if isinstance(section, dict) else None
-    if chip is not None and chip != hef.hw_arch:
+    if chip is not None and chip not in hef.chips:
         yield error(9, "hailo.hw_arch", f"is {chip!r}, but the HEF was compiled for {hef.hw_arch}")
     yield from _compare_input(document, hef)
 

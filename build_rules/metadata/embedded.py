@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from build_rules.errors import InputError
 from build_rules.hef import Hef, contains_zip_signature, read_hef, read_members
-from build_rules.hef.loaders import Loader, find_loaders
+from build_rules.hef.loaders import Loader, find_loaders, oldest_release
 from build_rules.metadata.labels import parse_labels
 from build_rules.metadata.problems import Problem, error, mapping, warning
 
@@ -98,11 +98,22 @@ def examine(path: Path) -> Examined:
         problems.append(error(0, reading, str(fault).removeprefix(f"{path}: ")))
     pairs, found = _held_against(hef, document, labels)
     loaders = find_loaders(hef, contains_zip_signature(path))
+    problems += _refusals(hef, loaders)
     if hef.container.embedding == "append" and not loaders[-1].loads:
         problems.append(error(0, "", loaders[-1].why))
     if "emulated" in hef.sdk_version and document is not None:
         problems += _claims(document)
     return Examined(hef, members, document, labels, pairs, (*problems, *found), loaders)
+
+
+def _refusals(hef: Hef, loaders: tuple[Loader, ...]) -> list[Problem]:
+    """What keeps the vendor's runtime from the file, whoever hands it over."""
+    if hef.container.embedding in ("append", "unknown") or any(loader.loads for loader in loaders[:-1]):
+        return []
+    whys = "; ".join(f"{loader.reader}: {loader.why}" for loader in loaders[:-1])
+    if oldest_release(hef) is not None:
+        return [warning(0, "", f"only old releases of HailoRT load it ({whys})")]
+    return [error(0, "", f"no release of HailoRT loads it ({whys})")]
 
 
 def _labels(members: Mapping[str, bytes]) -> tuple[str, ...] | None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import struct
+
 from build_rules.errors import InputError
 from build_rules.hef import Hef
 from build_rules.metadata.physical import PhysicalTensor
@@ -29,18 +32,29 @@ def physical_tensors(hef: Hef) -> tuple[PhysicalTensor, ...]:
         # Real files repeat the one scale for every feature; readers know only one.
         if len({*numbers.scales}) > 1 or len({*numbers.zero_points}) > 1:
             raise InputError(f"HEF output {stream.name}: is quantized per feature, which no EdgeFirst reader decodes.")
-        if not float(numbers.zero_point).is_integer():
-            raise InputError(f"HEF output {stream.name}: its zero point {numbers.zero_point} is not an integer.")
+        scale, zero_point = numbers.scale, numbers.zero_point
+        if numbers.per_feature:  # then the scalars may hold anything
+            scale, zero_point = _float32(*numbers.scales, scale), _float32(*numbers.zero_points, zero_point)
+        if not float(zero_point).is_integer():
+            raise InputError(f"HEF output {stream.name}: its zero point {zero_point} is not an integer.")
         limits = (numbers.limits_min, numbers.limits_max)
         tensors.append(
             PhysicalTensor(
                 name=stream.name,
                 shape=(1, *stream.shape),
                 dtype=stream.dtype,
-                scale=numbers.scale,
-                zero_point=int(numbers.zero_point),
+                scale=scale,
+                zero_point=int(zero_point),
                 original_names=stream.original_names,
                 limits=limits if limits != (0.0, 0.0) else None,
             )
         )
     return tuple(tensors)
+
+
+def _float32(value: float, *_: float) -> float:
+    """Return the first value as the runtime keeps it."""
+    try:
+        return float(struct.unpack("<f", struct.pack("<f", value))[0])
+    except OverflowError:
+        return math.inf

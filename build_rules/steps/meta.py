@@ -81,7 +81,7 @@ def _check_written(executable: Path) -> None:
 
 
 def _check_architecture(hef: Hef, hw_arch: str, path: Path, *, compiled_here: bool) -> None:
-    if hef.hw_arch != hw_arch:
+    if hw_arch not in hef.chips:
         advice = "compile it again" if compiled_here else f'write hw_arch = "{hef.hw_arch}" into a [[target]]'
         raise InputError(f"{path}: was compiled for {hef.hw_arch}, but the target is {hw_arch}; {advice}.")
 

@@ -59,8 +59,9 @@ def test_every_kind_of_file(built: Path) -> None:
 def test_a_hef_has_stable_keys(built: Path) -> None:
     hef = inspect(built, "build/shapes-seg/hailo8l-balanced/model+meta.hef")
     assert list(hef) == [
-        *("file", "bytes", "kind", "header_version", "hw_arch", "silicon", "compiler", "sdk_version", "emulated"),
-        *("timestamp_ms", "created", "extensions", "unknown", "compiled_bytes", "embedding", "sections", "loaders"),
+        *("file", "bytes", "kind", "header_version", "hw_arch", "silicon", "hailort_architectures", "compiler"),
+        *("sdk_version", "emulated", "timestamp_ms", "created", "extensions", "unknown", "compiled_bytes", "embedding"),
+        *("sections", "oldest_hailort", "oldest_hailort_without_zip", "loaders"),
         *("networks", "zip_members", "metadata", "described", "problems"),
     ]
     (network,) = hef["networks"]

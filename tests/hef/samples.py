@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from build_rules.hef import HefSpec, Quantization, Stream
+from build_rules.hef.writer import build_proto
+from tests.hef import hailort
 from tests.shared import SHARED
 
 REAL = tuple(
@@ -40,6 +45,15 @@ SCORES = Stream(
     ("/model.22/cv3.0/cv3.0.2/Conv", "/model.22/Sigmoid"),
 )
 CLASSES = Stream("net/fc1", "output", (1, 1, 63), (1, 1, 64), "NC", 1, Quantization(0.5, 3.0, -1.5, 126.0))
+
+
+def message(hw_arch: str = "hailo8", change: Callable[[Any], object] | None = None) -> bytes:
+    """The message of `spec`, changed by `change`, which gets it as an object of the judge's class."""
+    hef = hailort.Hef()
+    hef.ParseFromString(build_proto(spec(hw_arch), 5))
+    if change is not None:
+        change(hef)
+    return bytes(hef.SerializeToString())
 
 
 def spec(hw_arch: str = "hailo8") -> HefSpec:

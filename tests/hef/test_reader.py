@@ -3,24 +3,27 @@ from __future__ import annotations
 import io
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from build_rules.errors import InputError
-from build_rules.hef import Hef, HostOp, Nms, Stream, build_container, format_text, read_hef
+from build_rules.hef import Hef, HostOp, Nms, Stream, build_container, format_text, parsable, read_hef
 from build_rules.hef.container import scan_container
+from build_rules.hef.parsable import NOT_LOOKED_AT
 from build_rules.hef.reader import _hef
 from build_rules.hef.writer import build_proto
-from build_rules.protobuf import Message, write_bytes, write_doubles, write_float, write_string, write_uint
-from tests.hef.samples import REAL, spec
+from build_rules.protobuf import write_bytes, write_doubles, write_float, write_string, write_uint
+from tests.hef import hailort
+from tests.hef.samples import REAL, message, spec
 from tests.shared import needs_shared
 
 
 def read(proto: bytes) -> Hef:
     container = scan_container(io.BytesIO(build_container(proto)), "test.hef")
-    return _hef(Message(proto, "test.hef"), container)
+    return _hef(memoryview(proto), "test.hef", container)
 
 
 def info(name: str, height: int, width: int, features: int, form: int, data_bytes: int = 1, more: bytes = b"") -> bytes:
@@ -236,8 +239,8 @@ def test_an_edge_of_an_unknown_kind_is_told_and_left_out() -> None:
 
 
 def test_fields_that_are_newer_than_this_reader_are_told() -> None:
-    message = hef(core("net") + write_uint(99, 1)) + write_uint(77, 3)
-    assert read(message).unknown == ("field 77 of the message", "field 99 of the network group")
+    proto = hef(core("net") + write_uint(99, 1)) + write_uint(77, 3)
+    assert read(proto).unknown == ("field 77 of the message", "field 99 of the network group")
 
 
 def test_an_unknown_architecture_is_named_by_its_number() -> None:
@@ -261,3 +264,115 @@ def test_mutated_messages_are_read_or_are_an_input_error(data: st.DataObject) ->
     for damaged in (bytes(proto), bytes(proto[:cut])):
         with suppress(InputError):
             read(damaged)
+
+
+# As the runtime sees it.
+
+
+def shown(proto: bytes) -> dict[str, Stream]:
+    (group,) = read(proto).network_groups
+    return {stream.name.removeprefix("net/"): stream for stream in (*group.inputs, *group.outputs)}
+
+
+def base_of(hef: Any, index: int) -> Any:
+    return hef.groups[0].contexts[0].metadata.layers[index].info.base
+
+
+UNPADDED: dict[str, tuple[str, Any, tuple[int, int, int]]] = {
+    # SCORES have 8 rows of 12 x 3 values, padded to 12 x 8.
+    "rows of 36 bytes": ("hailo8", lambda base: None, (8, 12, 8)),
+    "rows of 40 bytes": ("hailo8", lambda base: base.MergeFrom(type(base)(features=5, width=8)), (8, 8, 5)),
+    "other buffers than rows": ("hailo8", lambda base: base.MergeFrom(type(base)(features=2, buffers=16)), (8, 12, 8)),
+    "another order": ("hailo8", lambda base: base.MergeFrom(type(base)(features=2, format=3)), (8, 12, 8)),
+    "small memory": ("hailo8", lambda base: base.MergeFrom(type(base)(features=2, shmifo=24)), (8, 12, 8)),
+    "memory for a row": ("hailo8", lambda base: base.MergeFrom(type(base)(features=2, shmifo=25)), (8, 12, 2)),
+    "long rows": ("hailo8", lambda base: base.MergeFrom(type(base)(features=2000)), (8, 12, 2000)),
+    "long rows on a Hailo-15": ("hailo15h", lambda base: base.MergeFrom(type(base)(features=2000)), (8, 12, 8)),
+    "wide values": ("hailo15h", lambda base: base.MergeFrom(type(base)(features=400, data_bytes=2)), (8, 12, 8)),
+}
+
+
+@pytest.mark.parametrize("name", UNPADDED)
+def test_the_runtime_takes_padding_off_where_the_compiler_did_not(name: str) -> None:
+    hw_arch, change, padded = UNPADDED[name]
+
+    def apply(hef: Any) -> None:
+        change(base_of(hef, 1))
+
+    def apply_with_extension(hef: Any) -> None:
+        apply(hef)
+        hef.optional.add(type=11)
+
+    for one, expected in ((apply, padded), (apply_with_extension, (8, 12, 8))):
+        proto = message(hw_arch, one)
+        judged = hailort.listed(proto)
+        assert {f"net/{key}": stream.padded_shape for key, stream in shown(proto).items()} == judged
+        assert shown(proto)["conv42"].padded_shape == expected
+
+
+def test_padding_stays_where_the_extension_does_not_count() -> None:
+    """A mandatory 11 says nothing of padding, and a header of version 0 nothing of extensions."""
+
+    def narrow(hef: Any) -> None:
+        base_of(hef, 1).features = 2
+        hef.extensions.add(type=11)
+
+    def old(hef: Any) -> None:
+        narrow(hef)
+        hef.optional.add(type=11)
+        hef.header.ClearField("version")
+
+    assert shown(message("hailo8", narrow))["conv42"].padded_shape == (8, 12, 2)
+    assert shown(message("hailo8", old))["conv42"].padded_shape == (8, 12, 2)
+
+
+def test_vectors_count_with_extension_25_alone() -> None:
+    def vectors(hef: Any) -> None:
+        for layer in hef.groups[0].contexts[0].metadata.layers:
+            layer.info.numbers.scales[:] = [0.5] * layer.info.base.features
+            layer.info.numbers.zps[:] = [3.0] * layer.info.base.features
+
+    def counting(hef: Any) -> None:
+        vectors(hef)
+        hef.extensions.add(type=25)
+
+    assert not any(stream.quantization.per_feature for stream in shown(message("hailo8", vectors)).values())
+    streams = shown(message("hailo8", counting))
+    assert {key: stream.quantization.per_feature for key, stream in streams.items()} == {
+        **dict.fromkeys(("conv41", "conv42", "fc1"), True),
+        "input_layer1": False,
+    }
+    assert streams["conv42"].quantization.scales == (0.5, 0.5, 0.5)
+
+
+def test_groups_are_listed_by_name() -> None:
+    def several(hef: Any) -> None:
+        for name in ("b", "ä", "a", "B"):
+            hef.groups.add().CopyFrom(hef.groups[0])
+            hef.groups[-1].metadata.name = name
+
+    found = read(message("hailo8", several))
+    assert [group.name for group in found.network_groups] == ["B", "a", "b", "net", "ä"]
+    assert found.refusals == ()
+
+
+@pytest.mark.parametrize(("code", "chips"), [(103, ("hailo15h", "hailo10h")), (3, ("hailo8l",)), (5, ("hailo10h",))])
+def test_a_number_may_have_two_names(code: int, chips: tuple[str, ...]) -> None:
+    assert read(hef(core("net"), code)).chips == chips
+    assert read(hef(core("net"), 77)).chips == ("unknown(77)",)
+
+
+def test_contexts_of_the_group_count_where_net_flow_is_off() -> None:
+    op = write_bytes(8, write_bytes(4, core("op", edge(write_bytes(3, info("op/out", 4, 4, 3, 1))))))
+    group = core("net", edge(write_bytes(3, info("net/out", 4, 4, 3, 1)))) + op
+    extension = write_bytes(5, write_uint(1, 13))
+    header = write_bytes(1, write_uint(1, 1) + write_uint(4, 5))
+    assert names(read(header + write_bytes(2, group)).network_groups[0].outputs) == ["net/out"]
+    assert names(read(header + write_bytes(2, group) + extension).network_groups[0].outputs) == ["op/out"]
+
+
+def test_a_message_of_more_fields_than_are_walked_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parsable, "MAX_FIELDS", 50)
+    found = read(message())
+    assert found.unknown == (NOT_LOOKED_AT,)
+    assert len(found.network_groups[0].outputs) == 3
