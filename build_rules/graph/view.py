@@ -7,7 +7,7 @@ constant is evaluated and inference runs again.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import onnx
@@ -15,7 +15,7 @@ import onnx
 from build_rules.endpoints import ModelInput
 from build_rules.graph.constants import Array, Constants
 from build_rules.graph.order import node_inputs
-from build_rules.graph.shapes import Shapes, infer_once, opset_of
+from build_rules.graph.shapes import Told, infer_once, opset_of
 from build_rules.graph.source import Source
 
 __all__ = ["GraphView", "nodes_before_outputs", "view_graph"]
@@ -25,7 +25,11 @@ MAX_ROUNDS = 16
 
 @dataclass(frozen=True)
 class GraphView:
-    """A model and what is known of its tensors. `nodes` are in computable order."""
+    """A model and what is known of its tensors.
+
+    `nodes` are in computable order. `sizes` are the numbers of elements that inference alone tells, whatever the file
+    claims.
+    """
 
     model: onnx.ModelProto
     input: ModelInput
@@ -34,6 +38,7 @@ class GraphView:
     producers: Mapping[str, int]
     shapes: Mapping[str, tuple[int, ...]]
     types: Mapping[str, int]
+    sizes: Mapping[str, int]
     image_tensors: frozenset[str]
     constants: Constants
     outputs: tuple[str, ...]
@@ -78,15 +83,16 @@ def view_graph(source: Source) -> GraphView:
     stored = {tensor.name: tensor for tensor in model.graph.initializer}
     image_tensors = _image_tensors(nodes, source.input.name)
     constants = Constants(nodes, producers, stored, source.folder, opset_of(model))
-    shapes, types = _infer(model, nodes, image_tensors, constants)
+    told = _infer(model, nodes, image_tensors, constants)
     return GraphView(
         model=model,
         input=source.input,
         folder=source.folder,
         nodes=nodes,
         producers=producers,
-        shapes=shapes,
-        types=types,
+        shapes=told.shapes,
+        types=told.types,
+        sizes=told.sizes,
         image_tensors=image_tensors,
         constants=constants,
         outputs=tuple(value.name for value in model.graph.output),
@@ -105,17 +111,19 @@ def _image_tensors(nodes: tuple[onnx.NodeProto, ...], image: str) -> frozenset[s
 
 def _infer(
     model: onnx.ModelProto, nodes: tuple[onnx.NodeProto, ...], image_tensors: frozenset[str], constants: Constants
-) -> tuple[Shapes, dict[str, int]]:
-    """Return all static shapes that inference finds, and the element types of those tensors."""
+) -> Told:
+    """Return what inference tells, with the constants that shapes hang on."""
     scratch = onnx.ModelProto()
     scratch.CopyFrom(model)
     produced = {name for node in nodes for name in node.output}
     known: set[str] = set()
+    sizes: dict[str, int] = {}
     for _ in range(MAX_ROUNDS):
-        shapes, types = infer_once(scratch)
-        lacking = [node for node in nodes if any(name and name not in shapes for name in node.output)]
+        told = infer_once(scratch)
+        sizes |= told.sizes
+        lacking = [node for node in nodes if any(name and name not in told.shapes for name in node.output)]
         wanted = {name for node in lacking for name in node.input if name in produced and name not in image_tensors}
-        values = {name: constants.value(name, shapes) for name in sorted(wanted - known)}
+        values = {name: constants.value(name, told.shapes) for name in sorted(wanted - known)}
         found = {name: value for name, value in values.items() if value is not None}
         if not found:
             break
@@ -124,7 +132,7 @@ def _infer(
         del scratch.graph.node[:]
         scratch.graph.node.extend(kept)
         scratch.graph.initializer.extend(onnx.numpy_helper.from_array(value, name) for name, value in found.items())
-    return shapes, types
+    return replace(told, sizes=sizes)
 
 
 def nodes_before_outputs(
