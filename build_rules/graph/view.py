@@ -13,12 +13,13 @@ from pathlib import Path
 import onnx
 
 from build_rules.endpoints import ModelInput
+from build_rules.errors import InputError
 from build_rules.graph.constants import Array, Constants
 from build_rules.graph.order import node_inputs
 from build_rules.graph.shapes import Told, infer_once, opset_of
 from build_rules.graph.source import Source
 
-__all__ = ["GraphView", "nodes_before_outputs", "view_graph"]
+__all__ = ["GraphView", "nodes_before_outputs", "view_graph", "with_outputs"]
 
 MAX_ROUNDS = 16
 
@@ -98,6 +99,20 @@ def view_graph(source: Source) -> GraphView:
         outputs=tuple(value.name for value in model.graph.output),
         opset=opset_of(model),
     )
+
+
+def with_outputs(view: GraphView, outputs: Sequence[str]) -> GraphView:
+    """Return the view with these outputs of the graph alone, with all of them when none is named.
+
+    Raises `InputError` for a name that is no output.
+    """
+    if unknown := [name for name in outputs if name not in view.outputs]:
+        there = ", ".join(f"'{name}' {view.shape_text(name)}" for name in view.outputs)
+        raise InputError(
+            f"[split] of model.toml: outputs names '{unknown[0]}', but the graph's outputs are {there}; name some of "
+            "these."
+        )
+    return replace(view, outputs=tuple(name for name in view.outputs if name in outputs or not outputs))
 
 
 def _image_tensors(nodes: tuple[onnx.NodeProto, ...], image: str) -> frozenset[str]:
