@@ -137,12 +137,16 @@ class EndpointGroup:
 class SplitChoice:
     """`[split]` of `model.toml`: what the user decides, over anything that metadata or graph say.
 
-    `hints` replace the trainer's; `groups` name the endpoints themselves. At most one of the two is given.
+    `hints` replace the trainer's; `groups` name the endpoints themselves. At most one of the two is given. `anchors`
+    are those of an anchor head, empty when the graph or the metadata are to tell them. `outputs` are the graph's
+    outputs that are built, all of them when empty.
     """
 
     prove: bool = True
     hints: tuple[SplitHint, ...] = ()
     groups: tuple[EndpointGroup, ...] = ()
+    anchors: Anchors = ()
+    outputs: tuple[str, ...] = ()
 
 
 AUTOMATIC = SplitChoice()
@@ -213,9 +217,9 @@ class Split:
     """The whole of `split.json`.
 
     `hints` are those that were followed, or those that the trainer should have written; `found_by` tells where the
-    endpoints come from: `hints`, `structure` (the graph itself) or `model.toml`. `anchors` are those that the graph of
-    an anchor head holds, None when there are none or they could not be read. `decoded` are the roles of which is known
-    that EdgeFirst's decoders compute what the graph does. `proof` None means switched off.
+    endpoints come from: `hints`, `structure` (the graph itself) or `model.toml`. `anchors` are those that `model.toml`
+    says or that the graph of an anchor head holds, None when there are none or they could not be read. `decoded` are
+    the roles of which is known that EdgeFirst's decoders compute what the graph does. `proof` None means switched off.
     """
 
     model: str

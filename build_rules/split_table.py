@@ -2,6 +2,7 @@
 
 [split]
 proof = true
+outputs = ["output0"]         # the graph's outputs that are built
 
 [[split.hint]]                # either hints, as trainers write them ...
 target = "output0"
@@ -13,21 +14,31 @@ boundaries = [{ name = "boxes", channels = [0, 4] },
 role = "boxes"
 tensors = ["/model.22/cv2.0/cv2.0.2/Conv_output_0", "..."]
 encoding = "dfl"
+
+Both kinds of table may have the `anchors` of an anchor head: for each level, finest first, (width, height) in pixels.
 """
 
 from __future__ import annotations
 
 import re
+from math import isfinite
 from pathlib import Path
+from typing import Any
 
-from build_rules.endpoints import EndpointGroup, SplitBoundary, SplitChoice, SplitHint
+from build_rules.endpoints import Anchors, EndpointGroup, SplitBoundary, SplitChoice, SplitHint
 from build_rules.toml_table import Table, read_toml
 
 __all__ = ["read_split", "split_beside"]
 
 ACTIVATIONS = ("sigmoid", "softmax", "tanh", "none")
 ENCODINGS = ("dfl", "direct", "none")
+ANCHORS = (
+    "an array of levels, finest first, each an array of [width, height] in pixels of the input, such as "
+    "[[[10, 13], [16, 30], [33, 23]], [[30, 61], [62, 45], [59, 119]], [[116, 90], [156, 198], [373, 326]]]"
+)
+MAX_ANCHORS = 64
 MAX_CHANNELS = 1 << 20
+MAX_PIXELS = 1 << 16
 ROLE = re.compile(r"[a-z][a-z0-9_]*")
 ROLES = ("boxes", "scores", "objectness", "mask_coefs", "protos", "landmarks", "angle", "anchor", "segmentation")
 
@@ -38,15 +49,19 @@ def read_split(table: Table) -> SplitChoice:
     if inner is None:
         return SplitChoice()
     prove = inner.flag("proof", True)
-    hints = tuple(map(_hint, inner.tables("hint")))
-    groups = tuple(map(_group, inner.tables("endpoint")))
+    outputs = inner.texts("outputs")
+    of_hints, of_groups = inner.tables("hint"), inner.tables("endpoint")
+    anchors = tuple(level for table in (*of_hints, *of_groups) for level in _anchors(table))
+    hints, groups = tuple(map(_hint, of_hints)), tuple(map(_group, of_groups))
     inner.close()
+    if twice := next((name for name in outputs if outputs.count(name) > 1), None):
+        inner.fail("outputs", f'each output once; "{twice}" is there {outputs.count(twice)} times')
     if hints and groups:
         inner.fail("endpoint", "either [[split.hint]] or [[split.endpoint]], not both")
     roles = [group.role for group in groups]
     if twice := next((role for role in roles if roles.count(role) > 1), None):
         inner.lack(f'one [[split.endpoint]] for each role, with all its tensors; "{twice}" has {roles.count(twice)}')
-    return SplitChoice(prove, hints, groups)
+    return SplitChoice(prove, hints, groups, anchors, outputs)
 
 
 def split_beside(onnx: Path) -> SplitChoice:
@@ -59,6 +74,24 @@ def split_beside(onnx: Path) -> SplitChoice:
     if content.get("onnx", onnx.name) != onnx.name:
         return SplitChoice()
     return read_split(Table(content, str(where)))
+
+
+def _anchors(table: Table) -> Anchors:
+    levels = table.array("anchors", ANCHORS)
+    if not all(isinstance(level, list) and 0 < len(level) <= MAX_ANCHORS for level in levels):
+        table.fail("anchors", ANCHORS)
+    pairs = [pair for level in levels for pair in level]
+    if not all(isinstance(pair, list) and len(pair) == 2 and all(map(_is_number, pair)) for pair in pairs):
+        table.fail("anchors", ANCHORS)
+    if any(not 0 < size <= MAX_PIXELS for pair in pairs for size in pair):
+        table.fail("anchors", f"widths and heights above 0 and up to {MAX_PIXELS}, in pixels of the input")
+    if pairs and all(size <= 1 for pair in pairs for size in pair):
+        table.fail("anchors", "pixels of the input; these are fractions of it: multiply them with its width and height")
+    return tuple(tuple((float(width), float(height)) for width, height in level) for level in levels)
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) is int or (type(value) is float and isfinite(value))
 
 
 def _hint(table: Table) -> SplitHint:
@@ -87,6 +120,7 @@ def _group(table: Table) -> EndpointGroup:
     tensors = table.texts("tensors")
     encoding = table.choice("encoding", ENCODINGS, "none")
     activation = table.choice("activation", ACTIVATIONS, "" if role == "scores" else "none")
+    has_anchors = bool(table.array("anchors", ANCHORS))
     table.close()
     if role is not None and not ROLE.fullmatch(role):  # such as the question mark of a proposal
         table.fail("role", "what the tensors are: boxes, scores, mask_coefs, protos, anchor, segmentation, ...")
@@ -94,6 +128,8 @@ def _group(table: Table) -> EndpointGroup:
         table.lack("role and tensors")
     if meant := _meant(role):
         table.fail("role", f'"{meant}", which is like it, or a role of your own that is not like any known one')
+    if has_anchors and role != "anchor":
+        table.lack(f'no anchors, which only role = "anchor" has; the role is "{role}"')
     if role == "boxes" and encoding == "none":
         table.lack('encoding = "dfl" (bins) or "direct" (distances), because the role is boxes')
     if role != "boxes" and encoding != "none":

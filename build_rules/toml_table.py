@@ -109,6 +109,10 @@ class Table:
             self.fail(key, expected)
         return tuple(items)
 
+    def array(self, key: str, expected: str) -> list[Any]:
+        """Return an array of anything, which the caller looks into; an empty one when absent."""
+        return list(self._value(key, list, expected) or [])
+
     def table(self, key: str) -> Table | None:
         """Return a table (`[key]`), None when absent."""
         name = self._inner_name(key)

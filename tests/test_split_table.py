@@ -15,6 +15,7 @@ from build_rules.toml_table import Table
 
 ACTIVATIONS = '"sigmoid", "softmax", "tanh", "none"'
 BOXES = '[[split.endpoint]]\nrole = "boxes"\ntensors = ["a", "b"]\nencoding = "dfl"\n'
+GRIDS = '[[split.endpoint]]\nrole = "anchor"\ntensors = ["a"]\n'
 HINT = '[[split.hint]]\ntarget = "output0"\n'
 BOUNDARIES = 'boundaries = [{ name = "boxes", channels = [0, 4] }]\n'
 
@@ -40,6 +41,24 @@ def test_without_a_word_everything_is_automatic(text: str) -> None:
 
 def test_the_proof_may_be_switched_off() -> None:
     assert read("[split]\nproof = false") == SplitChoice(prove=False)
+
+
+def test_outputs_may_be_chosen() -> None:
+    assert read('[split]\noutputs = ["b", "a"]') == SplitChoice(outputs=("b", "a"))
+    assert read(f'[split]\noutputs = ["a"]\n{BOXES}').groups
+
+
+def test_anchors_stand_in_either_table() -> None:
+    found = (((10.0, 13.5), (16.0, 30.0)), ((30.0, 61.0),))
+    text = "anchors = [[[10, 13.5], [16, 30]], [[30, 61]]]"
+    assert read(GRIDS + text).anchors == found
+    assert read(HINT + BOUNDARIES + text).anchors == found
+
+
+def test_anchors_of_several_hints_follow_each_other() -> None:
+    """A head whose levels are outputs of their own has a hint for each."""
+    hints = [f"{HINT}{BOUNDARIES}anchors = [[[{size}, {size}]]]\n" for size in (8, 16)]
+    assert read("".join(hints)).anchors == (((8.0, 8.0),), ((16.0, 16.0),))
 
 
 def test_a_hint_with_everything() -> None:
@@ -114,7 +133,7 @@ def test_scores_may_be_said_to_need_no_activation() -> None:
         ("[split]\nproof = 1", ["model.toml, [split]: proof = 1 is not possible; expected true or false"]),
         ('[split]\nproof = "no"', ["proof = 'no'", "true or false"]),
         ("[split]\nproff = true", ["model.toml, [split]: unknown key proff = True", 'did you mean "proof"?']),
-        ("[split]\nhints = []", ["unknown key hints = []", 'did you mean "hint"?', "proof, hint, endpoint"]),
+        ("[split]\nhints = []", ["unknown key hints = []", 'did you mean "hint"?', "proof, outputs, hint, endpoint"]),
         ("[split.hint]", ["[split]: hint = {} is not possible", "tables, each headed [[split.hint]]"]),
         ("[split]\nendpoint = [1]", ["endpoint = [1]", "tables, each headed [[split.endpoint]]"]),
         (HINT + BOUNDARIES + BOXES, ["[split]: endpoint = [", "either [[split.hint]] or [[split.endpoint]], not both"]),
@@ -135,7 +154,29 @@ def test_scores_may_be_said_to_need_no_activation() -> None:
         (HINT + BOUNDARIES + "anchors_per_cell = 0", ["anchors_per_cell = 0", "an integer from 1 to 64"]),
         (HINT + BOUNDARIES + "anchors_per_cell = 65", ["anchors_per_cell = 65", "from 1 to 64"]),
         (HINT + BOUNDARIES + "anchors_per_cell = true", ["anchors_per_cell = True", "an integer"]),
-        (HINT + BOUNDARIES + "anchors = 3", ["unknown key anchors = 3", 'did you mean "anchors_per_cell"?']),
+        (HINT + BOUNDARIES + "anchor = 3", ["unknown key anchor = 3", 'did you mean "anchors"?']),
+        # Anchors, in either table.
+        (HINT + BOUNDARIES + "anchors = 3", ["[[hint]] number 1: anchors = 3", "an array of levels, finest first"]),
+        (
+            GRIDS + "anchors = [[10, 13, 16, 30]]",
+            ["[[endpoint]] number 1: anchors = [[10,", "each an array of [width, "],
+        ),
+        (GRIDS + "anchors = [10, 13]", ["anchors = [10, 13]", "an array of levels"]),
+        (GRIDS + "anchors = [[]]", ["anchors = [[]]", "an array of levels"]),
+        (GRIDS + "anchors = [[[10, 13, 16]]]", ["[width, height]"]),
+        (GRIDS + 'anchors = [[[10, "13"]]]', ["[width, height]"]),
+        (GRIDS + "anchors = [[[10, true]]]", ["[width, height]"]),
+        (GRIDS + "anchors = [[[10, nan]]]", ["[width, height]"]),
+        (GRIDS + "anchors = [[[10, -13]]]", ["widths and heights above 0 and up to 65536, in pixels"]),
+        (GRIDS + "anchors = [[[0, 13]]]", ["widths and heights above 0"]),
+        (GRIDS + f"anchors = [[[10, 1{'0' * 400}]]]", ["up to 65536"]),
+        (GRIDS + f"anchors = [[{'[1, 2],' * 65}]]", ["an array of levels"]),
+        (GRIDS + "anchors = [[[0.02, 0.03]], [[0.5, 0.7]]]", ["fractions of it: multiply them with its width"]),
+        (BOXES + "anchors = [[[10, 13]]]", ['needs no anchors, which only role = "anchor" has; the role is "boxes"']),
+        # Outputs.
+        ('[split]\noutputs = "output0"', ["outputs = 'output0'", "an array of strings"]),
+        ('[split]\noutputs = [""]', ["outputs = ['']", "strings that are not empty"]),
+        ('[split]\noutputs = ["a", "a"]', ['each output once; "a" is there 2 times']),
         (HINT + BOUNDARIES + "stride = [8]", ["unknown key stride = [8]", 'did you mean "strides"?']),
         # A boundary.
         (HINT + "boundaries = [{}]", ["[[boundaries]] number 1: needs name and channels = [first, end]"]),

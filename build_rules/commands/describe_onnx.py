@@ -19,7 +19,7 @@ from build_rules.graph.endpoints import find_endpoints
 from build_rules.graph.order import name_nodes
 from build_rules.graph.skeleton import read_skeleton
 from build_rules.graph.source import prepare
-from build_rules.graph.view import view_graph
+from build_rules.graph.view import view_graph, with_outputs
 from build_rules.graph.weights import all_tensors
 from build_rules.presets import PRESETS
 from build_rules.split_table import split_beside
@@ -89,8 +89,9 @@ def _external_files(model: onnx.ModelProto, own: str) -> list[str]:
 def _cut_facts(model: onnx.ModelProto, path: Path, document: SourceDocument) -> Facts:
     """Return the endpoints as the split would find them, with `[split]` of a `model.toml` beside the file."""
     try:
-        view = view_graph(prepare(model, path, document, need_weights=False))
-        found = find_endpoints(view, document, split_beside(path))
+        choice = split_beside(path)
+        view = with_outputs(view_graph(prepare(model, path, document, need_weights=False)), choice.outputs)
+        found = find_endpoints(view, document, choice)
         cut = cut_graph(view, [endpoint.tensor for endpoint in found.endpoints])
     except InputError as error:
         return _not_found(model, str(error), error.paste)

@@ -34,6 +34,7 @@ One file per question of the graph:
 `rows.py`                 which rows and channels of an output are which values of which scale?
 `agreement.py`            are endpoints named by hand what the graph makes of them?
 `costs.py`, `runtime.py`  may a model be run here, and what comes out?
+`branches.py`, `work.py`  what do the graphs inside nodes compute, what does one node need besides its outputs?
 `split.py`                all of it: `split_model`
 ========================  ===========================================================================
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from build_rules.endpoints import Endpoint
+from build_rules.endpoints import Endpoint, SplitHint
 from build_rules.errors import InputError
 from build_rules.graph.anchors import read_anchors
 from build_rules.graph.by_hand import PLACE
@@ -18,7 +18,7 @@ from build_rules.graph.document import SourceDocument
 from build_rules.graph.endpoints import FoundEndpoints, find_endpoints
 from build_rules.graph.view import GraphView
 
-__all__ = ["check_by_hand"]
+__all__ = ["check_by_hand", "hints_of_grids"]
 
 
 def check_by_hand(view: GraphView, source: SourceDocument, endpoints: Sequence[Endpoint]) -> Decoding:
@@ -44,6 +44,19 @@ def check_by_hand(view: GraphView, source: SourceDocument, endpoints: Sequence[E
             )
     unknown = {e.role for e in read if e.tensor not in known}
     return Decoding(tuple(role for role in dict.fromkeys(e.role for e in read) if role not in unknown))
+
+
+def hints_of_grids(view: GraphView, source: SourceDocument, endpoints: Sequence[Endpoint]) -> tuple[SplitHint, ...]:
+    """Return the hints of the anchor grids named by hand, as found without a hand; none when these are other maps."""
+    grids = {endpoint.tensor for endpoint in endpoints if endpoint.role == ANCHOR}
+    for document in (source, SourceDocument({})):
+        try:
+            told = find_endpoints(view, document)
+        except InputError:
+            continue
+        if grids == {endpoint.tensor for endpoint in told.endpoints if endpoint.role == ANCHOR}:
+            return told.hints
+    return ()
 
 
 def _shown(view: GraphView, source: SourceDocument) -> tuple[FoundEndpoints, Decoding] | None:

@@ -14,15 +14,18 @@ from math import prod
 import numpy as np
 
 from build_rules.endpoints import Anchors, Endpoint, SplitHint
+from build_rules.errors import InputError
 from build_rules.graph.constants import Array
 from build_rules.graph.rows import rows_of
 from build_rules.graph.runtime import run_tail
 from build_rules.graph.view import GraphView
 
-__all__ = ["read_anchors"]
+__all__ = ["check_anchors", "read_anchors"]
 
 BOXES = "boxes"
 TOLERANCE = 1e-3
+WRITTEN = 0.02
+"""How far anchors written down may differ from those of the graph: trainers print them rounded to whole pixels."""
 Boxes = tuple[Array, Array]
 
 
@@ -44,6 +47,51 @@ def read_anchors(view: GraphView, endpoints: Sequence[Endpoint], hints: Sequence
         if found is not None:
             return found
     return None
+
+
+def check_anchors(given: Anchors, endpoints: Sequence[Endpoint], read: Anchors | None) -> Anchors:
+    """Return the anchors of `model.toml`, or those that the graph holds (`read`), which are the same, unrounded.
+
+    Raises `InputError` for another number of levels than the head has, another order, and others than the graph's.
+    """
+    levels = sorted((e for e in endpoints if e.encoding == "anchor"), key=lambda e: e.stride or 0)
+    strides = ", ".join(str(level.stride) for level in levels)
+    if len(given) != len(levels):
+        head = f"{len(levels)} maps (strides {strides})" if levels else "no map with the role anchor"
+        raise InputError(
+            f"[split] of model.toml: anchors has {len(given)} levels, but the head has {head}; write one list of "
+            "[width, height] for each, finest level first."
+        )
+    for level, own in zip(levels, given, strict=True):
+        if level.shape[1] % len(own):
+            raise InputError(
+                f"[split] of model.toml: anchors has {len(own)} for the map '{level.tensor}' (stride {level.stride}), "
+                f"whose {level.shape[1]} channels are not as many boxes; correct the anchors."
+            )
+    if read is not None and not _alike(given, read):
+        raise InputError(
+            f"[split] of model.toml: anchors says {_shown(given)}, but the graph decodes with {_shown(read)} (strides "
+            f"{strides}); correct them, or leave them out: they are read from the graph."
+        )
+    areas = [sum(width * height for width, height in own) / len(own) for own in given]
+    if areas != sorted(areas):
+        raise InputError(
+            f"[split] of model.toml: anchors has larger ones before smaller ones ({_shown(given)}), but the levels "
+            f"are those of the strides {strides}, finest first; write them in that order."
+        )
+    return given if read is None else read
+
+
+def _alike(given: Anchors, read: Anchors) -> bool:
+    if [len(level) for level in given] != [len(level) for level in read]:
+        return False
+    first, second = (np.array([pair for level in anchors for pair in level]) for anchors in (given, read))
+    return bool((np.abs(first - second) <= 0.51 + WRITTEN * second).all())
+
+
+def _shown(anchors: Anchors) -> str:
+    levels = ("[" + ", ".join(f"[{width:g}, {height:g}]" for width, height in level) + "]" for level in anchors)
+    return "[" + ", ".join(levels) + "]"
 
 
 def _boxes_of_zeros(

@@ -64,7 +64,7 @@ def _with_shapes(view: GraphView, cut: onnx.ModelProto) -> onnx.ModelProto:
     cut.graph.input[0].CopyFrom(_value(view, view.input.name))
     del cut.graph.output[:]
     cut.graph.output.extend(onnx.ValueInfoProto(name=name) for name in ends)
-    shapes, _ = infer_once(cut)
+    shapes = infer_once(cut).shapes
     for name in ends:
         if shapes.get(name) != (1, *view.shapes[name][1:]):
             raise _mixed(view, name)

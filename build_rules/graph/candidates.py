@@ -28,7 +28,8 @@ def proposal(view: GraphView) -> str:
             f'role = "?"           # {channels} channels, {sizes}: boxes, scores, mask_coefs, protos, anchor, ...',
             f"tensors = [{', '.join(map(_quoted, ordered))}]",
             '# encoding = "dfl"    # boxes only: dfl or direct',
-            '# activation = "sigmoid"  # scores only',
+            '# activation = "sigmoid"  # scores and anchor only',
+            "# anchors = [[[10, 13], [16, 30], [33, 23]], ...]  # anchor only, in pixels, unless the graph holds them",
         ]
     if len(groups) > MAX_GROUPS:
         lines.append(f"# and convolutions of {len(groups) - MAX_GROUPS} other numbers of channels")

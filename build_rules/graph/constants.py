@@ -1,7 +1,8 @@
 """The values of small tensors that do not depend on the image: slice bounds, target shapes, weights of a DFL layer.
 
 Stored weights are read; anything else is computed with the ONNX reference implementation from the nodes that lead to
-it, and only while every tensor on the way is small: a hostile constant must not cost memory.
+it, and only while every tensor on the way is small and every operator one that NumPy computes at once: a hostile
+constant must cost neither memory nor time.
 """
 
 from __future__ import annotations
@@ -27,7 +28,16 @@ SMALL = 65536
 MAX_NODES = 1000
 """Nodes that one constant may hang on."""
 MAX_WORK = 100_000
-"""Nodes that are computed for all constants of a graph together."""
+"""Nodes that are computed for all constants of a graph together; one of the largest tensors counts as many."""
+ELEMENTS_PER_NODE = 256
+_QUICK = """
+Abs Add And Cast CastLike Ceil Clip Concat Constant ConstantOfShape Cos CumSum Div Equal Exp Expand EyeLike Flatten
+Floor Gather Greater GreaterOrEqual Identity Less LessOrEqual Log MatMul Max Mean Min Mod Mul Neg NonZero Not Or Pad
+Pow Range Reciprocal ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum Relu Reshape Round Shape Sigmoid Sign Sin
+Size Slice Softmax Split Sqrt Squeeze Sub Sum Tanh Tile Transpose Trilu Unsqueeze Where Xor
+"""
+QUICK = frozenset(_QUICK.split())
+"""Operators that the reference implementation computes in NumPy at once; a pool or a convolution takes it minutes."""
 
 
 def small_tensor(tensor: onnx.TensorProto) -> bool:
@@ -95,9 +105,8 @@ class Constants:
         return _run([self._nodes[i] for i in sorted(needed)], leaves, tensor, self._opset)
 
     def _may_compute(self, index: int, size: int, used: int) -> bool:
-        self._left -= 1
-        inner = any(a.HasField("g") or a.graphs for a in self._nodes[index].attribute)
-        return size <= SMALL and used <= MAX_NODES and self._left > 0 and not inner
+        self._left -= 1 + size // ELEMENTS_PER_NODE
+        return size <= SMALL and used <= MAX_NODES and self._left > 0 and self._nodes[index].op_type in QUICK
 
 
 def known_shape(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> Array | None:

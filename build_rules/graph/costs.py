@@ -1,15 +1,19 @@
-"""Whether a graph may be run here: a small file can ask for any amount of memory and time."""
+"""Whether a graph may be run here: a small file can ask for any amount of memory and time.
+
+What is not told is not run: the size of every tensor has to be known by inference, inside branches as well as outside.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from math import prod
+from collections.abc import Collection, Mapping, Sequence
 
 import onnx
 
 from build_rules.errors import InputError
+from build_rules.graph.branches import Branch, branches_of, stored_sparsely
 from build_rules.graph.order import node_inputs
 from build_rules.graph.view import GraphView, nodes_before_outputs
+from build_rules.graph.work import products_of, room_of
 
 __all__ = ["check_runnable"]
 
@@ -20,71 +24,87 @@ MAX_LIVE = 1 << 29
 MAX_PRODUCTS = 1 << 40
 """Multiplications, some minutes on one core; YOLOv8x at 1280x1280 has half."""
 OFF = "write proof = false into [split] of model.toml to go without the proof"
-POOLS = ("MaxPool", "AveragePool", "LpPool")
-RECURRENT = ("RNN", "LSTM", "GRU")
+KEEPS_SIZE = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Identity", "Cast", "Dropout")
+"""Operators whose output holds as many elements as their input, whatever the file claims."""
+OWN_DOMAINS = ("", "ai.onnx")
 
 
 def check_runnable(view: GraphView, given: Collection[str] = ()) -> None:
-    """Raise `InputError` for what would exhaust the machine; inference has told every size there is.
+    """Raise `InputError` for what would exhaust the machine.
 
     `given` are tensors that are not computed.
     """
     nodes = nodes_before_outputs(view, given=given)
-    produced = [name for node in nodes for name in node.output if name]
-    unknown = [name for name in produced if name in view.image_tensors and name not in view.shapes]
-    if unknown:
-        raise InputError(
-            f"the size of '{unknown[0]}' depends on the image, so the cut cannot be proven; export the model without "
-            f"post-processing (no NMS), or {OFF}."
-        )
-    total, live = sum(_size(view, name) for name in produced), _largest_live(view, nodes)
+    whole = Branch(nodes, dict(view.shapes), view.types, view.sizes)
+    inner = [list(branches_of(view, node)) for node in nodes]
+    sizes = _sizes(whole)
+    inside = [
+        room_of(node, whole.shapes, whole.types) + sum(map(_held, branches))
+        for node, branches in zip(nodes, inner, strict=True)
+    ]
+    stored = stored_sparsely(view.model.graph)
+    total = stored + sum(sizes.values()) + sum(inside)
+    live = stored + _largest_live(view.outputs, nodes, sizes, inside)
     if total > MAX_ELEMENTS or live > MAX_LIVE:
         raise InputError(
             f"the graph computes {total} values for one image and holds {live} of them at one time, too many to be run "
             f"here; {OFF}."
         )
-    if (products := sum(_products(view, node) for node in nodes)) > MAX_PRODUCTS:
+    parts = [whole, *(branch for branches in inner for branch in branches)]
+    if (products := sum(products_of(node, part.shapes) for part in parts for node in part.nodes)) > MAX_PRODUCTS:
         raise InputError(f"the graph needs {products} multiplications for one image, too many to be run here; {OFF}.")
 
 
-def _size(view: GraphView, name: str) -> int:
-    return prod(view.shapes.get(name, ()))
+def _held(branch: Branch) -> int:
+    """Return how many elements a branch computes in all."""
+    room = sum(room_of(node, branch.shapes, branch.types) for node in branch.nodes)
+    return sum(_sizes(branch).values()) + branch.stored + room
 
 
-def _largest_live(view: GraphView, nodes: Sequence[onnx.NodeProto]) -> int:
-    """Return the largest number of elements in use at one time, when nodes run in order and free what is not needed."""
+def _sizes(branch: Branch) -> dict[str, int]:
+    """Return how many elements each computed tensor holds. Raises `InputError` for one of which nothing tells it."""
+    sizes: dict[str, int] = {}
+    known = dict(branch.sizes)
+    for node in branch.nodes:
+        for name in filter(None, node.output):
+            size = _size(node, name, known, branch.types)
+            if size is None:
+                raise _untold(node, name)
+            known[name] = sizes[name] = size
+    return sizes
+
+
+def _size(node: onnx.NodeProto, name: str, known: Mapping[str, int], types: Mapping[str, int]) -> int | None:
+    if node.domain not in OWN_DOMAINS or types.get(name) == onnx.TensorProto.STRING:
+        return None
+    if node.op_type == "Constant":
+        return known.get(name, 0)  # the file holds it
+    if node.op_type == "RoiAlign" and not any(a.name == "sampling_ratio" and a.i > 0 for a in node.attribute):
+        return None  # as many samples as a region has pixels
+    return known.get(name, known.get(node.input[0]) if node.op_type in KEEPS_SIZE and node.input else None)
+
+
+def _untold(node: onnx.NodeProto, name: str) -> InputError:
+    kind = node.op_type if node.domain in OWN_DOMAINS else f"{node.domain}.{node.op_type}"
+    return InputError(
+        f"the size of '{name}' depends on the image or on what the graph does not tell (node '{node.name}', {kind}), "
+        f"so the cut cannot be proven; export the model without post-processing (no NMS), or {OFF}."
+    )
+
+
+def _largest_live(
+    outputs: Collection[str], nodes: Sequence[onnx.NodeProto], sizes: Mapping[str, int], inside: Sequence[int]
+) -> int:
+    """Return the largest number of elements in use at one time, when nodes run in order and free what is not needed.
+
+    `inside` is what each node holds besides, while it runs.
+    """
     last = {name: index for index, node in enumerate(nodes) for name in node_inputs(node)}
-    last |= dict.fromkeys(view.outputs, len(nodes))
+    last |= dict.fromkeys(outputs, len(nodes))
     live = largest = 0
     for index, node in enumerate(nodes):
-        live += sum(_size(view, name) for name in node.output if name)
-        largest = max(largest, live)
-        used = {name for name in (*node_inputs(node), *node.output) if name in view.producers}
-        live -= sum(_size(view, name) for name in used if last.get(name, index) == index)
+        live += sum(sizes[name] for name in node.output if name)
+        largest = max(largest, live + inside[index])
+        used = {name for name in (*node_inputs(node), *node.output) if name in sizes}
+        live -= sum(sizes[name] for name in used if last.get(name, index) == index)
     return largest
-
-
-def _products(view: GraphView, node: onnx.NodeProto) -> int:
-    """Return about how many products of two numbers a node computes, if they are more than its values."""
-    shapes = [view.shapes.get(name, ()) for name in node.input]
-    size = _size(view, node.output[0])
-    if node.op_type == "Conv":
-        return size * prod(shapes[1][1:])
-    if node.op_type == "ConvTranspose":
-        return prod(shapes[0]) * prod(shapes[1][1:])
-    if node.op_type in ("MatMul", "Gemm") and shapes[0]:
-        return size * max(shapes[0][-2:])
-    if node.op_type in POOLS:
-        return size * prod(next((a.ints for a in node.attribute if a.name == "kernel_shape"), ()))
-    if node.op_type == "Einsum":
-        return _einsum_products(node, shapes)
-    if node.op_type in RECURRENT:
-        return prod(shapes[0][:2]) * (prod(shapes[1]) + prod(shapes[2]))
-    return 0
-
-
-def _einsum_products(node: onnx.NodeProto, shapes: Sequence[tuple[int, ...]]) -> int:
-    equation = next((a.s.decode(errors="replace") for a in node.attribute if a.name == "equation"), "")
-    terms = equation.split("->")[0].replace(" ", "").split(",")
-    sizes = {letter: size for term, shape in zip(terms, shapes, strict=False) for letter, size in zip(term, shape)}  # noqa: B905
-    return prod(sizes.values())

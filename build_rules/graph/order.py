@@ -13,7 +13,7 @@ import onnx
 
 from build_rules.errors import InputError
 
-__all__ = ["name_nodes", "node_inputs", "sort_nodes"]
+__all__ = ["name_nodes", "node_inputs", "sort_nodes", "subgraphs"]
 
 
 def sort_nodes(graph: onnx.GraphProto) -> None:
@@ -57,7 +57,7 @@ def node_inputs(node: onnx.NodeProto) -> list[str]:
     """Return all tensors a node reads, those that its subgraphs capture from outside included."""
     inner: set[str] = set()
     captured: list[str] = []
-    graphs = _subgraphs(node)
+    graphs = subgraphs(node)
     while graphs:
         graph = graphs.pop()
         inner |= {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer}
@@ -65,11 +65,12 @@ def node_inputs(node: onnx.NodeProto) -> list[str]:
         for child in graph.node:
             inner.update(child.output)
             captured += child.input
-            graphs += _subgraphs(child)
+            graphs += subgraphs(child)
     return [*node.input, *(name for name in captured if name not in inner)]
 
 
-def _subgraphs(node: onnx.NodeProto) -> list[onnx.GraphProto]:
+def subgraphs(node: onnx.NodeProto) -> list[onnx.GraphProto]:
+    """Return the graphs that a node holds, such as the branches of an `If`."""
     single = [attribute.g for attribute in node.attribute if attribute.HasField("g")]
     return single + [graph for attribute in node.attribute for graph in attribute.graphs]
 

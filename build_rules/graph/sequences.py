@@ -29,7 +29,7 @@ def sequences_to_splits(model: onnx.ModelProto) -> None:
         return
     users = _users(graph)
     stored = _stored(graph)
-    shapes, _ = infer_once(model)
+    shapes = infer_once(model).shapes
     taken = {name for node in graph.node for name in node.output} | stored.keys()
     replaced: dict[str, list[onnx.NodeProto]] = {}
     for node in sources:

@@ -6,16 +6,30 @@ claim that only the file makes could be wrong.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from math import prod
+
 import onnx
 from onnx.shape_inference import InferenceError, infer_shapes
 
 from build_rules.errors import InputError
 from build_rules.graph.weights import is_stored_elsewhere
 
-__all__ = ["Shapes", "infer_once", "opset_of", "static_shape", "without_weights"]
+__all__ = ["Shapes", "Told", "infer_once", "opset_of", "static_shape", "without_weights"]
 
 Shapes = dict[str, tuple[int, ...]]
-Types = dict[str, int]
+
+
+@dataclass(frozen=True)
+class Told:
+    """What is known of the tensors of a graph: static shapes, their element types, and how many elements each holds.
+
+    `sizes` has what inference says alone, the empty tensors among them; of the claims of the file it has none.
+    """
+
+    shapes: Shapes
+    types: dict[str, int]
+    sizes: dict[str, int]
 
 
 def opset_of(model: onnx.ModelProto) -> int:
@@ -50,8 +64,8 @@ def without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     return scratch
 
 
-def infer_once(model: onnx.ModelProto) -> tuple[Shapes, Types]:
-    """Return all static shapes that one pass of inference finds, and the element types of those tensors.
+def infer_once(model: onnx.ModelProto) -> Told:
+    """Return what one pass of inference tells.
 
     Raises `InputError` when the shapes in the graph contradict each other.
     """
@@ -63,10 +77,23 @@ def infer_once(model: onnx.ModelProto) -> tuple[Shapes, Types]:
         inferred = infer_shapes(scratch, strict_mode=False, data_prop=True).graph
     except (InferenceError, RuntimeError) as error:
         raise InputError(f"the shapes in the graph contradict each other: {error}") from error
+    known = [*inferred.value_info, *inferred.input, *inferred.output]
     # Of an output that inference cannot tell, the claim is all there is.
-    told = [value if static_shape(value) is not None else claimed[value.name] for value in inferred.output]
-    values = [*inferred.value_info, *inferred.input, *told]
-    shapes = {value.name: shape for value in values if (shape := static_shape(value)) is not None}
-    types = {value.name: value.type.tensor_type.elem_type for value in values if value.name in shapes}
-    stored = inferred.initializer
-    return shapes | {t.name: tuple(t.dims) for t in stored}, types | {t.name: t.data_type for t in stored}
+    claims = [claimed[value.name] for value in inferred.output if static_shape(value) is None]
+    shapes = {value.name: shape for value in (*known, *claims) if (shape := static_shape(value)) is not None}
+    types = {v.name: v.type.tensor_type.elem_type for v in (*known, *claims) if v.name in shapes}
+    sizes = {value.name: size for value in known if (size := _size(value)) is not None}
+    stored = {t.name: tuple(t.dims) for t in inferred.initializer}
+    sparse = {t.values.name: prod(t.dims) for t in inferred.sparse_initializer}
+    return Told(
+        shapes | stored,
+        types | {t.name: t.data_type for t in inferred.initializer},
+        sizes | sparse | {name: prod(shape) for name, shape in stored.items()},
+    )
+
+
+def _size(value: onnx.ValueInfoProto) -> int | None:
+    if not value.type.HasField("tensor_type") or not value.type.tensor_type.HasField("shape"):
+        return None
+    dims = value.type.tensor_type.shape.dim
+    return prod(dim.dim_value for dim in dims) if all(dim.HasField("dim_value") for dim in dims) else None

@@ -16,7 +16,7 @@ from build_rules.graph.cut import cut_graph
 from build_rules.graph.document import SourceDocument
 from build_rules.graph.endpoints import FoundEndpoints, find_endpoints
 from build_rules.graph.source import Source, check_model, load_source
-from build_rules.graph.view import GraphView, view_graph
+from build_rules.graph.view import GraphView, view_graph, with_outputs
 from build_rules.graph.write import write_model
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def split_model(
     """
     try:
         source = load_source(onnx_path)
-        view = view_graph(source)
+        view = with_outputs(view_graph(source), choice.outputs)
         found = find_endpoints(view, source.document, choice)
         tensors = [endpoint.tensor for endpoint in found.endpoints]
         cut = cut_graph(view, tensors)
@@ -59,7 +59,7 @@ def split_model(
         write_model(cut, source.folder, output)
         image = replace(source.input, shape=(1, *source.input.shape[1:]))
         proof = _proof(view, source, output, tensors, choice, samples(image) if samples and choice.prove else ())
-        anchors = _anchors(view, found)
+        anchors = _anchors(view, source.document, found, choice)
         decoding = _decoding(view, source.document, found, anchors, choice)
         split = Split(
             model=model_name,
@@ -100,12 +100,15 @@ def _proof(
         raise
 
 
-def _anchors(view: GraphView, found: FoundEndpoints) -> Anchors | None:
-    if not any(endpoint.encoding == "anchor" for endpoint in found.endpoints):
+def _anchors(view: GraphView, document: SourceDocument, found: FoundEndpoints, choice: SplitChoice) -> Anchors | None:
+    if not choice.anchors and not any(endpoint.encoding == "anchor" for endpoint in found.endpoints):
         return None
-    from build_rules.graph.anchors import read_anchors
+    from build_rules.graph.agreement import hints_of_grids
+    from build_rules.graph.anchors import check_anchors, read_anchors
 
-    return read_anchors(view, found.endpoints, found.hints)
+    hints = hints_of_grids(view, document, found.endpoints) if choice.groups else found.hints
+    read = read_anchors(view, found.endpoints, hints)
+    return check_anchors(choice.anchors, found.endpoints, read) if choice.anchors else read
 
 
 def _decoding(

@@ -7,25 +7,30 @@ constant is evaluated and inference runs again.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import onnx
 
 from build_rules.endpoints import ModelInput
+from build_rules.errors import InputError
 from build_rules.graph.constants import Array, Constants
 from build_rules.graph.order import node_inputs
-from build_rules.graph.shapes import Shapes, infer_once, opset_of
+from build_rules.graph.shapes import Told, infer_once, opset_of
 from build_rules.graph.source import Source
 
-__all__ = ["GraphView", "nodes_before_outputs", "view_graph"]
+__all__ = ["GraphView", "nodes_before_outputs", "view_graph", "with_outputs"]
 
 MAX_ROUNDS = 16
 
 
 @dataclass(frozen=True)
 class GraphView:
-    """A model and what is known of its tensors. `nodes` are in computable order."""
+    """A model and what is known of its tensors.
+
+    `nodes` are in computable order. `sizes` are the numbers of elements that inference alone tells, whatever the file
+    claims.
+    """
 
     model: onnx.ModelProto
     input: ModelInput
@@ -34,6 +39,7 @@ class GraphView:
     producers: Mapping[str, int]
     shapes: Mapping[str, tuple[int, ...]]
     types: Mapping[str, int]
+    sizes: Mapping[str, int]
     image_tensors: frozenset[str]
     constants: Constants
     outputs: tuple[str, ...]
@@ -78,20 +84,35 @@ def view_graph(source: Source) -> GraphView:
     stored = {tensor.name: tensor for tensor in model.graph.initializer}
     image_tensors = _image_tensors(nodes, source.input.name)
     constants = Constants(nodes, producers, stored, source.folder, opset_of(model))
-    shapes, types = _infer(model, nodes, image_tensors, constants)
+    told = _infer(model, nodes, image_tensors, constants)
     return GraphView(
         model=model,
         input=source.input,
         folder=source.folder,
         nodes=nodes,
         producers=producers,
-        shapes=shapes,
-        types=types,
+        shapes=told.shapes,
+        types=told.types,
+        sizes=told.sizes,
         image_tensors=image_tensors,
         constants=constants,
         outputs=tuple(value.name for value in model.graph.output),
         opset=opset_of(model),
     )
+
+
+def with_outputs(view: GraphView, outputs: Sequence[str]) -> GraphView:
+    """Return the view with these outputs of the graph alone, with all of them when none is named.
+
+    Raises `InputError` for a name that is no output.
+    """
+    if unknown := [name for name in outputs if name not in view.outputs]:
+        there = ", ".join(f"'{name}' {view.shape_text(name)}" for name in view.outputs)
+        raise InputError(
+            f"[split] of model.toml: outputs names '{unknown[0]}', but the graph's outputs are {there}; name some of "
+            "these."
+        )
+    return replace(view, outputs=tuple(name for name in view.outputs if name in outputs or not outputs))
 
 
 def _image_tensors(nodes: tuple[onnx.NodeProto, ...], image: str) -> frozenset[str]:
@@ -105,17 +126,19 @@ def _image_tensors(nodes: tuple[onnx.NodeProto, ...], image: str) -> frozenset[s
 
 def _infer(
     model: onnx.ModelProto, nodes: tuple[onnx.NodeProto, ...], image_tensors: frozenset[str], constants: Constants
-) -> tuple[Shapes, dict[str, int]]:
-    """Return all static shapes that inference finds, and the element types of those tensors."""
+) -> Told:
+    """Return what inference tells, with the constants that shapes hang on."""
     scratch = onnx.ModelProto()
     scratch.CopyFrom(model)
     produced = {name for node in nodes for name in node.output}
     known: set[str] = set()
+    sizes: dict[str, int] = {}
     for _ in range(MAX_ROUNDS):
-        shapes, types = infer_once(scratch)
-        lacking = [node for node in nodes if any(name and name not in shapes for name in node.output)]
+        told = infer_once(scratch)
+        sizes |= told.sizes
+        lacking = [node for node in nodes if any(name and name not in told.shapes for name in node.output)]
         wanted = {name for node in lacking for name in node.input if name in produced and name not in image_tensors}
-        values = {name: constants.value(name, shapes) for name in sorted(wanted - known)}
+        values = {name: constants.value(name, told.shapes) for name in sorted(wanted - known)}
         found = {name: value for name, value in values.items() if value is not None}
         if not found:
             break
@@ -124,7 +147,7 @@ def _infer(
         del scratch.graph.node[:]
         scratch.graph.node.extend(kept)
         scratch.graph.initializer.extend(onnx.numpy_helper.from_array(value, name) for name, value in found.items())
-    return shapes, types
+    return replace(told, sizes=sizes)
 
 
 def nodes_before_outputs(

@@ -2,20 +2,44 @@
 
 Trainers write them in one of three places: with each `detection` output (ModelPack, already divided by the input size),
 in the split hint, or in the `model` section (YOLOv5, in input pixels). A document without any leaves those that the
-graph itself holds. The EdgeFirst HAL wants them divided by the input size.
+graph itself holds; those of a head that `model.toml` describes win over any document. The EdgeFirst HAL wants them
+divided by the input size.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from build_rules.endpoints import Anchors, ModelInput
+from build_rules.endpoints import Anchors, ModelInput, Split
 from build_rules.errors import InputError
 
-__all__ = ["Level", "anchor_levels"]
+__all__ = ["Level", "anchor_levels", "split_anchors"]
 
 Level = tuple[tuple[float, float], ...]
 """Anchors of one level, (width, height) each."""
+
+
+MIN_CHANNELS = 6
+"""Four coordinates, objectness and a class."""
+
+
+def split_anchors(document: dict[str, Any], split: Split) -> Anchors:
+    """Return the anchors of the levels of an anchor head, finest first, as fractions of the input image.
+
+    Raises `InputError` when there are none, and when the maps do not hold whole boxes for as many.
+    """
+    levels = sorted((e for e in split.endpoints if e.encoding == "anchor"), key=lambda e: e.stride or 0)
+    by_hand = split.found_by == "model.toml" and split.anchors
+    anchors = anchor_levels({} if by_hand else document, len(levels), split.input, split.anchors)
+    for level, own in zip(levels, anchors, strict=True):
+        channels = level.shape[1]
+        if channels % len(own) or channels // len(own) < MIN_CHANNELS:
+            raise InputError(
+                f"'{level.tensor}' has {channels} channels, which are not {len(own)} anchors of 4 coordinates, "
+                "objectness and class scores; an anchor head is cut at the whole grid, once per scale: correct the "
+                "anchors or the split hints."
+            )
+    return anchors
 
 
 def anchor_levels(document: dict[str, Any], count: int, image: ModelInput, found: Anchors | None = None) -> Anchors:
@@ -33,8 +57,9 @@ def anchor_levels(document: dict[str, Any], count: int, image: ModelInput, found
             return _normalized(tuple(level for level in levels if level), image)
         seen.append(f"{place} ({len(levels)} levels)")
     raise InputError(
-        f"edgefirst.json: an anchor head with {count} levels needs the anchors of {count} levels, each a list of "
-        f"[width, height] pairs; found {', '.join(seen) or 'none'}. Add `anchors` to the split hint, in input pixels."
+        f"an anchor head with {count} levels needs the anchors of {count} levels, each a list of [width, height] "
+        f'pairs; found {", ".join(seen) or "none"}. Write `anchors` beside role = "anchor" in [[split.endpoint]], or '
+        "into [[split.hint]], of model.toml: in pixels of the input, finest level first, as they were in training."
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from build_rules.endpoints import Split
 from build_rules.errors import InputError
-from build_rules.metadata.anchors import Level, anchor_levels
+from build_rules.metadata.anchors import Level, split_anchors
 from build_rules.metadata.physical import Bound, PhysicalTensor, bind_endpoints, looks_folded
 from build_rules.metadata.vocabulary import ACTIVATIONS, CARRIED_TYPE, CHANNEL_AXIS, OUTPUT_TYPES, SPLIT_TYPES
 
@@ -218,7 +218,7 @@ def _anchor_outputs(
         return []
     levels = sorted(anchored, key=lambda one: one.stride)
     _check_levels("detection", levels, ())
-    anchors = anchor_levels(document, len(levels), split.input, split.anchors)
+    anchors = split_anchors(document, split)
     outputs = [_anchor_output(one, own) for one, own in zip(levels, anchors, strict=True)]
     if decoded and not _holds_more(split):
         return outputs
@@ -233,13 +233,6 @@ def _holds_more(split: Split) -> bool:
 
 def _anchor_output(one: Bound, anchors: Level) -> dict[str, Any]:
     """Return one level of an anchor head, `[1, H, W, anchors * (5 + classes)]`."""
-    channels = one.tensor.shape[3]
-    if channels % len(anchors) or channels // len(anchors) < 6:
-        raise InputError(
-            f"HEF output {one.tensor.name!r} has {channels} channels, which are not {len(anchors)} anchors of 4 "
-            "coordinates, objectness and class scores; an anchor head is cut at the whole grid, once per scale: "
-            "correct the split hints."
-        )
     return {
         "name": one.tensor.name,
         "type": "detection",

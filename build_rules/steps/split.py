@@ -13,6 +13,7 @@ from build_rules.calibration.snapshot import Normalization
 from build_rules.endpoints import AUTOMATIC, ModelInput, Preprocessing, Split, SplitChoice, dump_split
 from build_rules.errors import InputError
 from build_rules.graph import SourceDocument, read_document, split_model
+from build_rules.metadata.anchors import split_anchors
 from build_rules.metadata.labels import check_labels, labels_text, read_labels
 from build_rules.metadata.preprocessing import read_preprocessing
 
@@ -32,9 +33,9 @@ def run(
     """Cut the graph at its endpoints; neither output changes with descriptions, session ids or other metadata.
 
     `labels_file` names the user's class names, if there are any; they are no input (nothing is made from them here) but
-    checked, because `meta` would refuse them only after hours of compiling. One sample of `calibration`, or of the
-    snapshot that the metadata names in the folder `named_in`, helps to prove the cut and is no input either: which one
-    does not show. Returns the files that hold weights.
+    checked, as the anchors of an anchor head are, because `meta` would refuse them only after hours of compiling. One
+    sample of `calibration`, or of the snapshot that the metadata names in the folder `named_in`, helps to prove the cut
+    and is no input either: which one does not show. Returns the files that hold weights.
     """
     source = read_document(onnx)
     samples = _samples(source, calibration or _named(source, named_in))
@@ -42,6 +43,8 @@ def run(
     split = result.split
     try:
         preprocessing = read_preprocessing(source.document, split.input.channels)
+        if split.anchor_head:
+            split_anchors(source.document, split)
     except InputError as error:
         raise error.within(onnx) from error
     try:

@@ -174,7 +174,7 @@ def test_a_sigmoid_on_the_chip_is_refused() -> None:
 def test_channels_that_the_anchors_do_not_divide_are_refused() -> None:
     split = split_of(4)
     four = [[*level, [1, 2]] for level in PIXELS]
-    with pytest.raises(InputError, match=r"a/conv0.*27 channels.*4 anchors"):
+    with pytest.raises(InputError, match=r"'t0' has 27 channels.*4 anchors"):
         compile_document({"split_hints": [{"anchors": four}]}, split, tensors_of(split), FACTS, split.folded)
 
 
