@@ -144,6 +144,11 @@ class SplitChoice:
     hints: tuple[SplitHint, ...] = ()
     groups: tuple[EndpointGroup, ...] = ()
 
+    @property
+    def named(self) -> tuple[str, ...]:
+        """Return the tensors and nodes that are named by hand, none when endpoints are to be found."""
+        return tuple(name for group in self.groups for name in group.tensors)
+
 
 AUTOMATIC = SplitChoice()
 """What holds when the user decides nothing."""
