@@ -12,7 +12,7 @@ from onnx.shape_inference import InferenceError, infer_shapes
 from build_rules.errors import InputError
 from build_rules.graph.weights import is_stored_elsewhere
 
-__all__ = ["Shapes", "infer_once", "opset_of", "static_shape", "without_weights"]
+__all__ = ["Shapes", "Types", "element_types", "infer_once", "opset_of", "static_shape", "without_weights"]
 
 Shapes = dict[str, tuple[int, ...]]
 Types = dict[str, int]
@@ -59,10 +59,7 @@ def infer_once(model: onnx.ModelProto) -> tuple[Shapes, Types]:
     claimed = {value.name: value for value in model.graph.output}
     for value in scratch.graph.output:
         value.type.tensor_type.ClearField("shape")
-    try:
-        inferred = infer_shapes(scratch, strict_mode=False, data_prop=True).graph
-    except (InferenceError, RuntimeError) as error:
-        raise InputError(f"the shapes in the graph contradict each other: {error}") from error
+    inferred = _inferred(scratch)
     # Of an output that inference cannot tell, the claim is all there is.
     told = [value if static_shape(value) is not None else claimed[value.name] for value in inferred.output]
     values = [*inferred.value_info, *inferred.input, *told]
@@ -70,3 +67,22 @@ def infer_once(model: onnx.ModelProto) -> tuple[Shapes, Types]:
     types = {value.name: value.type.tensor_type.elem_type for value in values if value.name in shapes}
     stored = inferred.initializer
     return shapes | {t.name: tuple(t.dims) for t in stored}, types | {t.name: t.data_type for t in stored}
+
+
+def element_types(model: onnx.ModelProto) -> Types:
+    """Return the element types that inference finds, of tensors whose shape it cannot tell as well.
+
+    Raises `InputError` when the shapes in the graph contradict each other.
+    """
+    graph = _inferred(without_weights(model))
+    values = (*graph.value_info, *graph.input, *graph.output)
+    return {value.name: value.type.tensor_type.elem_type for value in values} | {
+        tensor.name: tensor.data_type for tensor in graph.initializer
+    }
+
+
+def _inferred(model: onnx.ModelProto) -> onnx.GraphProto:
+    try:
+        return infer_shapes(model, strict_mode=False, data_prop=True).graph
+    except (InferenceError, RuntimeError) as error:
+        raise InputError(f"the shapes in the graph contradict each other: {error}") from error

@@ -96,7 +96,8 @@ def _proof(
     from build_rules.graph.proof import prove_cut
 
     try:
-        return prove_cut(view, source.path, output, endpoints, samples, beside=bool(source.external_files))
+        beside = bool(source.external_files)
+        return prove_cut(view, source.path, output, endpoints, samples, beside, source.widened)
     except InputError as error:
         if view.batch > 1:
             raise mixed_images(view, f"does not give the same for one ({error})") from error
