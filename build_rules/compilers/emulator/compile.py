@@ -86,7 +86,7 @@ def _input_stream(network: Network) -> Stream:
         order="NHWC",
         data_bytes=1,
         quantization=Quantization(1.0, 0.0, 0.0, 255.0),
-        original_names=(network.graph.input,),
+        original_names=(network.image,),
     )
 
 

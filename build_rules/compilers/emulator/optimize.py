@@ -43,7 +43,7 @@ def optimize(job: OptimizeJob) -> Har:
     network = load_network(har)
     script = _read_text(job)
     settings = read_settings(script, str(job.script), har.hn)
-    samples = Samples(job.calibration, network.graph.input, network.input_shape)
+    samples = Samples(job.calibration, network.image, network.input_shape)
     indices = _selected(settings, samples, job)
     plan = make_plan(network, settings, samples, indices)
     if settings.finetune is not None:
