@@ -84,7 +84,7 @@ def load_network(har: Har) -> Network:
         model = read_stored(har.member(ONNX_MEMBER))
         end_nodes = json.loads(har.member(META_MEMBER))["end_node_names"]
     except InputError as error:
-        raise InputError(f"the HAR of {har.name!r}: {error}") from error
+        raise InputError(f"the HAR of {har.name!r}: {error}; build it again.") from error
     except (ValueError, RecursionError, KeyError, TypeError) as error:
         raise InputError(f"the HAR of {har.name!r} is damaged ({error!r}); parse it again.") from error
     outputs = end_tensors(model.graph, end_nodes)
