@@ -33,8 +33,8 @@ Tensors = dict[str, npt.NDArray[Any]]
 def open_network(data: bytes, bounded: bool) -> onnxruntime.InferenceSession:
     """Open a serialized network; `bounded` ones get a limited amount of memory to run in.
 
-    Raises `InputError`, a clause without advice, when it cannot be opened, is none of the emulator's, or does not take one picture of a fixed
-    size and deliver such tensors as a device does.
+    Raises `InputError`, a clause without advice, when it cannot be opened, is none of the emulator's, or does not take
+    one picture of a fixed size and deliver such tensors as a device does.
     """
     model = read_stored(data)
     _refuse_endless(model)
@@ -47,7 +47,7 @@ def open_network(data: bytes, bounded: bool) -> onnxruntime.InferenceSession:
 
 
 def run_network(session: onnxruntime.InferenceSession, image: npt.NDArray[np.uint8]) -> Tensors:
-    """Return the outputs for one image [1, H, W, C]. Raises `InputError`, a clause, when the network fails or takes long."""
+    """Return the outputs for one image [1, H, W, C]. Raises `InputError`, a clause, when it fails or takes too long."""
     options, results, errors = onnxruntime.RunOptions(), list[Tensors](), list[Exception]()
 
     def work() -> None:
