@@ -106,8 +106,13 @@ def _members(stream: _Counted, limit: int, path: Path) -> dict[str, bytes]:
         while (info := archive.next()) is not None:
             # Sizes are judged from the header, before a single byte of the member is unpacked.
             total, count = total + max(info.size, 0), count + 1
-            if total > limit or count > MAX_MEMBERS:
-                raise InputError(f"{path}: holds more than {limit >> 20} MiB or {MAX_MEMBERS} members; not a HAR.")
+            if count > MAX_MEMBERS:
+                raise InputError(f"{path}: holds more than {MAX_MEMBERS} members; not a HAR.")
+            if total > limit:
+                raise InputError(
+                    f"{path}: unpacks to more than {limit >> 20} MiB, the most that is read from a file of its size; "
+                    "not a HAR."
+                )
             stream.allow(max(info.size, 0))
             if info.isfile():
                 members[info.name.removeprefix("./")] = _content(archive, info, path)

@@ -75,15 +75,18 @@ def _observe(value: Floats, keep: int, is_maskable: bool) -> Observation | None:
     # An odd step walks through all channels and columns instead of hitting the same ones again and again.
     step = max(1, flat.size // keep) | 1
     if np.isfinite(low) and np.isfinite(high):
-        means = np.asarray(value.mean(axis=axes), dtype=np.float32)
-        return Observation(low, high, flat[::step].copy(), means)
+        with np.errstate(over="ignore"):
+            means = value.mean(axis=axes)
+        if not np.isfinite(means).all():  # large values, whose sum no float holds
+            means = value.mean(axis=axes, dtype=np.float64)
+        return Observation(low, high, flat[::step].copy(), np.asarray(means, dtype=np.float32))
     known = np.isfinite(value)
     if high == np.inf or np.isnan(high) or not known.any():
         return None
     finite, kept = value[known], flat[::step]
     counts = np.maximum(known.sum(axis=axes), 1)
-    means = np.asarray(np.where(known, value, 0).sum(axis=axes) / counts, dtype=np.float32)
-    return Observation(float(finite.min()), high, kept[np.isfinite(kept)], means, masked=True)
+    means = np.where(known, value, 0).sum(axis=axes, dtype=np.float64) / counts
+    return Observation(float(finite.min()), high, kept[np.isfinite(kept)], np.asarray(means, np.float32), masked=True)
 
 
 def _merge(observed: Sequence[Mapping[str, Observation]]) -> dict[str, Observation]:

@@ -77,18 +77,18 @@ def _refuse_endless(model: onnx.ModelProto) -> None:
     Those hold nodes that hang on the image, without branches or loops, and weights that are brought back to floats.
     """
     if len(model.graph.node) > MAX_NODES or model.functions:
-        raise InputError(f"its network has local functions or more than {MAX_NODES} nodes; do not use this file")
+        raise InputError(f"its network has local functions or more than {MAX_NODES} nodes")
     known = {value.name for value in model.graph.input} - {tensor.name for tensor in model.graph.initializer}
     for node in model.graph.node:
         if any(item.HasField("g") or item.graphs for item in node.attribute):
             raise InputError(
                 f"node '{node.name}' ({node.op_type}) has a graph inside, a loop or a branch, which no network of the "
-                "emulator has; do not use this file"
+                "emulator has"
             )
         if node.op_type != "DequantizeLinear" and known.isdisjoint(node.input):
             raise InputError(
                 f"node '{node.name}' ({node.op_type}) computes something without the image, which no network of the "
-                "emulator does; do not use this file"
+                "emulator does"
             )
         if not known.isdisjoint(node.input):
             known.update(node.output)
