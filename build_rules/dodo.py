@@ -164,6 +164,8 @@ def task_har() -> Tasks:
             owner=model.name,
             settings={"compiler": compiler.name},
             tools={"compiler": compiler.version()},
+            # Only an error about one sample says which image that was.
+            passed={"chosen": str(ws.folder(model) / "calibration-images.json")},
             own_process=compiler.starts_programs,
         )
 

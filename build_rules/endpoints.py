@@ -148,6 +148,11 @@ class SplitChoice:
     anchors: Anchors = ()
     outputs: tuple[str, ...] = ()
 
+    @property
+    def named(self) -> tuple[str, ...]:
+        """Return the tensors and nodes that are named by hand, none when endpoints are to be found."""
+        return tuple(name for group in self.groups for name in group.tensors)
+
 
 AUTOMATIC = SplitChoice()
 """What holds when the user decides nothing."""

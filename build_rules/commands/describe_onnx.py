@@ -16,6 +16,7 @@ from build_rules.graph.attention import find_attention
 from build_rules.graph.cut import cut_graph
 from build_rules.graph.document import SourceDocument, parse_document
 from build_rules.graph.endpoints import find_endpoints
+from build_rules.graph.foreign import refuse_foreign_operators, refuse_foreign_types
 from build_rules.graph.order import name_nodes
 from build_rules.graph.skeleton import read_skeleton
 from build_rules.graph.source import prepare
@@ -91,8 +92,10 @@ def _cut_facts(model: onnx.ModelProto, path: Path, document: SourceDocument) -> 
     try:
         choice = split_beside(path)
         view = with_outputs(view_graph(prepare(model, path, document, need_weights=False)), choice.outputs)
+        refuse_foreign_operators(view, choice.named)
         found = find_endpoints(view, document, choice)
         cut = cut_graph(view, [endpoint.tensor for endpoint in found.endpoints])
+        refuse_foreign_types(view, cut.graph.node)
     except InputError as error:
         return _not_found(model, str(error), error.paste)
     except Exception as error:  # any file may be called .onnx, and not every way to be wrong is foreseen

@@ -12,11 +12,19 @@ from typing import Protocol
 
 from build_rules.errors import InputError
 
-__all__ = ["COMPILERS", "PREBUILT", "CompileJob", "Compiler", "OptimizeJob", "ParseJob", "find_compiler"]
+__all__ = ["COMPILERS", "PREBUILT", "CompileJob", "Compiler", "OptimizeJob", "ParseJob", "SampleError", "find_compiler"]
 
 COMPILERS = ("emulator",)
 PREBUILT = "prebuilt"
 """What stands for a compiler in a model whose HEF somebody has compiled elsewhere: there is nothing to compile."""
+
+
+class SampleError(InputError):
+    """Wrong input that one calibration sample has brought to light: `sample` is its row in the snapshot."""
+
+    def __init__(self, message: str, sample: int) -> None:
+        super().__init__(message)
+        self.sample = sample
 
 
 @dataclass(frozen=True)

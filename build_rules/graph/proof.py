@@ -1,7 +1,8 @@
 """The proof of a cut: the removed tail, fed with the endpoint tensors of the cut model, gives the original outputs.
 
 Bit for bit, in onnxruntime with graph optimizations off and one thread, so that nothing but the cut can differ. The
-original is the file itself, as it was exported; the cut model is the file that was written.
+original is the file itself, as it was exported; the cut model is the file that was written. Of an export in half
+precision the original is the model in float, which is compared with the file within the rounding of halves.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from build_rules.errors import InputError
 from build_rules.graph.constants import Array
 from build_rules.graph.costs import check_runnable
 from build_rules.graph.cut import part_of, tail_of
+from build_rules.graph.half_check import compare_with_halves
 from build_rules.graph.runtime import open_session, run_session
 from build_rules.graph.view import GraphView, nodes_before_outputs
 from build_rules.graph.write import model_content
@@ -34,20 +36,22 @@ def prove_cut(
     endpoints: Sequence[str],
     samples: Sequence[Array] = (),
     beside: bool = False,
+    widened: bool = False,
 ) -> Proof:
     """Return the proof over one seeded random image and the given samples, each one image as the network takes it.
 
     `original` is the exported ONNX file, `cut` the written one. Where weights lie `beside` the former, onnxruntime
-    would not read small ones, so the view's model, which holds those, is run in its place. Raises `InputError` naming
-    the output, the place and both values when the tail does not give the original outputs, and for graphs too large to
-    be run.
+    would not read small ones, so the view's model, which holds those, is run in its place. A `widened` model is
+    compared with itself in float, and that with the file as closely as halves can tell. Raises `InputError` naming the
+    output, the place and both values when the tail does not give the original outputs, and for graphs too large to be
+    run.
     """
     check_runnable(view)
     outputs = [name for name in view.outputs if name not in endpoints]
     tail = _tail(view, endpoints, outputs) if outputs else None
     names = [] if tail is None else [value.name for value in tail.graph.input]
     whole: str | bytes = view.model.SerializeToString() if beside else str(original)
-    if len(nodes_before_outputs(view)) < len(view.nodes):
+    if widened or len(nodes_before_outputs(view)) < len(view.nodes):
         # What no output needs could be of any size; onnxruntime would compute it all the same.
         whole = model_content(part_of(view, [view.input.name], view.outputs), view.folder)
     whole_session = open_session(whole, "the model", view.folder)
@@ -66,6 +70,8 @@ def prove_cut(
             found.update(run_session(tail_session, outputs, {name: given[name] for name in names}))
         for name in view.outputs:
             _compare(name, expected[name], found[name])
+        if widened:
+            compare_with_halves(view, original, image, expected)
     return Proof(max_abs_error=0.0, inputs=len(images))
 
 

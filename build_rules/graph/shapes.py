@@ -15,7 +15,7 @@ from onnx.shape_inference import InferenceError, infer_shapes
 from build_rules.errors import InputError
 from build_rules.graph.weights import is_stored_elsewhere
 
-__all__ = ["Shapes", "Told", "infer_once", "opset_of", "static_shape", "without_weights"]
+__all__ = ["Shapes", "Told", "element_types", "infer_once", "opset_of", "static_shape", "without_weights"]
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -73,10 +73,7 @@ def infer_once(model: onnx.ModelProto) -> Told:
     claimed = {value.name: value for value in model.graph.output}
     for value in scratch.graph.output:
         value.type.tensor_type.ClearField("shape")
-    try:
-        inferred = infer_shapes(scratch, strict_mode=False, data_prop=True).graph
-    except (InferenceError, RuntimeError) as error:
-        raise InputError(f"the shapes in the graph contradict each other: {error}") from error
+    inferred = _inferred(scratch)
     known = [*inferred.value_info, *inferred.input, *inferred.output]
     # Of an output that inference cannot tell, the claim is all there is.
     claims = [claimed[value.name] for value in inferred.output if static_shape(value) is None]
@@ -97,3 +94,22 @@ def _size(value: onnx.ValueInfoProto) -> int | None:
         return None
     dims = value.type.tensor_type.shape.dim
     return prod(dim.dim_value for dim in dims) if all(dim.HasField("dim_value") for dim in dims) else None
+
+
+def element_types(model: onnx.ModelProto) -> dict[str, int]:
+    """Return the element types that inference finds, of tensors whose shape it cannot tell as well.
+
+    Raises `InputError` when the shapes in the graph contradict each other.
+    """
+    graph = _inferred(without_weights(model))
+    values = (*graph.value_info, *graph.input, *graph.output)
+    return {value.name: value.type.tensor_type.elem_type for value in values} | {
+        tensor.name: tensor.data_type for tensor in graph.initializer
+    }
+
+
+def _inferred(model: onnx.ModelProto) -> onnx.GraphProto:
+    try:
+        return infer_shapes(model, strict_mode=False, data_prop=True).graph
+    except (InferenceError, RuntimeError) as error:
+        raise InputError(f"the shapes in the graph contradict each other: {error}") from error

@@ -1,8 +1,8 @@
 """The ONNX as the other files of this room may rely on it.
 
 After `load_source`: the model passes the ONNX checker, its large weights are references to checked places, it has no
-local functions, its nodes are sorted so that inputs come first, every node has a name of its own, and there is exactly
-one image input of static shape.
+local functions and no half precision, its nodes are sorted so that inputs come first, every node has a name of its own,
+and there is exactly one image input of static shape.
 """
 
 from __future__ import annotations
@@ -16,24 +16,26 @@ from build_rules.endpoints import ModelInput
 from build_rules.errors import InputError
 from build_rules.graph.document import SourceDocument, parse_document
 from build_rules.graph.functions import inline_functions
+from build_rules.graph.halves import widen_halves
 from build_rules.graph.order import name_nodes, sort_nodes
 from build_rules.graph.sequences import sequences_to_splits
 from build_rules.graph.shapes import static_shape, without_weights
 from build_rules.graph.skeleton import read_skeleton
-from build_rules.graph.weights import place_weights
+from build_rules.graph.weights import HALVES, place_weights
 
 __all__ = ["Source", "check_model", "image_input", "load_source", "prepare"]
 
 IMAGE_CHANNELS = (1, 3, 4)
 MAX_BATCH = 256
-INPUT_TYPES = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.UINT8)
+INPUT_TYPES = (onnx.TensorProto.FLOAT, *HALVES, onnx.TensorProto.UINT8)
 
 
 @dataclass(frozen=True)
 class Source:
     """A checked model, its image input, the metadata it carries, the file itself and those beside it with weights.
 
-    `input.shape` is the exported one, which may hold several images.
+    `input.shape` is the exported one, which may hold several images. `widened` says that the file computes in half
+    precision, at least in parts, and the model in float.
     """
 
     model: onnx.ModelProto
@@ -41,6 +43,7 @@ class Source:
     document: SourceDocument
     path: Path
     external_files: tuple[Path, ...] = ()
+    widened: bool = False
 
     @property
     def folder(self) -> Path:
@@ -72,7 +75,8 @@ def prepare(model: onnx.ModelProto, onnx_path: Path, document: SourceDocument, n
     name_nodes(model.graph)
     check_model(model)
     sequences_to_splits(model)
-    return Source(model, image, document, onnx_path, external_files)
+    widened = widen_halves(model)
+    return Source(model, image, document, onnx_path, external_files, widened)
 
 
 def image_input(graph: onnx.GraphProto) -> ModelInput:

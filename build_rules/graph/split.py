@@ -15,6 +15,7 @@ from build_rules.graph.constants import Array
 from build_rules.graph.cut import cut_graph
 from build_rules.graph.document import SourceDocument
 from build_rules.graph.endpoints import FoundEndpoints, find_endpoints
+from build_rules.graph.foreign import refuse_foreign_operators, refuse_foreign_types
 from build_rules.graph.source import Source, check_model, load_source
 from build_rules.graph.view import GraphView, view_graph, with_outputs
 from build_rules.graph.write import write_model
@@ -52,9 +53,11 @@ def split_model(
     try:
         source = load_source(onnx_path)
         view = with_outputs(view_graph(source), choice.outputs)
+        refuse_foreign_operators(view, choice.named)
         found = find_endpoints(view, source.document, choice)
         tensors = [endpoint.tensor for endpoint in found.endpoints]
         cut = cut_graph(view, tensors)
+        refuse_foreign_types(view, cut.graph.node)
         check_model(cut)
         write_model(cut, source.folder, output)
         image = replace(source.input, shape=(1, *source.input.shape[1:]))
@@ -93,7 +96,8 @@ def _proof(
     from build_rules.graph.proof import prove_cut
 
     try:
-        return prove_cut(view, source.path, output, endpoints, samples, beside=bool(source.external_files))
+        beside = bool(source.external_files)
+        return prove_cut(view, source.path, output, endpoints, samples, beside, source.widened)
     except InputError as error:
         if view.batch > 1:
             raise mixed_images(view, f"does not give the same for one ({error})") from error

@@ -12,43 +12,72 @@ from math import prod
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 
 from build_rules.errors import InputError
 from build_rules.graph.skeleton import LARGE, refer
 
 __all__ = [
+    "HALVES",
     "LISTS",
     "FileRange",
     "all_tensors",
+    "as_floats",
     "is_readable",
     "is_stored_elsewhere",
     "load_tensor",
     "place_weights",
     "range_of",
+    "refer_as_floats",
 ]
 
 MAX_LIST = 64 * LARGE
 LISTS = (onnx.TensorProto.INT64, onnx.TensorProto.INT32)
 """Whole numbers are sizes, places and axes, which whoever reads the graph wants to see, however many."""
 
+HALVES = (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
+"""Types of two bytes whose values are all floats."""
+STORED = "stored"
+"""Our own key beside `location`, `offset` and `length`: the type in the file, where the tensor is said to be float."""
+_CHUNK = 1 << 20
+
 
 @dataclass(frozen=True)
 class FileRange:
-    """`length` bytes at `offset` of a file."""
+    """`length` bytes at `offset` of a file; those of `stored`, one of `HALVES`, are read as floats, twice as many."""
 
     path: Path
     offset: int
     length: int
+    stored: int | None = None
+
+    @property
+    def size(self) -> int:
+        """Return how many bytes reading gives."""
+        return self.length if self.stored is None else 2 * self.length
 
     def read(self) -> bytes:
         """Return the bytes. Raises `InputError` when the file has become shorter."""
+        return b"".join(self.chunks())
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the bytes in pieces. Raises `InputError` when the file has become shorter."""
         with self.path.open("rb") as file:
             file.seek(self.offset)
-            content = file.read(self.length)
-        if len(content) < self.length:
-            raise InputError(f"{self.path} became shorter while it was read; run again.")
-        return content
+            for begin in range(0, self.length, _CHUNK):
+                wanted = min(self.length - begin, _CHUNK)
+                chunk = file.read(wanted)
+                if len(chunk) < wanted:
+                    raise InputError(f"{self.path} became shorter while it was read; run again.")
+                yield chunk if self.stored is None else _widened(chunk, self.stored)
+
+
+def _widened(halves: bytes, kind: int) -> bytes:
+    if kind == onnx.TensorProto.FLOAT16:
+        return np.frombuffer(halves, "<f2").astype("<f4").tobytes()
+    # A BFLOAT16 is the upper half of a float.
+    return (np.frombuffer(halves, "<u2").astype("<u4") << 16).tobytes()
 
 
 def is_stored_elsewhere(tensor: onnx.TensorProto) -> bool:
@@ -64,7 +93,20 @@ def is_readable(tensor: onnx.TensorProto) -> bool:
 def range_of(tensor: onnx.TensorProto, folder: Path) -> FileRange:
     """Return where the bytes of a tensor lie that `place_weights` has checked."""
     entries = {entry.key: entry.value for entry in tensor.external_data}
-    return FileRange(folder / entries["location"], int(entries["offset"]), int(entries["length"]))
+    stored = int(entries[STORED]) if STORED in entries else None
+    return FileRange(folder / entries["location"], int(entries["offset"]), int(entries["length"]), stored)
+
+
+def refer_as_floats(tensor: onnx.TensorProto) -> None:
+    """Make a reference to halves, which `place_weights` has seen, one to floats; reading it widens them."""
+    if is_readable(tensor):
+        tensor.external_data.add(key=STORED, value=str(tensor.data_type))
+    tensor.data_type = onnx.TensorProto.FLOAT
+
+
+def as_floats(tensor: onnx.TensorProto) -> npt.NDArray[np.float32]:
+    """Return the values of a tensor of halves that has its data."""
+    return np.asarray(onnx.numpy_helper.to_array(tensor)).astype(np.float32)
 
 
 def load_tensor(tensor: onnx.TensorProto, folder: Path) -> onnx.TensorProto:

@@ -9,15 +9,13 @@ model file).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 import onnx
 
-from build_rules.errors import InputError
 from build_rules.graph.skeleton import refer
-from build_rules.graph.weights import FileRange, is_stored_elsewhere, range_of
+from build_rules.graph.weights import is_stored_elsewhere, range_of
 from build_rules.graph.wire import encode_field
 
 __all__ = ["DATA_SUFFIX", "model_content", "write_model"]
@@ -27,7 +25,6 @@ MAX_BYTES = (1 << 31) - (1 << 20)
 """Bytes of the largest file that is written whole; protobuf's own limit is 2 GiB."""
 ALIGNMENT = 4096  # what onnx.proto3 recommends for offsets, so that readers can map the file
 _MODEL_GRAPH, _GRAPH_INITIALIZER, _TENSOR_RAW = 7, 5, 9
-_CHUNK = 1 << 20
 
 
 def write_model(model: onnx.ModelProto, folder: Path, output: Path) -> None:
@@ -35,7 +32,7 @@ def write_model(model: onnx.ModelProto, folder: Path, output: Path) -> None:
 
     Raises `InputError` when a file of weights becomes shorter meanwhile.
     """
-    whole = model.ByteSize() + sum(range_of(t, folder).length for t in _references(model.graph)) <= MAX_BYTES
+    whole = model.ByteSize() + sum(range_of(t, folder).size for t in _references(model.graph)) <= MAX_BYTES
     if not whole:
         with output.with_name(output.name + DATA_SUFFIX).open("wb") as data:
             model = _moved(model, folder, data)
@@ -71,7 +68,7 @@ def _write(model: onnx.ModelProto, folder: Path, file: BinaryIO, whole: bool) ->
     for entry in tensors:
         file.write(entry.head)
         if entry.data is not None:
-            for chunk in _chunks(entry.data):
+            for chunk in entry.data.chunks():
                 file.write(chunk)
 
 
@@ -83,8 +80,8 @@ class _Entry:
         content = tensor.SerializeToString(deterministic=True)
         if whole and is_stored_elsewhere(tensor):
             self.data = range_of(tensor, folder)
-            content = _head(tensor).SerializeToString(deterministic=True) + encode_field(_TENSOR_RAW, self.data.length)
-        length = 0 if self.data is None else self.data.length
+            content = _head(tensor).SerializeToString(deterministic=True) + encode_field(_TENSOR_RAW, self.data.size)
+        length = 0 if self.data is None else self.data.size
         self.head = encode_field(_GRAPH_INITIALIZER, len(content) + length) + content
         self.size = len(self.head) + length
 
@@ -101,21 +98,9 @@ def _moved(model: onnx.ModelProto, folder: Path, data: BinaryIO) -> onnx.ModelPr
         data.write(b"\0" * (-data.tell() % ALIGNMENT))
         source, offset = range_of(tensor, folder), data.tell()
         digest = hashlib.sha1(usedforsecurity=False)
-        for chunk in _chunks(source):
+        for chunk in source.chunks():
             digest.update(chunk)
             data.write(chunk)
-        refer(tensor, Path(data.name).name, offset, source.length)
+        refer(tensor, Path(data.name).name, offset, source.size)
         tensor.external_data.add(key="checksum", value=digest.hexdigest())
     return moved
-
-
-def _chunks(source: FileRange) -> Iterator[bytes]:
-    with source.path.open("rb", buffering=0) as file:
-        file.seek(source.offset)
-        left = source.length
-        while left:
-            chunk = file.read(min(left, _CHUNK))
-            if not chunk:
-                raise InputError(f"{source.path} became shorter while it was read; run again.")
-            yield chunk
-            left -= len(chunk)

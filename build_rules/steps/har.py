@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
-from build_rules.compilers import OptimizeJob, find_compiler
+from build_rules.compilers import OptimizeJob, SampleError, find_compiler
+from build_rules.errors import InputError
 
 __all__ = ["run"]
 
 
-def run(parsed_har: Path, script: Path, snapshot: Path, har: Path, compiler: str) -> None:
-    """Quantize as the model script says."""
-    find_compiler(compiler).optimize(OptimizeJob(parsed_har, script, snapshot, har))
+def run(parsed_har: Path, script: Path, snapshot: Path, har: Path, compiler: str, chosen: str | None = None) -> None:
+    """Quantize as the model script says. `chosen` names the record of calibration images, which only errors tell of."""
+    try:
+        find_compiler(compiler).optimize(OptimizeJob(parsed_har, script, snapshot, har))
+    except SampleError as error:
+        image = _image(chosen, error.sample)
+        raise InputError(f"{error} Sample {error.sample} is {image}." if image else str(error)) from error
+
+
+def _image(chosen: str | None, sample: int) -> str | None:
+    """Return the name of the image that a sample was made from; None where nobody has written it down."""
+    try:
+        images = json.loads(Path(chosen or "").read_text(encoding="utf-8"))["images"]
+        names = [str(image["name"]) for image in images for _ in range(image["samples"])]
+        return names[sample]
+    except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError):
+        return None

@@ -21,6 +21,9 @@ PAYLOAD_MAGIC = b"EMULATED-ONNX\0"
 ZIP_SIGNATURE = b"PK\x03\x04"
 LEVELS = (6, 9, 5, 4, 3, 2, 1)
 MAX_NETWORK_BYTES = 1 << 30
+PLAIN_NETWORK_BYTES = 16 << 20
+MAX_RATIO = 32
+"""Networks of more than 16 MiB unpack to at most so many times their packed size; weights do not shrink by half."""
 
 
 def compile_har(job: CompileJob) -> bytes:
@@ -43,7 +46,9 @@ def compile_har(job: CompileJob) -> bytes:
         outputs=_output_streams(network, quantized),
     )
     for level in LEVELS:
-        hef = write_hef(spec, pack_payload(har.member(QUANTIZED_MEMBER), level))
+        payload = pack_payload(har.member(QUANTIZED_MEMBER), level)
+        unpack_payload(payload)  # what it refuses would be refused whenever the file is run
+        hef = write_hef(spec, payload)
         # Readers of EdgeFirst's files cut at the first ZIP signature, wherever it is.
         if ZIP_SIGNATURE not in hef:
             return hef
@@ -54,7 +59,7 @@ def _quantized(har: Har, job: CompileJob) -> onnx.ModelProto:
     try:
         return read_stored(har.member(QUANTIZED_MEMBER))
     except InputError as error:
-        raise InputError(f"{job.har}: {error}") from error
+        raise InputError(f"{job.har}: {error}; build it again.") from error
 
 
 def pack_payload(network: bytes, level: int) -> bytes:
@@ -63,16 +68,20 @@ def pack_payload(network: bytes, level: int) -> bytes:
 
 
 def unpack_payload(payload: bytes) -> bytes | None:
-    """Return the serialized ONNX model of a payload; None when an emulator did not write it. Raises `InputError`."""
+    """Return the serialized ONNX model of a payload; None when an emulator did not write it.
+
+    Raises `InputError` when it is damaged, or unpacks to more than any network.
+    """
     if not payload.startswith(PAYLOAD_MAGIC):
         return None
     unpacker = zlib.decompressobj()
+    limit = min(MAX_NETWORK_BYTES, PLAIN_NETWORK_BYTES + MAX_RATIO * len(payload))
     try:
-        network = unpacker.decompress(payload[len(PAYLOAD_MAGIC) :], MAX_NETWORK_BYTES)
+        network = unpacker.decompress(payload[len(PAYLOAD_MAGIC) :], limit)
     except zlib.error as error:
         raise InputError(f"the emulated network is damaged ({error}); build the HEF again.") from error
     if not unpacker.eof:
-        raise InputError("the emulated network is cut short or larger than 1 GiB; build the HEF again.")
+        raise InputError(f"the emulated network is cut short or larger than {limit >> 20} MiB; build the HEF again.")
     return network
 
 
@@ -86,7 +95,7 @@ def _input_stream(network: Network) -> Stream:
         order="NHWC",
         data_bytes=1,
         quantization=Quantization(1.0, 0.0, 0.0, 255.0),
-        original_names=(network.graph.input,),
+        original_names=(network.image,),
     )
 
 

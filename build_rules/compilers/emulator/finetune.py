@@ -24,6 +24,7 @@ import onnx
 from onnx import helper
 
 from build_rules.compilers.emulator.calibration import Samples
+from build_rules.compilers.emulator.finite import not_finite
 from build_rules.compilers.emulator.fuse import WEIGHTED, Layer
 from build_rules.compilers.emulator.graph import attribute
 from build_rules.compilers.emulator.network import Floats, Network
@@ -151,11 +152,20 @@ class _Teacher:
 
         def targets(index: int) -> dict[str, Floats]:
             values = run(session, samples.sample(index))
+            if not all(np.isfinite(values[each.layer.raw]).all() for each in chosen):
+                raise not_finite(network, plan, samples.sample(index), index)
             return {each.layer.name: _at(values[each.layer.raw][0], self.positions[each.layer.name]) for each in chosen}
 
         self.targets = dict(zip(teachers, map_samples(targets, teachers), strict=True))
         plain = open_session(float_model(network, plan))
-        self.truth = dict(zip(judges, map_samples(lambda i: run(plain, samples.sample(i)), judges), strict=True))
+
+        def truth(index: int) -> dict[str, Floats]:
+            values = run(plain, samples.sample(index))
+            if not all(np.isfinite(value).all() for value in values.values()):
+                raise not_finite(network, plan, samples.sample(index), index)
+            return values
+
+        self.truth = dict(zip(judges, map_samples(truth, judges), strict=True))
 
     def errors(self, plan: Plan) -> dict[str, Doubles]:
         """Return the mean squared error (of real values) of every output on every judging sample."""

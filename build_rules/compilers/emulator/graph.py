@@ -14,7 +14,7 @@ from onnx import numpy_helper
 
 from build_rules.errors import InputError
 
-__all__ = ["Graph", "attribute", "load_model", "read_graph"]
+__all__ = ["Graph", "attribute", "end_tensors", "evaluate", "load_model", "read_graph"]
 
 UNSUPPORTED = frozenset(
     {
@@ -62,7 +62,7 @@ class Graph:
             name = self.aliases[name]
         if name in self.values:
             return numpy_helper.to_array(self.values[name])
-        return _evaluate(self.model, name)
+        return evaluate(self.model, [name])[name]
 
 
 def attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
@@ -81,18 +81,25 @@ def load_model(path: Path) -> onnx.ModelProto:
         raise InputError(f"{path}: not a readable ONNX file ({error}).") from error
 
 
-def read_graph(model: onnx.ModelProto, end_nodes: Sequence[str]) -> Graph:
-    """Look at a cut graph. `end_nodes` are node names, or graph outputs' names, in the order of the outputs.
+def end_tensors(graph: onnx.GraphProto, end_nodes: Sequence[str]) -> tuple[str, ...]:
+    """Return the tensors that end nodes deliver; each is named by its node or, where no node has that name, itself.
 
-    Raises `InputError` when an end node does not exist, the input is not one static image, or an operator is one that
-    the compiler cannot place on the device.
+    Raises `InputError` when an end node does not exist.
+    """
+    return tuple(_delivered(graph, end) for end in end_nodes)
+
+
+def read_graph(model: onnx.ModelProto, outputs: Sequence[str]) -> Graph:
+    """Look at a cut graph that is to deliver the tensors `outputs`, in this order.
+
+    Raises `InputError` when there are none, the input is not one static image, or an operator is one that the compiler
+    cannot place on the device.
     """
     graph = model.graph
     initializers = {tensor.name for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in initializers]
     if len(inputs) != 1:
         raise InputError(f"the network has {len(inputs)} inputs; the compiler takes exactly one image.")
-    outputs = tuple(_delivered(graph, end) for end in end_nodes)
     if not outputs:
         raise InputError("no end node was named; the network would have no output.")
     alive = _ancestors(graph, outputs)
@@ -105,7 +112,7 @@ def read_graph(model: onnx.ModelProto, end_nodes: Sequence[str]) -> Graph:
         constants=constants,
         shapes=_shapes(model, nodes, inputs[0]),
         input=inputs[0].name,
-        outputs=outputs,
+        outputs=tuple(outputs),
         producer={tensor: index for index, node in enumerate(nodes) for tensor in node.output if tensor},
         consumers=_consumers(nodes),
         values=_stored(graph),
@@ -135,16 +142,28 @@ def _ancestors(graph: onnx.GraphProto, outputs: Iterable[str]) -> list[onnx.Node
     wanted = set(outputs)
     alive: list[onnx.NodeProto] = []
     for node in reversed(graph.node):
-        if wanted.intersection(node.output):
-            wanted.update(name for name in node.input if name)
+        if wanted.intersection(filter(None, node.output)):
+            wanted.update(_read_by(node))
             alive.append(node)
     return alive[::-1]
+
+
+def _read_by(node: onnx.NodeProto) -> set[str]:
+    """Return the tensors that a node reads, those that its branches take from outside included."""
+    read = set(filter(None, node.input))
+    for item in node.attribute:
+        for graph in [*item.graphs, *([item.g] if item.HasField("g") else [])]:
+            own = {tensor.name for tensor in graph.initializer} | {value.name for value in graph.input}
+            inner = {value.name for value in graph.output}.union(*map(_read_by, graph.node))
+            read |= inner - own - {name for child in graph.node for name in child.output}
+    return read
 
 
 def _constants(nodes: Iterable[onnx.NodeProto], initializers: set[str]) -> frozenset[str]:
     constants = set(initializers)
     for node in nodes:
-        if node.op_type in STATIC_SOURCES or (node.input and all(not i or i in constants for i in node.input)):
+        read = _read_by(node)
+        if node.op_type in STATIC_SOURCES or (read and constants.issuperset(read)):
             constants.update(filter(None, node.output))
     return frozenset(constants)
 
@@ -193,23 +212,29 @@ def _measured_shapes(
     model: onnx.ModelProto, source: onnx.ValueInfoProto, image: tuple[int, ...], tensors: Sequence[str]
 ) -> dict[str, tuple[int, ...]]:
     """Run the network once on a black image: what inference cannot tell, execution can."""
-    values = _run(model, tensors, {source.name: np.zeros(image, dtype=np.float32)})
+    values = _run(model, tensors, {source.name: _black(source, image)})
     return {name: value.shape for name, value in zip(tensors, values, strict=True)}
 
 
-def _evaluate(model: onnx.ModelProto, name: str) -> npt.NDArray[Any]:
+def evaluate(model: onnx.ModelProto, names: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
+    """Return tensors that do not depend on what the image shows; where its size is asked for, a black one is run."""
     needed = onnx.ModelProto()
     needed.CopyFrom(model)
-    nodes = _ancestors(model.graph, [name])
+    nodes = _ancestors(model.graph, names)
     del needed.graph.node[:]
     needed.graph.node.extend(nodes)
-    source = {value.name for value in model.graph.input}
-    uses_input = any(source.intersection(node.input) for node in nodes)
-    if not uses_input:
-        del needed.graph.input[:]
-        return _run(needed, [name], {})[0]
-    image = model.graph.input[0]
-    return _run(needed, [name], {image.name: np.zeros(_static(image) or (), dtype=np.float32)})[0]
+    read = set[str]().union(*map(_read_by, nodes))
+    sources = [value for value in model.graph.input if value.name in read]
+    stored = {tensor.name for tensor in model.graph.initializer}
+    images = [value for value in sources if value.name not in stored]
+    del needed.graph.input[:]
+    needed.graph.input.extend(images)
+    feeds = {value.name: _black(value, _static(value) or ()) for value in images}
+    return dict(zip(names, _run(needed, names, feeds), strict=True))
+
+
+def _black(source: onnx.ValueInfoProto, shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    return np.zeros(shape, dtype=onnx.helper.tensor_dtype_to_np_dtype(source.type.tensor_type.elem_type))
 
 
 def _run(model: onnx.ModelProto, tensors: Sequence[str], feeds: dict[str, npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +12,10 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
+from build_rules.compilers.emulator.fold import fold_batch_norm, fold_constants
 from build_rules.compilers.emulator.fuse import WEIGHTED, Layer, fuse_layers
-from build_rules.compilers.emulator.graph import Graph, attribute, read_graph
+from build_rules.compilers.emulator.graph import Graph, attribute, end_tensors, read_graph
+from build_rules.compilers.emulator.names import rename, reserved
 from build_rules.compilers.emulator.parse import META_MEMBER, ONNX_MEMBER
 from build_rules.compilers.emulator.stored import read_stored
 from build_rules.compilers.har import Har, output_layers
@@ -41,7 +43,11 @@ class Delivered:
 
 @dataclass(frozen=True)
 class Network:
-    """A parsed network, ready to be quantized. `input_shape` is [1, H, W, C]; `input_name` the input's vstream."""
+    """A parsed network, ready to be quantized.
+
+    `input_shape` is [1, H, W, C], `input_name` the input's vstream, `image` what the input is called in the ONNX that
+    was parsed; in `graph` it may have another name.
+    """
 
     name: str
     graph: Graph
@@ -49,6 +55,7 @@ class Network:
     outputs: tuple[Delivered, ...]
     input_name: str
     input_shape: tuple[int, int, int, int]
+    image: str
 
     @property
     def weighted(self) -> tuple[Layer, ...]:
@@ -77,12 +84,16 @@ def load_network(har: Har) -> Network:
         model = read_stored(har.member(ONNX_MEMBER))
         end_nodes = json.loads(har.member(META_MEMBER))["end_node_names"]
     except InputError as error:
-        raise InputError(f"the HAR of {har.name!r}: {error}") from error
+        raise InputError(f"the HAR of {har.name!r}: {error}; build it again.") from error
     except (ValueError, RecursionError, KeyError, TypeError) as error:
         raise InputError(f"the HAR of {har.name!r} is damaged ({error!r}); parse it again.") from error
-    parsed = read_graph(model, end_nodes)
-    folded = fold_batch_norm(parsed, fuse_layers(parsed, har.name))
-    graph = read_graph(folded, parsed.outputs)
+    outputs = end_tensors(model.graph, end_nodes)
+    # What is added to the graph is named after its tensors and its layers; no tensor of the user's may be called so.
+    others = reserved(model.graph, har.name)
+    rename(model.graph, others)
+    graph = read_graph(model, [others.get(name, name) for name in outputs])
+    for fold in (fold_constants, fold_batch_norm):
+        graph = read_graph(fold(graph, har.name), graph.outputs)
     source = next(layer for layer in har.hn["layers"].values() if layer["type"] == "input_layer")
     _, height, width, channels = source["output_shapes"][0]
     return Network(
@@ -92,6 +103,7 @@ def load_network(har: Har) -> Network:
         outputs=_delivered(graph, har.hn),
         input_name=f"{har.name}/input_layer1",
         input_shape=(1, height, width, channels),
+        image=source["original_names"][0],
     )
 
 
@@ -114,43 +126,6 @@ def _layout(graph: Graph, tensor: str) -> tuple[str, tuple[int, int, int, int]]:
     if len(shape) == 2:
         return "nc", (1, 1, 1, shape[1])
     raise InputError(f"output tensor {tensor!r} has shape {list(shape)}; the device delivers tensors of rank 2 to 4.")
-
-
-def fold_batch_norm(graph: Graph, layers: Sequence[Layer]) -> onnx.ModelProto:
-    """Return the model with every batch normalization that follows a convolution folded into its kernel and bias.
-
-    y = (conv(x) - mean) / sqrt(var + epsilon) * gamma + beta, so kernel and bias scale per output channel.
-    """
-    model = onnx.ModelProto()
-    model.CopyFrom(graph.model)
-    nodes = {node.output[0]: node for node in model.graph.node if node.output}
-    for layer in layers:
-        followers = [graph.nodes[index] for index in layer.nodes[1:]]
-        norm = next((node for node in followers if node.op_type == "BatchNormalization"), None)
-        grouped_deconv = layer.kind == "deconv" and attribute(graph.nodes[layer.nodes[0]], "group", 1) > 1
-        if norm is None or layer.kind == "dense" or grouped_deconv:
-            continue
-        conv = nodes[graph.nodes[layer.nodes[0]].output[0]]
-        kernel, bias = _folded(graph, conv, norm, axis=1 if layer.kind == "deconv" else 0)
-        names = [f"{layer.name}/folded_kernel", f"{layer.name}/folded_bias"]
-        model.graph.initializer.append(numpy_helper.from_array(kernel, names[0]))
-        model.graph.initializer.append(numpy_helper.from_array(bias, names[1]))
-        source = conv.input[0]
-        del conv.input[:]
-        conv.input.extend([source, *names])
-        conv.output[0] = norm.output[0]
-        model.graph.node.remove(nodes[norm.output[0]])
-    return model
-
-
-def _folded(graph: Graph, conv: onnx.NodeProto, norm: onnx.NodeProto, axis: int) -> tuple[Floats, Floats]:
-    gamma, beta, mean, variance = (graph.constant(name).astype(np.float64) for name in norm.input[1:5])
-    factor = gamma / np.sqrt(variance + attribute(norm, "epsilon", 1e-5))
-    kernel = graph.constant(conv.input[1]).astype(np.float64)
-    before = graph.constant(conv.input[2]).astype(np.float64) if len(conv.input) > 2 else np.zeros_like(mean)
-    shape = [-1 if index == axis else 1 for index in range(kernel.ndim)]
-    bias = (before - mean) * factor + beta
-    return (kernel * factor.reshape(shape)).astype(np.float32), bias.astype(np.float32)
 
 
 def kernel_axis(graph: Graph, layer: Layer) -> int:

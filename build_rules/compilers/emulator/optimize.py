@@ -18,6 +18,7 @@ from build_rules.compilers.emulator.network import Floats, Network, kernel_axis,
 from build_rules.compilers.emulator.plan import Grid, Kernel, Plan, grid, group_bits, rounding_layers, share_grids
 from build_rules.compilers.emulator.qdq import quantized_model
 from build_rules.compilers.emulator.ranges import Observation, inner_range, observe, outer_range
+from build_rules.compilers.emulator.runnable import open_network, run_network
 from build_rules.compilers.emulator.script import Settings, read_settings
 from build_rules.compilers.emulator.weights import corrected_bias, quantize_kernel
 from build_rules.compilers.har import Har, dump_npz, read_har
@@ -43,7 +44,7 @@ def optimize(job: OptimizeJob) -> Har:
     network = load_network(har)
     script = _read_text(job)
     settings = read_settings(script, str(job.script), har.hn)
-    samples = Samples(job.calibration, network.graph.input, network.input_shape)
+    samples = Samples(job.calibration, network.image, network.input_shape)
     indices = _selected(settings, samples, job)
     plan = make_plan(network, settings, samples, indices)
     if settings.finetune is not None:
@@ -51,7 +52,20 @@ def optimize(job: OptimizeJob) -> Har:
         plan = finetune(network, before, samples, range(settings.finetune.dataset_size or len(indices)))
         improved = improved_outputs(network, before, plan)
         print(f"   fine-tune: {len(improved)} of {len(network.outputs)} outputs improved on held-back images")
-    return _quantized_har(har, network, settings, plan, script, len(indices))
+    quantized = quantized_model(network, plan).SerializeToString(deterministic=True)
+    _check_runs(quantized, samples, job)
+    return _quantized_har(har, network, settings, plan, script, len(indices), quantized)
+
+
+def _check_runs(quantized: bytes, samples: Samples, job: OptimizeJob) -> None:
+    """Open what is to become the executable and run one sample: what fails here would have failed with its users."""
+    try:
+        run_network(open_network(quantized, bounded=False), samples.sample(0))
+    except InputError as error:
+        raise InputError(
+            f"{job.har}: the network was quantized, but {error}: the emulator does not handle one of its layers; "
+            "export the model with plain float layers, or end it before that layer ([split] in model.toml)."
+        ) from error
 
 
 def _read_text(job: OptimizeJob) -> str:
@@ -119,7 +133,9 @@ def _grids(
             low, high = _range(layer.kind, layer.activation, observed[tensor], bits[group])
             known = ranges.get(group, (low, high))
             ranges[group] = (min(known[0], low), max(known[1], high))
-            rounded.append(tensor)
+            # No grid holds -infinity: what is masked stays as it is until the softmax makes zero of it.
+            if not observed[tensor].masked:
+                rounded.append(tensor)
     return {tensor: grid(*ranges[shared[tensor]], bits[shared[tensor]]) for tensor in rounded}
 
 
@@ -154,7 +170,9 @@ def _output_grid(network: Network, settings: Settings, name: str, observed: Mapp
     return grid(*outer_range(observed[name], bits), bits)
 
 
-def _quantized_har(har: Har, network: Network, settings: Settings, plan: Plan, script: str, count: int) -> Har:
+def _quantized_har(
+    har: Har, network: Network, settings: Settings, plan: Plan, script: str, count: int, quantized: bytes
+) -> Har:
     report = {
         "emulated": True,
         "calibration_samples": count,
@@ -167,7 +185,7 @@ def _quantized_har(har: Har, network: Network, settings: Settings, plan: Plan, s
         har.name + ".alls": script.encode(),
         har.name + ".q.npz": dump_npz(_parameters(network, plan)),
         har.name + ".modifications_meta_data.json": (json.dumps(report, indent=1) + "\n").encode(),
-        har.name + QUANTIZED_MEMBER: quantized_model(network, plan).SerializeToString(deterministic=True),
+        har.name + QUANTIZED_MEMBER: quantized,
     }
     return replace(har, hn=modified_hn(har.hn, settings), state="quantized_model", members=members)
 

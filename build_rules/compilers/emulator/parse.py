@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from build_rules.compilers import ParseJob
 from build_rules.compilers.emulator.fuse import WEIGHTED, Layer, fuse_layers, original_names
-from build_rules.compilers.emulator.graph import Graph, attribute, load_model, read_graph
+from build_rules.compilers.emulator.graph import Graph, attribute, end_tensors, load_model, read_graph
 from build_rules.compilers.har import Har, dump_npz
 from build_rules.errors import InputError
 
@@ -30,7 +30,7 @@ def parse(job: ParseJob, sdk_version: str) -> Har:
     """
     model = load_model(job.onnx)
     try:
-        graph = read_graph(model, job.end_nodes)
+        graph = read_graph(model, end_tensors(model.graph, job.end_nodes))
         layers = fuse_layers(graph, job.net_name)
         hn = describe(graph, layers, job.net_name)
         weights = native_weights(graph, layers)
@@ -141,7 +141,7 @@ def _params(graph: Graph, layer: Layer) -> dict[str, Any]:
 def _kernel(graph: Graph, layer: Layer) -> npt.NDArray[Any]:
     """Return a layer's kernel as HN stores it: HWIO for convolutions, IO for dense layers."""
     node = graph.nodes[layer.nodes[0]]
-    if node.input[1] not in graph.constants:
+    if not graph.constants.issuperset(filter(None, node.input[1:])):
         raise InputError(f"node {node.name or node.output[0]!r}: weights computed from the image are not supported.")
     kernel: npt.NDArray[Any] = graph.constant(node.input[1])
     if layer.kind == "dense":
@@ -159,7 +159,7 @@ def native_weights(graph: Graph, layers: Sequence[Layer]) -> dict[str, npt.NDArr
             continue
         node = graph.nodes[layer.nodes[0]]
         found = {f"{layer.name}/kernel:0": _kernel(graph, layer).astype(np.float32)}
-        if len(node.input) > 2 and node.input[2] in graph.constants:
+        if len(node.input) > 2 and node.input[2]:
             found[f"{layer.name}/bias:0"] = graph.constant(node.input[2]).astype(np.float32)
         if any(not np.isfinite(value).all() for value in found.values()):
             raise InputError(f"node {node.name or node.output[0]!r}: Unsupported NaN values in its weights.")

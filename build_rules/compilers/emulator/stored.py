@@ -18,18 +18,18 @@ __all__ = ["read_stored"]
 
 
 def read_stored(data: bytes) -> onnx.ModelProto:
-    """Return a model from its bytes. Raises `InputError` when it is none, or keeps data in other files."""
+    """Return a model from its bytes. Raises `InputError`, a clause, when it is none, or keeps data in other files."""
     try:
         model = onnx.load_model_from_string(data)
     except DecodeError as error:
-        raise InputError("the network inside is not an ONNX model; build the file again.") from error
+        raise InputError("the network inside is not an ONNX model") from error
     if not model.HasField("graph"):
-        raise InputError("the network inside has no graph; build the file again.")
+        raise InputError("the network inside has no graph")
     for tensor in _tensors(model):
         if tensor.external_data or tensor.data_location == onnx.TensorProto.EXTERNAL:
             raise InputError(
                 f"the network inside wants the data of '{tensor.name}' read from another file of this machine, which "
-                "no network of the emulator does; do not use this file."
+                "no network of the emulator does; do not use this file"
             )
     return model
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -107,4 +108,93 @@ def test_hars_bring_all_their_weights(tmp_path: Path) -> None:
     members = {**quantized.members, "net.emulator.quantized.onnx": b"garbage"}
     write_har(build.har, Har(**{**vars(quantized), "members": members}))
     with pytest.raises(InputError, match=r"model\.har: .*not an ONNX model"):
+        build.compile()
+
+
+def _network(nodes: list[onnx.NodeProto], **constants: Any) -> onnx.ModelProto:
+    """A network from `image` to `out`."""
+    made = passing()
+    del made.graph.node[:]
+    made.graph.node.extend(nodes)
+    made.graph.initializer.extend(onnx.numpy_helper.from_array(np.asarray(v), name) for name, v in constants.items())
+    return made
+
+
+def _loop() -> onnx.ModelProto:
+    made, value = onnx.helper.make_node, onnx.helper.make_tensor_value_info
+    ends = [value("go_on", 9, []), value("kept", 2, [1, 8, 8, 3])]
+    starts = [value("count", 7, []), value("go", 9, []), value("held", 2, [1, 8, 8, 3])]
+    body = [made("Identity", ["go"], ["go_on"]), made("Identity", ["held"], ["kept"])]
+    node = made("Loop", ["times", "yes", "image"], ["out"], body=onnx.helper.make_graph(body, "body", starts, ends))
+    return _network([node], times=np.int64(1 << 62), yes=np.bool_(True))
+
+
+def _branch() -> onnx.ModelProto:
+    made, value = onnx.helper.make_node, onnx.helper.make_tensor_value_info
+    body = onnx.helper.make_graph([made("Identity", ["image"], ["then"])], "b", [], [value("then", 2, [1, 8, 8, 3])])
+    return _network([made("If", ["yes"], ["out"], then_branch=body, else_branch=body)], yes=np.bool_(True))
+
+
+def _expanded(source: str) -> onnx.ModelProto:
+    made = onnx.helper.make_node
+    nodes = [
+        made("Cast", ["image"], ["float"], to=1),
+        made("ReduceMax", ["float"], ["one"], keepdims=1),
+        made("Expand", [source, "shape"], ["large"]),
+        made("ReduceMax", ["large"], ["again"], keepdims=1),
+        made("Cast", ["again"], ["byte"], to=2),
+        made("Add", ["image", "byte"], ["out"]),
+    ]
+    return _network(nodes, shape=np.array([1, 1, 1 << 16, 1 << 16]), stored=np.zeros((1, 1, 1, 1), np.float32))
+
+
+def _called() -> onnx.ModelProto:
+    made = _network([onnx.helper.make_node("Own", ["image"], ["out"], domain="own")])
+    body = [onnx.helper.make_node("Identity", ["x"], ["y"])]
+    made.functions.append(onnx.helper.make_function("own", "Own", ["x"], ["y"], body, made.opset_import))
+    made.opset_import.append(onnx.helper.make_opsetid("own", 1))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("network", "told"),
+    [
+        (_loop(), "(Loop) has a graph inside"),
+        (_branch(), "(If) has a graph inside"),
+        (_called(), "has local functions"),
+        (_expanded("stored"), "(Expand) computes something without the image"),
+        (_expanded("one"), "wants more than 4 GiB of memory"),
+    ],
+    ids=["loop", "branch", "function", "constant", "expansion"],
+)
+def test_networks_without_bounds(tmp_path: Path, network: onnx.ModelProto, told: str) -> None:
+    with pytest.raises(InputError) as caught:
+        HefSession(save_hef(tmp_path / "a.hef", network)).run(np.zeros((8, 8, 3), np.uint8))
+    assert str(caught.value).startswith(f"{tmp_path / 'a.hef'}: ")
+    assert told in str(caught.value)
+
+
+def test_a_payload_of_zeros_is_not_unpacked(tmp_path: Path) -> None:
+    zeros = _network([onnx.helper.make_node("Identity", ["image"], ["out"])], w=np.zeros(64 << 20, np.uint8))
+    with pytest.raises(InputError, match=r"a\.hef: .*larger than 1[78] MiB"):
+        HefSession(save_hef(tmp_path / "a.hef", zeros))
+
+
+def test_a_network_that_takes_too_long_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("build_rules.compilers.emulator.runnable.MAX_SECONDS", 0.05)
+    made = onnx.helper.make_node
+    # Thousands of steps of some milliseconds: the run ends at the next one.
+    steps = [made("Softmax", [f"x{i}"], [f"x{i + 1}"]) for i in range(2000)]
+    nodes = [made("Cast", ["image"], ["f"], to=1), made("Tile", ["f", "times"], ["x0"]), *steps]
+    nodes += [made("Slice", ["x2000", "from", "to"], ["first"]), made("Cast", ["first"], ["out"], to=2)]
+    times, begin, end = np.array([64, 8, 8, 8]), np.array([0, 0, 0, 0]), np.array([1, 8, 8, 3])
+    network = _network(nodes, times=times, to=end, **{"from": begin})
+    with pytest.raises(InputError, match=r"a\.hef: its network takes more than 0\.05 seconds for one image"):
+        HefSession(save_hef(tmp_path / "a.hef", network)).run(np.zeros((8, 8, 3), np.uint8))
+
+
+def test_a_hef_that_could_not_be_read_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build = Build(tmp_path, *detector()).parse().optimize(FAST)
+    monkeypatch.setattr("build_rules.compilers.emulator.compile.MAX_NETWORK_BYTES", 1 << 10)
+    with pytest.raises(InputError, match="larger than 0 MiB"):
         build.compile()

@@ -1,0 +1,129 @@
+"""The members of a tar archive of unknown origin, in memory: bounded whatever its headers say.
+
+A name, an extended header or a sparse map of a tar may itself be of any length, and compressed it costs nothing; so
+the bytes that are unpacked are counted, those of headers too, and not only the sizes that headers announce.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import tarfile
+import zlib
+from pathlib import Path
+from typing import BinaryIO
+
+from build_rules.errors import InputError
+
+__all__ = ["MAX_BYTES", "read_members", "unpacked_limit"]
+
+MAX_MEMBERS = 256
+"""Entries of any kind; a HAR has about ten."""
+MAX_BYTES = 2 << 30
+PLAIN_BYTES = 32 << 20
+MAX_RATIO = 100
+"""What is larger than `PLAIN_BYTES` unpacks to at most so many times its packed size; weights shrink by half."""
+HEADER_BYTES = 64 << 10
+"""Bytes of one member's headers: a long name, extended attributes."""
+
+_Stream = BinaryIO | gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile
+
+
+class _TooMuchError(Exception):
+    """More is to be unpacked than was allowed."""
+
+
+def unpacked_limit(packed: int) -> int:
+    """Return to how many bytes a file of `packed` bytes may unpack."""
+    return min(MAX_BYTES, PLAIN_BYTES + MAX_RATIO * packed)
+
+
+def read_members(path: Path) -> dict[str, bytes]:
+    """Return the files of a tar (plain, gzip, bzip2 or xz) by name, without a leading `./`.
+
+    Raises `InputError` when it is none, is damaged, has more than `MAX_MEMBERS` entries, headers of more than
+    `HEADER_BYTES`, or more bytes than `unpacked_limit`.
+    """
+    try:
+        limit = unpacked_limit(path.stat().st_size)
+        with path.open("rb") as file, _unpacked(file) as stream:
+            return _members(_Counted(stream), limit, path)
+    except _TooMuchError as error:
+        raise InputError(
+            f"{path}: a header in it unpacks to more than {HEADER_BYTES >> 10} KiB, or a member to more than it "
+            "announces; no HAR."
+        ) from error
+    except (tarfile.TarError, EOFError, OSError, ValueError, RecursionError, zlib.error, lzma.LZMAError) as error:
+        raise InputError(f"{path}: not a readable HAR ({error}); build it again.") from error
+
+
+def _unpacked(file: BinaryIO) -> _Stream:
+    begin = file.read(6)
+    file.seek(0)
+    if begin.startswith(b"\x1f\x8b"):
+        return gzip.GzipFile(fileobj=file)
+    if begin.startswith(b"BZh"):
+        return bz2.BZ2File(file)
+    if begin.startswith((b"\xfd7zXZ\0", b"\x5d\0\0")):
+        return lzma.LZMAFile(file)
+    return file
+
+
+class _Counted(io.RawIOBase):
+    """What tarfile reads from; no more bytes than were allowed last, whether read or passed over."""
+
+    def __init__(self, stream: _Stream) -> None:
+        self._stream = stream
+        self._left = HEADER_BYTES
+
+    def allow(self, size: int) -> None:
+        """Let `size` bytes more be unpacked, beside those of headers."""
+        self._left = size + HEADER_BYTES
+
+    def read(self, size: int = -1) -> bytes:
+        self._spend(size if size >= 0 else MAX_BYTES)
+        return self._stream.read(size)
+
+    def seek(self, place: int, whence: int = io.SEEK_SET) -> int:
+        self._spend(max(0, place - self._stream.tell()))
+        return self._stream.seek(place, whence)
+
+    def tell(self) -> int:
+        return self._stream.tell()
+
+    def _spend(self, size: int) -> None:
+        self._left -= size
+        if self._left < 0:
+            raise _TooMuchError
+
+
+def _members(stream: _Counted, limit: int, path: Path) -> dict[str, bytes]:
+    members: dict[str, bytes] = {}
+    total = count = 0
+    with tarfile.open(fileobj=stream, mode="r:") as archive:
+        while (info := archive.next()) is not None:
+            # Sizes are judged from the header, before a single byte of the member is unpacked.
+            total, count = total + max(info.size, 0), count + 1
+            if count > MAX_MEMBERS:
+                raise InputError(f"{path}: holds more than {MAX_MEMBERS} members; not a HAR.")
+            if total > limit:
+                raise InputError(
+                    f"{path}: unpacks to more than {limit >> 20} MiB, the most that is read from a file of its size; "
+                    "not a HAR."
+                )
+            stream.allow(max(info.size, 0))
+            if info.isfile():
+                members[info.name.removeprefix("./")] = _content(archive, info, path)
+    return members
+
+
+def _content(archive: tarfile.TarFile, info: tarfile.TarInfo, path: Path) -> bytes:
+    if info.issparse():
+        raise InputError(f"{path}: member {info.name} is stored with holes, as no compiler does; not a HAR.")
+    stream = archive.extractfile(info)
+    data = b"" if stream is None else stream.read()
+    if len(data) != info.size:
+        raise InputError(f"{path}: member {info.name} is cut short; build the HAR again.")
+    return data

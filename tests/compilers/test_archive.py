@@ -1,0 +1,98 @@
+"""Archives made to hurt: headers that unpack to anything, members without end."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import tarfile
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from build_rules.compilers.archive import read_members
+from build_rules.compilers.har import load_npz, read_har
+from build_rules.errors import InputError
+from tests.compilers.test_har import make_har, write_tar
+
+MIB = 1 << 20
+END = bytes(1024)
+PACKERS: dict[str, Callable[[bytes], bytes]] = {
+    "plain": bytes,
+    "gzip": gzip.compress,
+    "bzip2": bz2.compress,
+    "xz": lzma.compress,
+}
+
+
+def header(name: str, size: int, kind: bytes) -> bytes:
+    info = tarfile.TarInfo(name)
+    info.size, info.type = size, kind
+    return info.tobuf(tarfile.GNU_FORMAT)
+
+
+def padded(data: bytes) -> bytes:
+    return data + bytes(-len(data) % 512)
+
+
+def sparse(blocks: int) -> bytes:
+    """An old GNU sparse member whose map goes on for `blocks` blocks."""
+    first = bytearray(header("n.hn", 512, tarfile.GNUTYPE_SPARSE))
+    first[482] = 1  # "is extended"
+    total = sum(first[:148]) + sum(first[156:512]) + 8 * 32
+    first[148:156] = b"%06o\0 " % total
+    more = bytearray(512)
+    more[504] = 1
+    return bytes(first) + bytes(more) * blocks
+
+
+BOMBS = {
+    "long name": (header("x", 2 * MIB, tarfile.GNUTYPE_LONGNAME) + bytes(2 * MIB), "a header in it"),
+    "long link": (header("x", 2 * MIB, tarfile.GNUTYPE_LONGLINK) + bytes(2 * MIB), "a header in it"),
+    "extended header": (header("x", 2 * MIB, tarfile.XHDTYPE) + bytes(2 * MIB), "a header in it"),
+    "global header": (header("x", 2 * MIB, tarfile.XGLTYPE) + bytes(2 * MIB), "a header in it"),
+    "headers of headers": (header("x", 0, tarfile.XHDTYPE) * 600, "a header in it"),
+    "map of holes": (sparse(600), "a header in it"),
+    "folders": (header("d", 0, tarfile.DIRTYPE) * 600, "more than 256 members"),
+    "one name": (header("n.hn", 0, tarfile.REGTYPE) * 600, "more than 256 members"),
+    "links": (header("l", 0, tarfile.SYMTYPE) * 600, "more than 256 members"),
+    "a large member": (header("n.npz", 64 * MIB, tarfile.REGTYPE) + bytes(64 * MIB), "unpacks to more than 3[2-9] MiB"),
+    "a large member that is told": (header("n.npz", 1 << 40, tarfile.REGTYPE), "unpacks to more than"),
+    "a size below nothing": (
+        header("x", 12, tarfile.XHDTYPE) + padded(b"12 size=-99\n") + header("n.hn", 0, tarfile.REGTYPE),
+        "not a readable HAR|exactly one|members|cut short",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("bomb", "packer"), [*((bomb, "bzip2") for bomb in BOMBS), *(("long name", packer) for packer in PACKERS)]
+)
+def test_bombs(tmp_path: Path, bomb: str, packer: str) -> None:
+    content, told = BOMBS[bomb]
+    (tmp_path / "a.har").write_bytes(PACKERS[packer](content + END))
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError, match=told):
+            read_har(tmp_path / "a.har")
+        assert tracemalloc.get_traced_memory()[1] < 40 * MIB
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("packer", PACKERS)
+def test_sound_archives_are_read_however_they_are_packed(tmp_path: Path, packer: str) -> None:
+    members = {"./net.hn": b"{}", "folder/" + "x" * 300: b"long name", "net.npz": bytes(3 * MIB)}
+    path = write_tar(tmp_path / "a.har", members)
+    path.write_bytes(PACKERS[packer](path.read_bytes()))
+    assert read_members(path) == {name.removeprefix("./"): data for name, data in members.items()}
+
+
+def test_an_archive_of_too_many_arrays(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = make_har().member(".npz")
+    assert len(load_npz(data)) == 2
+    monkeypatch.setattr("build_rules.compilers.har.MAX_ENTRIES", 1)
+    with pytest.raises(InputError, match="more than 1 arrays"):
+        load_npz(data)
