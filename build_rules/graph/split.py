@@ -15,6 +15,7 @@ from build_rules.graph.constants import Array
 from build_rules.graph.cut import cut_graph
 from build_rules.graph.document import SourceDocument
 from build_rules.graph.endpoints import FoundEndpoints, find_endpoints
+from build_rules.graph.front import PixelFacts, read_front
 from build_rules.graph.source import Source, check_model, load_source
 from build_rules.graph.view import GraphView, view_graph
 from build_rules.graph.write import write_model
@@ -29,10 +30,11 @@ __all__ = ["SplitResult", "split_model"]
 class SplitResult:
     """`split` is the content of `split.json`; `external_files` are the files beside the ONNX that hold its weights.
 
-    `warnings` are sentences for the person at the terminal.
+    `pixels` is what the graph says of the pixels it takes, `warnings` are sentences for the person at the terminal.
     """
 
     split: Split
+    pixels: PixelFacts = PixelFacts()
     external_files: tuple[Path, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -42,15 +44,17 @@ def split_model(
     model_name: str,
     output: Path,
     choice: SplitChoice = AUTOMATIC,
-    samples: Callable[[ModelInput], Sequence[Array]] | None = None,
+    samples: Callable[[ModelInput, PixelFacts], Sequence[Array]] | None = None,
+    shape: tuple[int, int] | None = None,
 ) -> SplitResult:
     """Cut a model at its endpoints, write the cut model to `output`, and prove the cut.
 
-    `samples` is asked, once the input is known, for further images for the proof, each in its shape. Equal graphs give
-    equal files. Raises `InputError`, naming the file, for anything that cannot be cut.
+    `samples` is asked, once the input is known, for further images for the proof, each in its shape; `shape` is the
+    (height, width) that the user wants. Equal graphs give equal files. Raises `InputError`, naming the file, for
+    anything that cannot be cut.
     """
     try:
-        source = load_source(onnx_path)
+        source = load_source(onnx_path, shape)
         view = view_graph(source)
         found = find_endpoints(view, source.document, choice)
         tensors = [endpoint.tensor for endpoint in found.endpoints]
@@ -58,7 +62,9 @@ def split_model(
         check_model(cut)
         write_model(cut, source.folder, output)
         image = replace(source.input, shape=(1, *source.input.shape[1:]))
-        proof = _proof(view, source, output, tensors, choice, samples(image) if samples and choice.prove else ())
+        pixels = read_front(view)
+        shown = samples(image, pixels) if samples and choice.prove else ()
+        proof = _proof(view, source, output, tensors, choice, shown)
         anchors = _anchors(view, found)
         decoding = _decoding(view, source.document, found, anchors, choice)
         split = Split(
@@ -71,8 +77,9 @@ def split_model(
             found_by=found.found_by,
             anchors=anchors,
             decoded=decoding.roles,
+            front=pixels.front,
         )
-        return SplitResult(split, source.external_files, (*found.warnings, *decoding.warnings))
+        return SplitResult(split, pixels, source.external_files, (*found.warnings, *decoding.warnings))
     except InputError as error:
         raise error.within(onnx_path) from error
 
