@@ -41,6 +41,7 @@ __all__ = [
     "Front",
     "InputChoice",
     "ModelInput",
+    "PixelFacts",
     "Preprocessing",
     "Proof",
     "Split",
@@ -182,6 +183,22 @@ class Front:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     swapped: bool = False
+
+
+@dataclass(frozen=True)
+class PixelFacts:
+    """What a graph says about the pixels that it takes. `front` is None when the compiler can begin at the input.
+
+    `takes` is what is certain: `raw` (0..255), `unit` (0..1, spread further by the graph), None when nothing is;
+    `because` says why, to be read after "the graph". `mean` and `std` are what its first layers do, in the units of the
+    input and the order of the channels behind them, None when that is nothing known.
+    """
+
+    front: Front | None = None
+    takes: str | None = None
+    because: str = ""
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -334,8 +351,9 @@ def _preprocessing(pixels: dict[str, Any]) -> Preprocessing:
 
 
 def _front(front: dict[str, Any] | None) -> Front | None:
-    fields = {key: tuple(value) if isinstance(value, list) else value for key, value in (front or {}).items()}
-    return Front(**fields) if fields else None
+    if front is None:
+        return None
+    return Front(front["start"], tuple(front["shape"]), tuple(front["mean"]), tuple(front["std"]), front["swapped"])
 
 
 def _anchors(levels: Any) -> Anchors | None:

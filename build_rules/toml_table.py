@@ -109,6 +109,14 @@ class Table:
             self.fail(key, expected)
         return tuple(items)
 
+    def numbers(self, key: str, minimum: float, maximum: float) -> tuple[float, ...]:
+        """Return an array of numbers within bounds; an empty one when absent."""
+        expected = f"an array of numbers from {minimum:g} to {maximum:g}"
+        items = self._value(key, list, expected) or []
+        if not all(type(item) in (int, float) and minimum <= item <= maximum for item in items):
+            self.fail(key, expected)
+        return tuple(map(float, items))
+
     def table(self, key: str) -> Table | None:
         """Return a table (`[key]`), None when absent."""
         name = self._inner_name(key)

@@ -21,6 +21,7 @@ from build_rules.graph.skeleton import read_skeleton
 from build_rules.graph.source import prepare
 from build_rules.graph.view import view_graph
 from build_rules.graph.weights import all_tensors
+from build_rules.input_table import input_beside
 from build_rules.presets import PRESETS
 from build_rules.split_table import split_beside
 
@@ -89,7 +90,7 @@ def _external_files(model: onnx.ModelProto, own: str) -> list[str]:
 def _cut_facts(model: onnx.ModelProto, path: Path, document: SourceDocument) -> Facts:
     """Return the endpoints as the split would find them, with `[split]` of a `model.toml` beside the file."""
     try:
-        view = view_graph(prepare(model, path, document, need_weights=False))
+        view = view_graph(prepare(model, path, document, need_weights=False, shape=input_beside(path).shape))
         found = find_endpoints(view, document, split_beside(path))
         cut = cut_graph(view, [endpoint.tensor for endpoint in found.endpoints])
     except InputError as error:

@@ -19,13 +19,13 @@ import numpy as np
 import onnx
 from onnx.numpy_helper import from_array
 
-from build_rules.endpoints import Front
+from build_rules.endpoints import Front, PixelFacts
 from build_rules.errors import InputError
 from build_rules.graph.constants import Array
 from build_rules.graph.order import node_inputs
 from build_rules.graph.view import GraphView
 
-__all__ = ["PixelFacts", "read_front"]
+__all__ = ["read_front"]
 
 MOVES = frozenset(
     {
@@ -48,22 +48,6 @@ LARGE_MEAN = 10.0
 UNIT_GAIN = 1.5
 """What spreads values as the deviations of ImageNet do (1 / 0.229) was not made for 0..255."""
 SCALES = (127.5, 128.0, 255.0, 256.0)
-
-
-@dataclass(frozen=True)
-class PixelFacts:
-    """`front` is None when the compiler can begin at the input.
-
-    `takes` is what is certain: `raw` (0..255), `unit` (0..1, spread further by the graph), None when nothing is;
-    `because` says why, to be read after "the graph". `mean` and `std` are what the first layers do, in the units of the
-    input, None when they do nothing that is known.
-    """
-
-    front: Front | None = None
-    takes: str | None = None
-    because: str = ""
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -123,13 +107,13 @@ def _check_bytes(view: GraphView, front: Front | None, is_bytes: bool) -> None:
         where = "" if user is None else f" by '{user.name}' ({user.op_type})"
         raise InputError(
             f"the input '{view.input.name}' holds bytes (UINT8), which are worked on{where} before they are cast to "
-            "float; a chip computes with what the compiler makes of float layers: export the model with a Cast to float "
-            "first, or with a float input."
+            "float, as the compiler needs them; export the model with a Cast to float first, or with a float input."
         )
 
 
 def _region(view: GraphView) -> _Region:
-    reached, learned = {view.input.name}, set()
+    reached: set[str] = {view.input.name}
+    learned: set[str] = set()
     nodes: list[onnx.NodeProto] = []
     tensors: list[str] = []
     constants: dict[str, Array] = {}
@@ -253,7 +237,8 @@ def _is_bottleneck(view: GraphView, region: _Region, tensor: str) -> bool:
 def _affine(view: GraphView, tensor: str, probes: _Probes) -> _Affine | None:
     image = view.input
     shape, channels = view.shapes[tensor], image.channels
-    axis = {(channels, image.height, image.width): 1, (image.height, image.width, channels): 3}.get(shape[1:])
+    layouts = {1: (channels, image.height, image.width), 3: (image.height, image.width, channels)}
+    axis = next((axis for axis, layout in layouts.items() if shape[1:] == layout), None)
     if axis is None:
         return None
     black, *colors = (np.moveaxis(values[tensor][:1], axis, 1)[0] for values in (probes.black, *probes.colors))
@@ -296,9 +281,7 @@ def _certain(view: GraphView, region: _Region, probes: _Probes) -> tuple[str | N
     return takes, because
 
 
-def _told_by(
-    view: GraphView, region: _Region, node: onnx.NodeProto, probes: _Probes
-) -> tuple[float, float] | None:
+def _told_by(view: GraphView, region: _Region, node: onnx.NodeProto, probes: _Probes) -> tuple[float, float] | None:
     """Return the (gain, mean) that somebody wrote down in a layer, with all before it; None for what was trained."""
     source = next(name for name in node.input if name in view.image_tensors)
     if source in region.learned:
@@ -318,7 +301,9 @@ def _gain(tensor: str, view: GraphView, probes: _Probes) -> tuple[float, float] 
     return (gain, -black / gain) if np.isfinite(gain) and gain > 0 else None
 
 
-def _normalized(before: tuple[float, float] | None, region: _Region, node: onnx.NodeProto) -> tuple[float, float] | None:
+def _normalized(
+    before: tuple[float, float] | None, region: _Region, node: onnx.NodeProto
+) -> tuple[float, float] | None:
     """Return what the running mean and variance of a batch normalization say; its factors are learned."""
     mean, variance = (float(np.median(region.constants[name])) for name in node.input[3:5])
     if before is None or not variance > 0:

@@ -93,14 +93,11 @@ def _of_document(document: Mapping[str, Any]) -> Size | None:
     if not isinstance(section, Mapping) or not isinstance(shape, list) or len(shape) != 4:
         return None
     names = section.get("dshape")
-    keys = [next(iter(entry), "") if isinstance(entry, dict) else "" for entry in names] if _is_four(names) else []
+    named = names if isinstance(names, list) and len(names) == len(shape) else []
+    keys = [next(iter(entry), "") if isinstance(entry, dict) else "" for entry in named]
     if "height" in keys and "width" in keys:
         return _size([shape[keys.index("height")], shape[keys.index("width")]])
     return _size(shape[2:] if shape[1] in IMAGE_CHANNELS else shape[1:3])
-
-
-def _is_four(names: Any) -> bool:
-    return isinstance(names, list) and len(names) == 4
 
 
 def _of_imgsz(text: str) -> Size | None:

@@ -51,7 +51,8 @@ class Source:
 def load_source(onnx_path: Path, shape: tuple[int, int] | None = None) -> Source:
     """Load and check an ONNX file; weights stay where they are, in it or beside it.
 
-    `shape` is the (height, width) that the user wants. Raises `InputError` (whose message the caller prefixes with the file's name) for anything the room cannot work on.
+    `shape` is the (height, width) that the user wants. Raises `InputError` (whose message the caller prefixes with the
+    file's name) for anything the room cannot work on.
     """
     try:
         model = read_skeleton(onnx_path)
@@ -94,9 +95,9 @@ def image_input(graph: onnx.GraphProto) -> ModelInput:
     shape = static_shape(value)
     if shape is None:
         raise InputError(
-            f"the input '{value.name}' has the dynamic shape {shown}, and nothing says at which size it is to be built; "
-            "write that into model.toml: [input] shape = [640, 640] (height, width), or export with a static shape "
-            "(Ultralytics: dynamic=False, imgsz=640)."
+            f"the input '{value.name}' has the dynamic shape {shown}, and nothing says at which size it is to be "
+            "built; write that into model.toml: [input] shape = [640, 640] (height, width), or export with a static "
+            "shape (Ultralytics: dynamic=False, imgsz=640)."
         )
     if len(shape) != 4 or not any(shape[axis] in IMAGE_CHANNELS for axis in (1, 3)):
         raise InputError(
@@ -108,7 +109,7 @@ def image_input(graph: onnx.GraphProto) -> ModelInput:
     if value.type.tensor_type.elem_type not in INPUT_TYPES:
         kind = onnx.TensorProto.DataType.Name(value.type.tensor_type.elem_type)
         raise InputError(
-            f"the input '{value.name}' holds {kind}; export the model with a float input, or with one of pixels (UINT8)."
+            f"the input '{value.name}' holds {kind}; export the model with a float input, or one of pixels (UINT8)."
         )
     return ModelInput(value.name, shape, "nchw" if shape[1] in IMAGE_CHANNELS else "nhwc")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from build_rules.endpoints import AUTOMATIC, Anchors, ModelInput, Proof, Split, SplitChoice
+from build_rules.endpoints import AUTOMATIC, Anchors, ModelInput, PixelFacts, Proof, Split, SplitChoice
 from build_rules.errors import InputError
 from build_rules.graph.attention import find_attention
 from build_rules.graph.batch import mixed_images
@@ -15,7 +15,7 @@ from build_rules.graph.constants import Array
 from build_rules.graph.cut import cut_graph
 from build_rules.graph.document import SourceDocument
 from build_rules.graph.endpoints import FoundEndpoints, find_endpoints
-from build_rules.graph.front import PixelFacts, read_front
+from build_rules.graph.front import read_front
 from build_rules.graph.source import Source, check_model, load_source
 from build_rules.graph.view import GraphView, view_graph
 from build_rules.graph.write import write_model
@@ -34,7 +34,7 @@ class SplitResult:
     """
 
     split: Split
-    pixels: PixelFacts = PixelFacts()
+    pixels: PixelFacts
     external_files: tuple[Path, ...] = ()
     warnings: tuple[str, ...] = ()
 
