@@ -8,6 +8,7 @@ script's numbers, the order of colours, the layers that were taken off the front
 
 from __future__ import annotations
 
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from build_rules.calibrated import Feed
-from build_rules.calibration.snapshot import open_snapshot, read_samples
+from build_rules.calibration.container import read_container
 from build_rules.compilers import Compiler, OptimizeJob
 from build_rules.errors import InputError
 
@@ -65,8 +66,16 @@ def _open(path: Path) -> onnxruntime.InferenceSession:
 
 def _sample(snapshot: Path, name: str) -> NDArray[np.uint8]:
     """Return the sample (C, H, W) whose colours differ most, of the first few."""
-    samples = read_samples(open_snapshot(snapshot), name)
-    looked_at = [sample for sample, _ in zip(samples, range(LOOKED_AT))]  # noqa: B905
+    entry = next((entry for entry in read_container(snapshot).entries if entry.name == name), None)
+    if entry is None or len(entry.shape) != 4 or entry.dtype != "U8":
+        raise InputError(f"{snapshot}: has no samples of pixels for {name!r}; the snapshot is another network's.")
+    count, size = min(LOOKED_AT, entry.shape[0]), prod(entry.shape[1:])
+    with snapshot.open("rb") as file:
+        file.seek(entry.begin)
+        content = file.read(count * size)
+    if count == 0 or len(content) < count * size:
+        raise InputError(f"{snapshot}: holds no whole sample; run doit again when it is complete.")
+    looked_at = np.frombuffer(content, np.uint8).reshape(count, *entry.shape[1:])
     return max(looked_at, key=lambda sample: float(np.std(sample[0].astype(np.int16) - sample[-1])))
 
 
