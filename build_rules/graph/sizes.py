@@ -48,8 +48,11 @@ def fix_sizes(model: onnx.ModelProto, document: SourceDocument, wanted: Size | N
         return
     for dim, size in zip(dims, sizes, strict=True):
         dim.dim_value = size or 0
-    # What the export says of inner tensors was said of open sizes.
+    # What the export says of other tensors was said of open sizes, or of another one.
     del model.graph.value_info[:]
+    for output in model.graph.output:
+        for dim in output.type.tensor_type.shape.dim:
+            dim.Clear()
 
 
 def _told(
