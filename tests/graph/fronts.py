@@ -101,8 +101,8 @@ def focus(b: Builder, x: str) -> str:
     return b.op("Concat", *parts, axis=1)
 
 
-def padded(b: Builder, x: str) -> str:
-    return b.op("Pad", x, b.integers(0, 0, 0, 0, 0, 0, 8, 8), b.weight(114.0))
+def padded(b: Builder, x: str, grey: float = 114.0) -> str:
+    return b.op("Pad", x, b.integers(0, 0, 0, 0, 0, 0, 8, 8), b.weight(grey))
 
 
 U8 = TensorProto.UINT8
@@ -162,8 +162,8 @@ FORMS: dict[str, Form] = {
     "pixels into channels": Form(focus, None, None),
     "pixels into channels, by 255": Form(lambda b, x: by(b, focus(b, x), 255), "raw", None),
     "a border, then by 255": Form(lambda b, x: by(b, padded(b, x), 255), "raw", None),
-    "by 255, then a border": Form(lambda b, x: padded(b, by(b, x, 255)), "raw", BY_255),
-    "bytes, a border, by 255": Form(lambda b, x: by(b, padded(b, cast(b, x)), 255), "raw", PLAIN, kind=U8),
+    "by 255, then a border": Form(lambda b, x: padded(b, by(b, x, 255), 114 / 255), "raw", BY_255),
+    "bytes, then a border": Form(lambda b, x: padded(b, cast(b, x)), "raw", PLAIN, kind=U8),
 }
 
 
@@ -177,7 +177,11 @@ def scores_of(form: Form, metadata: dict[str, Any] | None = None) -> onnx.ModelP
     if sizes[3] == 3 and sizes[1] != 3:
         prepared, sizes = to_nchw(b, prepared), [1, 3, *sizes[1:3]]
     stride = sizes[2] // (SIZE // 8)
-    b.op("Sigmoid", b.reshape(b.conv(prepared, sizes[1], 2, stride, "map"), 1, 2, -1), name="output0")
+    # What comes in may be 0..255; scores are to depend on it all the same.
+    white = 1 if form.does is None else (255 if form.takes == "raw" else 1) / form.does[1][0]
+    kernel = b.weight(b.random.standard_normal((2, sizes[1], stride, stride)) / stride / max(1, white / 2))
+    made = b.op("Conv", prepared, kernel, name="map", strides=[stride] * 2, kernel_shape=[stride] * 2)
+    b.op("Sigmoid", b.reshape(made, 1, 2, -1), name="output0")
     told = document(hint(("scores", 0, 2)), **(metadata or {}))
     told["split_hints"][0]["boundaries"][0]["activation"] = "sigmoid"
     return b.model("output0", document=told)
