@@ -81,6 +81,7 @@ def task_split() -> Tasks:
             settings={
                 "network_name": model.network_name,
                 "choice": model.split,
+                "pixels": model.input,
                 "labels_file": ws.text_of(model.labels),
             },
             tools=ws.versions_of("onnx"),
@@ -143,7 +144,10 @@ def task_alls() -> Tasks:
                 "calibrated": ws.folder(model) / "calibration.json",
                 "parsed_har": ws.arch_folder(model, target.hw_arch) / "parsed.har",
             },
-            outputs={"script": ws.target_folder(model, target) / "model.alls"},
+            outputs={
+                "feed": ws.target_folder(model, target) / "feed.json",
+                "script": ws.target_folder(model, target) / "model.alls",
+            },
             owner=model.name,
             settings={"preset": ws.preset_of(target)},
         )
@@ -159,6 +163,9 @@ def task_har() -> Tasks:
                 "parsed_har": ws.arch_folder(model, target.hw_arch) / "parsed.har",
                 "script": ws.target_folder(model, target) / "model.alls",
                 "snapshot": ws.folder(model) / "calibration.safetensors",
+                # What the network is proven against; neither changes alone but with what is said of the pixels.
+                "split_onnx": ws.folder(model) / "split.onnx",
+                "feed": ws.target_folder(model, target) / "feed.json",
             },
             outputs={"har": ws.target_folder(model, target) / "model.har"},
             owner=model.name,

@@ -16,7 +16,8 @@ Format 1 (JSON, UTF-8, two-space indent, members in the order of the dataclasses
      "proof": {"max_abs_error": 0.0, "inputs": 2},
      "preprocessing": {"resize": "letterbox", "scale": 0.00392156862745098, "mean": [0.0, 0.0, 0.0],
                        "std": [1.0, 1.0, 1.0], "tiling_mode": null, "full_frame": false, "snapshot": null,
-                       "color": "rgb", "grid": null}}
+                       "color": "rgb", "grid": null, "normalization": null},
+     "front": null}
 
 Endpoints are ordered by role in document order (boxes, scores, ..., protos), then ascending by stride.
 """
@@ -37,7 +38,10 @@ __all__ = [
     "AttentionBlock",
     "Endpoint",
     "EndpointGroup",
+    "Front",
+    "InputChoice",
     "ModelInput",
+    "PixelFacts",
     "Preprocessing",
     "Proof",
     "Split",
@@ -159,6 +163,54 @@ AUTOMATIC = SplitChoice()
 
 
 @dataclass(frozen=True)
+class InputChoice:
+    """`[input]` of `model.toml`: what the user says about the pixels, over the metadata; None where nothing is said.
+
+    `normalization` is `unsigned`, `signed`, `raw` or `imagenet`; `mean` and `std` stand in its place, one number per
+    channel, in pixel units: the graph is fed (pixel - mean) / std. `color` is a camera adaptor, `preprocessing`
+    `letterbox` or `stretch`, `shape` (height, width) the size at which a dynamic export is built.
+    """
+
+    normalization: str | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    color: str | None = None
+    preprocessing: str | None = None
+    shape: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Front:
+    """Layers with which a graph begins that only prepare pixels; the compiler begins behind them.
+
+    They make the tensor `start` (float, of `shape`) from the graph's input: start = (input - mean) / std, per channel
+    of `start`. `swapped` says that red and blue change places on the way.
+    """
+
+    start: str
+    shape: tuple[int, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    swapped: bool = False
+
+
+@dataclass(frozen=True)
+class PixelFacts:
+    """What a graph says about the pixels that it takes. `front` is None when the compiler can begin at the input.
+
+    `takes` is what is certain: `raw` (0..255), `unit` (0..1, spread further by the graph), None when nothing is;
+    `because` says why, to be read after "the graph". `mean` and `std` are what its first layers do, in the units of the
+    input and the order of the channels behind them, None when that is nothing known.
+    """
+
+    front: Front | None = None
+    takes: str | None = None
+    because: str = ""
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True)
 class AttentionBlock:
     """One attention block, by the names of its nodes in the cut graph.
 
@@ -203,7 +255,10 @@ class Preprocessing:
     `whole_frame`) and `full_frame` repeat the document's `tiling` section; None and False without one. `snapshot` is
     the file name of the calibration snapshot that the trainer made for this model, when the document names one.
     `color` is the camera adaptor (`rgb`, `bgr`, `rgba`, `bgra`, `grey`, `yuyv`), None when neither the document nor the
-    number of channels tells it; `grid` is None when the document has none.
+    number of channels tells it; `grid` is None when the document has none. `normalization` is what the compiled
+    document has to say of it in place of the trainer's word, None when that is right.
+
+    Channels are in the order in which the chip takes them (`color`), which is the graph's unless its front swaps them.
     """
 
     resize: str = "letterbox"
@@ -215,6 +270,7 @@ class Preprocessing:
     snapshot: str | None = None
     color: str | None = "rgb"
     grid: TileGrid | None = None
+    normalization: str | None = None
 
 
 @dataclass(frozen=True)
@@ -225,6 +281,7 @@ class Split:
     endpoints come from: `hints`, `structure` (the graph itself) or `model.toml`. `anchors` are those that `model.toml`
     says or that the graph of an anchor head holds, None when there are none or they could not be read. `decoded` are
     the roles of which is known that EdgeFirst's decoders compute what the graph does. `proof` None means switched off.
+    `front` None means that the compiler begins at the graph's input.
     """
 
     model: str
@@ -237,6 +294,7 @@ class Split:
     found_by: str = "hints"
     anchors: Anchors | None = None
     decoded: tuple[str, ...] = ()
+    front: Front | None = None
 
     @property
     def anchor_head(self) -> bool:
@@ -278,6 +336,7 @@ def load_split(path: Path) -> Split:
             found_by=document["found_by"],
             anchors=_anchors(document["anchors"]),
             decoded=tuple(document["decoded"]),
+            front=_front(document["front"]),
         )
     except (KeyError, TypeError, ValueError) as error:
         message = f"{path}: not a split.json of this version ({error!r}); delete it and run doit again."
@@ -298,6 +357,12 @@ def _preprocessing(pixels: dict[str, Any]) -> Preprocessing:
     grid = pixels.get("grid")
     fields = {**pixels, "mean": tuple(pixels["mean"]), "std": tuple(pixels["std"])}
     return Preprocessing(**{**fields, "grid": None if grid is None else TileGrid(**grid)})
+
+
+def _front(front: dict[str, Any] | None) -> Front | None:
+    if front is None:
+        return None
+    return Front(front["start"], tuple(front["shape"]), tuple(front["mean"]), tuple(front["std"]), front["swapped"])
 
 
 def _anchors(levels: Any) -> Anchors | None:

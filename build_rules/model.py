@@ -20,7 +20,7 @@ from build_rules.presets import HW_ARCHS, PRESETS
 from build_rules.toml_table import Table, read_toml
 
 if TYPE_CHECKING:
-    from build_rules.endpoints import SplitChoice
+    from build_rules.endpoints import InputChoice, SplitChoice
 
 __all__ = ["Model", "Settings", "Target", "find_models", "load_models", "read_settings", "replace_targets"]
 
@@ -75,7 +75,8 @@ class Model:
 
     `calibration` is a snapshot file, a folder of snapshots (the ONNX metadata names one of them), a folder of images, a
     list or a pattern of images. None when nothing is there, and either nothing is compiled here or the snapshot is in
-    the repository's `calibration_folder`. `split` None leaves it to metadata and graph where to cut.
+    the repository's `calibration_folder`. `split` and `input` None leave it to metadata and graph where to cut and what
+    pixels are taken.
     """
 
     name: str
@@ -84,6 +85,7 @@ class Model:
     labels: Path | None
     calibration: Path | None
     split: SplitChoice | None = None
+    input: InputChoice | None = None
     settings: Settings = field(default_factory=Settings)
 
     @property
@@ -206,6 +208,7 @@ class _Declared:
     calibration: str | None
     hef: str | None
     split: SplitChoice | None
+    input: InputChoice | None
     settings: Settings
 
 
@@ -218,6 +221,14 @@ def _read_split(table: Table) -> SplitChoice | None:
     return read_split(table)
 
 
+def _read_input(table: Table) -> InputChoice | None:
+    if table.table("input") is None:
+        return None
+    from build_rules.input_table import read_input
+
+    return read_input(table)
+
+
 def _read_declared(table: Table, settings: Settings) -> _Declared:
     declared = _Declared(
         table.text("onnx"),
@@ -225,6 +236,7 @@ def _read_declared(table: Table, settings: Settings) -> _Declared:
         table.text("calibration"),
         table.text("hef"),
         _read_split(table),
+        _read_input(table),
         _override(table, settings),
     )
     # Before any default is looked for: a misspelled key would otherwise look like a missing file.
@@ -333,6 +345,7 @@ def _read_model(folder: Path, root: Path, exports: list[str], settings: Settings
         labels=_choose_labels(declared.labels, table, folder),
         calibration=_choose_calibration(declared.calibration, table, folder, where, needed),
         split=declared.split,
+        input=declared.input,
         settings=own,
     )
 

@@ -113,6 +113,14 @@ class Table:
         """Return an array of anything, which the caller looks into; an empty one when absent."""
         return list(self._value(key, list, expected) or [])
 
+    def numbers(self, key: str, minimum: float, maximum: float) -> tuple[float, ...]:
+        """Return an array of numbers within bounds; an empty one when absent."""
+        expected = f"an array of numbers from {minimum:g} to {maximum:g}"
+        items = self._value(key, list, expected) or []
+        if not all(type(item) in (int, float) and minimum <= item <= maximum for item in items):
+            self.fail(key, expected)
+        return tuple(map(float, items))
+
     def table(self, key: str) -> Table | None:
         """Return a table (`[key]`), None when absent."""
         name = self._inner_name(key)

@@ -158,8 +158,8 @@ def parameters_for(
     if pixels.color is None:
         raise InputError(
             f"the model's input {image.name!r} has {image.channels} channels and its metadata do not say of which "
-            f"colours; export it again with input.cameraadaptor ({', '.join(CAMERA_ADAPTORS)}), or use a calibration "
-            "snapshot that was exported with the model."
+            f'colours; write it into model.toml ([input] color = "...": {", ".join(CAMERA_ADAPTORS)}), export it again '
+            "with input.cameraadaptor, or use a calibration snapshot that was exported with the model."
         )
     if pixels.resize == "tiled" and pixels.grid is None:
         raise InputError(

@@ -22,6 +22,7 @@ from build_rules.graph.skeleton import read_skeleton
 from build_rules.graph.source import prepare
 from build_rules.graph.view import view_graph, with_outputs
 from build_rules.graph.weights import all_tensors
+from build_rules.input_table import input_beside
 from build_rules.presets import PRESETS
 from build_rules.split_table import split_beside
 
@@ -90,8 +91,9 @@ def _external_files(model: onnx.ModelProto, own: str) -> list[str]:
 def _cut_facts(model: onnx.ModelProto, path: Path, document: SourceDocument) -> Facts:
     """Return the endpoints as the split would find them, with `[split]` of a `model.toml` beside the file."""
     try:
-        choice = split_beside(path)
-        view = with_outputs(view_graph(prepare(model, path, document, need_weights=False)), choice.outputs)
+        choice, shape = split_beside(path), input_beside(path).shape
+        source = prepare(model, path, document, need_weights=False, shape=shape)
+        view = with_outputs(view_graph(source), choice.outputs)
         refuse_foreign_operators(view, choice.named)
         found = find_endpoints(view, document, choice)
         cut = cut_graph(view, [endpoint.tensor for endpoint in found.endpoints])

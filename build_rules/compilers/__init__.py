@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from build_rules.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = ["COMPILERS", "PREBUILT", "CompileJob", "Compiler", "OptimizeJob", "ParseJob", "SampleError", "find_compiler"]
 
@@ -29,13 +33,18 @@ class SampleError(InputError):
 
 @dataclass(frozen=True)
 class ParseJob:
-    """ONNX -> parsed HAR. `end_nodes` are ONNX node names, in the order the outputs shall keep."""
+    """ONNX -> parsed HAR. `end_nodes` are ONNX node names, in the order the outputs shall keep.
+
+    `start` is the tensor at which the network begins, None for the graph's input: the model script's normalization
+    makes it from the pixels. The network's input keeps the name of the graph's.
+    """
 
     onnx: Path
     net_name: str
     hw_arch: str
     end_nodes: tuple[str, ...]
     output: Path
+    start: str | None = None
 
 
 @dataclass(frozen=True)
@@ -73,6 +82,14 @@ class Compiler(Protocol):
 
     def optimize(self, job: OptimizeJob) -> None:
         """Quantize as the model script says."""
+        ...
+
+    def run_float(self, job: OptimizeJob, image: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
+        """Return what the parsed network, not quantized, makes of pixels through the script's normalization.
+
+        `image` is one sample (C, H, W); the tensors come in the order of the end nodes, each as the ONNX graph has it,
+        without activations that the script folds.
+        """
         ...
 
     def compile(self, job: CompileJob) -> None:

@@ -20,12 +20,12 @@ from build_rules.graph.halves import widen_halves
 from build_rules.graph.order import name_nodes, sort_nodes
 from build_rules.graph.sequences import sequences_to_splits
 from build_rules.graph.shapes import static_shape, without_weights
+from build_rules.graph.sizes import IMAGE_CHANNELS, fix_sizes
 from build_rules.graph.skeleton import read_skeleton
 from build_rules.graph.weights import HALVES, place_weights
 
 __all__ = ["Source", "check_model", "image_input", "load_source", "prepare"]
 
-IMAGE_CHANNELS = (1, 3, 4)
 MAX_BATCH = 256
 INPUT_TYPES = (onnx.TensorProto.FLOAT, *HALVES, onnx.TensorProto.UINT8)
 
@@ -51,10 +51,11 @@ class Source:
         return self.path.parent
 
 
-def load_source(onnx_path: Path) -> Source:
+def load_source(onnx_path: Path, shape: tuple[int, int] | None = None) -> Source:
     """Load and check an ONNX file; weights stay where they are, in it or beside it.
 
-    Raises `InputError` (whose message the caller prefixes with the file's name) for anything the room cannot work on.
+    `shape` is the (height, width) that the user wants. Raises `InputError` (whose message the caller prefixes with the
+    file's name) for anything the room cannot work on.
     """
     try:
         model = read_skeleton(onnx_path)
@@ -63,11 +64,18 @@ def load_source(onnx_path: Path) -> Source:
     if not model.graph.node or not model.graph.output:
         raise InputError("this is not an ONNX model (it has no graph); export or download the model again.")
     document = parse_document((entry.key, entry.value) for entry in model.metadata_props)
-    return prepare(model, onnx_path, document)
+    return prepare(model, onnx_path, document, shape=shape)
 
 
-def prepare(model: onnx.ModelProto, onnx_path: Path, document: SourceDocument, need_weights: bool = True) -> Source:
+def prepare(
+    model: onnx.ModelProto,
+    onnx_path: Path,
+    document: SourceDocument,
+    need_weights: bool = True,
+    shape: tuple[int, int] | None = None,
+) -> Source:
     """Bring a skeleton into the form that this module promises; without `need_weights` their files may be missing."""
+    fix_sizes(model, document, shape)
     image = image_input(model.graph)
     external_files = place_weights(model, onnx_path.parent, onnx_path.name, need_weights)
     model = inline_functions(model)
@@ -91,19 +99,22 @@ def image_input(graph: onnx.GraphProto) -> ModelInput:
     shape = static_shape(value)
     if shape is None:
         raise InputError(
-            f"the input '{value.name}' has the dynamic shape {shown}; the compiler needs a fixed one: "
-            "export with a static shape and batch 1 (Ultralytics: dynamic=False, imgsz=640, batch=1)."
+            f"the input '{value.name}' has the dynamic shape {shown}, and nothing says at which size it is to be "
+            "built; write that into model.toml: [input] shape = [640, 640] (height, width), or export with a static "
+            "shape (Ultralytics: dynamic=False, imgsz=640)."
         )
     if len(shape) != 4 or not any(shape[axis] in IMAGE_CHANNELS for axis in (1, 3)):
         raise InputError(
             f"the input '{value.name}' has shape {shown}; expected one image, [1, C, H, W] or [1, H, W, C] "
-            "with 1, 3 or 4 channels."
+            "with 1 to 4 channels."
         )
     if shape[0] > MAX_BATCH:
         raise InputError(f"the input '{value.name}' has shape {shown}; export the model with batch 1.")
     if value.type.tensor_type.elem_type not in INPUT_TYPES:
         kind = onnx.TensorProto.DataType.Name(value.type.tensor_type.elem_type)
-        raise InputError(f"the input '{value.name}' holds {kind}; export the model with a float input.")
+        raise InputError(
+            f"the input '{value.name}' holds {kind}; export the model with a float input, or one of pixels (UINT8)."
+        )
     return ModelInput(value.name, shape, "nchw" if shape[1] in IMAGE_CHANNELS else "nhwc")
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from build_rules.endpoints import AUTOMATIC, Anchors, ModelInput, Proof, Split, SplitChoice
+from build_rules.endpoints import AUTOMATIC, Anchors, ModelInput, PixelFacts, Proof, Split, SplitChoice
 from build_rules.errors import InputError
 from build_rules.graph.attention import find_attention
 from build_rules.graph.batch import mixed_images
@@ -16,6 +16,7 @@ from build_rules.graph.cut import cut_graph
 from build_rules.graph.document import SourceDocument
 from build_rules.graph.endpoints import FoundEndpoints, find_endpoints
 from build_rules.graph.foreign import refuse_foreign_operators, refuse_foreign_types
+from build_rules.graph.front import read_front
 from build_rules.graph.source import Source, check_model, load_source
 from build_rules.graph.view import GraphView, view_graph, with_outputs
 from build_rules.graph.write import write_model
@@ -30,10 +31,11 @@ __all__ = ["SplitResult", "split_model"]
 class SplitResult:
     """`split` is the content of `split.json`; `external_files` are the files beside the ONNX that hold its weights.
 
-    `warnings` are sentences for the person at the terminal.
+    `pixels` is what the graph says of the pixels it takes, `warnings` are sentences for the person at the terminal.
     """
 
     split: Split
+    pixels: PixelFacts
     external_files: tuple[Path, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -43,15 +45,17 @@ def split_model(
     model_name: str,
     output: Path,
     choice: SplitChoice = AUTOMATIC,
-    samples: Callable[[ModelInput], Sequence[Array]] | None = None,
+    samples: Callable[[ModelInput, PixelFacts], Sequence[Array]] | None = None,
+    shape: tuple[int, int] | None = None,
 ) -> SplitResult:
     """Cut a model at its endpoints, write the cut model to `output`, and prove the cut.
 
-    `samples` is asked, once the input is known, for further images for the proof, each in its shape. Equal graphs give
-    equal files. Raises `InputError`, naming the file, for anything that cannot be cut.
+    `samples` is asked, once the input is known, for further images for the proof, each in its shape; `shape` is the
+    (height, width) that the user wants. Equal graphs give equal files. Raises `InputError`, naming the file, for
+    anything that cannot be cut.
     """
     try:
-        source = load_source(onnx_path)
+        source = load_source(onnx_path, shape)
         view = with_outputs(view_graph(source), choice.outputs)
         refuse_foreign_operators(view, choice.named)
         found = find_endpoints(view, source.document, choice)
@@ -61,7 +65,9 @@ def split_model(
         check_model(cut)
         write_model(cut, source.folder, output)
         image = replace(source.input, shape=(1, *source.input.shape[1:]))
-        proof = _proof(view, source, output, tensors, choice, samples(image) if samples and choice.prove else ())
+        pixels = read_front(view)
+        shown = samples(image, pixels) if samples and choice.prove else ()
+        proof = _proof(view, source, output, tensors, choice, shown)
         anchors = _anchors(view, source.document, found, choice)
         decoding = _decoding(view, source.document, found, anchors, choice)
         split = Split(
@@ -74,8 +80,9 @@ def split_model(
             found_by=found.found_by,
             anchors=anchors,
             decoded=decoding.roles,
+            front=pixels.front,
         )
-        return SplitResult(split, source.external_files, (*found.warnings, *decoding.warnings))
+        return SplitResult(split, pixels, source.external_files, (*found.warnings, *decoding.warnings))
     except InputError as error:
         raise error.within(onnx_path) from error
 

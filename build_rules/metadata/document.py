@@ -16,6 +16,7 @@ from build_rules.errors import InputError
 from build_rules.metadata.checks import check_document
 from build_rules.metadata.outputs import compile_outputs
 from build_rules.metadata.physical import PhysicalTensor
+from build_rules.metadata.pixels import say_pixels
 from build_rules.metadata.tiling import check_tiling
 from build_rules.metadata.vocabulary import DECODER_VERSIONS, HINT_TYPES, NMS_MODES, SCHEMA_VERSION
 
@@ -90,6 +91,7 @@ def compile_document(
     if isinstance(source.get("model"), dict) and source["model"].get("end2end") is True:
         # The graph was cut before it selects its boxes: readers that go by this would leave out their suppression.
         document["model"] = {**source["model"], "end2end": False}
+    say_pixels(document, split)
     warnings += _close_lists(document)
     document["outputs"] = compile_outputs(source, split, tensors, folded)
     document[SECTION] = _section(source, facts)

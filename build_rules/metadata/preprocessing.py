@@ -10,7 +10,7 @@ from build_rules.endpoints import CAMERA_ADAPTORS, Preprocessing
 from build_rules.errors import InputError
 from build_rules.metadata.tiling import check_tiling, read_grid
 
-__all__ = ["read_color", "read_preprocessing"]
+__all__ = ["COLOR_KEYS", "COLOR_OF_CHANNELS", "NORMALIZATIONS", "read_color", "read_preprocessing"]
 
 # name -> (scale, mean, std) with real = (pixel * scale - mean) / std
 NORMALIZATIONS = {

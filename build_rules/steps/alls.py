@@ -1,4 +1,4 @@
-"""split.json, calibration.json, parsed.har -> model.alls: what the preset asks for, in the compiler's layer names."""
+"""split.json, calibration.json, parsed.har -> model.alls, feed.json: what the preset asks for, in the layers' names."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from pathlib import Path
 
 from build_rules.alls.compose import Finetune, FoldedActivation, ScriptPlan, compose_script
 from build_rules.alls.script import format_script
-from build_rules.calibrated import Calibrated, load_calibrated
+from build_rules.calibrated import Calibrated, Feed, dump_feed, load_calibrated
 from build_rules.compilers.har import OutputLayer, output_layers, read_har
-from build_rules.endpoints import Endpoint, Split, load_split
+from build_rules.endpoints import Endpoint, Front, Split, load_split
 from build_rules.errors import InputError
 from build_rules.presets import Preset
 
@@ -17,11 +17,14 @@ __all__ = ["plan_script", "run"]
 FINETUNE_IMAGES = 1024
 
 
-def run(split_json: Path, calibrated: Path, parsed_har: Path, script: Path, preset: Preset) -> None:
-    """Write the model script of a preset."""
+def run(split_json: Path, calibrated: Path, parsed_har: Path, script: Path, feed: Path, preset: Preset) -> None:
+    """Write the model script of a preset, and what the exported graph takes, by which `har` proves it."""
     layers = output_layers(read_har(parsed_har).hn)
-    plan = plan_script(load_split(split_json), load_calibrated(calibrated), layers, preset)
+    split, facts = load_split(split_json), load_calibrated(calibrated)
+    plan = plan_script(split, facts, layers, preset)
     script.write_text(format_script(compose_script(plan)), encoding="utf-8")
+    swapped = split.front is not None and split.front.swapped
+    feed.write_text(dump_feed(Feed(facts.scale, facts.mean, facts.std, swapped)), encoding="utf-8")
 
 
 def plan_script(split: Split, calibrated: Calibrated, layers: tuple[OutputLayer, ...], preset: Preset) -> ScriptPlan:
@@ -33,9 +36,10 @@ def plan_script(split: Split, calibrated: Calibrated, layers: tuple[OutputLayer,
         if endpoint.name in split.folded and endpoint.activation is not None
     ]
     wide = [found[endpoint.name].output_layer for endpoint in split.endpoints if endpoint.role in preset.wide_roles]
+    mean, std = _normalization(calibrated, split.front)
     return ScriptPlan(
-        mean=calibrated.mean_pixels,
-        std=calibrated.std_pixels,
+        mean=mean,
+        std=std,
         folded=tuple(folded),
         wide_outputs=tuple(wide),
         optimization_level=preset.optimization_level,
@@ -43,6 +47,22 @@ def plan_script(split: Split, calibrated: Calibrated, layers: tuple[OutputLayer,
         finetune=Finetune(min(FINETUNE_IMAGES, calibrated.count)) if preset.finetune else None,
         matmul_correction=bool(split.attention),
     )
+
+
+def _normalization(calibrated: Calibrated, front: Front | None) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return (mean, std) in pixel units of what is done to pixels, before the graph and by its front, as one."""
+    mean, std = calibrated.mean_pixels, calibrated.std_pixels
+    if front is None:
+        return mean, std
+    # ((p - m) / s - M) / S = (p - (m + M * s)) / (s * S)
+    together = zip(mean, std, front.mean, front.std, strict=True)
+    pairs = [(_plain(m + M * s), _plain(s * S)) for m, s, M, S in together]
+    return tuple(m for m, _ in pairs), tuple(s for _, s in pairs)
+
+
+def _plain(value: float) -> float:
+    """Return a product without the last digits, which are those of the arithmetic (58.394999999999996)."""
+    return float(f"{value:.9g}")
 
 
 def _layer_of(endpoint: Endpoint, layers: tuple[OutputLayer, ...]) -> OutputLayer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from build_rules.calibrated import Calibrated
 from build_rules.calibration.convert import check_scale, write_pixels
 from build_rules.calibration.geometry import Geometry, check_geometry
 from build_rules.calibration.named import find_named, is_plain
-from build_rules.calibration.snapshot import Snapshot, open_snapshot, verify_content
+from build_rules.calibration.snapshot import Normalization, Snapshot, open_snapshot, verify_content
 from build_rules.endpoints import CAMERA_ADAPTORS, Preprocessing, Split
 from build_rules.errors import InputError, printable
 
@@ -76,7 +77,7 @@ def use_snapshot(path: Path, split: Split, output: Path) -> Calibrated:
     else:
         write_pixels(snapshot, split.input.name, output)
         print(f"   {path.name}: {snapshot.dtype} in {list(snapshot.value_range)}, calibrated on as uint8 pixels")
-    return _facts(snapshot, geometry, path.name)
+    return _facts(snapshot, geometry, path.name, _normalization(snapshot, split))
 
 
 def check_produced(path: Path, split: Split, name: str) -> Calibrated:
@@ -84,7 +85,8 @@ def check_produced(path: Path, split: Split, name: str) -> Calibrated:
 
     `name` is its conventional file name. Raises `InputError` when it does not fit.
     """
-    return _facts(*_fitting(path, split), name)
+    snapshot, geometry = _fitting(path, split)
+    return _facts(snapshot, geometry, name, snapshot.normalization)
 
 
 def _fitting(path: Path, split: Split) -> tuple[Snapshot, Geometry]:
@@ -105,17 +107,48 @@ def _fitting(path: Path, split: Split) -> tuple[Snapshot, Geometry]:
     return snapshot, geometry
 
 
-def _facts(snapshot: Snapshot, geometry: Geometry, name: str) -> Calibrated:
-    scaled = snapshot.dtype != "uint8"
+def _normalization(snapshot: Snapshot, split: Split) -> Normalization:
+    """Return what is to be done to the pixels: what the snapshot says, unless the graph or `model.toml` knows better.
+
+    Raises `InputError` when the ONNX metadata say that nothing is, and the snapshot that something is.
+    """
+    scale = snapshot.normalization.scale if snapshot.dtype == "uint8" else check_scale(snapshot)
+    told, pixels = replace(snapshot.normalization, scale=scale), split.preprocessing
+    wanted = Normalization(pixels.scale, pixels.mean, pixels.std)
+    if _is_close(told, wanted):
+        return told
+    both = f"the normalization in it is {_shown(told)}, but the model's input is {_shown(wanted)}"
+    if pixels.normalization is not None:
+        print(f"   warning: {snapshot.path.name}: {both}, as the graph or [input] in model.toml says; that is done")
+        return wanted
+    if pixels.scale == 1:
+        raise InputError(
+            f"{snapshot.path}: {both} (pixels as they are: validation.normalization); write which one is right as "
+            "normalization under [input] in model.toml."
+        )
+    return told
+
+
+def _is_close(first: Normalization, second: Normalization) -> bool:
+    pairs = zip(first.in_pixels(), second.in_pixels(), strict=True)
+    return all(abs(a - b) <= 1e-4 * (1 + abs(a)) for these, those in pairs for a, b in zip(these, those, strict=True))
+
+
+def _shown(normalization: Normalization) -> str:
+    mean, std = ([float(f"{value:.6g}") for value in values] for values in normalization.in_pixels())
+    return f"(pixel - {mean}) / {std}"
+
+
+def _facts(snapshot: Snapshot, geometry: Geometry, name: str, normalization: Normalization) -> Calibrated:
     return Calibrated(
         file_name=name,
         count=snapshot.count,
         resize=geometry.resize,
         input_shape=geometry.input_shape,
         full_frame=geometry.full_frame,
-        scale=check_scale(snapshot) if scaled else snapshot.normalization.scale,
-        mean=snapshot.normalization.mean,
-        std=snapshot.normalization.std,
+        scale=normalization.scale,
+        mean=normalization.mean,
+        std=normalization.std,
     )
 
 

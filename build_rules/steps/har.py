@@ -1,20 +1,36 @@
-"""parsed.har, model.alls, calibration.safetensors -> model.har: the quantized network."""
+"""parsed.har, model.alls, calibration.safetensors, split.onnx, feed.json -> model.har: the quantized network."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
+from build_rules.calibrated import load_feed
 from build_rules.compilers import OptimizeJob, SampleError, find_compiler
+from build_rules.compilers.pixel_proof import prove_pixels
 from build_rules.errors import InputError
 
 __all__ = ["run"]
 
 
-def run(parsed_har: Path, script: Path, snapshot: Path, har: Path, compiler: str, chosen: str | None = None) -> None:
-    """Quantize as the model script says. `chosen` names the record of calibration images, which only errors tell of."""
+def run(
+    parsed_har: Path,
+    script: Path,
+    snapshot: Path,
+    split_onnx: Path,
+    feed: Path,
+    har: Path,
+    compiler: str,
+    chosen: str | None = None,
+) -> None:
+    """Prove that the network sees what the exported graph does, then quantize as the model script says.
+
+    `chosen` names the record of calibration images, which only errors tell of.
+    """
+    backend, job = find_compiler(compiler), OptimizeJob(parsed_har, script, snapshot, har)
     try:
-        find_compiler(compiler).optimize(OptimizeJob(parsed_har, script, snapshot, har))
+        prove_pixels(backend, job, split_onnx, load_feed(feed))
+        backend.optimize(job)
     except SampleError as error:
         image = _image(chosen, error.sample)
         raise InputError(f"{error} Sample {error.sample} is {image}." if image else str(error)) from error

@@ -11,6 +11,8 @@ __all__ = ["run"]
 
 
 def run(split_onnx: Path, split_json: Path, parsed_har: Path, compiler: str, network_name: str, hw_arch: str) -> None:
-    """Translate the cut graph; its outputs keep the order of the endpoints."""
-    end_nodes = tuple(endpoint.node for endpoint in load_split(split_json).endpoints)
-    find_compiler(compiler).parse(ParseJob(split_onnx, network_name, hw_arch, end_nodes, parsed_har))
+    """Translate the cut graph from behind its front; its outputs keep the order of the endpoints."""
+    split = load_split(split_json)
+    end_nodes = tuple(endpoint.node for endpoint in split.endpoints)
+    start = None if split.front is None else split.front.start
+    find_compiler(compiler).parse(ParseJob(split_onnx, network_name, hw_arch, end_nodes, parsed_har, start))

@@ -10,12 +10,21 @@ from typing import Any
 from build_rules.calibration.named import find_named
 from build_rules.calibration.sample import read_sample
 from build_rules.calibration.snapshot import Normalization
-from build_rules.endpoints import AUTOMATIC, ModelInput, Preprocessing, Split, SplitChoice, dump_split
+from build_rules.endpoints import (
+    AUTOMATIC,
+    InputChoice,
+    ModelInput,
+    PixelFacts,
+    Preprocessing,
+    Split,
+    SplitChoice,
+    dump_split,
+)
 from build_rules.errors import InputError
 from build_rules.graph import SourceDocument, read_document, split_model
 from build_rules.metadata.anchors import split_anchors
 from build_rules.metadata.labels import check_labels, labels_text, read_labels
-from build_rules.metadata.preprocessing import read_preprocessing
+from build_rules.metadata.pixels import decide_pixels
 
 __all__ = ["run"]
 
@@ -29,20 +38,22 @@ def run(
     labels_file: str | None,
     calibration: str | None,
     named_in: str | None = None,
+    pixels: InputChoice | None = None,
 ) -> tuple[Path, ...]:
     """Cut the graph at its endpoints; neither output changes with descriptions, session ids or other metadata.
 
     `labels_file` names the user's class names, if there are any; they are no input (nothing is made from them here) but
     checked, as the anchors of an anchor head are, because `meta` would refuse them only after hours of compiling. One
     sample of `calibration`, or of the snapshot that the metadata names in the folder `named_in`, helps to prove the cut
-    and is no input either: which one does not show. Returns the files that hold weights.
+    and is no input either: which one does not show. `pixels` is what the user says about the network's input. Returns
+    the files that hold weights.
     """
-    source = read_document(onnx)
-    samples = _samples(source, calibration or _named(source, named_in))
-    result = split_model(onnx, network_name, split_onnx, choice or AUTOMATIC, samples)
+    source, said = read_document(onnx), pixels or InputChoice()
+    samples = _samples(source, said, calibration or _named(source, named_in))
+    result = split_model(onnx, network_name, split_onnx, choice or AUTOMATIC, samples, said.shape)
     split = result.split
     try:
-        preprocessing = read_preprocessing(source.document, split.input.channels)
+        decided = decide_pixels(source.document, said, result.pixels, split.input)
         if split.anchor_head:
             split_anchors(source.document, split)
     except InputError as error:
@@ -51,9 +62,9 @@ def run(
         _check_labels(source, split, labels_file)
     except InputError as error:
         raise error.within(labels_file or onnx) from error
-    for warning in result.warnings:
+    for warning in (*result.warnings, *decided.warnings):
         print(f"   warning: {warning}")
-    split_json.write_text(dump_split(replace(split, preprocessing=preprocessing)), encoding="utf-8")
+    split_json.write_text(dump_split(replace(split, preprocessing=decided.preprocessing)), encoding="utf-8")
     return result.external_files
 
 
@@ -68,12 +79,14 @@ def _named(source: SourceDocument, folder: str | None) -> str | None:
         return None
 
 
-def _samples(source: SourceDocument, calibration: str | None) -> Callable[[ModelInput], Sequence[Any]]:
-    def read(image: ModelInput) -> Sequence[Any]:
+def _samples(
+    source: SourceDocument, said: InputChoice, calibration: str | None
+) -> Callable[[ModelInput, PixelFacts], Sequence[Any]]:
+    def read(image: ModelInput, facts: PixelFacts) -> Sequence[Any]:
         if calibration is None:
             return ()
         try:
-            pixels = read_preprocessing(source.document, image.channels)
+            pixels = decide_pixels(source.document, said, facts, image).preprocessing
         except InputError:
             pixels = Preprocessing(mean=(0.0,) * image.channels, std=(1.0,) * image.channels, color=None)
         normalization = Normalization(pixels.scale, pixels.mean, pixels.std)
@@ -81,6 +94,8 @@ def _samples(source: SourceDocument, calibration: str | None) -> Callable[[Model
         sample = read_sample(Path(calibration), shape, pixels.resize, normalization, pixels.color, image.name)
         if sample is None:
             return ()
+        if facts.front is not None and facts.front.swapped:
+            sample = sample[:, [2, 1, 0, *range(3, image.channels)]]
         return (sample if image.layout == "nchw" else sample.transpose(0, 2, 3, 1),)
 
     return read

@@ -59,7 +59,7 @@ class Builder:
     def slice(self, source: str, start: int, stop: int, axis: int) -> str:
         return self.op("Slice", source, self.integers(start), self.integers(stop), self.integers(axis))
 
-    def model(self, *outputs: str | tuple[str, Sequence[int]], document: Any = None) -> onnx.ModelProto:
+    def model(self, *outputs: str | tuple[str, Sequence[int | str]], document: Any = None) -> onnx.ModelProto:
         values = [
             onnx.ValueInfoProto(name=o) if isinstance(o, str) else helper.make_tensor_value_info(o[0], 1, list(o[1]))
             for o in outputs

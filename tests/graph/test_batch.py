@@ -124,7 +124,7 @@ BODIES = [
 def test_the_cut_takes_one_image(tmp_path: Path, body: Body, batch: int) -> None:
     """The proof compares all images of the original with the cut, image by image."""
     path = save(head(batch, body), tmp_path)
-    found = split(path, samples=lambda image: [graphs.image(7)])
+    found = split(path, samples=lambda image, facts: [graphs.image(7)])
     assert found.proof is not None
     assert (found.input.shape, found.proof.inputs) == ((1, 3, 32, 32), 2)
     assert [(e.tensor, e.shape, e.activation) for e in found.endpoints] == [("map", (1, 5, SIDE, SIDE), "sigmoid")]

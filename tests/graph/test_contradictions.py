@@ -159,7 +159,7 @@ def test_pixels_are_not_what_a_network_of_bytes_is_proven_on(tmp_path: Path) -> 
     b.inputs = [helper.make_tensor_value_info("image", TensorProto.UINT8, [1, 3, 32, 32])]
     b.op("Sigmoid", b.reshape(b.conv(b.op("Cast", "image", to=1), 3, 2, 8, "map"), 1, 2, -1), name="output0")
     path = save(b.model("output0", document=SCORES), tmp_path)
-    proof = split(path, samples=lambda image: [np.full(image.shape, 0.5, np.float32)]).proof
+    proof = split(path, samples=lambda image, facts: [np.full(image.shape, 0.5, np.float32)]).proof
     assert proof is not None
     assert proof.inputs == 1
 

@@ -118,7 +118,6 @@ def test_an_end_to_end_graph_has_no_hints(tmp_path: Path) -> None:
         ("bad/strides_wrong", "the split hint says strides [4, 8, 16], but the boundary 'boxes'"),
         ("bad/target_missing", "names the target 'output9', but the graph's outputs are 'output0'"),
         ("yolov8n-cls", "its outputs are 'output0' [1, 1000], one value for each class of the whole image"),
-        ("yolov8n_dynamic", "dynamic shape [batch, 3, height, width]"),
     ],
 )
 def test_refuses(name: str, message: str, tmp_path: Path) -> None:

@@ -141,11 +141,11 @@ def test_unsorted_nodes_are_sorted(tmp_path: Path) -> None:
 
 def test_further_samples_are_proved_too(tmp_path: Path) -> None:
     path = save(detection(), tmp_path)
-    proof = split(path, samples=lambda image: [graphs.image(1), np.zeros(image.shape, np.float32)]).proof
+    proof = split(path, samples=lambda image, facts: [graphs.image(1), np.zeros(image.shape, np.float32)]).proof
     assert proof is not None
     assert proof.inputs == 3
     with pytest.raises(InputError, match="cannot be run"):
-        split(path, samples=lambda image: [np.zeros((1, 3, 8, 8), np.float32)])
+        split(path, samples=lambda image, facts: [np.zeros((1, 3, 8, 8), np.float32)])
 
 
 def test_local_functions_are_inlined(tmp_path: Path) -> None:

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 from build_rules.versions import library_version
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from build_rules.compilers import CompileJob, OptimizeJob, ParseJob
 
 __all__ = ["EMULATOR_VERSION", "SDK_VERSION", "Emulator"]
@@ -43,6 +46,12 @@ class Emulator:
         from build_rules.compilers.har import write_har
 
         write_har(job.output, optimize(job))
+
+    def run_float(self, job: OptimizeJob, image: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
+        """Return the end nodes' tensors of the float network for one sample (C, H, W)."""
+        from build_rules.compilers.emulator.optimize import run_float
+
+        return run_float(job, image)
 
     def compile(self, job: CompileJob) -> None:
         """Write the emulated executable."""

@@ -22,6 +22,7 @@ UNSUPPORTED = frozenset(
         *("NonZero", "OneHot", "RoiAlign", "Scan", "ScatterElements", "ScatterND", "Tile", "TopK", "Unique", "Where"),
     }
 )
+IMAGE_CHANNELS = (1, 2, 3, 4)
 STATIC_SOURCES = frozenset({"Constant", "Shape", "Size"})
 
 
@@ -50,7 +51,7 @@ class Graph:
     def input_is_nhwc(self) -> bool:
         """Whether the image input is [1, H, W, C] (exports of TensorFlow) rather than [1, C, H, W]."""
         shape = self.shapes[self.input]
-        return shape[1] not in (1, 3, 4) and shape[3] in (1, 3, 4)
+        return shape[1] not in IMAGE_CHANNELS and shape[3] in IMAGE_CHANNELS
 
     def data_inputs(self, index: int) -> tuple[str, ...]:
         """Return the inputs of node `index` that are data."""

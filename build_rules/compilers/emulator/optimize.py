@@ -16,15 +16,16 @@ from build_rules.compilers.emulator.finetune import finetune, improved_outputs
 from build_rules.compilers.emulator.modify import modified_hn
 from build_rules.compilers.emulator.network import Floats, Network, kernel_axis, load_network
 from build_rules.compilers.emulator.plan import Grid, Kernel, Plan, grid, group_bits, rounding_layers, share_grids
-from build_rules.compilers.emulator.qdq import quantized_model
+from build_rules.compilers.emulator.qdq import float_model, quantized_model
 from build_rules.compilers.emulator.ranges import Observation, inner_range, observe, outer_range
+from build_rules.compilers.emulator.run import open_session, run
 from build_rules.compilers.emulator.runnable import open_network, run_network
 from build_rules.compilers.emulator.script import Settings, read_settings
 from build_rules.compilers.emulator.weights import corrected_bias, quantize_kernel
 from build_rules.compilers.har import Har, dump_npz, read_har
 from build_rules.errors import InputError
 
-__all__ = ["QUANTIZED_MEMBER", "make_plan", "optimize"]
+__all__ = ["QUANTIZED_MEMBER", "make_plan", "optimize", "run_float"]
 
 QUANTIZED_MEMBER = ".emulator.quantized.onnx"
 """The extra member with the quantized network; compiling puts it into the HEF."""
@@ -66,6 +67,20 @@ def _check_runs(quantized: bytes, samples: Samples, job: OptimizeJob) -> None:
             f"{job.har}: the network was quantized, but {error}: the emulator does not handle one of its layers; "
             "export the model with plain float layers, or end it before that layer ([split] in model.toml)."
         ) from error
+
+
+def run_float(job: OptimizeJob, image: npt.NDArray[np.uint8]) -> tuple[Floats, ...]:
+    """Return what the float network makes of one sample (C, H, W) through the script's normalization.
+
+    The tensors of the end nodes, in their order and as the ONNX graph has them.
+    """
+    har = read_har(job.har)
+    network = load_network(har)
+    settings = read_settings(_read_text(job), str(job.script), har.hn)
+    plan = Plan({}, {}, {}, {}, {}, settings.mean, settings.std)
+    outputs = list(network.graph.outputs)
+    values = run(open_session(float_model(network, plan, outputs)), image.transpose(1, 2, 0)[None])
+    return tuple(values[name] for name in outputs)
 
 
 def _read_text(job: OptimizeJob) -> str:

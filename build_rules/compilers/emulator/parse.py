@@ -12,6 +12,7 @@ import numpy.typing as npt
 from build_rules.compilers import ParseJob
 from build_rules.compilers.emulator.fuse import WEIGHTED, Layer, fuse_layers, original_names
 from build_rules.compilers.emulator.graph import Graph, attribute, end_tensors, load_model, read_graph
+from build_rules.compilers.emulator.start import begin_at
 from build_rules.compilers.har import Har, dump_npz
 from build_rules.errors import InputError
 
@@ -30,6 +31,8 @@ def parse(job: ParseJob, sdk_version: str) -> Har:
     """
     model = load_model(job.onnx)
     try:
+        if job.start is not None:
+            model = begin_at(model, job.start)
         graph = read_graph(model, end_tensors(model.graph, job.end_nodes))
         layers = fuse_layers(graph, job.net_name)
         hn = describe(graph, layers, job.net_name)

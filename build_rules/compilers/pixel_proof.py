@@ -1,0 +1,104 @@
+"""The proof of the pixels: the float network on the chip's pixels gives what the exported graph gives on its own input.
+
+`split` has proven that `split.onnx` is the exported graph up to its endpoints, bit for bit, its front included. Here
+that graph is fed with a calibration sample as its metadata, `[input]` and the graph say (`feed.json`), and the parsed
+network with the sample as it is, through the normalization of the model script. Everything in between has to agree: the
+script's numbers, the order of colours, the layers that were taken off the front, and what the compiler read.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from build_rules.calibrated import Feed
+from build_rules.calibration.container import read_container
+from build_rules.compilers import Compiler, OptimizeJob
+from build_rules.errors import InputError
+
+__all__ = ["prove_pixels"]
+
+LOOKED_AT = 16
+"""Samples of which the most colourful is taken: grey ones would not show that colours are swapped."""
+TOLERANCE, HALF_TOLERANCE = 0.001, 0.03
+"""Difference, as a part of what the values deviate from their mean; rounding alone makes a hundredth of it.
+The second is for graphs of 16-bit floats, which the chip computes more exactly."""
+TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
+Floats = NDArray[np.float32]
+
+
+def prove_pixels(compiler: Compiler, job: OptimizeJob, exported: Path, feed: Feed) -> None:
+    """Compare the float network of `job` with the `exported` graph on one calibration sample.
+
+    Raises `InputError` with the endpoint and the size of the difference when they do not agree.
+    """
+    session = _open(exported)
+    source = session.get_inputs()[0]
+    sample = _sample(job.calibration, source.name)
+    names = [output.name for output in session.get_outputs()]
+    expected = session.run(names, {source.name: _own_input(sample, feed, source)})
+    del session
+    found = compiler.run_float(job, sample)
+    tolerance = HALF_TOLERANCE if source.type == "tensor(float16)" else TOLERANCE
+    for name, wanted, made in zip(names, expected, found, strict=True):
+        difference = _difference(wanted, made)
+        if not difference <= tolerance:
+            raise InputError(
+                f"{job.script}: the network does not see the pixels that the model was exported for: on a calibration "
+                f"sample the tensor '{name}' differs from that of {exported.name} by {difference:.2g} of its deviation "
+                f"(at most {tolerance:g} is rounding). The script's normalization, the order of colours and the layers "
+                "taken off the beginning of the graph do not agree with what the graph computes; please report this "
+                "model."
+            )
+
+
+def _open(path: Path) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def _sample(snapshot: Path, name: str) -> NDArray[np.uint8]:
+    """Return the sample (C, H, W) whose colours differ most, of the first few."""
+    entry = next((entry for entry in read_container(snapshot).entries if entry.name == name), None)
+    if entry is None or len(entry.shape) != 4 or entry.dtype != "U8":
+        raise InputError(f"{snapshot}: has no samples of pixels for {name!r}; the snapshot is another network's.")
+    count, size = min(LOOKED_AT, entry.shape[0]), prod(entry.shape[1:])
+    with snapshot.open("rb") as file:
+        file.seek(entry.begin)
+        content = file.read(count * size)
+    if count == 0 or len(content) < count * size:
+        raise InputError(f"{snapshot}: holds no whole sample; run doit again when it is complete.")
+    looked_at = np.frombuffer(content, np.uint8).reshape(count, *entry.shape[1:])
+    return max(looked_at, key=lambda sample: float(np.std(sample[0].astype(np.int16) - sample[-1])))
+
+
+def _own_input(sample: NDArray[np.uint8], feed: Feed, source: onnxruntime.NodeArg) -> NDArray[np.generic]:
+    """Return a sample as the exported graph takes it: normalized, in its own order of colours, layout and type."""
+    column = (-1, 1, 1)
+    values = (sample * np.float64(feed.scale) - np.reshape(feed.mean, column)) / np.reshape(feed.std, column)
+    if feed.swapped:
+        values = values[[2, 1, 0, *range(3, len(values))]]
+    image = values[None]
+    if image.shape != tuple(source.shape):
+        image = image.transpose(0, 2, 3, 1)
+    kind = TYPES[source.type]
+    return np.ascontiguousarray(np.rint(image) if kind is np.uint8 else image).astype(kind)
+
+
+def _difference(wanted: Floats, made: Floats) -> float:
+    """Return the root mean square of the difference, as a part of the deviation of the values that are finite."""
+    if wanted.shape != made.shape:
+        return float("inf")
+    first, second = wanted.astype(np.float64), made.astype(np.float64)
+    finite = np.isfinite(first) & np.isfinite(second)
+    if not np.array_equal(np.isfinite(first), np.isfinite(second)) or not finite.any():
+        return 0.0 if np.array_equal(first, second, equal_nan=True) else float("inf")
+    error = float(np.sqrt(np.mean((first - second)[finite] ** 2)))
+    return error / max(float(np.std(first[finite])), 1e-6 * float(np.abs(first[finite]).max()), 1e-12)

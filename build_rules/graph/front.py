@@ -1,0 +1,328 @@
+"""What do the first layers of a graph say about the pixels that it takes?
+
+Exporters put the preparation of pixels into the graph: a cast of bytes, a turn from [H, W, C], red and blue swapped, a
+division by 255, means and deviations. Which layers may belong to that, their operators tell; what they compute is not
+read from them but measured: they are run on a black image, on one of each colour and on a random one. So however it is
+written, it is understood, or it is not of that kind.
+
+Where every channel comes out as (input - mean) / std of one channel, the layers are the graph's **front**: the model
+script's normalization does the same on the chip, and the compiler begins behind them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+import onnx
+from onnx.numpy_helper import from_array
+
+from build_rules.endpoints import Front, PixelFacts
+from build_rules.errors import InputError
+from build_rules.graph.constants import Array
+from build_rules.graph.order import node_inputs
+from build_rules.graph.view import GraphView
+
+__all__ = ["read_front"]
+
+MOVES = frozenset(
+    {
+        *("Identity", "Cast", "Dropout", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Gather", "Slice", "Split"),
+        *("Concat", "Pad", "Resize", "Upsample", "SpaceToDepth"),
+    }
+)
+ARITHMETIC = frozenset({"Sub", "Add", "Mul", "Div", "BatchNormalization", "Conv"})
+MAX_NODES = 64
+MAX_GROWTH = 4
+"""What a layer of a front may make of an image, in images."""
+MAX_ELEMENTS = 1 << 25
+WHITE = 255
+FLOAT = onnx.TensorProto.FLOAT
+
+SMALL_GAIN = 1 / 50
+"""What brings values to a fiftieth or less was made for 0..255: of 0..1 nothing would be left."""
+LARGE_MEAN = 10.0
+"""A mean that is subtracted from values in 0..1 or -1..1 is never as large."""
+UNIT_GAIN = 1.5
+"""What spreads values as the deviations of ImageNet do (1 / 0.229) was not made for 0..255."""
+SCALES = (127.5, 128.0, 255.0, 256.0)
+
+
+@dataclass(frozen=True)
+class _Region:
+    """The first layers that may prepare pixels; `tensors` are what they make, `learned` those behind a layer that may
+    have been trained, whose size therefore says less."""
+
+    nodes: tuple[onnx.NodeProto, ...]
+    tensors: tuple[str, ...]
+    learned: frozenset[str]
+    constants: Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class _Affine:
+    """value = (input - mean) / std, for each channel."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    swapped: bool
+
+    @property
+    def changes(self) -> bool:
+        return self.swapped or any(self.mean) or any(std != 1 for std in self.std)
+
+
+def read_front(view: GraphView) -> PixelFacts:
+    """Return what the first layers of a graph say.
+
+    Raises `InputError` when bytes come in and are worked on before they are made numbers, and for an image too large.
+    """
+    is_bytes = view.types[view.input.name] == onnx.TensorProto.UINT8
+    region = _region(view)
+    if not region.nodes:
+        _check_bytes(view, None, is_bytes)
+        return PixelFacts()
+    if prod(view.input.shape) > MAX_ELEMENTS:
+        raise InputError(
+            f"the input '{view.input.name}' {view.shape_text(view.input.name)} is too large for its first layers to be "
+            "looked at; export the model with batch 1."
+        )
+    probes = _probe(view, region)
+    start, affine = _start(view, region, probes)
+    certain = ("raw", f"takes bytes ('{view.input.name}' is UINT8)") if is_bytes else _certain(view, region, probes)
+    cut = start is not None and affine is not None and (affine.changes or view.types[view.input.name] != FLOAT)
+    front = None
+    if cut and start is not None and affine is not None:
+        front = Front(start, (1, *view.shapes[start][1:]), affine.mean, affine.std, affine.swapped)
+    _check_bytes(view, front, is_bytes)
+    means = (None, None) if affine is None else (affine.mean, affine.std)
+    return PixelFacts(front, certain[0], certain[1], *means)
+
+
+def _check_bytes(view: GraphView, front: Front | None, is_bytes: bool) -> None:
+    if front is None and is_bytes:
+        user = next((node for node in view.nodes if view.input.name in node_inputs(node)), None)
+        where = "" if user is None else f" by '{user.name}' ({user.op_type})"
+        raise InputError(
+            f"the input '{view.input.name}' holds bytes (UINT8), which are worked on{where} before they are cast to "
+            "float, as the compiler needs them; export the model with a Cast to float first, or with a float input."
+        )
+
+
+def _region(view: GraphView) -> _Region:
+    reached: set[str] = {view.input.name}
+    learned: set[str] = set()
+    nodes: list[onnx.NodeProto] = []
+    tensors: list[str] = []
+    constants: dict[str, Array] = {}
+    limit = MAX_GROWTH * prod(view.input.shape)
+    for node in view.nodes:
+        sources = [name for name in node_inputs(node) if name in view.image_tensors]
+        if not sources or not reached.issuperset(sources) or not _may_prepare(view, node, sources):
+            continue
+        if len(nodes) == MAX_NODES or any(prod(view.shapes.get(name, (limit + 1,))) > limit for name in node.output):
+            continue
+        given = {name: view.constant(name) for name in node.input if name and name not in sources}
+        if any(value is None for value in given.values()):
+            continue
+        constants |= {name: value for name, value in given.items() if value is not None}
+        nodes.append(node)
+        reached.update(node.output)
+        tensors += node.output
+        if node.op_type in ("BatchNormalization", "Conv") or learned.intersection(sources):
+            learned.update(node.output)
+    return _Region(tuple(nodes), tuple(tensors), frozenset(learned), constants)
+
+
+def _may_prepare(view: GraphView, node: onnx.NodeProto, sources: Sequence[str]) -> bool:
+    if node.domain not in ("", "ai.onnx") or not all(node.output):
+        return False
+    if node.op_type in MOVES:
+        return True
+    if node.op_type not in ARITHMETIC or len(sources) != 1:
+        return False
+    if node.op_type == "Conv":
+        return _is_pointwise(view, node)
+    return node.op_type in ("Add", "Mul", "Sub") or node.input[0] == sources[0]
+
+
+def _is_pointwise(view: GraphView, node: onnx.NodeProto) -> bool:
+    """Say whether a convolution looks at one pixel only and gives as many channels as it takes."""
+    before, after = view.shapes.get(node.input[0], ()), view.shapes.get(node.output[0], ())
+    kernel = view.shapes.get(node.input[1], ())
+    return before == after and len(kernel) == 4 and kernel[2:] == (1, 1) and len(after) == 4
+
+
+@dataclass(frozen=True)
+class _Probes:
+    """What the tensors of a region are for a black image, one of each colour, a white one, and a random one."""
+
+    black: Mapping[str, Array]
+    colors: tuple[Mapping[str, Array], ...]
+    white: Mapping[str, Array]
+    random: Mapping[str, Array]
+    image: Array
+
+
+def _probe(view: GraphView, region: _Region) -> _Probes:
+    from build_rules.graph.runtime import open_session, run_session
+
+    kind = view.types[view.input.name]
+    graph = onnx.helper.make_graph(
+        [_copy(node) for node in region.nodes],
+        "front",
+        [onnx.helper.make_tensor_value_info(view.input.name, kind, view.input.shape)],
+        [onnx.helper.make_tensor_value_info(name, view.types[name], view.shapes[name]) for name in region.tensors],
+        [from_array(value, name) for name, value in region.constants.items()],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=view.model.opset_import)
+    model.ir_version = max(view.model.ir_version, 4)
+    session = open_session(model.SerializeToString(), "the model's first layers")
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(kind)
+    axis = view.input.layout.index("c")
+
+    def run(image: Array) -> dict[str, Array]:
+        values = run_session(session, region.tensors, {view.input.name: image.astype(dtype)})
+        return {name: value.astype(np.float64) for name, value in values.items()}
+
+    colors = []
+    for channel in range(view.input.channels):
+        image = np.zeros(view.input.shape, np.uint8)
+        image[tuple(channel if index == axis else slice(None) for index in range(4))] = WHITE
+        colors.append(run(image))
+    random = np.random.default_rng(0).integers(0, 256, view.input.shape, dtype=np.uint8)
+    return _Probes(
+        run(np.zeros(view.input.shape, np.uint8)),
+        tuple(colors),
+        run(np.full(view.input.shape, WHITE, np.uint8)),
+        run(random),
+        np.moveaxis(random, axis, 1),
+    )
+
+
+def _copy(node: onnx.NodeProto) -> onnx.NodeProto:
+    copied = onnx.NodeProto()
+    copied.CopyFrom(node)
+    return copied
+
+
+def _start(view: GraphView, region: _Region, probes: _Probes) -> tuple[str | None, _Affine | None]:
+    """Return the last tensor that everything behind hangs on and that is the image, prepared; what it is of it."""
+    for tensor in reversed(region.tensors):
+        if view.types.get(tensor) != FLOAT or not _is_bottleneck(view, region, tensor):
+            continue
+        affine = _affine(view, tensor, probes)
+        if affine is not None:
+            return tensor, affine
+    return None, None
+
+
+def _is_bottleneck(view: GraphView, region: _Region, tensor: str) -> bool:
+    """Say whether everything behind hangs on a tensor alone: nobody else reads what comes before it."""
+    hidden, before = {tensor}, set()
+    for node in reversed(region.nodes):
+        if hidden.intersection(node.output):
+            before.add(node.name)
+            hidden.update(node.output, (name for name in node_inputs(node) if name in view.image_tensors))
+    hidden.discard(tensor)
+    if hidden.intersection(view.outputs):
+        return False
+    # The shape of a tensor is known without it.
+    others = (node for node in view.nodes if node.name not in before and node.op_type not in ("Shape", "Size"))
+    return not any(hidden.intersection(node_inputs(node)) for node in others)
+
+
+def _affine(view: GraphView, tensor: str, probes: _Probes) -> _Affine | None:
+    image = view.input
+    shape, channels = view.shapes[tensor], image.channels
+    layouts = {1: (channels, image.height, image.width), 3: (image.height, image.width, channels)}
+    axis = next((axis for axis, layout in layouts.items() if shape[1:] == layout), None)
+    if axis is None:
+        return None
+    black, *colors = (np.moveaxis(values[tensor][:1], axis, 1)[0] for values in (probes.black, *probes.colors))
+    offset = black.mean(axis=(1, 2))
+    gains = np.stack([(color.mean(axis=(1, 2)) - offset) / WHITE for color in colors], axis=1)
+    order = np.abs(gains).argmax(axis=1)
+    gain = gains[np.arange(channels), order]
+    if not np.isfinite(gains).all() or (gain <= 0).any() or order.tolist() not in _orders(channels):
+        return None
+    std = [_plain(1 / value) for value in gain]
+    mean = [_plain(-o * s) if abs(o) > 1e-5 else 0.0 for o, s in zip(offset, std, strict=True)]
+    found = np.moveaxis(probes.random[tensor], axis, 1)
+    column = (1, channels, 1, 1)
+    wanted = (probes.image[:, order] - np.reshape(mean, column)) / np.reshape(std, column)
+    if not np.allclose(found, wanted, rtol=1e-5, atol=1e-5 * float(np.abs(wanted).max())):
+        return None
+    return _Affine(tuple(mean), tuple(std), order.tolist() != list(range(channels)))
+
+
+def _orders(channels: int) -> list[list[int]]:
+    """Return the orders of channels that are colours of a camera adaptor: as they are, and red and blue swapped."""
+    plain = list(range(channels))
+    return [plain, [2, 1, 0, *plain[3:]]] if channels in (3, 4) else [plain]
+
+
+def _plain(value: float) -> float:
+    """Return a number as somebody may have written it: float32 holds no more than these digits for certain."""
+    return float(f"{value:.6g}") + 0.0
+
+
+def _certain(view: GraphView, region: _Region, probes: _Probes) -> tuple[str | None, str]:
+    """Return what the first layers' arithmetic was made for, with the reason; None where it says nothing."""
+    takes, because = None, ""
+    for node in region.nodes:
+        found = _told_by(view, region, node, probes) if node.op_type in ARITHMETIC else None
+        size = None if found is None else _size(*found)
+        if found is not None and size is not None:  # of several the last one, which has all before it in it
+            takes = size
+            because = f"begins with (x - {_plain(found[1]):.4g}) / {1 / found[0]:.4g} ('{node.name}', {node.op_type})"
+    return takes, because
+
+
+def _told_by(view: GraphView, region: _Region, node: onnx.NodeProto, probes: _Probes) -> tuple[float, float] | None:
+    """Return the (gain, mean) that somebody wrote down in a layer, with all before it; None for what was trained."""
+    source = next(name for name in node.input if name in view.image_tensors)
+    if source in region.learned:
+        return None
+    if node.op_type == "BatchNormalization":
+        return _normalized(_gain(source, view, probes), region, node)
+    found = _gain(node.output[0], view, probes)
+    return _usual(found) if node.op_type == "Conv" else found
+
+
+def _gain(tensor: str, view: GraphView, probes: _Probes) -> tuple[float, float] | None:
+    """Return the (gain, mean) of most of a tensor's values: value = (input - mean) * gain; None when there is none."""
+    if tensor == view.input.name:
+        return 1.0, 0.0
+    black, white = (float(np.median(values[tensor])) for values in (probes.black, probes.white))
+    gain = (white - black) / WHITE
+    return (gain, -black / gain) if np.isfinite(gain) and gain > 0 else None
+
+
+def _normalized(
+    before: tuple[float, float] | None, region: _Region, node: onnx.NodeProto
+) -> tuple[float, float] | None:
+    """Return what the running mean and variance of a batch normalization say; its factors are learned."""
+    mean, variance = (float(np.median(region.constants[name])) for name in node.input[3:5])
+    if before is None or not variance > 0:
+        return None
+    gain, shift = before
+    return gain / float(np.sqrt(variance)), shift + mean / gain
+
+
+def _usual(found: tuple[float, float] | None) -> tuple[float, float] | None:
+    """Return what a convolution does if nobody would have trained it to: a usual scale, with a usual mean or none."""
+    if found is None:
+        return None
+    std, mean = 1 / found[0], found[1]
+    usual = 40 <= std <= 80 and 90 <= mean <= 140
+    scaled = any(abs(std - scale) < 0.1 for scale in SCALES) and (abs(mean) < 0.1 or 127 <= mean <= 128.5)
+    return found if usual or scaled else None
+
+
+def _size(gain: float, mean: float) -> str | None:
+    if gain <= SMALL_GAIN or mean >= LARGE_MEAN:
+        return "raw"
+    return "unit" if gain >= UNIT_GAIN and 0 <= mean <= 1 else None
