@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from build_rules.errors import InputError
+from build_rules.regular_file import fault_of
 
 __all__ = ["MAX_PIXELS", "BrokenImageError", "broken", "decode", "decoded", "measure"]
 
@@ -130,6 +131,8 @@ def _load(path: Path, held: ExitStack) -> Image.Image:
     try:
         _check_file(path)
         with path.open("rb") as file:
+            if (fault := fault_of(file.fileno())) is not None:
+                raise ValueError(fault)
             _check_head(file)
             image = Image.open(file, formats=_FORMATS)
             if image.width * image.height > MAX_PIXELS:

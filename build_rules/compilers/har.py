@@ -18,6 +18,7 @@ from __future__ import annotations
 import io
 import json
 import lzma
+import os
 import struct
 import tarfile
 import zipfile
@@ -31,6 +32,7 @@ import numpy as np
 import numpy.typing as npt
 
 from build_rules.errors import InputError
+from build_rules.regular_file import open_regular
 
 __all__ = ["Har", "OutputLayer", "dump_npz", "load_npz", "output_layers", "read_har", "write_har"]
 
@@ -86,7 +88,7 @@ def read_har(path: Path) -> Har:
     Raises `InputError` when the file is not a HAR, is damaged, or claims more than 2 GiB or 256 members.
     """
     try:
-        with tarfile.open(path, "r:*") as archive:
+        with os.fdopen(open_regular(path), "rb") as stream, tarfile.open(fileobj=stream, mode="r:*") as archive:
             members = _read_members(archive, path)
     except (tarfile.TarError, EOFError, OSError, ValueError, zlib.error, lzma.LZMAError) as error:
         raise InputError(f"{path}: not a readable HAR ({error}); build it again.") from error

@@ -21,6 +21,7 @@ from build_rules.errors import InputError
 from build_rules.hef.directory import find_zip
 from build_rules.hef.header import HEADER_BYTES, LAYOUTS, Header, Layout, decode_header
 from build_rules.protobuf import field_prefix
+from build_rules.regular_file import open_regular
 
 __all__ = [
     "CHUNK",
@@ -104,7 +105,7 @@ class Container:
 def open_hef(path: Path) -> BinaryIO:
     """Open `path` for reading. Raises `InputError` when there is no such file or it cannot be read."""
     try:
-        return path.open("rb")
+        return os.fdopen(open_regular(path), "rb")
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}); give the path of a HEF file.") from error
 

@@ -6,20 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from build_rules.errors import InputError
+from build_rules.regular_file import LABELS_BYTES, read_small
 
 __all__ = ["check_labels", "labels_text", "parse_labels", "read_labels"]
 
 _LINE_BREAKS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
 
-MAX_BYTES = 4 << 20
-
 
 def read_labels(path: Path) -> tuple[str, ...]:
-    """Return the lines of a labels file (UTF-8, with or without BOM, at most 4 MiB). Raises `InputError`."""
+    """Return the lines of a labels file (UTF-8, with or without BOM, at most 1 MiB). Raises `InputError`."""
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise InputError(f"{path}: larger than {MAX_BYTES >> 20} MiB; expected one class name per line.")
-        return parse_labels(path.read_bytes(), str(path))
+        return parse_labels(read_small(path, LABELS_BYTES, "one class name per line"), str(path))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
 
