@@ -17,10 +17,12 @@ from build_rules.calibration.sources import find_fault, list_snapshots
 from build_rules.compilers import COMPILERS, PREBUILT
 from build_rules.errors import InputError
 from build_rules.presets import HW_ARCHS, PRESETS
+from build_rules.regular_file import find_fault as find_file_fault
 from build_rules.toml_table import Table, read_toml
 
 if TYPE_CHECKING:
     from build_rules.endpoints import SplitChoice
+    from build_rules.metadata_table import MetadataTable
 
 __all__ = ["Model", "Settings", "Target", "find_models", "load_models", "read_settings", "replace_targets"]
 
@@ -75,7 +77,8 @@ class Model:
 
     `calibration` is a snapshot file, a folder of snapshots (the ONNX metadata names one of them), a folder of images, a
     list or a pattern of images. None when nothing is there, and either nothing is compiled here or the snapshot is in
-    the repository's `calibration_folder`. `split` None leaves it to metadata and graph where to cut.
+    the repository's `calibration_folder`. `split` None leaves it to metadata and graph where to cut,
+    `metadata` None to the export what the document says.
     """
 
     name: str
@@ -84,6 +87,7 @@ class Model:
     labels: Path | None
     calibration: Path | None
     split: SplitChoice | None = None
+    metadata: MetadataTable | None = None
     settings: Settings = field(default_factory=Settings)
 
     @property
@@ -149,7 +153,7 @@ def _override(table: Table, base: Settings) -> Settings:
 
 def read_settings(pyproject: Path) -> Settings:
     """Read `[tool.build_rules]`; defaults when there is no such file or table."""
-    if not pyproject.is_file():
+    if not os.path.lexists(pyproject):
         return Settings()
     tool = read_toml(pyproject).get("tool", {})
     content = tool.get("build_rules", {}) if isinstance(tool, dict) else {}
@@ -206,6 +210,7 @@ class _Declared:
     calibration: str | None
     hef: str | None
     split: SplitChoice | None
+    metadata: MetadataTable | None
     settings: Settings
 
 
@@ -218,6 +223,14 @@ def _read_split(table: Table) -> SplitChoice | None:
     return read_split(table)
 
 
+def _read_metadata(table: Table) -> MetadataTable | None:
+    if table.table("metadata") is None:
+        return None
+    from build_rules.metadata_table import read_metadata
+
+    return read_metadata(table)
+
+
 def _read_declared(table: Table, settings: Settings) -> _Declared:
     declared = _Declared(
         table.text("onnx"),
@@ -225,6 +238,7 @@ def _read_declared(table: Table, settings: Settings) -> _Declared:
         table.text("calibration"),
         table.text("hef"),
         _read_split(table),
+        _read_metadata(table),
         _override(table, settings),
     )
     # Before any default is looked for: a misspelled key would otherwise look like a missing file.
@@ -234,8 +248,9 @@ def _read_declared(table: Table, settings: Settings) -> _Declared:
 
 def _choose_onnx(named: str | None, table: Table, folder: Path, exports: list[str], where: Path) -> Path:
     if named is not None:
-        if not (folder / named).is_file():
-            table.fail("onnx", f"a file in {folder}, which holds: {', '.join(exports) or 'no .onnx at all'}")
+        if (fault := find_file_fault(folder / named)) is not None:
+            holds = ", ".join(exports) or "no .onnx at all"
+            table.fail("onnx", f"a file in {folder}, which holds: {holds}; {folder / named} {fault}")
         return folder / named
     if len(exports) > 1:
         raise InputError(
@@ -243,19 +258,19 @@ def _choose_onnx(named: str | None, table: Table, folder: Path, exports: list[st
         )
     if not exports:
         raise InputError(f'{where}: there is no .onnx in {folder}; put one there or write onnx = "FILE" in {where}.')
-    if not (folder / exports[0]).is_file():
-        raise InputError(
-            f"{folder / exports[0]}: is not a file (perhaps a link to one that is gone); put the ONNX there."
-        )
+    if (fault := find_file_fault(folder / exports[0])) is not None:
+        raise InputError(f"{folder / exports[0]} {fault}; put the ONNX there.")
     return folder / exports[0]
 
 
 def _choose_labels(named: str | None, table: Table, folder: Path) -> Path | None:
     path = folder / (named or "labels.txt")
-    if path.is_file():
+    if (fault := find_file_fault(path)) is None:
         return path
     if named is not None:
-        table.fail("labels", f"a text file with one class name per line; {path} does not exist")
+        table.fail("labels", f"a text file with one class name per line; {path} {fault}")
+    if os.path.lexists(path):
+        raise InputError(f"{path} {fault}; put a text file with one class name per line there, or remove it.")
     return None
 
 
@@ -286,9 +301,8 @@ def _prebuilt_targets(declared: _Declared, table: Table, folder: Path) -> tuple[
         if named is None:
             table.lack(f'hef = "FILE.hef" (or one in each [[target]]), because compiler is "{PREBUILT}"')
         path = Path(os.path.normpath(folder / named))
-        if not path.is_file():
-            lacks = "is not a file" if path.exists() else "does not exist"
-            table.fail(key, f"a HEF file that was compiled for {target.hw_arch}; {path} {lacks}")
+        if (fault := find_file_fault(path)) is not None:
+            table.fail(key, f"a HEF file that was compiled for {target.hw_arch}; {path} {fault}")
         other = targets.setdefault(target.hw_arch, Target(target.hw_arch, PREBUILT, path))
         if other.hef != path:
             table.fail("target", f"one HEF for each hw_arch, but {target.hw_arch} has {other.hef} and {path}")
@@ -333,6 +347,7 @@ def _read_model(folder: Path, root: Path, exports: list[str], settings: Settings
         labels=_choose_labels(declared.labels, table, folder),
         calibration=_choose_calibration(declared.calibration, table, folder, where, needed),
         split=declared.split,
+        metadata=declared.metadata,
         settings=own,
     )
 

@@ -40,7 +40,7 @@ _KERNEL = ("/proc", "/sys")
 def find_fault(path: str | os.PathLike[str]) -> str | None:
     """Return why there is no regular file at `path`, such as "is a pipe", None when there is one; nothing is opened."""
     try:
-        return _kind_fault(os.stat(path))
+        return _kind_fault(os.stat(path))  # noqa: PTH116
     except FileNotFoundError:
         return "is a link to a file that is gone" if os.path.islink(path) else "does not exist"  # noqa: PTH114
     except (OSError, ValueError) as error:
@@ -77,17 +77,17 @@ def _kind_fault(found: os.stat_result) -> str | None:
 
 @cache
 def _kernel_devices() -> frozenset[int]:
-    return frozenset(os.stat(place).st_dev for place in _KERNEL if os.path.ismount(place))
+    return frozenset(os.stat(place).st_dev for place in _KERNEL if os.path.ismount(place))  # noqa: PTH116
 
 
-def open_regular(path: str | os.PathLike[str]) -> int:
+def open_regular(path: str | os.PathLike[str], called: str | None = None) -> int:
     """Return a descriptor from which a regular file can be read.
 
-    Raises `InputError`, naming the file, when it is something else, and `OSError` when it cannot be opened.
+    Raises `InputError`, naming the file or what it is `called`, when it is something else, and `OSError` when it cannot be opened.
     """
     # To open some devices is to start them; what opens is asked again, since it may have been replaced meanwhile.
-    if (fault := _kind_fault(os.stat(path))) is not None:
-        raise InputError(f"{os.fspath(path)} {fault}.")
+    if (fault := _kind_fault(os.stat(path))) is not None:  # noqa: PTH116
+        raise InputError(f"{called or os.fspath(path)} {fault}.")
     descriptor = os.open(path, READING)
     try:
         fault = fault_of(descriptor)
@@ -96,7 +96,7 @@ def open_regular(path: str | os.PathLike[str]) -> int:
         raise
     if fault is not None:
         os.close(descriptor)
-        raise InputError(f"{os.fspath(path)} {fault}.")
+        raise InputError(f"{called or os.fspath(path)} {fault}.")
     return descriptor
 
 
@@ -120,4 +120,3 @@ def read_small(path: str | os.PathLike[str], limit: int, what: str) -> bytes:
 
 def _size(count: int) -> str:
     return f"{count >> 20} MiB" if count >= 1 << 20 else f"{count} bytes"
-

@@ -20,7 +20,7 @@ MAX_SHOWN = 200
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Parse a TOML file of at most 1 MiB, with or without BOM. Raises `InputError` with the parser's line and column."""
+    """Parse a TOML file of at most 1 MiB, with or without BOM. Raises `InputError` with the parser's line."""
     import tomli
 
     try:
@@ -63,7 +63,9 @@ class Table:
 
     def fail(self, key: str, expected: str) -> NoReturn:
         """Refuse the value of `key`."""
-        raise InputError(f"{self._where}: {key} = {shown(self._content.get(key))} is not possible; expected {expected}.")
+        raise InputError(
+            f"{self._where}: {key} = {shown(self._content.get(key))} is not possible; expected {expected}."
+        )
 
     def lack(self, what: str) -> NoReturn:
         """Refuse the table for something that it does not say."""
@@ -128,6 +130,11 @@ class Table:
         if not all(type(item) is int and minimum <= item <= maximum for item in items):
             self.fail(key, expected)
         return tuple(items)
+
+    def content(self, key: str) -> Mapping[str, Any] | None:
+        """Return the content of a table (`[key]`) in which anything may stand, None when absent."""
+        value: dict[str, Any] | None = self._value(key, dict, f"a table, headed [{self._inner_name(key)}]")
+        return value
 
     def table(self, key: str) -> Table | None:
         """Return a table (`[key]`), None when absent."""

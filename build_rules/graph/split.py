@@ -43,14 +43,16 @@ def split_model(
     output: Path,
     choice: SplitChoice = AUTOMATIC,
     samples: Callable[[ModelInput], Sequence[Array]] | None = None,
+    document: SourceDocument | None = None,
 ) -> SplitResult:
     """Cut a model at its endpoints, write the cut model to `output`, and prove the cut.
 
-    `samples` is asked, once the input is known, for further images for the proof, each in its shape. Equal graphs give
+    `samples` is asked, once the input is known, for further images for the proof, each in its shape. `document` is what
+    `read_document` gave for the same file (default: it is read). Equal graphs give
     equal files. Raises `InputError`, naming the file, for anything that cannot be cut.
     """
     try:
-        source = load_source(onnx_path)
+        source = load_source(onnx_path, document)
         view = view_graph(source)
         found = find_endpoints(view, source.document, choice)
         tensors = [endpoint.tensor for endpoint in found.endpoints]

@@ -28,22 +28,24 @@ def run(
     labels_file: str | None,
     calibration: str | None,
     named_in: str | None = None,
+    metadata: str | None = None,
 ) -> tuple[Path, ...]:
     """Cut the graph at its endpoints; neither output changes with descriptions, session ids or other metadata.
 
-    `labels_file` names the user's class names, if there are any; they are no input (nothing is made from them here) but
-    checked, because `meta` would refuse them only after hours of compiling. One sample of `calibration`, or of the
-    snapshot that the metadata names in the folder `named_in`, helps to prove the cut and is no input either: which one
-    does not show. Returns the files that hold weights.
+    `metadata` is a JSON object that is merged over the metadata in the ONNX. `labels_file` names the user's class
+    names, if there are any; they are no input (nothing is made from them here) but checked, because `meta` would refuse
+    them only after hours of compiling. One sample of `calibration`, or of the snapshot that the metadata names in the
+    folder `named_in`, helps to prove the cut and is no input either: which one does not show. Returns the files that
+    hold weights.
     """
-    source = read_document(onnx)
+    source = read_document(onnx, metadata)
     samples = _samples(source, calibration or _named(source, named_in))
-    result = split_model(onnx, network_name, split_onnx, choice or AUTOMATIC, samples)
+    result = split_model(onnx, network_name, split_onnx, choice or AUTOMATIC, samples, source)
     split = result.split
     try:
         preprocessing = read_preprocessing(source.document, split.input.channels)
     except InputError as error:
-        raise error.within(onnx) from error
+        raise error.within(f"{onnx}, under [metadata] of model.toml" if metadata else onnx) from error
     try:
         _check_labels(source, split, labels_file)
     except InputError as error:
@@ -86,7 +88,7 @@ def _samples(source: SourceDocument, calibration: str | None) -> Callable[[Model
 def _check_labels(source: SourceDocument, split: Split, labels_file: str | None) -> None:
     names = source.labels if labels_file is None else read_labels(Path(labels_file))
     if not names:
-        raise InputError('its metadata holds no labels; write labels = "labels.txt" into model.toml.')
+        raise InputError(source.lack_of_labels)
     labels_text(names)
     for endpoint in split.endpoints:
         if endpoint.role == "scores" and not split.anchor_head:
