@@ -83,7 +83,8 @@ def _kernel_devices() -> frozenset[int]:
 def open_regular(path: str | os.PathLike[str], called: str | None = None) -> int:
     """Return a descriptor from which a regular file can be read.
 
-    Raises `InputError`, naming the file or what it is `called`, when it is something else, and `OSError` when it cannot be opened.
+    Raises `InputError`, naming the file or what it is `called`, when it is something else, and `OSError` when it cannot
+    be opened.
     """
     # To open some devices is to start them; what opens is asked again, since it may have been replaced meanwhile.
     if (fault := _kind_fault(os.stat(path))) is not None:  # noqa: PTH116
