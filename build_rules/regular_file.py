@@ -16,12 +16,14 @@ from functools import cache
 
 from build_rules.errors import InputError
 
-__all__ = ["LABELS_BYTES", "LIST_BYTES", "TOML_BYTES", "fault_of", "find_fault", "open_regular", "read_small"]
+__all__ = ["LABELS_BYTES", "LIST_BYTES", "SCRIPT_BYTES", "TOML_BYTES", "find_fault", "open_regular", "read_small"]
 
 TOML_BYTES = 1 << 20
 """A `model.toml` with a hundred endpoints by hand has ten thousand bytes."""
 LABELS_BYTES = 1 << 20
 """What readers of a HEF take of its labels; the largest sets of classes have a quarter of it."""
+SCRIPT_BYTES = 4 << 20
+"""A model script of a large network has ten thousand bytes."""
 LIST_BYTES = 64 << 20
 """Half a million lines of a hundred characters each."""
 
@@ -47,7 +49,7 @@ def find_fault(path: str | os.PathLike[str]) -> str | None:
         return f"cannot be found ({getattr(error, 'strerror', None) or error})"
 
 
-def fault_of(descriptor: int) -> str | None:
+def _fault_of(descriptor: int) -> str | None:
     """Return why an open file is not to be read, such as "is a pipe", None when it is a regular one with its content.
 
     Raises `OSError`.
@@ -58,8 +60,8 @@ def fault_of(descriptor: int) -> str | None:
     head = os.pread(descriptor, max(map(len, _POINTERS)), 0)
     if head.startswith(_POINTERS):
         return (
-            "is a Git LFS pointer: the file itself was not downloaded with the clone; run `git lfs pull` "
-            "(after `git lfs install`)"
+            "is a Git LFS pointer: the file itself was not downloaded with the clone; run `git lfs pull`, "
+            "once `git lfs install` has been run"
         )
     if head and found.st_size == 0 and os.fstat(descriptor).st_size == 0:
         return "says that it is empty and is not, as files do that the kernel makes up"
@@ -91,7 +93,7 @@ def open_regular(path: str | os.PathLike[str], called: str | None = None) -> int
         raise InputError(f"{called or os.fspath(path)} {fault}.")
     descriptor = os.open(path, READING)
     try:
-        fault = fault_of(descriptor)
+        fault = _fault_of(descriptor)
     except BaseException:
         os.close(descriptor)
         raise

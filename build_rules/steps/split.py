@@ -46,8 +46,9 @@ def run(
         preprocessing = read_preprocessing(source.document, split.input.channels)
     except InputError as error:
         raise error.within(f"{onnx}, under [metadata] of model.toml" if metadata else onnx) from error
+    names = source.labels if labels_file is None else read_labels(Path(labels_file))
     try:
-        _check_labels(source, split, labels_file)
+        _check_labels(names, source, split)
     except InputError as error:
         raise error.within(labels_file or onnx) from error
     for warning in result.warnings:
@@ -85,8 +86,7 @@ def _samples(source: SourceDocument, calibration: str | None) -> Callable[[Model
     return read
 
 
-def _check_labels(source: SourceDocument, split: Split, labels_file: str | None) -> None:
-    names = source.labels if labels_file is None else read_labels(Path(labels_file))
+def _check_labels(names: Sequence[str], source: SourceDocument, split: Split) -> None:
     if not names:
         raise InputError(source.lack_of_labels)
     labels_text(names)
