@@ -119,6 +119,13 @@ def test_pixels_are_made_as_for_the_original(name: str, tmp_path: Path) -> None:
     assert original.preprocessing.normalization == ((0.0,) * 3, (1 / pixels.scale,) * 3)
 
 
+def test_the_manual_names_every_member_that_is_compared() -> None:
+    page = (Path(__file__).parents[2] / "docs/metadata.md").read_text(encoding="utf-8")
+    rows = [row.split("|")[1] for row in page.split("## An export without")[1].splitlines() if row.startswith("|")]
+    named = {word.split(".")[0] for row in rows for word in row.replace(",", " ").replace("`", " ").split()}
+    assert {*SAME, "input", "outputs", "hailo", "labels"} - named == set()
+
+
 NAMES = repr({number: f"class {number}" for number in range(3)})
 BASE = {
     "description": "Ultralytics YOLOv8n model",
