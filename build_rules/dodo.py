@@ -25,7 +25,7 @@ __all__ = [
 
 ALL = 1 << 16
 """More cores than a machine has: a step that uses all there are."""
-RECORDS = ("endpoints.py", "calibrated.py", "errors.py")
+RECORDS = ("endpoints.py", "calibrated.py", "errors.py", "regular_file.py")
 COMPILER = (
     "compilers",
     "calibration/container.py",
@@ -82,6 +82,7 @@ def task_split() -> Tasks:
                 "network_name": model.network_name,
                 "choice": model.split,
                 "pixels": model.input,
+                "metadata": model.metadata and model.metadata.cut,
                 "labels_file": ws.text_of(model.labels),
             },
             tools=ws.versions_of("onnx"),
@@ -212,6 +213,7 @@ def task_meta() -> Tasks:
                 "preset": ws.preset_of(target),
                 "compiler": ws.compiler_version(model),
                 "embed": model.settings.embed,
+                "metadata": model.metadata and model.metadata.whole,
                 "source_date_epoch": ws.source_date_epoch(),
             },
         )

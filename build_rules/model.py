@@ -17,10 +17,12 @@ from build_rules.calibration.sources import find_fault, list_snapshots
 from build_rules.compilers import COMPILERS, PREBUILT
 from build_rules.errors import InputError
 from build_rules.presets import HW_ARCHS, PRESETS
+from build_rules.regular_file import find_fault as find_file_fault
 from build_rules.toml_table import Table, read_toml
 
 if TYPE_CHECKING:
     from build_rules.endpoints import InputChoice, SplitChoice
+    from build_rules.metadata_table import MetadataTable
 
 __all__ = ["Model", "Settings", "Target", "find_models", "load_models", "read_settings", "replace_targets"]
 
@@ -76,7 +78,7 @@ class Model:
     `calibration` is a snapshot file, a folder of snapshots (the ONNX metadata names one of them), a folder of images, a
     list or a pattern of images. None when nothing is there, and either nothing is compiled here or the snapshot is in
     the repository's `calibration_folder`. `split` and `input` None leave it to metadata and graph where to cut and what
-    pixels are taken.
+    pixels are taken, `metadata` None to the export what the document says.
     """
 
     name: str
@@ -86,6 +88,7 @@ class Model:
     calibration: Path | None
     split: SplitChoice | None = None
     input: InputChoice | None = None
+    metadata: MetadataTable | None = None
     settings: Settings = field(default_factory=Settings)
 
     @property
@@ -151,7 +154,7 @@ def _override(table: Table, base: Settings) -> Settings:
 
 def read_settings(pyproject: Path) -> Settings:
     """Read `[tool.build_rules]`; defaults when there is no such file or table."""
-    if not pyproject.is_file():
+    if not os.path.lexists(pyproject):
         return Settings()
     tool = read_toml(pyproject).get("tool", {})
     content = tool.get("build_rules", {}) if isinstance(tool, dict) else {}
@@ -209,6 +212,7 @@ class _Declared:
     hef: str | None
     split: SplitChoice | None
     input: InputChoice | None
+    metadata: MetadataTable | None
     settings: Settings
 
 
@@ -229,6 +233,14 @@ def _read_input(table: Table) -> InputChoice | None:
     return read_input(table)
 
 
+def _read_metadata(table: Table) -> MetadataTable | None:
+    if table.table("metadata") is None:
+        return None
+    from build_rules.metadata_table import read_metadata
+
+    return read_metadata(table)
+
+
 def _read_declared(table: Table, settings: Settings) -> _Declared:
     declared = _Declared(
         table.text("onnx"),
@@ -237,6 +249,7 @@ def _read_declared(table: Table, settings: Settings) -> _Declared:
         table.text("hef"),
         _read_split(table),
         _read_input(table),
+        _read_metadata(table),
         _override(table, settings),
     )
     # Before any default is looked for: a misspelled key would otherwise look like a missing file.
@@ -246,8 +259,9 @@ def _read_declared(table: Table, settings: Settings) -> _Declared:
 
 def _choose_onnx(named: str | None, table: Table, folder: Path, exports: list[str], where: Path) -> Path:
     if named is not None:
-        if not (folder / named).is_file():
-            table.fail("onnx", f"a file in {folder}, which holds: {', '.join(exports) or 'no .onnx at all'}")
+        if (fault := find_file_fault(folder / named)) is not None:
+            holds = ", ".join(exports) or "no .onnx at all"
+            table.fail("onnx", f"a file in {folder}, which holds: {holds}; {folder / named} {fault}")
         return folder / named
     if len(exports) > 1:
         raise InputError(
@@ -255,19 +269,19 @@ def _choose_onnx(named: str | None, table: Table, folder: Path, exports: list[st
         )
     if not exports:
         raise InputError(f'{where}: there is no .onnx in {folder}; put one there or write onnx = "FILE" in {where}.')
-    if not (folder / exports[0]).is_file():
-        raise InputError(
-            f"{folder / exports[0]}: is not a file (perhaps a link to one that is gone); put the ONNX there."
-        )
+    if (fault := find_file_fault(folder / exports[0])) is not None:
+        raise InputError(f"{folder / exports[0]} {fault}; put the ONNX there.")
     return folder / exports[0]
 
 
 def _choose_labels(named: str | None, table: Table, folder: Path) -> Path | None:
     path = folder / (named or "labels.txt")
-    if path.is_file():
+    if (fault := find_file_fault(path)) is None:
         return path
     if named is not None:
-        table.fail("labels", f"a text file with one class name per line; {path} does not exist")
+        table.fail("labels", f"a text file with one class name per line; {path} {fault}")
+    if os.path.lexists(path):
+        raise InputError(f"{path} {fault}; put a text file with one class name per line there, or remove it.")
     return None
 
 
@@ -298,9 +312,8 @@ def _prebuilt_targets(declared: _Declared, table: Table, folder: Path) -> tuple[
         if named is None:
             table.lack(f'hef = "FILE.hef" (or one in each [[target]]), because compiler is "{PREBUILT}"')
         path = Path(os.path.normpath(folder / named))
-        if not path.is_file():
-            lacks = "is not a file" if path.exists() else "does not exist"
-            table.fail(key, f"a HEF file that was compiled for {target.hw_arch}; {path} {lacks}")
+        if (fault := find_file_fault(path)) is not None:
+            table.fail(key, f"a HEF file that was compiled for {target.hw_arch}; {path} {fault}")
         other = targets.setdefault(target.hw_arch, Target(target.hw_arch, PREBUILT, path))
         if other.hef != path:
             table.fail("target", f"one HEF for each hw_arch, but {target.hw_arch} has {other.hef} and {path}")
@@ -346,6 +359,7 @@ def _read_model(folder: Path, root: Path, exports: list[str], settings: Settings
         calibration=_choose_calibration(declared.calibration, table, folder, where, needed),
         split=declared.split,
         input=declared.input,
+        metadata=declared.metadata,
         settings=own,
     )
 

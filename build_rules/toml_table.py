@@ -2,31 +2,51 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
 from build_rules.errors import InputError
+from build_rules.regular_file import TOML_BYTES, read_small
 
-__all__ = ["Table", "read_toml"]
+__all__ = ["Table", "read_toml", "shown"]
 
-MAX_TOML_BYTES = 1 << 20
+MAX_DOTTED = 32
+"""Names in one dotted key. The parser needs time and memory that grow with the square of it."""
+_DEEP = re.compile(rf"""(?<![\w-])(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){{{MAX_DOTTED}}}""", re.ASCII)
+MAX_SHOWN = 200
+"""Characters of a value in a message; a value may take the whole file."""
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Parse a TOML file of at most 1 MiB. Raises `InputError` with the parser's line and column."""
+    """Parse a TOML file of at most 1 MiB, with or without BOM. Raises `InputError` with the parser's line."""
     import tomli
 
     try:
-        if path.stat().st_size > MAX_TOML_BYTES:
-            raise InputError(f"{path}: larger than {MAX_TOML_BYTES} bytes, which no settings file needs.")
-        return tomli.loads(path.read_text(encoding="utf-8"))
-    except tomli.TOMLDecodeError as error:
+        # Editors that write a mark at the beginning of UTF-8 write TOML too, which allows none.
+        text = read_small(path, TOML_BYTES, "a file of settings").decode("utf-8-sig")
+        if (deep := _DEEP.search(text)) is not None:
+            line = text.count("\n", 0, deep.start()) + 1
+            raise InputError(f"{path}, line {line}: more than {MAX_DOTTED} names joined by dots, which no key here is.")
+        return tomli.loads(text.replace("\r\n", "\n").replace("\r", "\n"))
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: cannot be read as UTF-8 text: {error}; save it as UTF-8.") from error
+    except ValueError as error:
         raise InputError(f"{path}: not valid TOML: {error}.") from error
     except RecursionError as error:
         raise InputError(f"{path}: not valid TOML: nested too deeply.") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as UTF-8 text: {error}.") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
+
+
+def shown(value: object) -> str:
+    """Return a value as a message has it: on one line, and no more of it than somebody reads."""
+    try:
+        text = repr(value)
+    except RecursionError:
+        return "what is nested too deep to be shown"
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
 
 
 class Table:
@@ -43,7 +63,9 @@ class Table:
 
     def fail(self, key: str, expected: str) -> NoReturn:
         """Refuse the value of `key`."""
-        raise InputError(f"{self._where}: {key} = {self._content.get(key)!r} is not possible; expected {expected}.")
+        raise InputError(
+            f"{self._where}: {key} = {shown(self._content.get(key))} is not possible; expected {expected}."
+        )
 
     def lack(self, what: str) -> NoReturn:
         """Refuse the table for something that it does not say."""
@@ -121,6 +143,11 @@ class Table:
             self.fail(key, expected)
         return tuple(map(float, items))
 
+    def content(self, key: str) -> Mapping[str, Any] | None:
+        """Return the content of a table (`[key]`) in which anything may stand, None when absent."""
+        value: dict[str, Any] | None = self._value(key, dict, f"a table, headed [{self._inner_name(key)}]")
+        return value
+
     def table(self, key: str) -> Table | None:
         """Return a table (`[key]`), None when absent."""
         name = self._inner_name(key)
@@ -149,5 +176,5 @@ class Table:
                 advice = f'did you mean "{near[0]}"? ' if near else ""
                 known = ", ".join(self._known)
                 raise InputError(
-                    f"{self._where}: unknown key {key} = {self._content[key]!r}; {advice}Allowed are: {known}."
+                    f"{self._where}: unknown key {key} = {shown(self._content[key])}; {advice}Allowed are: {known}."
                 )

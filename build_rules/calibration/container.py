@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from build_rules.errors import InputError
+from build_rules.regular_file import open_regular
 
 __all__ = ["ITEM_SIZES", "Container", "Entry", "encode_header", "read_container", "shortened"]
 
@@ -60,7 +62,7 @@ def read_container(path: Path) -> Container:
     `ITEM_SIZES` types.
     """
     try:
-        with path.open("rb") as file:
+        with os.fdopen(open_regular(path), "rb") as file:
             size = file.seek(0, 2)
             file.seek(0)
             length = int.from_bytes(file.read(8), "little")

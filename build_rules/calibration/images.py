@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import mmap
+import os
 import stat
 import threading
 import warnings
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from build_rules.errors import InputError
+from build_rules.regular_file import open_regular
 
 __all__ = ["MAX_PIXELS", "BrokenImageError", "broken", "decode", "decoded", "measure"]
 
@@ -129,7 +131,7 @@ _budget = _Budget(MAX_PIXELS)
 def _load(path: Path, held: ExitStack) -> Image.Image:
     try:
         _check_file(path)
-        with path.open("rb") as file:
+        with os.fdopen(open_regular(path), "rb") as file:
             _check_head(file)
             image = Image.open(file, formats=_FORMATS)
             if image.width * image.height > MAX_PIXELS:
@@ -139,6 +141,8 @@ def _load(path: Path, held: ExitStack) -> Image.Image:
                 _check_scans(file)
             image.load()
             return _turn_upright(_to_rgb(image), image)
+    except InputError:  # a stand-in for the image, which nobody wants to be left out
+        raise
     except FileNotFoundError as error:
         raise InputError(f"{path}: there is no such file.") from error
     except PermissionError as error:

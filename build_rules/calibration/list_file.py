@@ -13,11 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from build_rules.errors import InputError
+from build_rules.regular_file import LIST_BYTES, read_small
 
 __all__ = ["read_list"]
-
-MAX_LIST_BYTES = 64 << 20
-"""Half a million lines of a hundred characters each."""
 
 
 def read_list(path: Path) -> tuple[str, ...]:
@@ -51,9 +49,7 @@ def _shortened(file: str) -> str:
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     try:
-        if path.stat().st_size > MAX_LIST_BYTES:
-            raise InputError(f"{path}: larger than {MAX_LIST_BYTES >> 20} MiB, which no list of images is.")
-        content = path.read_bytes()
+        content = read_small(path, LIST_BYTES, "a list of images")
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check its permissions.") from error
     if b"\0" in content:

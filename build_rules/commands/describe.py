@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from build_rules.errors import InputError
+from build_rules.regular_file import SCRIPT_BYTES, read_small
 
 __all__ = ["describe"]
 
@@ -66,7 +67,7 @@ def _describe_script(path: Path) -> Facts:
     from build_rules.alls.script import Script, format_script, parse_script
 
     try:
-        script = parse_script(path.read_text(encoding="utf-8"), str(path))
+        script = parse_script(read_small(path, SCRIPT_BYTES, "a model script").decode("utf-8"), str(path))
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text ({error}).") from error
     rows = [{"line": s.line, "command": format_script(Script((s,))).rstrip("\n")} for s in script.statements]

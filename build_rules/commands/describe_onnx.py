@@ -23,6 +23,7 @@ from build_rules.graph.source import prepare
 from build_rules.graph.view import view_graph, with_outputs
 from build_rules.graph.weights import all_tensors
 from build_rules.input_table import input_beside
+from build_rules.metadata_table import metadata_beside
 from build_rules.presets import PRESETS
 from build_rules.split_table import split_beside
 
@@ -39,7 +40,7 @@ def describe_onnx(path: Path) -> Facts:
         raise error.within(path) from error
     if not model.HasField("graph"):
         raise InputError(f"{path}: this is not an ONNX model (it has no graph); export or download the model again.")
-    document, fault = _document(model)
+    document, fault = _document(model, path)
     stored = {tensor.name for tensor in model.graph.initializer}
     opsets = {entry.domain or "ai.onnx": entry.version for entry in model.opset_import}
     facts = {
@@ -59,9 +60,11 @@ def describe_onnx(path: Path) -> Facts:
     return facts | (_cut_facts(model, path, document) if fault is None else _not_found(model, fault))
 
 
-def _document(model: onnx.ModelProto) -> tuple[SourceDocument, str | None]:
+def _document(model: onnx.ModelProto, path: Path) -> tuple[SourceDocument, str | None]:
+    """Return the metadata, with `[metadata]` of a `model.toml` beside the file, and what is wrong with them."""
     try:
-        return parse_document((entry.key, entry.value) for entry in model.metadata_props), None
+        entries = [(entry.key, entry.value) for entry in model.metadata_props]
+        return parse_document(entries, metadata_beside(path)), None
     except InputError as error:
         return SourceDocument({}), str(error)
 

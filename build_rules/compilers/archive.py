@@ -10,12 +10,14 @@ import bz2
 import gzip
 import io
 import lzma
+import os
 import tarfile
 import zlib
 from pathlib import Path
 from typing import BinaryIO
 
 from build_rules.errors import InputError
+from build_rules.regular_file import open_regular
 
 __all__ = ["MAX_BYTES", "read_members", "unpacked_limit"]
 
@@ -47,8 +49,8 @@ def read_members(path: Path) -> dict[str, bytes]:
     `HEADER_BYTES`, or more bytes than `unpacked_limit`.
     """
     try:
-        limit = unpacked_limit(path.stat().st_size)
-        with path.open("rb") as file, _unpacked(file) as stream:
+        with os.fdopen(open_regular(path), "rb") as file, _unpacked(file) as stream:
+            limit = unpacked_limit(os.fstat(file.fileno()).st_size)
             return _members(_Counted(stream), limit, path)
     except _TooMuchError as error:
         raise InputError(

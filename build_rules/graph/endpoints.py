@@ -107,7 +107,7 @@ def _listed(view: GraphView) -> str:
 
 
 def _lack(source: SourceDocument) -> str:
-    if not source.document:
+    if source.key is None:
         return "is missing"
     if unknown := unknown_types(source.document):
         return f"has no split_hints of a known type (only {', '.join(map(repr, unknown))})"
@@ -115,7 +115,7 @@ def _lack(source: SourceDocument) -> str:
 
 
 def _warnings(source: SourceDocument, given: Sequence[Hint], inferred: Inferred) -> tuple[str, ...]:
-    if not source.document or inferred.picks:
+    if source.key is None or inferred.picks:
         return ()
     found = ", ".join(f"{b.name} [{b.start}, {b.stop})" for hint in inferred.hints for b in hint.boundaries)
     return (f"the EdgeFirst metadata {_lack(source)}; the graph itself tells where to cut ({found})",)

@@ -51,8 +51,10 @@ class Source:
         return self.path.parent
 
 
-def load_source(onnx_path: Path, shape: tuple[int, int] | None = None) -> Source:
-    """Load and check an ONNX file; weights stay where they are, in it or beside it.
+def load_source(
+    onnx_path: Path, document: SourceDocument | None = None, shape: tuple[int, int] | None = None
+) -> Source:
+    """Load and check an ONNX file; weights stay where they are, in it or beside it; `document` are its metadata.
 
     `shape` is the (height, width) that the user wants. Raises `InputError` (whose message the caller prefixes with the
     file's name) for anything the room cannot work on.
@@ -63,7 +65,8 @@ def load_source(onnx_path: Path, shape: tuple[int, int] | None = None) -> Source
         raise InputError(f"cannot be read ({error.strerror}).") from error
     if not model.graph.node or not model.graph.output:
         raise InputError("this is not an ONNX model (it has no graph); export or download the model again.")
-    document = parse_document((entry.key, entry.value) for entry in model.metadata_props)
+    if document is None:
+        document = parse_document((entry.key, entry.value) for entry in model.metadata_props)
     return prepare(model, onnx_path, document, shape=shape)
 
 

@@ -47,15 +47,16 @@ def split_model(
     choice: SplitChoice = AUTOMATIC,
     samples: Callable[[ModelInput, PixelFacts], Sequence[Array]] | None = None,
     shape: tuple[int, int] | None = None,
+    document: SourceDocument | None = None,
 ) -> SplitResult:
     """Cut a model at its endpoints, write the cut model to `output`, and prove the cut.
 
     `samples` is asked, once the input is known, for further images for the proof, each in its shape; `shape` is the
-    (height, width) that the user wants. Equal graphs give equal files. Raises `InputError`, naming the file, for
-    anything that cannot be cut.
+    (height, width) that the user wants. `document` is what `read_document` gave for the same file (default: it is
+    read). Equal graphs give equal files. Raises `InputError`, naming the file, for anything that cannot be cut.
     """
     try:
-        source = load_source(onnx_path, shape)
+        source = load_source(onnx_path, document, shape)
         view = with_outputs(view_graph(source), choice.outputs)
         refuse_foreign_operators(view, choice.named)
         found = find_endpoints(view, source.document, choice)

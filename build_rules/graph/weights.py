@@ -6,6 +6,7 @@ file of the machine there, so every location is checked, symbolic links resolved
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
@@ -17,6 +18,7 @@ import onnx
 
 from build_rules.errors import InputError
 from build_rules.graph.skeleton import LARGE, refer
+from build_rules.regular_file import open_regular
 
 __all__ = [
     "HALVES",
@@ -194,9 +196,11 @@ def _place(tensor: onnx.TensorProto, folder: Path, sizes: dict[str, int], may_be
         if may_be_missing and not file.exists():
             del tensor.external_data[:]
             return
-        if not file.is_file():
+        if not file.exists():
             raise InputError(f"{where}, which does not exist; copy it beside the model.")
-        sizes[location] = file.stat().st_size
+        descriptor = open_regular(file)
+        sizes[location] = os.fstat(descriptor).st_size
+        os.close(descriptor)
     try:
         offset = int(entries.get("offset") or 0)
         length = int(entries.get("length") or sizes[location] - offset)

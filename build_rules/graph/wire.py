@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import NamedTuple
 
 from build_rules.errors import InputError
+from build_rules.regular_file import open_regular
 from build_rules.varint import encode_varint
 
 __all__ = ["LENGTH", "Field", "FieldReader", "encode_field"]
@@ -40,7 +41,7 @@ class FieldReader:
     """An open file whose messages are walked. Every method raises `InputError` where the bytes are no protobuf."""
 
     def __init__(self, path: Path) -> None:
-        self._file = os.open(path, os.O_RDONLY)
+        self._file = open_regular(path, "this")
         self.size = os.fstat(self._file).st_size
         self._window = b""
         self._base = 0

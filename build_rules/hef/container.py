@@ -23,6 +23,7 @@ from build_rules.hef.header import HEADER_BYTES, LAYOUTS, Header, Layout, decode
 from build_rules.hef.parsable import walk_message
 from build_rules.hef.schema import WRITE_DATA_CCW
 from build_rules.protobuf import field_prefix
+from build_rules.regular_file import open_regular
 
 __all__ = [
     "CHUNK",
@@ -106,7 +107,7 @@ class Container:
 def open_hef(path: Path) -> BinaryIO:
     """Open `path` for reading. Raises `InputError` when there is no such file or it cannot be read."""
     try:
-        return path.open("rb")
+        return os.fdopen(open_regular(path), "rb")
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}); give the path of a HEF file.") from error
 

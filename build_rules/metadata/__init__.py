@@ -4,6 +4,7 @@
 `physical.py`       the HEF's output tensors, and which endpoint each carries
 `anchors.py`        the anchors of a classic anchor head
 `outputs.py`        the compiled `outputs[]`
+`bare.py`           what is inferred for an export without metadata
 `document.py`       the compiled document
 `checks.py`         the checklist of a compiled document (`output_checks.py`, `problems.py`: its parts)
 `agreement.py`      a document's outputs beside those of a HEF

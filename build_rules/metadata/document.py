@@ -18,7 +18,7 @@ from build_rules.metadata.outputs import compile_outputs
 from build_rules.metadata.physical import PhysicalTensor
 from build_rules.metadata.pixels import say_pixels
 from build_rules.metadata.tiling import check_tiling
-from build_rules.metadata.vocabulary import DECODER_VERSIONS, HINT_TYPES, NMS_MODES, SCHEMA_VERSION
+from build_rules.metadata.vocabulary import DECODER_VERSIONS, DEFAULT_NMS, HINT_TYPES, NMS_MODES, SCHEMA_VERSION
 
 __all__ = ["BuildFacts", "CalibrationGeometry", "Compiled", "compile_document"]
 
@@ -115,7 +115,7 @@ def _close_lists(document: dict[str, Any]) -> list[str]:
     """Bring `decoder_version` and `nms` into their closed lists, in place; return what was changed.
 
     A reader refuses the whole document for an unknown word. `nms` is always written, because its default differs from
-    one release of the readers to the next; `class_agnostic` is what trainers write.
+    one release of the readers to the next.
     """
     warnings = []
     version = document.get("decoder_version")
@@ -127,11 +127,14 @@ def _close_lists(document: dict[str, Any]) -> list[str]:
         )
     nms = document.get("nms")
     if nms not in NMS_MODES:
-        document["nms"] = NMS_MODES[0]
+        document["nms"] = DEFAULT_NMS
         was = (
             f"is {nms!r}, not one of {', '.join(NMS_MODES)}" if "nms" in document and nms is not None else "is missing"
         )
-        warnings.append(f"nms {was}: {NMS_MODES[0]} was written")
+        warnings.append(
+            f"nms {was}: {DEFAULT_NMS} was written, as decoders do that are told nothing ([metadata] nms in model.toml "
+            "says otherwise)"
+        )
     return warnings
 
 

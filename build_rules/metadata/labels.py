@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from build_rules.errors import InputError
+from build_rules.regular_file import LABELS_BYTES, read_small
 
 __all__ = ["check_labels", "labels_text", "parse_labels", "read_labels"]
 
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f]")
 _LINE_BREAKS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
-
-MAX_BYTES = 4 << 20
 
 
 def read_labels(path: Path) -> tuple[str, ...]:
-    """Return the lines of a labels file (UTF-8, with or without BOM, at most 4 MiB). Raises `InputError`."""
+    """Return the lines of a labels file (UTF-8, with or without BOM, at most 1 MiB). Raises `InputError`."""
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise InputError(f"{path}: larger than {MAX_BYTES >> 20} MiB; expected one class name per line.")
-        return parse_labels(path.read_bytes(), str(path))
+        return parse_labels(read_small(path, LABELS_BYTES, "one class name per line"), str(path))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
 
@@ -50,15 +49,20 @@ def labels_text(labels: Sequence[str]) -> str:
     """
     for index, label in enumerate(labels):
         if not isinstance(label, str):
-            raise InputError(f"Label {index} is {label!r}, not text; write every class name as a string.")
+            raise InputError(f"Label {index} is {label!r:.80}, not text; write every class name as a string.")
         if any(character in label for character in _LINE_BREAKS):
             raise InputError(
-                f"Label {index} ({label!r}) contains a line break; a class name is one line of labels.txt."
+                f"Label {index} ({label!r:.80}) contains a line break; a class name is one line of labels.txt."
+            )
+        if _CONTROLS.search(label) is not None:
+            raise InputError(
+                f"Label {index} ({label!r:.80}) contains a control character, which no class name has; write it as "
+                "plain text."
             )
         if not label.strip() or label.startswith("\ufeff"):
             raise InputError(
-                f"Label {index} ({label!r}) is blank or begins with a byte order mark; give the class a name."
+                f"Label {index} ({label!r:.80}) is blank or begins with a byte order mark; give the class a name."
             )
         if any("\ud800" <= character <= "\udfff" for character in label):
-            raise InputError(f"Label {index} ({label!r}) cannot be written as UTF-8; correct the class name.")
+            raise InputError(f"Label {index} ({label!r:.80}) cannot be written as UTF-8; correct the class name.")
     return "".join(f"{label}\n" for label in labels)

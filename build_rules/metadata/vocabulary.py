@@ -11,6 +11,7 @@ __all__ = [
     "CHANNEL_AXIS",
     "DECODERS",
     "DECODER_VERSIONS",
+    "DEFAULT_NMS",
     "DIMENSIONS",
     "DTYPES",
     "ENCODINGS",
@@ -28,6 +29,9 @@ SCHEMA_VERSION = 2
 
 DECODER_VERSIONS = ("yolov5", "yolov8", "yolo11", "yolo26")
 NMS_MODES = ("class_agnostic", "class_aware")
+DEFAULT_NMS = "class_aware"
+"""What is written where nobody says: Ultralytics and torchvision suppress per class, and so do the decoders
+(`edgefirst-decoder`, mode Auto) for a document that does not say. Per class, nothing is lost that was found."""
 DECODERS = ("ultralytics", "modelpack")
 ENCODINGS = ("dfl", "direct", "anchor")
 SCORE_FORMATS = ("per_class", "obj_x_class")

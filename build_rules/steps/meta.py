@@ -13,6 +13,7 @@ from build_rules.endpoints import Split, load_split
 from build_rules.errors import InputError
 from build_rules.graph.document import SourceDocument, read_document
 from build_rules.hef import Hef, embed_zip, read_hef
+from build_rules.metadata.bare import complete_bare
 from build_rules.metadata.document import BuildFacts, CalibrationGeometry, compile_document
 from build_rules.metadata.embedded import examine
 from build_rules.metadata.hef_outputs import physical_tensors
@@ -40,13 +41,15 @@ def run(
     preset: Preset | None,
     compiler: str,
     embed: Literal["append", "sealed"],
+    metadata: str | None,
     source_date_epoch: int | None,
 ) -> None:
     """Describe the compiled outputs as the HEF has them, add the description to it, and check what was written.
 
-    `calibrated` is empty and `preset` None for a HEF that was compiled elsewhere.
+    `metadata` is a JSON object that is merged over the metadata in the ONNX. `calibrated` is empty and `preset` None
+    for a HEF that was compiled elsewhere.
     """
-    compiled_hef, split, source = read_hef(hef), load_split(split_json), read_document(onnx)
+    compiled_hef, split, source = read_hef(hef), load_split(split_json), read_document(onnx, metadata)
     _check_architecture(compiled_hef, hw_arch, hef, compiled_here=preset is not None)
     tensors = physical_tensors(compiled_hef)
     if preset is not None:
@@ -55,7 +58,10 @@ def run(
     facts = _facts(compiled_hef, calibration, hw_arch, preset, compiler, source_date_epoch)
     # Whoever compiled it elsewhere may have folded less than the presets here do; the ranges tell.
     folded = split.folded if preset is not None else found_folded(split, tensors)
-    compiled = compile_document(source.document, split, tensors, facts, folded)
+    said = source.document
+    if source.key is None:
+        said = complete_bare(said, split, ultralytics=source.ultralytics, end2end=source.end2end)
+    compiled = compile_document(said, split, tensors, facts, folded)
     for warning in compiled.warnings:
         print(f"   warning: {warning}")
     names = _labels(labels, source, onnx)
@@ -137,5 +143,5 @@ def _labels(files: Sequence[Path], source: SourceDocument, onnx: Path) -> tuple[
     if files:
         return read_labels(files[0])
     if not source.labels:
-        raise InputError(f'{onnx}: its metadata holds no labels; write labels = "labels.txt" into model.toml.')
+        raise InputError(f"{onnx}: {source.lack_of_labels}")
     return source.labels

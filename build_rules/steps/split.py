@@ -39,27 +39,29 @@ def run(
     calibration: str | None,
     named_in: str | None = None,
     pixels: InputChoice | None = None,
+    metadata: str | None = None,
 ) -> tuple[Path, ...]:
     """Cut the graph at its endpoints; neither output changes with descriptions, session ids or other metadata.
 
-    `labels_file` names the user's class names, if there are any; they are no input (nothing is made from them here) but
-    checked, as the anchors of an anchor head are, because `meta` would refuse them only after hours of compiling. One
-    sample of `calibration`, or of the snapshot that the metadata names in the folder `named_in`, helps to prove the cut
-    and is no input either: which one does not show. `pixels` is what the user says about the network's input. Returns
-    the files that hold weights.
+    `pixels` is what the user says about the network's input, `metadata` a JSON object that is merged over the metadata
+    in the ONNX. `labels_file` names the user's class names, if there are any; they are no input (nothing is made from
+    them here) but checked, as the anchors of an anchor head are, because `meta` would refuse them only after hours of
+    compiling. One sample of `calibration`, or of the snapshot that the metadata names in the folder `named_in`, helps
+    to prove the cut and is no input either: which one does not show. Returns the files that hold weights.
     """
-    source, said = read_document(onnx), pixels or InputChoice()
+    source, said = read_document(onnx, metadata), pixels or InputChoice()
     samples = _samples(source, said, calibration or _named(source, named_in))
-    result = split_model(onnx, network_name, split_onnx, choice or AUTOMATIC, samples, said.shape)
+    result = split_model(onnx, network_name, split_onnx, choice or AUTOMATIC, samples, said.shape, source)
     split = result.split
     try:
         decided = decide_pixels(source.document, said, result.pixels, split.input)
         if split.anchor_head:
             split_anchors(source.document, split)
     except InputError as error:
-        raise error.within(onnx) from error
+        raise error.within(f"{onnx}, under [metadata] of model.toml" if metadata else onnx) from error
+    names = source.labels if labels_file is None else read_labels(Path(labels_file))
     try:
-        _check_labels(source, split, labels_file)
+        _check_labels(names, source, split)
     except InputError as error:
         raise error.within(labels_file or onnx) from error
     for warning in (*result.warnings, *decided.warnings):
@@ -101,10 +103,9 @@ def _samples(
     return read
 
 
-def _check_labels(source: SourceDocument, split: Split, labels_file: str | None) -> None:
-    names = source.labels if labels_file is None else read_labels(Path(labels_file))
+def _check_labels(names: Sequence[str], source: SourceDocument, split: Split) -> None:
     if not names:
-        raise InputError('its metadata holds no labels; write labels = "labels.txt" into model.toml.')
+        raise InputError(source.lack_of_labels)
     labels_text(names)
     for endpoint in split.endpoints:
         if endpoint.role == "scores" and not split.anchor_head:

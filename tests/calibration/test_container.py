@@ -96,8 +96,8 @@ def test_short_files_and_giant_headers(tmp_path: Path, content: bytes) -> None:
 
 
 def test_a_missing_file_is_wrong_input(tmp_path: Path) -> None:
-    for path in (tmp_path / "absent", tmp_path):
-        with pytest.raises(InputError, match="cannot be read"):
+    for path, message in ((tmp_path / "absent", "cannot be read"), (tmp_path, "is a folder and not a regular file")):
+        with pytest.raises(InputError, match=message):
             read_container(path)
 
 

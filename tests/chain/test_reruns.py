@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -138,6 +139,23 @@ def test_only_metadata(folder: Path) -> None:
 
     edit_onnx(folder / f"models/{MODEL}/{MODEL}.onnx", describe)
     assert steps_after(folder) == ["meta", "split"]
+
+
+def test_the_table_metadata(folder: Path) -> None:
+    lines = ("calibration_count = 8", 'labels = "labels.txt"')
+    described = '[metadata]\nname = "mine"\ndescription = "of this place"\nnms = "class_agnostic"\n'
+    single_target(folder, MODEL, *lines, described)
+    assert steps_after(folder) == ["meta"]
+    document = json.loads((folder / f"build/{MODEL}/hailo8l-fast/edgefirst.json").read_text())
+    assert (document["name"], document["nms"], document["decoder_version"]) == ("mine", "class_agnostic", "yolov8")
+
+    single_target(folder, MODEL, *lines, described, "[metadata.validation]\nscore = 0.3\n")
+    assert steps_after(folder) == ["meta", "split"], "thresholds are told on; the cut stays as it was"
+    single_target(folder, MODEL, *lines, described, "[metadata.validation]\nscore = 0.3\nnormalization = 'signed'\n")
+    assert steps_after(folder) == ["alls", "calibration", "har", "hef", "meta", "parse", "split"]
+    document = json.loads((folder / f"build/{MODEL}/hailo8l-fast/edgefirst.json").read_text())
+    assert document["validation"]["score"] == 0.3
+    assert "127.5" in (folder / f"build/{MODEL}/hailo8l-fast/model.alls").read_text()
 
 
 def test_split_hints(folder: Path) -> None:

@@ -36,7 +36,7 @@ def outside(folder: Path, **entries: str) -> Path:
         ("link/weights.bin", "outside the model's folder"),
         (".", "outside the model's folder"),
         ("missing.bin", "does not exist"),
-        ("sub", "does not exist"),
+        ("sub", "is a folder and not a regular file"),
         ("", "name no file"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -218,8 +219,20 @@ def test_a_file_that_became_shorter_is_told(path: Path) -> None:
             reader.read(field.value, field.end)
 
 
-@pytest.mark.parametrize("make", [lambda path: path.mkdir(), lambda path: None])
-def test_what_cannot_be_opened_is_an_error_of_the_system(path: Path, make: Callable[[Path], None]) -> None:
-    make(path)
+def test_what_is_not_there_is_an_error_of_the_system(path: Path) -> None:
     with pytest.raises(OSError), FieldReader(path) as reader:
+        list(reader.fields())
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (Path.mkdir, "this is a folder and not a regular file"),
+        (os.mkfifo, "this is a pipe and not a regular file"),
+        (lambda path: path.write_bytes(b"version https://git-lfs.github.com/spec/v1\nsize 1\n"), "git lfs pull"),
+    ],
+)
+def test_what_is_no_file_with_content_is_told(path: Path, make: Callable[[Path], object], message: str) -> None:
+    make(path)
+    with pytest.raises(InputError, match=message), FieldReader(path) as reader:
         list(reader.fields())

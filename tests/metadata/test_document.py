@@ -128,9 +128,9 @@ def test_compiling_a_compiled_document_again_replaces_the_section() -> None:
     [
         ({"decoder_version": "yolo11", "nms": "class_aware"}, "yolo11", "class_aware", []),
         ({"nms": "class_agnostic"}, None, "class_agnostic", []),
-        ({}, None, "class_agnostic", ["nms is missing"]),
-        ({"decoder_version": "yolov9", "nms": "hal"}, None, "class_agnostic", ["'yolov9' is unknown", "nms is 'hal'"]),
-        ({"decoder_version": ["yolov8"], "nms": None}, None, "class_agnostic", ["['yolov8']", "nms is missing"]),
+        ({}, None, "class_aware", ["nms is missing"]),
+        ({"decoder_version": "yolov9", "nms": "hal"}, None, "class_aware", ["'yolov9' is unknown", "nms is 'hal'"]),
+        ({"decoder_version": ["yolov8"], "nms": None}, None, "class_aware", ["['yolov8']", "nms is missing"]),
     ],
 )
 def test_closed_lists(members: dict[str, Any], version: str | None, nms: str, warned: list[str]) -> None:
