@@ -1,4 +1,4 @@
-"""What a model repository declares: models, their targets, and the settings they share.
+"""What a model folder declares.
 
 A model is any folder below `models/` that holds a `model.toml` or exactly one `.onnx`; its name is its path there.
 Everything in `model.toml` has a default (docs/model-toml.md); an unknown key or impossible value is an error.
@@ -7,66 +7,26 @@ Everything in `model.toml` has a default (docs/model-toml.md); an unknown key or
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from build_rules.calibration.sources import find_fault, list_snapshots
-from build_rules.compilers import COMPILERS, PREBUILT
+from build_rules.compilers import PREBUILT
 from build_rules.errors import InputError
+from build_rules.model_folders import DECLARATION, find_models, model_name, unwatched
 from build_rules.presets import HW_ARCHS, PRESETS
+from build_rules.settings import Settings, Target, override
 from build_rules.toml_table import Table, read_toml
 
 if TYPE_CHECKING:
     from build_rules.endpoints import SplitChoice
 
-__all__ = ["Model", "Settings", "Target", "find_models", "load_models", "read_settings", "replace_targets"]
+__all__ = ["Model", "load_models", "replace_targets"]
 
-MAX_CALIBRATION = 65536
-MAX_RESOURCE = 1 << 30
-DECLARATION = "model.toml"
 LOOKED_FOR = (DECLARATION, "labels.txt", "calibration")
 """What is looked for in a model's folder: links may begin to lead somewhere while the folder stays as it is."""
-EMBEDDINGS = ("append", "sealed")
-CACHE_MODES = ("read-write", "read-only")
-Embedding = Literal["append", "sealed"]
-
-
-@dataclass(frozen=True)
-class Target:
-    """What to compile for: the chip and the preset. `hef` is what was compiled elsewhere, as the preset then says."""
-
-    hw_arch: str = "hailo8l"
-    preset: str = "fast"
-    hef: Path | None = None
-
-    @property
-    def name(self) -> str:
-        """The part of task and folder names that tells targets of one model apart."""
-        return f"{self.hw_arch}-{self.preset}"
-
-
-@dataclass(frozen=True)
-class Settings:
-    """`[tool.build_rules]` of `pyproject.toml`: what models use when they do not say otherwise.
-
-    `resources` counts what steps share, beside what the machine has: `cores`, `memory_mb`, licences. `cache` is where
-    results are shared with other machines. `calibration_folder` holds the snapshots that ONNX metadata name. These are
-    for the whole repository only.
-    """
-
-    compiler: str = "emulator"
-    embed: Embedding = "append"
-    calibration_count: int = 1024
-    skip_broken_images: bool = False
-    targets: tuple[Target, ...] = (Target(),)
-    resources: tuple[tuple[str, int], ...] = ()
-    cache: str | None = None
-    cache_mode: str = "read-write"
-    cache_limit: str | None = None
-    calibration_folder: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -110,93 +70,6 @@ class Model:
         return "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "_" for c in self.name.rsplit("/", 1)[-1])
 
 
-def _read_targets(table: Table, default: tuple[Target, ...]) -> tuple[Target, ...]:
-    targets = []
-    for entry in table.tables("target"):
-        targets.append(
-            Target(
-                entry.choice("hw_arch", HW_ARCHS, "hailo8l"),
-                entry.choice("preset", PRESETS, "fast"),
-                None if (hef := entry.text("hef")) is None else Path(hef),
-            ),
-        )
-        entry.close()
-    if len(set(targets)) < len(targets):
-        double = next(t for t in targets if targets.count(t) > 1)
-        table.fail("target", f"each target once, but {double.name} is there {targets.count(double)} times")
-    return tuple(targets) or default
-
-
-def _read_resources(table: Table) -> tuple[tuple[str, int], ...]:
-    inner = table.table("resources")
-    if inner is None:
-        return ()
-    counts = tuple((name, inner.integer(name, 1, 0, MAX_RESOURCE)) for name in inner.names())
-    inner.close()
-    return counts
-
-
-def _override(table: Table, base: Settings) -> Settings:
-    return replace(
-        base,
-        compiler=table.choice("compiler", (*COMPILERS, PREBUILT), base.compiler),
-        embed="sealed" if table.choice("embed", EMBEDDINGS, base.embed) == "sealed" else "append",
-        calibration_count=table.integer("calibration_count", base.calibration_count, 1, MAX_CALIBRATION),
-        skip_broken_images=table.flag("skip_broken_images", base.skip_broken_images),
-        targets=_read_targets(table, base.targets),
-    )
-
-
-def read_settings(pyproject: Path) -> Settings:
-    """Read `[tool.build_rules]`; defaults when there is no such file or table."""
-    if not pyproject.is_file():
-        return Settings()
-    tool = read_toml(pyproject).get("tool", {})
-    content = tool.get("build_rules", {}) if isinstance(tool, dict) else {}
-    if not isinstance(content, dict):
-        raise InputError(f"{pyproject}: tool.build_rules = {content!r} is not possible; expected a table.")
-    table = Table(content, f"{pyproject}, [tool.build_rules]")
-    settings = replace(
-        _override(table, Settings()),
-        resources=_read_resources(table),
-        cache=table.text("cache"),
-        cache_mode=table.choice("cache_mode", CACHE_MODES, "read-write"),
-        cache_limit=table.text("cache_limit"),
-        calibration_folder=None if (kept := table.text("calibration_folder")) is None else Path(os.path.normpath(kept)),
-    )
-    table.close()
-    if any(target.hef for target in settings.targets):
-        table.fail("target", "no hef in it: which HEF there is, the model.toml of each model says")
-    return settings
-
-
-def _unwatched(path: Path) -> None:
-    """Nobody wants to know what is read."""
-
-
-def find_models(root: Path, watch: Callable[[Path], None] = _unwatched) -> Iterator[tuple[Path, list[str]]]:
-    """Yield every model folder below `root` with the names of its `.onnx` files, in order of name.
-
-    `watch` is told of every folder just before it is searched. Folders inside a model belong to it and are not
-    searched; hidden folders are skipped; links are not followed.
-    """
-    pending = [root]
-    while pending:
-        folder = pending.pop()
-        watch(folder)
-        try:
-            with os.scandir(folder) as entries:
-                found = sorted(entries, key=lambda entry: entry.name)
-        except OSError as error:
-            raise InputError(f"{folder}: cannot be read ({error.strerror}); check its permissions.") from error
-        exports = [e.name for e in found if e.name.endswith(".onnx") and not e.is_dir(follow_symlinks=False)]
-        if folder != root and (exports or any(e.name == DECLARATION for e in found)):
-            yield folder, exports
-            continue
-        inner = [e for e in found if e.is_dir(follow_symlinks=False) and not e.name.startswith(".")]
-        pending += [folder / e.name for e in reversed(inner)]
-
-
 @dataclass(frozen=True)
 class _Declared:
     """What `model.toml` says, before defaults are looked for."""
@@ -225,7 +98,7 @@ def _read_declared(table: Table, settings: Settings) -> _Declared:
         table.text("calibration"),
         table.text("hef"),
         _read_split(table),
-        _override(table, settings),
+        override(table, settings),
     )
     # Before any default is looked for: a misspelled key would otherwise look like a missing file.
     table.close()
@@ -304,16 +177,6 @@ def _check_compiled_here(declared: _Declared, table: Table) -> None:
         table.fail("target", f'no hef in it, or compiler = "{PREBUILT}": this model is compiled here')
 
 
-def _name(folder: Path, root: Path) -> str:
-    name = folder.relative_to(root).as_posix()
-    if not re.fullmatch(r"[\w./+@ -]+", name) or any(part.startswith("-") for part in name.split("/")):
-        raise InputError(
-            f"{folder}: a model's folder name becomes part of task names, so it may hold letters, digits and . _ - + @ "
-            "only, and not begin with -; rename the folder."
-        )
-    return name
-
-
 def _read_model(folder: Path, root: Path, exports: list[str], settings: Settings) -> Model:
     where = folder / DECLARATION
     content: Mapping[str, Any] = read_toml(where) if os.path.lexists(where) else {}
@@ -327,7 +190,7 @@ def _read_model(folder: Path, root: Path, exports: list[str], settings: Settings
         _check_compiled_here(declared, table)
     needed = not prebuilt and own.calibration_folder is None
     return Model(
-        name=_name(folder, root),
+        name=model_name(folder, root),
         folder=folder,
         onnx=_choose_onnx(declared.onnx, table, folder, exports, where),
         labels=_choose_labels(declared.labels, table, folder),
@@ -341,7 +204,7 @@ def load_models(
     root: Path,
     settings: Settings,
     wanted: Callable[[str], bool] = lambda name: True,
-    watch: Callable[[Path], None] = _unwatched,
+    watch: Callable[[Path], None] = unwatched,
 ) -> tuple[Model, ...]:
     """Read every wanted model below `root` (usually `models/`).
 

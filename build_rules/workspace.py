@@ -29,8 +29,9 @@ from build_rules.errors import InputError, printable
 
 if TYPE_CHECKING:  # what is imported takes time, and a run in which nothing is to be done needs none of it
     from build_rules.compilers import Compiler
-    from build_rules.model import Model, Target
+    from build_rules.model import Model
     from build_rules.presets import Preset
+    from build_rules.settings import Target
 
 __all__ = [
     "BUILD",
@@ -134,7 +135,8 @@ def find_workspace_models() -> tuple[Model, ...]:
 
 
 def _read_models(variables: Mapping[str, str]) -> tuple[Model, ...]:
-    from build_rules.model import LOOKED_FOR, load_models, read_settings, replace_targets
+    from build_rules.model import LOOKED_FOR, load_models, replace_targets
+    from build_rules.settings import read_settings
 
     read: dict[str, Marks] = {}
     found: set[str] = set()

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from build_rules.errors import InputError
-from build_rules.model import Settings, Target, load_models, read_settings, replace_targets
+from build_rules.model import load_models, replace_targets
+from build_rules.settings import Settings, Target, read_settings
 
 
 def repository(root: Path, files: dict[str, str]) -> Path:

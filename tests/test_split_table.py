@@ -9,7 +9,8 @@ import tomli
 
 from build_rules.endpoints import AUTOMATIC, EndpointGroup, SplitBoundary, SplitChoice, SplitHint
 from build_rules.errors import InputError
-from build_rules.model import Settings, load_models
+from build_rules.model import load_models
+from build_rules.settings import Settings
 from build_rules.split_table import read_split
 from build_rules.toml_table import Table
 
