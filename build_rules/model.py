@@ -1,7 +1,8 @@
 """What a model folder declares.
 
 A model is any folder below `models/` that holds a `model.toml` or exactly one `.onnx`; its name is its path there.
-Everything in `model.toml` has a default (docs/model-toml.md); an unknown key or impossible value is an error.
+Everything in `model.toml` has a default (docs/model-toml.md); an unknown key or impossible value is a fault. A fault
+stops the steps that need what it is about, of this model alone.
 """
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from build_rules.calibration.sources import find_fault, list_snapshots
 from build_rules.compilers import PREBUILT
 from build_rules.errors import InputError
-from build_rules.model_folders import DECLARATION, find_models, model_name, unwatched
+from build_rules.model_folders import DECLARATION, ModelFolder, find_models, network_name, unwatched
 from build_rules.presets import HW_ARCHS, PRESETS
 from build_rules.settings import Settings, Target, override
 from build_rules.toml_table import Table, read_toml
@@ -23,10 +24,24 @@ from build_rules.toml_table import Table, read_toml
 if TYPE_CHECKING:
     from build_rules.endpoints import SplitChoice
 
-__all__ = ["Model", "load_models", "replace_targets"]
+__all__ = ["Fault", "Model", "load_models", "replace_targets"]
+
+T = TypeVar("T")
 
 LOOKED_FOR = (DECLARATION, "labels.txt", "calibration")
 """What is looked for in a model's folder: links may begin to lead somewhere while the folder stays as it is."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with a declaration, in one paragraph, and the first step that cannot be done because of it.
+
+    `target` names the target that it is about; empty when it is about all of them.
+    """
+
+    step: str
+    text: str
+    target: str = ""
 
 
 @dataclass(frozen=True)
@@ -36,6 +51,9 @@ class Model:
     `calibration` is a snapshot file, a folder of snapshots (the ONNX metadata names one of them), a folder of images, a
     list or a pattern of images. None when nothing is there, and either nothing is compiled here or the snapshot is in
     the repository's `calibration_folder`. `split` None leaves it to metadata and graph where to cut.
+
+    `faults` are what is declared wrongly; what they are about is then a default that no step reads. Where
+    `targets_are_known` is False, nobody knows for what the model is to be compiled.
     """
 
     name: str
@@ -45,6 +63,13 @@ class Model:
     calibration: Path | None
     split: SplitChoice | None = None
     settings: Settings = field(default_factory=Settings)
+    faults: tuple[Fault, ...] = ()
+    targets_are_known: bool = True
+
+    def fault(self, step: str, target: str = "") -> str | None:
+        """Return why a step cannot be done, None when nothing declared stands against it."""
+        found = (fault.text for fault in self.faults if fault.step == step and fault.target in ("", target))
+        return next(found, None)
 
     @property
     def targets(self) -> tuple[Target, ...]:
@@ -67,7 +92,7 @@ class Model:
 
         The model script's grammar wants a letter, digit or `_` first.
         """
-        return "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "_" for c in self.name.rsplit("/", 1)[-1])
+        return network_name(self.name)
 
 
 @dataclass(frozen=True)
@@ -105,7 +130,7 @@ def _read_declared(table: Table, settings: Settings) -> _Declared:
     return declared
 
 
-def _choose_onnx(named: str | None, table: Table, folder: Path, exports: list[str], where: Path) -> Path:
+def _choose_onnx(named: str | None, table: Table, folder: Path, exports: tuple[str, ...], where: Path) -> Path:
     if named is not None:
         if not (folder / named).is_file():
             table.fail("onnx", f"a file in {folder}, which holds: {', '.join(exports) or 'no .onnx at all'}")
@@ -155,19 +180,23 @@ def _prebuilt_targets(declared: _Declared, table: Table, folder: Path) -> tuple[
     """Return a target for every HEF that somebody has compiled; without a compiler a preset means nothing."""
     targets: dict[str, Target] = {}
     for target in declared.settings.targets:
-        key, named = ("target", str(target.hef)) if target.hef else ("hef", declared.hef)
+        named = str(target.hef) if target.hef else declared.hef
         if named is None:
             table.lack(f'hef = "FILE.hef" (or one in each [[target]]), because compiler is "{PREBUILT}"')
         path = Path(os.path.normpath(folder / named))
-        if not path.is_file():
-            lacks = "is not a file" if path.exists() else "does not exist"
-            table.fail(key, f"a HEF file that was compiled for {target.hw_arch}; {path} {lacks}")
         other = targets.setdefault(target.hw_arch, Target(target.hw_arch, PREBUILT, path))
         if other.hef != path:
             table.fail("target", f"one HEF for each hw_arch, but {target.hw_arch} has {other.hef} and {path}")
     if declared.hef is not None and all(target.hef for target in declared.settings.targets):
         table.fail("hef", "no hef here, since every [[target]] names its own")
     return tuple(targets.values())
+
+
+def _check_hef(target: Target, declared: _Declared, table: Table) -> None:
+    if target.hef is not None and not target.hef.is_file():
+        lacks = "is not a file" if target.hef.exists() else "does not exist"
+        key = "target" if any(one.hef for one in declared.settings.targets) else "hef"
+        table.fail(key, f"a HEF file that was compiled for {target.hw_arch}; {target.hef} {lacks}")
 
 
 def _check_compiled_here(declared: _Declared, table: Table) -> None:
@@ -177,27 +206,70 @@ def _check_compiled_here(declared: _Declared, table: Table) -> None:
         table.fail("target", f'no hef in it, or compiler = "{PREBUILT}": this model is compiled here')
 
 
-def _read_model(folder: Path, root: Path, exports: list[str], settings: Settings) -> Model:
-    where = folder / DECLARATION
-    content: Mapping[str, Any] = read_toml(where) if os.path.lexists(where) else {}
+class _Faults:
+    """What is found to be wrong while a model is read, each with the step that it stops."""
+
+    def __init__(self, place: Path) -> None:
+        self.found: list[Fault] = []
+        self._place = place
+
+    def ask(self, step: str, choose: Callable[[], T], otherwise: T, target: str = "") -> T:
+        """Return what `choose` returns; what it refuses becomes a fault of the step."""
+        try:
+            return choose()
+        except InputError as error:
+            self.found.append(Fault(step, str(error), target))
+        except OSError as error:
+            self.found.append(
+                Fault(step, f"{error.filename or self._place}: cannot be read ({error.strerror}).", target)
+            )
+        return otherwise
+
+
+def _read_model(place: ModelFolder, settings: Settings) -> Model:
+    folder, where = place.folder, place.folder / DECLARATION
+    faults = _Faults(folder)
+    content: Mapping[str, Any] = faults.ask("split", lambda: read_toml(where) if os.path.lexists(where) else {}, {})
     table = Table(content, str(where))
-    declared = _read_declared(table, settings)
+    declared = None if faults.found else faults.ask("split", lambda: _read_declared(table, settings), None)
+    if declared is None:
+        return _unread_model(place, content, settings, tuple(faults.found))
     own = declared.settings
     prebuilt = own.compiler == PREBUILT
     if prebuilt:
-        own = replace(own, targets=_prebuilt_targets(declared, table, folder))
+        none: tuple[Target, ...] = ()
+        compiled = faults.ask("meta", lambda: _prebuilt_targets(declared, table, folder), none)
+        own = replace(own, targets=compiled or tuple(Target(one.hw_arch, PREBUILT) for one in own.targets))
+        for target in compiled:
+            faults.ask("meta", lambda one=target: _check_hef(one, declared, table), None, target.name)  # type: ignore[misc]
     else:
-        _check_compiled_here(declared, table)
+        faults.ask("split", lambda: _check_compiled_here(declared, table), None)
     needed = not prebuilt and own.calibration_folder is None
     return Model(
-        name=model_name(folder, root),
+        name=place.name,
         folder=folder,
-        onnx=_choose_onnx(declared.onnx, table, folder, exports, where),
-        labels=_choose_labels(declared.labels, table, folder),
-        calibration=_choose_calibration(declared.calibration, table, folder, where, needed),
+        onnx=faults.ask("split", lambda: _choose_onnx(declared.onnx, table, folder, place.exports, where), where),
+        labels=faults.ask("split", lambda: _choose_labels(declared.labels, table, folder), None),
+        calibration=faults.ask(
+            "calibration", lambda: _choose_calibration(declared.calibration, table, folder, where, needed), None
+        ),
         split=declared.split,
         settings=own,
+        faults=tuple(faults.found),
     )
+
+
+def _unread_model(
+    place: ModelFolder, content: Mapping[str, Any], settings: Settings, faults: tuple[Fault, ...]
+) -> Model:
+    """Return a model of which hardly more is known than that it is there."""
+    # What can be read of its targets tells the names of its tasks.
+    guess = _Faults(place.folder)
+    own = guess.ask("split", lambda: override(Table(content, ""), settings), settings) if content else settings
+    if own.compiler == PREBUILT:
+        own = replace(own, targets=tuple({one.hw_arch: Target(one.hw_arch, PREBUILT) for one in own.targets}.values()))
+    known = bool(content) and not guess.found
+    return Model(place.name, place.folder, place.folder / DECLARATION, None, None, None, own, faults, known)
 
 
 def load_models(
@@ -206,30 +278,23 @@ def load_models(
     wanted: Callable[[str], bool] = lambda name: True,
     watch: Callable[[Path], None] = unwatched,
 ) -> tuple[Model, ...]:
-    """Read every wanted model below `root` (usually `models/`).
+    """Read every wanted model below `root` (usually `models/`); what is wrong in one of them is among its `faults`.
 
-    `watch` is told of every folder and `model.toml` just before it is read. Raises `InputError` when there is none, and
-    for everything that is wrong in any of them, at once.
+    `watch` is told of every folder and `model.toml` just before it is read. Raises `InputError` when there is no model.
     """
     if not root.is_dir():
         raise InputError(f"there is no folder {root}/ here; put each ONNX in a folder of its own below it.")
-    models, errors, found = [], [], False
-    for folder, exports in find_models(root, watch):
+    models, found = [], False
+    for place in find_models(root, watch):
         found = True
-        if not wanted(folder.relative_to(root).as_posix()):
+        if not wanted(place.name):
             continue
-        try:
-            for name in LOOKED_FOR:
-                watch(folder / name)
-            models.append(_read_model(folder, root, exports, settings))
-        except InputError as error:
-            errors.append(str(error))
-        except OSError as error:
-            errors.append(f"{error.filename or folder}: cannot be read ({error.strerror}).")
-    if len(errors) > 1:
-        raise InputError(f"{len(errors)} models are declared wrongly.\n" + "\n".join(errors))
-    if errors:
-        raise InputError(errors[0])
+        for name in LOOKED_FOR:
+            watch(place.folder / name)
+        if place.fault is not None:
+            models.append(_unread_model(place, {}, settings, (Fault("split", place.fault),)))
+        else:
+            models.append(_read_model(place, settings))
     if not found:
         raise InputError(f"{root}/ holds no model: put an .onnx into a folder of its own below it.")
     return tuple(models)

@@ -3,50 +3,197 @@
 from __future__ import annotations
 
 import os
-import re
+import stat
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from build_rules.errors import InputError
 
-__all__ = ["DECLARATION", "find_models", "model_name", "unwatched"]
+__all__ = ["DECLARATION", "ModelFolder", "find_models", "network_name", "unwatched"]
 
 DECLARATION = "model.toml"
+EXPORT = ".onnx"
+MAX_NETWORK_NAME = 114
+"""Characters: HailoRT takes 127 bytes for the name of a stream, and that is the network's name and `/input_layer1`."""
+MAX_LINKED = 1000
+"""How many folders are searched behind a link: one that leads to the root of a disk is a mistake, or worse."""
+ADVICE = "link the folders of the models themselves"
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A folder that is a model, or that nobody can tell; `fault` says what is wrong with it, None when nothing is.
+
+    `exports` are the names of its ONNX files. `name` is its path below the root, each character that no task can carry
+    written as `%` and the hexadecimal digits of its bytes: no other model is called that.
+    """
+
+    folder: Path
+    name: str
+    exports: tuple[str, ...] = ()
+    fault: str | None = None
 
 
 def unwatched(path: Path) -> None:
     """Nobody wants to know what is read."""
 
 
-def find_models(root: Path, watch: Callable[[Path], None] = unwatched) -> Iterator[tuple[Path, list[str]]]:
-    """Yield every model folder below `root` with the names of its `.onnx` files, in order of name.
+@dataclass(frozen=True)
+class _Place:
+    """A folder that is to be searched, and the way to it, links resolved: where it began, and where a link was taken.
 
-    `watch` is told of every folder just before it is searched. Folders inside a model belong to it and are not
-    searched; hidden folders are skipped; links are not followed.
+    `behind` counts what has been searched behind the last of these links; None when there was none.
     """
-    pending = [root]
-    while pending:
-        folder = pending.pop()
-        watch(folder)
+
+    folder: Path
+    begun: frozenset[str]
+    left: frozenset[str] = frozenset()
+    behind: list[int] | None = None
+
+
+class _Search:
+    """The search of one root. Folders behind a link are searched once each, and no link leads round in a circle."""
+
+    def __init__(self, root: Path, watch: Callable[[Path], None]) -> None:
+        self._root = root
+        self._watch = watch
+        self._reached: dict[str, Path] = {}
+
+    def search(self, place: _Place) -> tuple[list[ModelFolder], list[_Place]]:
+        """Return the models that are found in a folder, and the folders to be searched next, in order of name."""
+        folder = place.folder
+        self._watch(folder)
         try:
             with os.scandir(folder) as entries:
                 found = sorted(entries, key=lambda entry: entry.name)
         except OSError as error:
-            raise InputError(f"{folder}: cannot be read ({error.strerror}); check its permissions.") from error
-        exports = [e.name for e in found if e.name.endswith(".onnx") and not e.is_dir(follow_symlinks=False)]
-        if folder != root and (exports or any(e.name == DECLARATION for e in found)):
-            yield folder, exports
-            continue
-        inner = [e for e in found if e.is_dir(follow_symlinks=False) and not e.name.startswith(".")]
-        pending += [folder / e.name for e in reversed(inner)]
+            if folder == self._root:
+                raise InputError(f"{folder}: cannot be read ({error.strerror}); check its permissions.") from error
+            return [self._faulty(folder, f"cannot be read ({error.strerror}); check its permissions.")], []
+        exports = tuple(e.name for e in found if _is_export(e.name) and not e.is_dir(follow_symlinks=False))
+        if folder != self._root and (exports or any(e.name == DECLARATION for e in found)):
+            return [self._model(folder, exports)], []
+        if (fault := self._too_much(place)) is not None:
+            return [self._faulty(folder, fault)], []
+        faulty, inner = [], []
+        for entry in found:
+            if entry.name.startswith("."):
+                continue
+            path = folder / entry.name
+            if entry.is_dir(follow_symlinks=False):
+                inner.append(replace(place, folder=path))
+            elif entry.is_symlink():
+                further = self._behind_link(path, place)
+                if isinstance(further, ModelFolder):
+                    faulty.append(further)
+                elif further is not None:
+                    inner.append(further)
+        return faulty, inner
+
+    def _too_much(self, place: _Place) -> str | None:
+        """Return why a folder behind a link is not searched, None when it is."""
+        if place.behind is None:
+            return None
+        place.behind[0] += 1
+        if place.behind[0] > MAX_LINKED:
+            return f"a link led to more than {MAX_LINKED} folders; {ADVICE}."
+        other = self._reached.setdefault(os.path.realpath(place.folder), place.folder)
+        return (
+            None if other == place.folder else f"leads to the same folder as {other}, whose models are there; {ADVICE}."
+        )
+
+    def _behind_link(self, path: Path, place: _Place) -> _Place | ModelFolder | None:
+        """Return the folder that a link leads to; None when that is a file, or is being searched already."""
+        try:
+            if not stat.S_ISDIR(path.stat().st_mode):
+                return None
+        except OSError as error:
+            where = path.readlink()
+            return self._faulty(
+                path, f"a link to {where}, which cannot be reached ({error.strerror}); mend or remove it."
+            )
+        real = os.path.realpath(path)
+        left = place.left | {os.path.realpath(place.folder)}
+        if any(_is_within(one, real) for one in left):
+            if any(_is_within(real, one) for one in place.begun):
+                return None
+            return self._faulty(path, f"a link to {real}, in which it lies itself; {ADVICE}.")
+        return _Place(path, place.begun | {real}, left, [0])
+
+    def _faulty(self, folder: Path, fault: str) -> ModelFolder:
+        return ModelFolder(folder, _encoded(folder.relative_to(self._root).as_posix()), (), f"{folder}: {fault}")
+
+    def _model(self, folder: Path, exports: tuple[str, ...]) -> ModelFolder:
+        name = folder.relative_to(self._root).as_posix()
+        fault = _name_fault(name)
+        return ModelFolder(folder, name, exports) if fault is None else self._faulty(folder, fault)
 
 
-def model_name(folder: Path, root: Path) -> str:
-    """Return what a model is called. Raises `InputError` for a name that tasks cannot carry."""
-    name = folder.relative_to(root).as_posix()
-    if not re.fullmatch(r"[\w./+@ -]+", name) or any(part.startswith("-") for part in name.split("/")):
-        raise InputError(
-            f"{folder}: a model's folder name becomes part of task names, so it may hold letters, digits and . _ - + @ "
+def find_models(root: Path, watch: Callable[[Path], None] = unwatched) -> Iterator[ModelFolder]:
+    """Yield every model folder below `root`, in order of name, and those of which nobody can tell.
+
+    `watch` is told of every folder just before it is searched. Folders inside a model belong to it and are not
+    searched; hidden folders are skipped. A link to a folder stands for that folder; one that leads back to where it
+    lies is passed over. Raises `InputError` when `root` itself cannot be read.
+    """
+    search = _Search(root, watch)
+    pending = [_Place(root, frozenset({os.path.realpath(root)}))]
+    while pending:
+        found, inner = search.search(pending.pop())
+        yield from found
+        pending += reversed(inner)
+
+
+def _is_within(path: str, folder: str) -> bool:
+    return f"{path}{os.sep}".startswith(f"{folder.rstrip(os.sep)}{os.sep}")
+
+
+def network_name(name: str) -> str:
+    """Return the last part of a model's name with only letters, digits, `_` and `-`, as compilers take it."""
+    return "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "_" for c in name.rsplit("/", 1)[-1])
+
+
+def _is_export(name: str) -> bool:
+    return name.lower().endswith(EXPORT)
+
+
+def _is_usual(character: str) -> bool:
+    if character.isascii():
+        return character.isalnum() or character in "_./+@ -"
+    import unicodedata
+
+    # Marks are what many scripts write vowels with.
+    return character.isalnum() or unicodedata.category(character).startswith("M")
+
+
+def _name_fault(name: str) -> str | None:
+    """Return why a model cannot be called that, None when it can."""
+    if not name.isascii():
+        import unicodedata
+
+        composed = unicodedata.normalize("NFC", name)
+        if composed != name:
+            return (
+                "its name is spelled with letters and accents apart (Unicode NFD, as some archives and file systems "
+                f"write names), so that nobody can type it; rename the folder to {composed} (NFC)."
+            )
+    parts = name.split("/")
+    if not all(map(_is_usual, name)) or any(part.startswith("-") for part in parts):
+        return (
+            "a model's folder name becomes part of task names, so it may hold letters, digits and . _ - + @ "
             "only, and not begin with -; rename the folder."
         )
-    return name
+    if len(parts[-1]) > MAX_NETWORK_NAME:
+        return (
+            f"its name has {len(parts[-1])} characters, and a compiled file has room for {MAX_NETWORK_NAME}; "
+            "rename the folder."
+        )
+    return None
+
+
+def _encoded(name: str) -> str:
+    """Return a name that tasks can carry and that no sound one is equal to."""
+    safe = "".join(c if _is_usual(c) else "".join(f"%{byte:02X}" for byte in os.fsencode(c)) for c in name)
+    parts = [f"%2D{part[1:]}" if part.startswith("-") else part for part in safe.split("/")]
+    return "/".join(parts)
