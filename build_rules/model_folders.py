@@ -39,17 +39,25 @@ def unwatched(path: Path) -> None:
     """Nobody wants to know what is read."""
 
 
+@dataclass
+class _Link:
+    """A link to a folder, and how many folders have been searched behind it."""
+
+    path: Path
+    searched: int = 0
+
+
 @dataclass(frozen=True)
 class _Place:
     """A folder that is to be searched, and the way to it, links resolved: where it began, and where a link was taken.
 
-    `behind` counts what has been searched behind the last of these links; None when there was none.
+    `behind` is the last of these links, None when there was none.
     """
 
     folder: Path
     begun: frozenset[str]
     left: frozenset[str] = frozenset()
-    behind: list[int] | None = None
+    behind: _Link | None = None
 
 
 class _Search:
@@ -74,8 +82,8 @@ class _Search:
         exports = tuple(e.name for e in found if _is_export(e.name) and not e.is_dir(follow_symlinks=False))
         if folder != self._root and (exports or any(e.name == DECLARATION for e in found)):
             return [self._model(folder, exports)], []
-        if (fault := self._too_much(place)) is not None:
-            return [self._faulty(folder, fault)], []
+        if place.behind is not None and (refused := self._refused(place, place.behind)) is not None:
+            return refused, []
         faulty, inner = [], []
         for entry in found:
             if entry.name.startswith("."):
@@ -91,17 +99,18 @@ class _Search:
                     inner.append(further)
         return faulty, inner
 
-    def _too_much(self, place: _Place) -> str | None:
-        """Return why a folder behind a link is not searched, None when it is."""
-        if place.behind is None:
-            return None
-        place.behind[0] += 1
-        if place.behind[0] > MAX_LINKED:
-            return f"a link led to more than {MAX_LINKED} folders; {ADVICE}."
+    def _refused(self, place: _Place, link: _Link) -> list[ModelFolder] | None:
+        """Return what to tell when a folder behind a link is not searched, None when it is."""
+        link.searched += 1
+        if link.searched > MAX_LINKED:
+            told = f"a link that leads to more than {MAX_LINKED} folders; {ADVICE}."
+            return [self._faulty(link.path, told)] if link.searched == MAX_LINKED + 1 else []
         other = self._reached.setdefault(os.path.realpath(place.folder), place.folder)
-        return (
-            None if other == place.folder else f"leads to the same folder as {other}, whose models are there; {ADVICE}."
-        )
+        if other != place.folder:
+            return [
+                self._faulty(place.folder, f"leads to the same folder as {other}, whose models are there; {ADVICE}.")
+            ]
+        return None
 
     def _behind_link(self, path: Path, place: _Place) -> _Place | ModelFolder | None:
         """Return the folder that a link leads to; None when that is a file, or is being searched already."""
@@ -119,7 +128,7 @@ class _Search:
             if any(_is_within(real, one) for one in place.begun):
                 return None
             return self._faulty(path, f"a link to {real}, in which it lies itself; {ADVICE}.")
-        return _Place(path, place.begun | {real}, left, [0])
+        return _Place(path, place.begun | {real}, left, _Link(path))
 
     def _faulty(self, folder: Path, fault: str) -> ModelFolder:
         return ModelFolder(folder, _encoded(folder.relative_to(self._root).as_posix()), (), f"{folder}: {fault}")
