@@ -88,15 +88,17 @@ def task_split() -> Tasks:
             tools=ws.versions_of("onnx"),
             # One sample helps to prove the cut; which one it was shows nowhere.
             passed={"calibration": ws.text_of(model.calibration), "named_in": ws.text_of(model.named_in)},
+            fault=model.fault("split"),
         )
 
 
 def task_calibration() -> Tasks:
     """Make or check the calibration snapshot."""
     for model in ws.compiled_models():
+        images, fault = ws.calibration_files(model)
         yield CALIBRATION.task(
             model.name,
-            inputs={"split_json": ws.folder(model) / "split.json", "images": ws.calibration_files(model)},
+            inputs={"split_json": ws.folder(model) / "split.json", "images": images},
             outputs={
                 "calibrated": ws.folder(model) / "calibration.json",
                 "chosen": ws.folder(model) / "calibration-images.json",
@@ -113,6 +115,7 @@ def task_calibration() -> Tasks:
             tools=ws.versions_of("pillow"),
             # What was found out before, and where the next run finds it: neither decides a byte.
             passed={"known": str(ws.BUILD / ".images.db"), "final": str(ws.folder(model) / "calibration.safetensors")},
+            fault=fault,
         )
 
 
@@ -216,4 +219,5 @@ def task_meta() -> Tasks:
                 "metadata": model.metadata and model.metadata.whole,
                 "source_date_epoch": ws.source_date_epoch(),
             },
+            fault=model.fault("meta", target.name),
         )

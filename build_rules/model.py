@@ -1,74 +1,49 @@
-"""What a model repository declares: models, their targets, and the settings they share.
+"""What a model folder declares.
 
 A model is any folder below `models/` that holds a `model.toml` or exactly one `.onnx`; its name is its path there.
-Everything in `model.toml` has a default (docs/model-toml.md); an unknown key or impossible value is an error.
+Everything in `model.toml` has a default (docs/model-toml.md); an unknown key or impossible value is a fault. A fault
+stops the steps that need what it is about, of this model alone.
 """
 
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from build_rules.calibration.sources import find_fault, list_snapshots
-from build_rules.compilers import COMPILERS, PREBUILT
+from build_rules.compilers import PREBUILT
 from build_rules.errors import InputError
+from build_rules.model_folders import DECLARATION, ModelFolder, find_models, network_name, unwatched
 from build_rules.presets import HW_ARCHS, PRESETS
 from build_rules.regular_file import find_fault as find_file_fault
+from build_rules.settings import Settings, Target, override
 from build_rules.toml_table import Table, read_toml
 
 if TYPE_CHECKING:
     from build_rules.endpoints import InputChoice, SplitChoice
     from build_rules.metadata_table import MetadataTable
 
-__all__ = ["Model", "Settings", "Target", "find_models", "load_models", "read_settings", "replace_targets"]
+__all__ = ["Fault", "Model", "load_models", "replace_targets"]
 
-MAX_CALIBRATION = 65536
-MAX_RESOURCE = 1 << 30
-DECLARATION = "model.toml"
+T = TypeVar("T")
+
 LOOKED_FOR = (DECLARATION, "labels.txt", "calibration")
 """What is looked for in a model's folder: links may begin to lead somewhere while the folder stays as it is."""
-EMBEDDINGS = ("append", "sealed")
-CACHE_MODES = ("read-write", "read-only")
-Embedding = Literal["append", "sealed"]
 
 
 @dataclass(frozen=True)
-class Target:
-    """What to compile for: the chip and the preset. `hef` is what was compiled elsewhere, as the preset then says."""
+class Fault:
+    """What is wrong with a declaration, in one paragraph, and the first step that cannot be done because of it.
 
-    hw_arch: str = "hailo8l"
-    preset: str = "fast"
-    hef: Path | None = None
-
-    @property
-    def name(self) -> str:
-        """The part of task and folder names that tells targets of one model apart."""
-        return f"{self.hw_arch}-{self.preset}"
-
-
-@dataclass(frozen=True)
-class Settings:
-    """`[tool.build_rules]` of `pyproject.toml`: what models use when they do not say otherwise.
-
-    `resources` counts what steps share, beside what the machine has: `cores`, `memory_mb`, licences. `cache` is where
-    results are shared with other machines. `calibration_folder` holds the snapshots that ONNX metadata name. These are
-    for the whole repository only.
+    `target` names the target that it is about; empty when it is about all of them.
     """
 
-    compiler: str = "emulator"
-    embed: Embedding = "append"
-    calibration_count: int = 1024
-    skip_broken_images: bool = False
-    targets: tuple[Target, ...] = (Target(),)
-    resources: tuple[tuple[str, int], ...] = ()
-    cache: str | None = None
-    cache_mode: str = "read-write"
-    cache_limit: str | None = None
-    calibration_folder: Path | None = None
+    step: str
+    text: str
+    target: str = ""
 
 
 @dataclass(frozen=True)
@@ -79,6 +54,9 @@ class Model:
     list or a pattern of images. None when nothing is there, and either nothing is compiled here or the snapshot is in
     the repository's `calibration_folder`. `split` and `input` None leave it to metadata and graph where to cut and what
     pixels are taken, `metadata` None to the export what the document says.
+
+    `faults` are what is declared wrongly; what they are about is then a default that no step reads. Where
+    `targets_are_known` is False, nobody knows for what the model is to be compiled.
     """
 
     name: str
@@ -90,6 +68,13 @@ class Model:
     input: InputChoice | None = None
     metadata: MetadataTable | None = None
     settings: Settings = field(default_factory=Settings)
+    faults: tuple[Fault, ...] = ()
+    targets_are_known: bool = True
+
+    def fault(self, step: str, target: str = "") -> str | None:
+        """Return why a step cannot be done, None when nothing declared stands against it."""
+        found = (fault.text for fault in self.faults if fault.step == step and fault.target in ("", target))
+        return next(found, None)
 
     @property
     def targets(self) -> tuple[Target, ...]:
@@ -112,94 +97,7 @@ class Model:
 
         The model script's grammar wants a letter, digit or `_` first.
         """
-        return "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "_" for c in self.name.rsplit("/", 1)[-1])
-
-
-def _read_targets(table: Table, default: tuple[Target, ...]) -> tuple[Target, ...]:
-    targets = []
-    for entry in table.tables("target"):
-        targets.append(
-            Target(
-                entry.choice("hw_arch", HW_ARCHS, "hailo8l"),
-                entry.choice("preset", PRESETS, "fast"),
-                None if (hef := entry.text("hef")) is None else Path(hef),
-            ),
-        )
-        entry.close()
-    if len(set(targets)) < len(targets):
-        double = next(t for t in targets if targets.count(t) > 1)
-        table.fail("target", f"each target once, but {double.name} is there {targets.count(double)} times")
-    return tuple(targets) or default
-
-
-def _read_resources(table: Table) -> tuple[tuple[str, int], ...]:
-    inner = table.table("resources")
-    if inner is None:
-        return ()
-    counts = tuple((name, inner.integer(name, 1, 0, MAX_RESOURCE)) for name in inner.names())
-    inner.close()
-    return counts
-
-
-def _override(table: Table, base: Settings) -> Settings:
-    return replace(
-        base,
-        compiler=table.choice("compiler", (*COMPILERS, PREBUILT), base.compiler),
-        embed="sealed" if table.choice("embed", EMBEDDINGS, base.embed) == "sealed" else "append",
-        calibration_count=table.integer("calibration_count", base.calibration_count, 1, MAX_CALIBRATION),
-        skip_broken_images=table.flag("skip_broken_images", base.skip_broken_images),
-        targets=_read_targets(table, base.targets),
-    )
-
-
-def read_settings(pyproject: Path) -> Settings:
-    """Read `[tool.build_rules]`; defaults when there is no such file or table."""
-    if not os.path.lexists(pyproject):
-        return Settings()
-    tool = read_toml(pyproject).get("tool", {})
-    content = tool.get("build_rules", {}) if isinstance(tool, dict) else {}
-    if not isinstance(content, dict):
-        raise InputError(f"{pyproject}: tool.build_rules = {content!r} is not possible; expected a table.")
-    table = Table(content, f"{pyproject}, [tool.build_rules]")
-    settings = replace(
-        _override(table, Settings()),
-        resources=_read_resources(table),
-        cache=table.text("cache"),
-        cache_mode=table.choice("cache_mode", CACHE_MODES, "read-write"),
-        cache_limit=table.text("cache_limit"),
-        calibration_folder=None if (kept := table.text("calibration_folder")) is None else Path(os.path.normpath(kept)),
-    )
-    table.close()
-    if any(target.hef for target in settings.targets):
-        table.fail("target", "no hef in it: which HEF there is, the model.toml of each model says")
-    return settings
-
-
-def _unwatched(path: Path) -> None:
-    """Nobody wants to know what is read."""
-
-
-def find_models(root: Path, watch: Callable[[Path], None] = _unwatched) -> Iterator[tuple[Path, list[str]]]:
-    """Yield every model folder below `root` with the names of its `.onnx` files, in order of name.
-
-    `watch` is told of every folder just before it is searched. Folders inside a model belong to it and are not
-    searched; hidden folders are skipped; links are not followed.
-    """
-    pending = [root]
-    while pending:
-        folder = pending.pop()
-        watch(folder)
-        try:
-            with os.scandir(folder) as entries:
-                found = sorted(entries, key=lambda entry: entry.name)
-        except OSError as error:
-            raise InputError(f"{folder}: cannot be read ({error.strerror}); check its permissions.") from error
-        exports = [e.name for e in found if e.name.endswith(".onnx") and not e.is_dir(follow_symlinks=False)]
-        if folder != root and (exports or any(e.name == DECLARATION for e in found)):
-            yield folder, exports
-            continue
-        inner = [e for e in found if e.is_dir(follow_symlinks=False) and not e.name.startswith(".")]
-        pending += [folder / e.name for e in reversed(inner)]
+        return network_name(self.name)
 
 
 @dataclass(frozen=True)
@@ -250,14 +148,14 @@ def _read_declared(table: Table, settings: Settings) -> _Declared:
         _read_split(table),
         _read_input(table),
         _read_metadata(table),
-        _override(table, settings),
+        override(table, settings),
     )
     # Before any default is looked for: a misspelled key would otherwise look like a missing file.
     table.close()
     return declared
 
 
-def _choose_onnx(named: str | None, table: Table, folder: Path, exports: list[str], where: Path) -> Path:
+def _choose_onnx(named: str | None, table: Table, folder: Path, exports: tuple[str, ...], where: Path) -> Path:
     if named is not None:
         if (fault := find_file_fault(folder / named)) is not None:
             holds = ", ".join(exports) or "no .onnx at all"
@@ -308,18 +206,22 @@ def _prebuilt_targets(declared: _Declared, table: Table, folder: Path) -> tuple[
     """Return a target for every HEF that somebody has compiled; without a compiler a preset means nothing."""
     targets: dict[str, Target] = {}
     for target in declared.settings.targets:
-        key, named = ("target", str(target.hef)) if target.hef else ("hef", declared.hef)
+        named = str(target.hef) if target.hef else declared.hef
         if named is None:
             table.lack(f'hef = "FILE.hef" (or one in each [[target]]), because compiler is "{PREBUILT}"')
         path = Path(os.path.normpath(folder / named))
-        if (fault := find_file_fault(path)) is not None:
-            table.fail(key, f"a HEF file that was compiled for {target.hw_arch}; {path} {fault}")
         other = targets.setdefault(target.hw_arch, Target(target.hw_arch, PREBUILT, path))
         if other.hef != path:
             table.fail("target", f"one HEF for each hw_arch, but {target.hw_arch} has {other.hef} and {path}")
     if declared.hef is not None and all(target.hef for target in declared.settings.targets):
         table.fail("hef", "no hef here, since every [[target]] names its own")
     return tuple(targets.values())
+
+
+def _check_hef(target: Target, declared: _Declared, table: Table) -> None:
+    if target.hef is not None and (fault := find_file_fault(target.hef)) is not None:
+        key = "target" if any(one.hef for one in declared.settings.targets) else "hef"
+        table.fail(key, f"a HEF file that was compiled for {target.hw_arch}; {target.hef} {fault}")
 
 
 def _check_compiled_here(declared: _Declared, table: Table) -> None:
@@ -329,38 +231,80 @@ def _check_compiled_here(declared: _Declared, table: Table) -> None:
         table.fail("target", f'no hef in it, or compiler = "{PREBUILT}": this model is compiled here')
 
 
-def _name(folder: Path, root: Path) -> str:
-    name = folder.relative_to(root).as_posix()
-    if not re.fullmatch(r"[\w./+@ -]+", name) or any(part.startswith("-") for part in name.split("/")):
-        raise InputError(
-            f"{folder}: a model's folder name becomes part of task names, so it may hold letters, digits and . _ - + @ "
-            "only, and not begin with -; rename the folder."
-        )
-    return name
+class _Faults:
+    """What is found to be wrong while a model is read, each with the step that it stops."""
+
+    def __init__(self, place: Path) -> None:
+        self.found: list[Fault] = []
+        self._place = place
+
+    def ask(self, step: str, choose: Callable[[], T], otherwise: T, target: str = "") -> T:
+        """Return what `choose` returns; what it refuses becomes a fault of the step."""
+        try:
+            return choose()
+        except InputError as error:
+            self.found.append(Fault(step, str(error), target))
+        except OSError as error:
+            self.found.append(
+                Fault(step, f"{error.filename or self._place}: cannot be read ({error.strerror}).", target)
+            )
+        return otherwise
 
 
-def _read_model(folder: Path, root: Path, exports: list[str], settings: Settings) -> Model:
-    where = folder / DECLARATION
-    content: Mapping[str, Any] = read_toml(where) if os.path.lexists(where) else {}
+def _read_model(place: ModelFolder, settings: Settings) -> Model:
+    folder, where = place.folder, place.folder / DECLARATION
+    faults = _Faults(folder)
+    content: Mapping[str, Any] = faults.ask("split", lambda: read_toml(where) if os.path.lexists(where) else {}, {})
     table = Table(content, str(where))
-    declared = _read_declared(table, settings)
+    declared = None if faults.found else faults.ask("split", lambda: _read_declared(table, settings), None)
+    if declared is None:
+        return _unread_model(place, content, settings, tuple(faults.found))
     own = declared.settings
     prebuilt = own.compiler == PREBUILT
     if prebuilt:
-        own = replace(own, targets=_prebuilt_targets(declared, table, folder))
+        none: tuple[Target, ...] = ()
+        compiled = faults.ask("meta", lambda: _prebuilt_targets(declared, table, folder), none)
+        own = replace(own, targets=compiled or tuple(Target(one.hw_arch, PREBUILT) for one in own.targets))
+        for target in compiled:
+            faults.ask("meta", lambda one=target: _check_hef(one, declared, table), None, target.name)  # type: ignore[misc]
     else:
-        _check_compiled_here(declared, table)
+        faults.ask("split", lambda: _check_compiled_here(declared, table), None)
     needed = not prebuilt and own.calibration_folder is None
     return Model(
-        name=_name(folder, root),
+        name=place.name,
         folder=folder,
-        onnx=_choose_onnx(declared.onnx, table, folder, exports, where),
-        labels=_choose_labels(declared.labels, table, folder),
-        calibration=_choose_calibration(declared.calibration, table, folder, where, needed),
+        onnx=faults.ask("split", lambda: _choose_onnx(declared.onnx, table, folder, place.exports, where), where),
+        labels=faults.ask("split", lambda: _choose_labels(declared.labels, table, folder), None),
+        calibration=faults.ask(
+            "calibration", lambda: _choose_calibration(declared.calibration, table, folder, where, needed), None
+        ),
         split=declared.split,
         input=declared.input,
         metadata=declared.metadata,
         settings=own,
+        faults=tuple(faults.found),
+    )
+
+
+def _unread_model(
+    place: ModelFolder, content: Mapping[str, Any], settings: Settings, faults: tuple[Fault, ...]
+) -> Model:
+    """Return a model of which hardly more is known than that it is there."""
+    # What can be read of its targets tells the names of its tasks.
+    guess = _Faults(place.folder)
+    own = guess.ask("split", lambda: override(Table(content, ""), settings), settings) if content else settings
+    if own.compiler == PREBUILT:
+        own = replace(own, targets=tuple({one.hw_arch: Target(one.hw_arch, PREBUILT) for one in own.targets}.values()))
+    known = bool(content) and not guess.found
+    return Model(
+        name=place.name,
+        folder=place.folder,
+        onnx=place.folder / DECLARATION,
+        labels=None,
+        calibration=None,
+        settings=own,
+        faults=faults,
+        targets_are_known=known,
     )
 
 
@@ -368,32 +312,25 @@ def load_models(
     root: Path,
     settings: Settings,
     wanted: Callable[[str], bool] = lambda name: True,
-    watch: Callable[[Path], None] = _unwatched,
+    watch: Callable[[Path], None] = unwatched,
 ) -> tuple[Model, ...]:
-    """Read every wanted model below `root` (usually `models/`).
+    """Read every wanted model below `root` (usually `models/`); what is wrong in one of them is among its `faults`.
 
-    `watch` is told of every folder and `model.toml` just before it is read. Raises `InputError` when there is none, and
-    for everything that is wrong in any of them, at once.
+    `watch` is told of every folder and `model.toml` just before it is read. Raises `InputError` when there is no model.
     """
     if not root.is_dir():
         raise InputError(f"there is no folder {root}/ here; put each ONNX in a folder of its own below it.")
-    models, errors, found = [], [], False
-    for folder, exports in find_models(root, watch):
+    models, found = [], False
+    for place in find_models(root, watch):
         found = True
-        if not wanted(folder.relative_to(root).as_posix()):
+        if not wanted(place.name):
             continue
-        try:
-            for name in LOOKED_FOR:
-                watch(folder / name)
-            models.append(_read_model(folder, root, exports, settings))
-        except InputError as error:
-            errors.append(str(error))
-        except OSError as error:
-            errors.append(f"{error.filename or folder}: cannot be read ({error.strerror}).")
-    if len(errors) > 1:
-        raise InputError(f"{len(errors)} models are declared wrongly.\n" + "\n".join(errors))
-    if errors:
-        raise InputError(errors[0])
+        for name in LOOKED_FOR:
+            watch(place.folder / name)
+        if place.fault is not None:
+            models.append(_unread_model(place, {}, settings, (Fault("split", place.fault),)))
+        else:
+            models.append(_read_model(place, settings))
     if not found:
         raise InputError(f"{root}/ holds no model: put an .onnx into a folder of its own below it.")
     return tuple(models)

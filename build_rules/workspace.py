@@ -29,8 +29,9 @@ from build_rules.errors import InputError, printable
 
 if TYPE_CHECKING:  # what is imported takes time, and a run in which nothing is to be done needs none of it
     from build_rules.compilers import Compiler
-    from build_rules.model import Model, Target
+    from build_rules.model import Model
     from build_rules.presets import Preset
+    from build_rules.settings import Target
 
 __all__ = [
     "BUILD",
@@ -73,8 +74,15 @@ def target_folder(model: Model, target: Target) -> Path:
 
 
 def targets(models: tuple[Model, ...]) -> tuple[tuple[Model, Target], ...]:
-    """Every model with each of its targets."""
-    return tuple((model, target) for model in models for target in model.targets)
+    """Every model with each of its targets, those that are made fastest first."""
+    from build_rules.presets import PRESETS
+
+    cost = {name: number for number, name in enumerate(PRESETS)}
+    return tuple(
+        (model, target)
+        for model in models
+        for target in sorted(model.targets, key=lambda target: cost.get(target.preset, 0))
+    )
 
 
 def text_of(path: Path | None) -> str | None:
@@ -82,19 +90,22 @@ def text_of(path: Path | None) -> str | None:
     return None if path is None else str(path)
 
 
-def calibration_files(model: Model) -> tuple[Path, ...]:
-    """Return the files that a model is calibrated from."""
-    if model.calibration is None:
-        return ()
-    with _told_by_doit():
-        files, folders = _list_once(model.calibration)
-        if (built := _first_built(model.calibration)) is not None:  # it would never be the same twice
-            raise InputError(
-                f"{model.folder / DECLARATION}: calibration = {str(model.calibration)!r} takes in {built}, which the "
-                f"build makes; name a folder outside {BUILD}/."
-            )
+def calibration_files(model: Model) -> tuple[tuple[Path, ...], str | None]:
+    """Return the files that a model is calibrated from, or why it cannot be calibrated.
+
+    A model with a fault is not looked at: the files are none.
+    """
+    fault = model.fault("split") or model.fault("calibration")
+    if fault is not None or model.calibration is None:
+        return (), model.fault("calibration")
+    files, folders, fault = _list_once(model.calibration)
+    if fault is None and (built := _first_built(model.calibration)) is not None:  # it would never be the same twice
+        fault = (
+            f"{model.folder / DECLARATION}: calibration = {str(model.calibration)!r} takes in {built}, which the "
+            f"build makes; name a folder outside {BUILD}/."
+        )
     current_run.watch(model.name, folders)
-    return files
+    return files, fault
 
 
 @cache
@@ -105,13 +116,24 @@ def _first_built(calibration: Path) -> Path | None:
 
 
 @cache
-def _list_once(calibration: Path) -> tuple[tuple[Path, ...], dict[str, Marks]]:
-    """List a pool of images, which models of one repository often share, and the folders in which it lies."""
+def _list_once(calibration: Path) -> tuple[tuple[Path, ...], dict[str, Marks], str | None]:
+    """List a pool of images, which models of one repository often share, and the folders in which it lies.
+
+    With them comes why it cannot be listed, None when it can.
+    """
     from build_rules.calibration.sources import list_sources
 
     folders: dict[str, Marks] = {}
-    files = list_sources(calibration, lambda folder: folders.update(watch_marks([str(folder)])))
-    return files, folders
+    try:
+        return list_sources(calibration, lambda folder: folders.update(watch_marks([str(folder)]))), folders, None
+    except InputError as error:
+        return (), folders, str(error)
+    except OSError as error:
+        return (
+            (),
+            folders,
+            f"{error.filename or calibration}: cannot be read ({error.strerror}); check its permissions.",
+        )
 
 
 def compiled_models() -> tuple[Model, ...]:
@@ -123,8 +145,8 @@ def compiled_models() -> tuple[Model, ...]:
 def find_workspace_models() -> tuple[Model, ...]:
     """Read `models/` and the settings beside it, with `doit hw_arch=... preset=...` applied; only what is asked for.
 
-    Models that are fresh are left out when nothing is asked for by name. Raises doit's `InvalidDodoFile` (printed as
-    one paragraph, exit code 3) for whatever is wrong in the others.
+    Models that are fresh are left out when nothing is asked for by name; what is declared wrongly in one of the others
+    is among its faults. Raises doit's `InvalidDodoFile` (printed as one paragraph, exit code 3) for what concerns all.
     """
     with _told_by_doit():
         variables = _command_line_variables()
@@ -134,7 +156,8 @@ def find_workspace_models() -> tuple[Model, ...]:
 
 
 def _read_models(variables: Mapping[str, str]) -> tuple[Model, ...]:
-    from build_rules.model import LOOKED_FOR, load_models, read_settings, replace_targets
+    from build_rules.model import LOOKED_FOR, load_models, replace_targets
+    from build_rules.settings import read_settings
 
     read: dict[str, Marks] = {}
     found: set[str] = set()
@@ -150,7 +173,7 @@ def _read_models(variables: Mapping[str, str]) -> tuple[Model, ...]:
     models = load_models(MODELS, settings, is_wanted, lambda path: read.update(watch_marks([str(path)])))
     for model in models:
         own = [str(model.folder), *(str(model.folder / name) for name in LOOKED_FOR)]
-        current_run.watch(model.name, {path: read.pop(path) for path in own})
+        current_run.watch(model.name, {path: read.pop(path) for path in own if path in read})
     current_run.found(found)
     folders = {str(MODELS / name) for name in found}
     current_run.watch(TREE, {path: marks for path, marks in read.items() if path not in folders})

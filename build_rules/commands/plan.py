@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from build_rules.commands.command import show
-from build_rules.commands.task_command import JSON_OPTION, TaskCommand
+from build_rules.commands.task_command import JSON_OPTION, TaskCommand, first_sentence, upstream
+from build_rules.engine.explain import Judgement
 from build_rules.engine.fresh import current_run
 from build_rules.engine.history import History
 from build_rules.engine.recall import foresee
@@ -14,7 +16,7 @@ from build_rules.errors import printable
 
 __all__ = ["Plan"]
 
-WORDS = {"cached": "cache", "yes": "run  ", "maybe": "maybe"}
+WORDS = {"cached": "cache", "yes": "run  ", "maybe": "maybe", "broken": "wrong"}
 
 
 class Plan(TaskCommand):
@@ -24,9 +26,9 @@ class Plan(TaskCommand):
     doc_purpose = "tell what a run would do, without doing it"
     doc_usage = "[--json] [TASK...]"
     doc_description = (
-        "Lists the steps that would run and why, in their order, those that would come from the shared cache, and "
-        "those that would run if what comes before them changes what they read. The seconds are those they took "
-        "before. Names are those that `doit` takes; none means everything."
+        "Lists the steps that would run and why, in their order, those that would come from the shared cache, those "
+        "that would run if what comes before them changes what they read, and those that are declared wrongly. The "
+        "seconds are those they took before. Names are those that `doit` takes; none means everything."
     )
     cmd_options = (JSON_OPTION,)
 
@@ -40,7 +42,7 @@ class Plan(TaskCommand):
         rows: list[dict[str, Any]] = [
             {
                 "task": one.name,
-                "runs": "cached" if one.name in cached else "yes" if one.causes else "maybe",
+                "runs": _verdict(one, judged, cached),
                 "expected_seconds": history.expected(one.name),
                 "because": str(one.causes[0]) if one.causes else f"{', '.join(one.after)} may change what it reads",
             }
@@ -53,10 +55,23 @@ class Plan(TaskCommand):
         return 0
 
 
+def _verdict(one: Judgement, judged: Mapping[str, Judgement], cached: Collection[str]) -> str:
+    """Return what becomes of a step that is not up to date."""
+    if one.state == "broken":
+        return "broken"
+    if any(other.state == "broken" for other in upstream(one, judged)):
+        return "no"
+    return "cached" if one.name in cached else "yes" if one.causes else "maybe"
+
+
 def _as_json(rows: list[dict[str, Any]]) -> str:
     import json
 
     return json.dumps(rows, indent=1) + "\n"
+
+
+def _because(row: Mapping[str, Any]) -> str:
+    return first_sentence(row["because"]) if row["runs"] == "broken" else str(row["because"])
 
 
 def _seconds(expected: float | None) -> str:
@@ -64,17 +79,21 @@ def _seconds(expected: float | None) -> str:
 
 
 def _as_text(rows: list[dict[str, Any]], fresh: int, ignored: int) -> str:
+    after_broken = sum(row["runs"] == "no" for row in rows)
+    rows = [row for row in rows if row["runs"] != "no"]
     width = max((len(row["task"]) for row in rows), default=0)
     lines = [
-        f"{WORDS[row['runs']]}  {row['task']:{width}}  {_seconds(row['expected_seconds'])}  because {row['because']}"
+        f"{WORDS[row['runs']]}  {row['task']:{width}}  {_seconds(row['expected_seconds'])}  because {_because(row)}"
         for row in rows
     ]
     counts = {kind: sum(row["runs"] == kind for row in rows) for kind in WORDS}
     restored = f"{counts['cached']} would come from the cache, " if counts["cached"] else ""
     changing = f"{counts['maybe']} more if these change what they read"
     lines.append(f"{restored}{counts['yes']} would run, {changing}, {fresh} up to date")
+    if counts["broken"]:
+        lines.append(f"{counts['broken']} declared wrongly and cannot run, {after_broken} more that need these")
     if ignored:
         lines.append(f"{ignored} left out because of `doit ignore`; `doit forget TASK` ends that")
-    if seconds := sum(row["expected_seconds"] or 0 for row in rows if row["runs"] != "cached"):
+    if seconds := sum(row["expected_seconds"] or 0 for row in rows if row["runs"] in ("yes", "maybe")):
         lines.append(f"about {seconds:.0f} s of steps, by what they took before")
     return "".join(f"{printable(line)}\n" for line in lines)

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from build_rules.commands.command import show
-from build_rules.commands.task_command import JSON_OPTION, TaskCommand, upstream
+from build_rules.commands.task_command import JSON_OPTION, TaskCommand, first_sentence, upstream
 from build_rules.engine.explain import Judgement
 from build_rules.engine.failures import read_failures
 from build_rules.engine.fresh import current_run
@@ -18,7 +18,7 @@ from build_rules.errors import printable
 __all__ = ["Status"]
 
 Row = dict[str, Any]
-STATES = ("fresh", "cached", "stale", "never built", "failed", "ignored")
+STATES = ("fresh", "cached", "stale", "never built", "failed", "broken", "ignored")
 
 
 class Status(TaskCommand):
@@ -29,8 +29,8 @@ class Status(TaskCommand):
     doc_usage = "[--json] [MODEL...]"
     doc_description = (
         "States: fresh; cached, when all it lacks is in the shared cache; stale, with the first reason; never built; "
-        "failed, with when and what; ignored, by `doit ignore`. MODEL may be a pattern such as 'team/*'. Exit code 0: "
-        "everything is fresh; 1: something is not. Nothing is run."
+        "failed, with when and what; broken, with what is declared wrongly; ignored, by `doit ignore`. MODEL may be a "
+        "pattern such as 'team/*'. Exit code 0: everything is fresh; 1: something is not. Nothing is run."
     )
     cmd_options = (JSON_OPTION,)
 
@@ -79,6 +79,9 @@ def _row(
     if end.name in ignored and end.state != "fresh":
         first_ignored = next(one.name for one in chain if one.name in ignored)
         return row | {"state": "ignored", "task": first_ignored, "because": "`doit ignore` leaves it out"}
+    broken = next((one for one in chain if one.state == "broken"), None)
+    if broken is not None:
+        return row | {"state": "broken", "task": broken.name, "because": str(broken.causes[0])}
     failed = next((one for one in chain if one.name in failures and one.state != "fresh"), None)
     if failed is not None:
         told = failures[failed.name]
@@ -111,5 +114,6 @@ def _as_text(rows: list[Row]) -> str:
 
 def _short(row: Row) -> str:
     when = "" if row["when"] is None else f"{datetime.fromtimestamp(row['when']):%Y-%m-%d %H:%M}: "
-    text = f"{row['task']}: {when}{row['because']}"
+    because = first_sentence(row["because"]) if row["state"] == "broken" else row["because"]
+    text = f"{row['task']}: {when}{because}"
     return text if len(text) <= 160 else f"{text[:157]}..."

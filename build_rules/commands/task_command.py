@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,10 +11,12 @@ from doit.cmd_base import DoitCmdBase
 from doit.control import TaskControl
 from doit.exceptions import InvalidCommand
 
+from build_rules.engine.dispatch import in_order
 from build_rules.engine.explain import Judgement, judge
+from build_rules.engine.fresh import current_run
 from build_rules.engine.step import Step
 
-__all__ = ["JSON_OPTION", "Steps", "TaskCommand", "upstream"]
+__all__ = ["JSON_OPTION", "Steps", "TaskCommand", "first_sentence", "upstream"]
 
 JSON_OPTION = {"name": "json", "short": "", "long": "json", "type": bool, "default": False, "help": "print JSON"}
 
@@ -33,7 +36,7 @@ class Steps:
     def judged(self, names: Sequence[str]) -> dict[str, Judgement]:
         """Judge the named steps, and all before them."""
         wanted: dict[str, Step] = {}
-        pending = list(names)
+        pending = list(reversed(names))
         while pending:
             name = pending.pop()
             if name in self.by_name and name not in wanted:
@@ -66,11 +69,8 @@ class TaskCommand(DoitCmdBase):  # type: ignore[misc]  # doit has no type hints
         """Return the names of the steps that a run would be asked for. Raises doit's `InvalidCommand`."""
         control = TaskControl(self.task_list)
         control.process(self.sel_tasks)
-        names: list[str] = []
-        for name in control.selected_tasks:
-            task = control.tasks[name]
-            names += task.task_dep if task.has_subtask else [name]
-        return list(dict.fromkeys(names))
+        names = in_order(control.tasks, control.selected_tasks, current_run.held_up())
+        return [name for name in names if not control.tasks[name].has_subtask]
 
     def finish(self) -> None:
         """Let go of the records."""
@@ -100,3 +100,8 @@ def upstream(end: Judgement, judged: Mapping[str, Judgement]) -> list[Judgement]
         found[one.name] = one
         pending += [judged[name] for name in one.after]
     return list(found.values())[::-1]
+
+
+def first_sentence(text: str) -> str:
+    """Return what a paragraph says first: up to a semicolon or the end of a sentence."""
+    return re.split(r"(?<=[;.?!]) ", text, maxsplit=1)[0].rstrip(";.")

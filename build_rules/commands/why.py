@@ -56,6 +56,10 @@ def _story(one: Judgement, judged: Mapping[str, Judgement], steps: Steps) -> Ite
         yield f"{one.name} is up to date" + (f"; it ran last because {last}" if last else "")
         return
     before = upstream(one, judged)[:-1]
+    if broken := [other for other in (*before, one) if other.state == "broken"]:
+        yield f"{one.name} cannot run because of what is declared:"
+        yield from (f"   {other.name}: {other.causes[0]}" for other in broken)
+        return
     if one.causes:
         yield f"{one.name} runs because"
         yield from (f"   {_told(one, cause, judged, steps)}" for cause in one.causes)

@@ -21,6 +21,8 @@ MAX_VALUE = 80
 class Cause:
     """One thing that is not as it was. `kind`: never, output, setting, tool, code or input; `what` names it.
 
+    Of the kind fault it is what is declared wrongly: the step cannot run, and `what` says why.
+
     `old` and `new` are values in words, None where there are none; `detail` is where a text differs.
     """
 
@@ -35,6 +37,7 @@ class Cause:
         change = f": {self.old} -> {self.new}" if self.old is not None and self.new is not None else ""
         detail = f": {self.detail}" if self.detail else ""
         return {
+            "fault": self.what,
             "never": "it has never been built",
             "output": f"{self.what} {self.new}",
             "setting": f"setting {self.what} changed{change}",
@@ -57,7 +60,9 @@ class Judgement:
 
     @property
     def state(self) -> str:
-        """`fresh`, `never` (built), `stale`, or `waits` for what runs before it."""
+        """`fresh`, `broken` (cannot run), `never` (built), `stale`, or `waits` for what runs before it."""
+        if any(cause.kind == "fault" for cause in self.causes):
+            return "broken"
         if any(cause.kind == "never" for cause in self.causes):
             return "never"
         return "stale" if self.causes else "waits" if self.after else "fresh"
@@ -98,6 +103,9 @@ def _in_order(
 
 def find_causes(step: Step, values: Mapping[str, Any]) -> Iterator[Cause]:
     """Yield everything that keeps a step from being up to date; nothing when it is."""
+    if step.fault is not None:
+        yield Cause("fault", step.fault)
+        return
     recorded = values.get("key")
     if not isinstance(recorded, dict):
         yield Cause("never")

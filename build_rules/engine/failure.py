@@ -9,7 +9,7 @@ from doit.exceptions import BaseFail, TaskError, TaskFailed
 
 from build_rules.errors import InputError, printable
 
-__all__ = ["DEBUG", "InputChangedError", "StepDiedError", "WrongInput", "failure_of"]
+__all__ = ["DEBUG", "DeclaredWrongly", "InputChangedError", "StepDiedError", "WrongInput", "failure_of"]
 
 DEBUG = "BUILD_RULES_DEBUG"
 
@@ -24,6 +24,10 @@ class StepDiedError(Exception):
 
 class WrongInput(TaskFailed):  # type: ignore[misc]  # doit has no type hints
     """A step refused its input: exit code 3."""
+
+
+class DeclaredWrongly(TaskFailed):  # type: ignore[misc]  # doit has no type hints
+    """A step cannot run because of what is declared: exit code 1 among others, 3 when nothing else was asked for."""
 
 
 def failure_of(error: BaseException) -> BaseFail:

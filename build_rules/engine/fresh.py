@@ -65,7 +65,7 @@ class Run:
     """What this process knows; `fresh` maps owners that need no tasks to the number of theirs.
 
     `building`: this process has the workspace and runs steps. `refreshed` are tasks whose records hold better marks
-    than the file of records.
+    than the file of records. `faults` are the tasks that cannot run because of what is declared, each with the reason.
     """
 
     request: Request = EVERYTHING
@@ -74,6 +74,7 @@ class Run:
     tree_is_known: bool = False
     building: bool = False
     refreshed: set[str] = field(default_factory=set)
+    faults: dict[str, str] = field(default_factory=dict)
     _old: Snapshot | None = None
     _unchanged: set[str] = field(default_factory=set)
     _began: bool = False
@@ -115,6 +116,15 @@ class Run:
         steps.names.add(task)
         steps.reads.update(reads)
         steps.writes[task] = tuple(writes)
+
+    def held_up(self) -> set[str]:
+        """Return the tasks of every owner who has one that cannot run because of what is declared."""
+        return {
+            task
+            for steps in (self._steps.values() if self.faults else ())
+            if not steps.names.isdisjoint(self.faults)
+            for task in steps.names
+        }
 
     def fresh_ends(self) -> Mapping[str, Sequence[str]]:
         """Return, of everybody who is fresh, the tasks that nothing comes after."""

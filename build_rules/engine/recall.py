@@ -164,7 +164,7 @@ def foresee(steps: Iterable[tuple[Step, bool]]) -> set[str]:
         digests = {str(path): _digest_of(path, known) for path in step.input_files()}
         known |= dict.fromkeys(outputs)
         certain = {path: digest for path, digest in digests.items() if digest is not None}
-        if cache is None or len(certain) < len(digests):
+        if cache is None or step.fault is not None or len(certain) < len(digests):
             continue
         found = _find(cache, action_key(step.key(), certain), [path.name for path in outputs.values()])
         if found is not None and cache.holds_all(found):

@@ -17,7 +17,7 @@ from typing import Any
 from doit.exceptions import BaseFail
 from doit.task import clean_targets
 
-from build_rules.engine.failure import failure_of
+from build_rules.engine.failure import DeclaredWrongly, failure_of
 from build_rules.engine.fingerprint import Fingerprint, as_fingerprint, is_unchanged, remember, verified
 from build_rules.engine.fresh import collect_garbage_again, current_run
 from build_rules.engine.lock import LOCK, lock_workspace
@@ -48,16 +48,17 @@ class Rule(Kind):
         passed: Mapping[str, Any] | None = None,
         owner: str = "",
         own_process: bool = False,
+        fault: str | None = None,
     ) -> dict[str, Any]:
         """Return the doit task of one step. `settings` hold JSON values or frozen dataclasses, nothing else.
 
         `passed` goes to the function and not into the key: no output may depend on it. Steps of one `owner` are made
         together, or, when none of their files has changed, not at all. `own_process`: the step starts programs, which
-        must not outlive doit.
+        must not outlive doit. `fault`: the step cannot run, and this is why; what it would read is not looked at.
         """
         step = RunnableStep(
             self,
-            dict(inputs),
+            dict(inputs) if fault is None else {},
             dict(outputs),
             dict(settings),
             dict(tools or {}),
@@ -65,10 +66,13 @@ class Rule(Kind):
             owner,
             f"{self.name}:{name}",
             own_process,
+            fault,
         )
         reads = [str(path) for path in step.input_files()]
         writes = [str(path) for path in step.outputs.values()]
         current_run.register(owner, step.name, reads, writes)
+        if fault is not None:
+            current_run.faults[step.name] = fault
         return {
             "name": name,
             "actions": [step.run],
@@ -116,6 +120,8 @@ class RunnableStep(Step):
         tells what the step really read, including files that it discovered.
         """
         _found[self.name] = values
+        if self.fault is not None:
+            return False
         if values.get("key") != self.key():
             return False
         read, written = values.get("inputs", {}), values.get("outputs", {})
@@ -139,6 +145,8 @@ class RunnableStep(Step):
 
     def run(self) -> dict[str, Any] | BaseFail:
         """doit's action: call the rule's function; return what is to be recorded, or the failure."""
+        if self.fault is not None:
+            return DeclaredWrongly(printable(self.fault))
         collect_garbage_again()
         key = self.key()
         because = self._because()

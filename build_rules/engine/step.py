@@ -75,7 +75,8 @@ def _plain(value: Any) -> Any:
 class Step:
     """One step of one model: a rule with its files and settings.
 
-    `own_process`: it starts programs, which must end when doit does, however that ends.
+    `own_process`: it starts programs, which must end when doit does, however that ends. `fault`: it cannot run, because
+    of what is declared; the paragraph that says why.
     """
 
     rule: Kind
@@ -87,6 +88,7 @@ class Step:
     owner: str = ""
     name: str = ""
     own_process: bool = False
+    fault: str | None = None
 
     def input_files(self) -> list[Path]:
         """Return every input file, in the order declared."""

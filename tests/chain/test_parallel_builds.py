@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,10 @@ from build_rules import workspace as workspace_module
 from build_rules.engine.request import Request
 from build_rules.model import Model
 from tests.chain.conftest import make_workspace, single_target
-from tests.doit_runs import doit
+from tests.doit_runs import Run, doit
 
 MODELS = ("shapes-det", "shapes-seg")
+STEPS = ("har", "hef", "meta")
 
 
 def workspace(folder: Path) -> Path:
@@ -21,7 +23,14 @@ def workspace(folder: Path) -> Path:
     make_workspace(folder, MODELS, images=12)
     for model in MODELS:
         single_target(folder, model, "calibration_count = 8")
+    single_target(folder, MODELS[0], "calibration_count = 8", "[[target]]", 'preset = "balanced"', "[[target]]")
     return folder
+
+
+def finished(run: Run, model: str) -> list[str]:
+    """Return the steps of a model's targets in the order in which they were done."""
+    lines = re.findall(rf"^   ((?:har|hef|meta):{model}:\S+) done in", run.out, re.MULTILINE)
+    return [line.replace(f":{model}:hailo8l-", " ") for line in lines]
 
 
 def outputs(folder: Path) -> dict[str, bytes]:
@@ -35,9 +44,14 @@ def outputs(folder: Path) -> dict[str, bytes]:
 
 def test_side_by_side_gives_the_same_bytes(tmp_path: Path) -> None:
     one, two = workspace(tmp_path / "one"), workspace(tmp_path / "two")
-    assert doit(one).code == 0
-    run = doit(two, "-n", "2")
-    assert (run.code, len(run.executed)) == (0, 14)
+    alone, run = doit(one), doit(two, "-n", "2")
+    assert alone.code == 0
+    assert (run.code, len(run.executed)) == (0, 18)
+    # What is made fastest is there first, and whole, though it is declared last.
+    assert finished(alone, MODELS[0]) == [f"{step} {preset}" for preset in ("fast", "balanced") for step in STEPS]
+    side_by_side = finished(run, MODELS[0])
+    for step in STEPS:
+        assert side_by_side.index(f"{step} fast") < side_by_side.index(f"{step} balanced")
     assert outputs(one) == outputs(two)
     assert doit(two).executed == []
 

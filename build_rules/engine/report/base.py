@@ -29,6 +29,7 @@ from build_rules.engine.recall import close_cache
 from build_rules.engine.report import hooks
 from build_rules.engine.report.model import RunState
 from build_rules.engine.report.telling import Telling
+from build_rules.errors import printable
 
 if TYPE_CHECKING:
     from build_rules.engine.history import History
@@ -60,6 +61,8 @@ class RunReporter(Telling):
         self.tasks: Mapping[str, Any] = {}
         self.selected: list[str] = []
         self.begun = self.aborted = self.wrong_input = self._error = False
+        self._faults: dict[str, str] = {}
+        self._among_others = False
         self._threads: dict[int, str] = {}
         self._restored: set[str] = set()
         self._history: History | None = None
@@ -80,6 +83,8 @@ class RunReporter(Telling):
         interrupt.before_end.append(self._interrupted)
         hooks.listen(self)
         self.tell_begin()
+        if current_run.faults:
+            self._tell_faults()
         if current_run.fresh:
             self.add_fresh(sum(current_run.fresh.values()))
 
@@ -88,7 +93,7 @@ class RunReporter(Telling):
 
     def execute_task(self, task: Any) -> None:
         """A task is about to run, in this thread."""
-        if not task.actions:
+        if not task.actions or task.name in self._faults:
             return
         with self.guard:
             capture = self.capture()
@@ -145,12 +150,33 @@ class RunReporter(Telling):
                     self.state.not_reached(task.name)
                 self.tell_not_reached(task.name)
             return
+        if task.name in self._faults:
+            self._settle_fault(task.name)
+            return
         self.wrong_input |= isinstance(fail, WrongInput)
         text = str(fail.get_msg()).rstrip()
         self._leave(task.name)
         with self.guard:
             seconds = self.state.failure(task.name, text, time.monotonic())
         self.tell_failure(task.name, text, seconds)
+
+    def _tell_faults(self) -> None:
+        """Tell what this run cannot do because of what is declared, before it does the rest."""
+        from build_rules.engine.report.estimate import make_plan
+
+        steps = make_plan(self.tasks, self.selected).targets
+        self._faults = {name: printable(current_run.faults[name]) for name in steps if name in current_run.faults}
+        self._among_others = bool(current_run.fresh) or not current_run.held_up().issuperset(steps)
+        for name, text in self._faults.items():
+            self.tell_fault(name, text)
+
+    def _settle_fault(self, name: str) -> None:
+        """Count a step that cannot run as failed, once; it has been told."""
+        with self.guard:
+            if name in self.state.settled:
+                return
+            self.wrong_input |= not self._among_others
+            self.state.failure(name, self._faults[name], time.monotonic(), told=True)
 
     def cleanup_error(self, exception: Any) -> None:
         """A teardown failed."""
@@ -169,6 +195,8 @@ class RunReporter(Telling):
         if not self.begun:
             return
         self._close()
+        for name in self._faults:
+            self._settle_fault(name)
         if told := close_cache():
             self.tell_note(told)
         if not self.aborted:

@@ -77,12 +77,13 @@ class RunState:
         self.current += count
         self.unloaded += count
 
-    def failure(self, name: str, text: str, now: float) -> float | None:
-        """A step failed; return its seconds, None when it had not begun."""
+    def failure(self, name: str, text: str, now: float, told: bool = False) -> float | None:
+        """A step failed; return its seconds, None when it had not begun. `told`: that was said before."""
         begun = name in self.running
         self.failed += 1
         self.failures.append(Told(name, text))
-        self.told_since_failure = 0
+        if not told:
+            self.told_since_failure = 0
         self.dead.add(name)
         seconds = self._settle(name, now)
         return seconds if begun else None
