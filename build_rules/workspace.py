@@ -16,9 +16,9 @@ from build_rules.engine.fresh import (
     EVERYBODY,
     PACKAGE,
     TREE,
-    code_and_libraries,
     current_run,
     has_other_tasks,
+    watch_code,
     watch_marks,
 )
 from build_rules.engine.recall import configure_cache
@@ -143,7 +143,7 @@ def _read_models(variables: Mapping[str, str]) -> tuple[Model, ...]:
         found.add(name)
         return name not in current_run.fresh and current_run.request.wants(name)
 
-    current_run.watch(EVERYBODY, watch_marks([str(SETTINGS), *code_and_libraries()]))
+    current_run.watch(EVERYBODY, {**watch_code(), **watch_marks([str(SETTINGS)])})
     settings = read_settings(SETTINGS)
     resources.capacity.update(settings.resources)
     configure_cache(settings.cache, settings.cache_mode, settings.cache_limit)

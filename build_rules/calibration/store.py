@@ -1,7 +1,5 @@
 """What is known of images by their content: statistics, and where samples that were made of them lie.
 
-A file that has not been touched since need not even be read to know its content.
-
 One sqlite file for all models of a repository, so that a pool is decoded once however many models share it, and ten
 images added to ten thousand are ten images decoded. It only saves time: whatever is wrong with it, it knows nothing.
 Samples are not kept here but found in the snapshots that hold them, and compared with their digest before they are
@@ -27,7 +25,6 @@ import numpy as np
 import xxhash
 from PIL import __version__ as pillow
 
-from build_rules.calibration.marks import FileMarks, file_marks, is_settled
 from build_rules.calibration.select import BINS, ImageStatistics
 
 __all__ = ["Looks", "Store", "sample_key"]
@@ -53,7 +50,6 @@ _HEAD = struct.Struct("<II3B3B")
 _SCHEMA = (
     "create table if not exists looks (sha256 text, decoder text, content blob, primary key (sha256, decoder))",
     "create table if not exists broken (sha256 text, decoder text, reason text, primary key (sha256, decoder))",
-    "create table if not exists files (path blob primary key, marks text, sha256 text)",
     "create table if not exists samples (key text primary key, file blob, position integer, digest text)",
 )
 
@@ -84,7 +80,6 @@ class Store:
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
         self._new: list[tuple[str, str, bytes]] = []
-        self._new_files: list[tuple[bytes, str, str]] = []
         self._written = time.monotonic()
         self._files: dict[bytes, int] = {}
         if path is not None:
@@ -140,19 +135,6 @@ class Store:
         except sqlite3.Error as error:
             self._give_up(error)
 
-    def file(self, path: Path, marks: FileMarks) -> tuple[str, Looks] | None:
-        """Return the content's SHA-256 and the looks of a file that has not been touched since it was read."""
-        query = "select files.sha256, content from files join looks using (sha256) where path = ? and marks = ?"
-        rows = self._all(f"{query} and decoder = ?", (_place(path), _text(marks), LOOKED_BY))
-        looks = _decoded(rows[0][1]) if rows else None
-        return None if looks is None else (str(rows[0][0]), looks)
-
-    def keep_file(self, path: Path, marks: FileMarks, sha256: str) -> None:
-        """Remember what a file held that had these marks before it was read, and has them still."""
-        if is_settled(marks) and marks == file_marks(path):
-            with self._lock:
-                self._new_files.append((_place(path), _text(marks), sha256))
-
     def looks(self, sha256: str) -> Looks | None:
         """Return what is known of the image with this content."""
         rows = self._all("select content from looks where sha256 = ? and decoder = ?", (sha256, LOOKED_BY))
@@ -177,8 +159,7 @@ class Store:
 
     def _write_new(self) -> None:
         self._write("insert or replace into looks values (?, ?, ?)", self._new)
-        self._write("insert or replace into files values (?, ?, ?)", self._new_files)
-        self._new, self._new_files = [], []
+        self._new = []
         self._written = time.monotonic()
 
     def sample(self, key: str, size: int) -> tuple[bytes, str] | None:
@@ -211,7 +192,7 @@ class Store:
     def close(self) -> None:
         """Write what is new, and let go of every file."""
         with self._lock:
-            if self._new or self._new_files:
+            if self._new:
                 self._write_new()
             if self._connection is not None:
                 with suppress(sqlite3.Error):
@@ -220,10 +201,6 @@ class Store:
             for descriptor in self._files.values():
                 os.close(descriptor)
             self._files = {}
-
-
-def _text(marks: FileMarks) -> str:
-    return " ".join(map(str, marks))
 
 
 def _place(path: Path) -> bytes:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from build_rules.engine.fingerprint import trusted_marks, verified
+from build_rules.engine.fingerprint import installed_marks, trusted_marks, verified
 from build_rules.engine.request import EVERYTHING, Request
 from build_rules.engine.snapshot import ABSENT, UNTRUSTED, Marks, Snapshot, find_changed, read_snapshot, write_snapshot
 
@@ -24,11 +24,11 @@ __all__ = [
     "SNAPSHOT",
     "TREE",
     "Run",
-    "code_and_libraries",
     "collect_garbage_again",
     "current_run",
     "forget_snapshot",
     "has_other_tasks",
+    "watch_code",
     "watch_marks",
 ]
 
@@ -232,6 +232,12 @@ def has_other_tasks() -> bool:
 def watch_marks(paths: Iterable[str]) -> dict[str, Marks]:
     """Return the marks of files and folders that are about to be read, `ABSENT` for those that are not there."""
     return {path: trusted_marks(path) if os.path.lexists(path) else ABSENT for path in paths}
+
+
+def watch_code() -> dict[str, Marks]:
+    """Return the marks of everything that tasks are made by: our modules, those of the repository, the libraries."""
+    ours = set(_modules_here())
+    return {path: (trusted_marks if path in ours else installed_marks)(path) for path in code_and_libraries()}
 
 
 def forget_snapshot() -> None:

@@ -48,7 +48,8 @@ def hand_on(draft: Path, source: Path, known: Fingerprint) -> bool:
         if fingerprint(draft).sha256 != known.sha256:
             raise InputChangedError(f"{source} changed while it was copied; run doit again.") from None
         return False
-    if known.settled and not still_has(marks_of(os.stat(draft)), known):
+    same = still_has(marks_of(os.stat(draft)), known) if known.settled else fingerprint(draft).sha256 == known.sha256
+    if not same:
         raise InputChangedError(f"{source} changed while the step that reads it ran; run doit again.")
     return True
 

@@ -18,7 +18,7 @@ from doit.exceptions import BaseFail
 from doit.task import clean_targets
 
 from build_rules.engine.failure import failure_of
-from build_rules.engine.fingerprint import Fingerprint, as_fingerprint, is_unchanged, remember, verified
+from build_rules.engine.fingerprint import Fingerprint, as_fingerprint, is_unchanged, verified
 from build_rules.engine.fresh import collect_garbage_again, current_run
 from build_rules.engine.lock import LOCK, lock_workspace
 from build_rules.engine.outputs import further_files, produce
@@ -142,7 +142,6 @@ class RunnableStep(Step):
         collect_garbage_again()
         key = self.key()
         because = self._because()
-        remember(_found.get(self.name, {}).get("inputs", {}))
         try:
             with resources.take(dict(self.rule.needs)):
                 hooks.began(self.name)

@@ -5,11 +5,11 @@ holds, for every model, the marks of all files that its steps read or wrote and 
 them. A model is skipped only when all of them are as they were; anything else, and anything doubtful, is left to the
 records and the content of the files. Losing this file costs time, never correctness.
 
-Format 1, in `build/.fresh`: a line of JSON, the paths separated by NUL, the marks as little-endian signed 64-bit
+Format 2, in `build/.fresh`: a line of JSON, the paths separated by NUL, the marks as little-endian signed 64-bit
 integers, four for each path: size in bytes, mtime and ctime in ns, inode. A size of -1 says that there was no such
 file, -2 that the marks are not to be trusted::
 
-    {"format": 1, "crc32": 305419896, "context": {...}, "tasks": {"yolov8n": 20},
+    {"format": 2, "crc32": 305419896, "context": {...}, "tasks": {"yolov8n": 20},
      "ends": {"yolov8n": ["meta:yolov8n:hailo8l-fast"]},
      "groups": [[["yolov8n"], 37], [["yolov8n", "yolov8s"], 288]], "paths": 23000, "path_bytes": 812345}
 """
@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 
 __all__ = ["ABSENT", "UNTRUSTED", "Marks", "Snapshot", "find_changed", "read_snapshot", "write_snapshot"]
 
-FORMAT = 1
+FORMAT = 2
 
 
 class Marks(NamedTuple):

@@ -6,6 +6,7 @@ wrong with it is passed over.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sqlite3
 import threading
@@ -25,7 +26,11 @@ _writing = threading.Lock()
 
 def keep_texts(files: Mapping[str, str]) -> None:
     """Keep the files that are small texts; `files` maps paths to the digests with which they were read."""
-    rows = [(digest, zlib.compress(content)) for path, digest in files.items() if (content := _small_text(path))]
+    rows = [
+        (digest, zlib.compress(content))
+        for path, digest in files.items()
+        if (content := _small_text(path)) and hashlib.sha256(content).hexdigest() == digest
+    ]
     if not rows:
         return
     with _writing, suppress(sqlite3.Error, OSError), closing(sqlite3.connect(TEXTS, isolation_level=None)) as table:
