@@ -21,6 +21,7 @@ from build_rules.engine.fresh import (
     watch_code,
     watch_marks,
 )
+from build_rules.engine.places import check_build
 from build_rules.engine.recall import configure_cache
 from build_rules.engine.request import EVERYTHING, command_line
 from build_rules.engine.resources import resources
@@ -127,6 +128,7 @@ def find_workspace_models() -> tuple[Model, ...]:
     one paragraph, exit code 3) for whatever is wrong in the others.
     """
     with _told_by_doit():
+        check_build()
         variables = _command_line_variables()
         context = {**variables, "python": sys.version, "epoch": source_date_epoch(), "rules": PACKAGE, "path": sys.path}
         current_run.begin(EVERYTHING if has_other_tasks() else command_line(), context)

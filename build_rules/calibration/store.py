@@ -26,6 +26,9 @@ import xxhash
 from PIL import __version__ as pillow
 
 from build_rules.calibration.select import BINS, ImageStatistics
+from build_rules.engine.database import NO_LOCKS, connect, first_way, is_damaged, is_other_way_worth_it
+from build_rules.engine.places import BESIDE, make_folder
+from build_rules.errors import InputError
 
 __all__ = ["Looks", "Store", "sample_key"]
 
@@ -85,15 +88,12 @@ class Store:
         if path is not None:
             try:
                 self._open(path)
-            except (sqlite3.Error, OSError) as error:
+            except (sqlite3.Error, OSError, InputError) as error:
                 self._give_up(error)
 
     def _open(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        connection = self._connection = sqlite3.connect(
-            path, timeout=PATIENCE, isolation_level=None, check_same_thread=False
-        )
-        connection.execute("pragma journal_mode=wal")
+        make_folder(path.parent)
+        connection = self._connection = _connected(str(path))
         connection.execute("pragma synchronous=off")
         if connection.execute("pragma user_version").fetchone()[0] != FORMAT:
             for table in ("looks", "broken", "files", "samples"):
@@ -108,10 +108,9 @@ class Store:
             with suppress(sqlite3.Error):
                 self._connection.close()
         self._connection = None
-        if self._path is not None and isinstance(error, sqlite3.DatabaseError):
-            if isinstance(error, sqlite3.OperationalError):
-                return  # locked, no permission, disk full: nothing is said against what it holds
-            for suffix in ("", "-wal", "-shm"):
+        # Locked, no permission, disk full: that says nothing against what it holds.
+        if self._path is not None and isinstance(error, sqlite3.Error) and is_damaged(error):
+            for suffix in BESIDE:
                 with suppress(OSError):
                     Path(f"{self._path}{suffix}").unlink()
 
@@ -201,6 +200,19 @@ class Store:
             for descriptor in self._files.values():
                 os.close(descriptor)
             self._files = {}
+
+
+def _connected(path: str) -> sqlite3.Connection:
+    """Open the file; several steps may do that at once, so not in a way without locks."""
+    way = first_way(path)
+    if way >= NO_LOCKS:
+        raise sqlite3.OperationalError("files cannot be locked here")
+    try:
+        return connect(path, way, PATIENCE)
+    except sqlite3.Error as error:
+        if way + 1 == NO_LOCKS or not is_other_way_worth_it(error):
+            raise
+        return connect(path, way + 1, PATIENCE)
 
 
 def _place(path: Path) -> bytes:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from build_rules.engine.fingerprint import installed_marks, trusted_marks, verified
+from build_rules.engine.places import leads_out
 from build_rules.engine.request import EVERYTHING, Request
 from build_rules.engine.snapshot import ABSENT, UNTRUSTED, Marks, Snapshot, find_changed, read_snapshot, write_snapshot
 
@@ -242,8 +243,9 @@ def watch_code() -> dict[str, Marks]:
 
 def forget_snapshot() -> None:
     """Let the next run look at everything."""
-    with suppress(OSError):
-        os.unlink(SNAPSHOT)
+    if not leads_out(os.path.dirname(SNAPSHOT)):
+        with suppress(OSError):
+            os.unlink(SNAPSHOT)
 
 
 def collect_garbage_again() -> None:

@@ -22,6 +22,7 @@ from build_rules.engine.fingerprint import Fingerprint, as_fingerprint, is_uncha
 from build_rules.engine.fresh import collect_garbage_again, current_run
 from build_rules.engine.lock import LOCK, lock_workspace
 from build_rules.engine.outputs import further_files, produce
+from build_rules.engine.places import check_folder
 from build_rules.engine.recall import Recall, shared_cache
 from build_rules.engine.report import hooks
 from build_rules.engine.request import command_line
@@ -103,6 +104,8 @@ class RunnableStep(Step):
 
     def clean(self, task: Any, dryrun: bool) -> None:
         """`doit clean`: remove the outputs and what lies beside them and belongs to them, or only say so."""
+        for folder in {path.parent for path in self.outputs.values()}:
+            check_folder(folder)
         if not dryrun:
             _take_workspace()
         clean_targets(task, dryrun)

@@ -25,6 +25,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from build_rules.engine.places import read_regular, write_whole
+
 __all__ = ["ABSENT", "UNTRUSTED", "Marks", "Snapshot", "find_changed", "read_snapshot", "write_snapshot"]
 
 FORMAT = 2
@@ -100,22 +102,14 @@ def write_snapshot(path: str, snapshot: Snapshot) -> None:
         "paths": len(paths),
         "path_bytes": len(names),
     }
-    draft = f"{path}.partial"  # one name for all: who writes has the lock, and what a kill left is written over
-    try:
-        with open(draft, "wb") as stream:
-            stream.write(json.dumps(head).encode() + b"\n" + body)
-        os.replace(draft, path)
-    finally:
-        if os.path.lexists(draft):
-            os.unlink(draft)
+    write_whole(path, [json.dumps(head).encode() + b"\n" + body])
 
 
 def read_snapshot(path: str) -> Snapshot | None:
     """Return what was written; None when there is nothing that can be read, whatever the reason."""
     try:
-        with open(path, "rb") as stream:
-            head = json.loads(stream.readline())
-            body = stream.read()
+        first, _, body = read_regular(path).partition(b"\n")
+        head = json.loads(first)
         if head["format"] != FORMAT or head["crc32"] != zlib.crc32(body):
             return None
         names = body[: head["path_bytes"]].decode("utf-8", "surrogateescape").split("\0") if head["paths"] else []

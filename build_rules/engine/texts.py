@@ -14,6 +14,8 @@ import zlib
 from collections.abc import Iterable, Mapping
 from contextlib import closing, suppress
 
+from build_rules.engine.places import BESIDE, clear_place
+
 __all__ = ["TEXTS", "first_difference", "keep_texts", "read_text_of"]
 
 TEXTS = "build/.texts.db"
@@ -33,7 +35,7 @@ def keep_texts(files: Mapping[str, str]) -> None:
     ]
     if not rows:
         return
-    with _writing, suppress(sqlite3.Error, OSError), closing(sqlite3.connect(TEXTS, isolation_level=None)) as table:
+    with _writing, suppress(sqlite3.Error, OSError), closing(_open()) as table:
         table.execute("create table if not exists texts (sha256 text primary key, content blob not null)")
         table.executemany("insert or ignore into texts values (?, ?)", rows)
         table.execute("delete from texts where rowid <= (select max(rowid) from texts) - ?", (MAX_KEPT,))
@@ -43,10 +45,15 @@ def read_text_of(digest: str) -> str | None:
     """Return the text that once had a digest, None when it was not kept."""
     if not os.path.exists(TEXTS):
         return None
-    with suppress(sqlite3.Error, zlib.error, UnicodeDecodeError), closing(sqlite3.connect(TEXTS)) as table:
+    with suppress(sqlite3.Error, OSError, zlib.error, UnicodeDecodeError), closing(_open()) as table:
         row = table.execute("select content from texts where sha256 = ?", (digest,)).fetchone()
         return None if row is None else zlib.decompress(row[0]).decode()
     return None
+
+
+def _open() -> sqlite3.Connection:
+    clear_place(TEXTS, BESIDE)
+    return sqlite3.connect(TEXTS, isolation_level=None)
 
 
 def _small_text(path: str) -> bytes | None:

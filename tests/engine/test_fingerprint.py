@@ -92,7 +92,7 @@ def test_whole_seconds_are_never_settled(
     assert fingerprint(path).sha256 == hashlib.sha256(b"two").hexdigest()
     assert not is_unchanged(path, known)
     assert not is_unchanged(path, known._replace(settled=True)), "as an older version recorded it"
-    assert ContentChecker().get_state(str(path), list(known._replace(settled=True))) is not None  # type: ignore[arg-type]
+    assert ContentChecker().get_state(str(path), list(known._replace(settled=True))) is not None
     assert trusted_marks(path) == UNTRUSTED
 
 
