@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from doit.exceptions import InvalidTask
 
-from build_rules.engine.database import WAYS, connect, first_way, is_damaged, is_other_way_worth_it
+from build_rules.engine.database import NO_LOCKS, WAYS, connect, first_way, is_damaged, is_other_way_worth_it
 from build_rules.engine.fresh import current_run, forget_snapshot
 from build_rules.engine.places import make_folder
 from build_rules.engine.slower import tell_slower
@@ -59,10 +59,11 @@ class RecordsBackend:
         if self._connection is None:
             make_folder(Path(self.name).parent)
             # Parallel runs call from worker threads; doit itself serialises those calls.
-            self._way = max(self._way, first_way(self.name))
+            begin = first_way(self.name)
+            self._way = max(self._way, begin)
             self._connection = connect(self.name, self._way)
-            if self._way and (told := WAYS[self._way].told):
-                tell_slower(told)
+            if self._way > begin or begin >= NO_LOCKS:
+                tell_slower(WAYS[self._way].told)
             self._connection.execute("create table if not exists records (task text primary key, record text not null)")
         return self._connection
 

@@ -73,7 +73,7 @@ def _parts(path: PathLike) -> list[str]:
     here = os.path.join(os.getcwd(), "") if os.path.isabs(text) else ""
     parts = text[len(here) :].split(os.sep) if text.startswith(here) else []
     plain = [part for part in parts if part not in ("", ".")]
-    return plain if plain[:1] == [BUILD] and ".." not in plain else []
+    return plain if plain[:1] == [BUILD] and ".." not in plain and "\0" not in text else []
 
 
 def _first_wrong(folder: PathLike) -> str | None:

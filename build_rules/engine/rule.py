@@ -7,6 +7,7 @@ before the next run.
 from __future__ import annotations
 
 import importlib
+import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,9 +30,12 @@ from build_rules.engine.request import command_line
 from build_rules.engine.resources import resources
 from build_rules.engine.snapshot import UNTRUSTED
 from build_rules.engine.step import Kind, Step
-from build_rules.errors import printable
+from build_rules.errors import InputError, printable
 
 __all__ = ["Rule", "RunnableStep"]
+
+WRONG_INPUT = 3
+"""The exit code for it."""
 
 
 @dataclass(frozen=True)
@@ -104,8 +108,13 @@ class RunnableStep(Step):
 
     def clean(self, task: Any, dryrun: bool) -> None:
         """`doit clean`: remove the outputs and what lies beside them and belongs to them, or only say so."""
-        for folder in {path.parent for path in self.outputs.values()}:
-            check_folder(folder)
+        try:
+            for folder in {path.parent for path in self.outputs.values()}:
+                check_folder(folder)
+        except InputError as error:
+            # doit would print the traceback of what a clean action raises, and go on.
+            print(f"ERROR: {error.printed()}", file=sys.__stderr__)
+            raise SystemExit(WRONG_INPUT) from None
         if not dryrun:
             _take_workspace()
         clean_targets(task, dryrun)

@@ -23,6 +23,8 @@ SUFFIXES = (".alls", ".json", ".toml", ".txt")
 MAX_BYTES = 64 << 10
 MAX_KEPT = 20_000
 MAX_SHOWN = 60
+PATIENCE = 0.5
+"""Seconds that another process may keep the table to itself, or that a file system needs to say that it has no locks."""
 _writing = threading.Lock()
 
 
@@ -53,7 +55,7 @@ def read_text_of(digest: str) -> str | None:
 
 def _open() -> sqlite3.Connection:
     clear_place(TEXTS, BESIDE)
-    return sqlite3.connect(TEXTS, isolation_level=None)
+    return sqlite3.connect(TEXTS, timeout=PATIENCE, isolation_level=None)
 
 
 def _small_text(path: str) -> bytes | None:
