@@ -77,6 +77,8 @@ class LockFile:
         """Remove what a process has left that is gone; not what another one that waited has made meanwhile."""
         aside = self.path.with_name(f"{self.path.name}.{os.getpid()}")
         with suppress(FileNotFoundError):
+            if read_regular(self.path, MAX_BYTES) != content:
+                return
             os.rename(self.path, aside)
             if read_regular(aside, MAX_BYTES) != content and not self.path.exists():
                 os.rename(aside, self.path)

@@ -24,7 +24,7 @@ MAX_BYTES = 64 << 10
 MAX_KEPT = 20_000
 MAX_SHOWN = 60
 PATIENCE = 0.5
-"""Seconds that another process may keep the table to itself, or that a file system needs to say that it has no locks."""
+"""Seconds that another process may keep the table to itself."""
 _writing = threading.Lock()
 
 
