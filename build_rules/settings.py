@@ -111,6 +111,7 @@ def read_settings(pyproject: Path) -> Settings:
         cache_limit=table.text("cache_limit"),
         calibration_folder=None if (kept := table.text("calibration_folder")) is None else Path(os.path.normpath(kept)),
     )
+    table.flag("linked_build", False)  # the engine reads it, before anything is read from build/
     table.close()
     if any(target.hef for target in settings.targets):
         table.fail("target", "no hef in it: which HEF there is, the model.toml of each model says")

@@ -16,11 +16,12 @@ from build_rules.engine.fresh import (
     EVERYBODY,
     PACKAGE,
     TREE,
-    code_and_libraries,
     current_run,
     has_other_tasks,
+    watch_code,
     watch_marks,
 )
+from build_rules.engine.places import check_build
 from build_rules.engine.recall import configure_cache
 from build_rules.engine.request import EVERYTHING, command_line
 from build_rules.engine.resources import resources
@@ -149,6 +150,7 @@ def find_workspace_models() -> tuple[Model, ...]:
     is among its faults. Raises doit's `InvalidDodoFile` (printed as one paragraph, exit code 3) for what concerns all.
     """
     with _told_by_doit():
+        check_build()
         variables = _command_line_variables()
         context = {**variables, "python": sys.version, "epoch": source_date_epoch(), "rules": PACKAGE, "path": sys.path}
         current_run.begin(EVERYTHING if has_other_tasks() else command_line(), context)
@@ -166,7 +168,7 @@ def _read_models(variables: Mapping[str, str]) -> tuple[Model, ...]:
         found.add(name)
         return name not in current_run.fresh and current_run.request.wants(name)
 
-    current_run.watch(EVERYBODY, watch_marks([str(SETTINGS), *code_and_libraries()]))
+    current_run.watch(EVERYBODY, {**watch_code(), **watch_marks([str(SETTINGS)])})
     settings = read_settings(SETTINGS)
     resources.capacity.update(settings.resources)
     configure_cache(settings.cache, settings.cache_mode, settings.cache_limit)

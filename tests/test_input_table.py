@@ -10,7 +10,8 @@ import tomli
 from build_rules.endpoints import InputChoice
 from build_rules.errors import InputError
 from build_rules.input_table import input_beside, read_input
-from build_rules.model import Settings, load_models
+from build_rules.model import load_models
+from build_rules.settings import Settings
 from build_rules.toml_table import Table
 
 

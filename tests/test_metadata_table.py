@@ -10,7 +10,8 @@ import tomli
 
 from build_rules.errors import InputError
 from build_rules.metadata_table import MetadataTable, metadata_beside, read_metadata
-from build_rules.model import Settings, load_models
+from build_rules.model import load_models
+from build_rules.settings import Settings
 from build_rules.toml_table import Table
 
 

@@ -16,8 +16,9 @@ from build_rules.graph.document import read_document
 from build_rules.graph.skeleton import read_skeleton
 from build_rules.hef import read_hef
 from build_rules.metadata.labels import read_labels
-from build_rules.model import load_models, read_settings
+from build_rules.model import load_models
 from build_rules.regular_file import find_fault, open_regular, read_small
+from build_rules.settings import read_settings
 from build_rules.toml_table import read_toml
 
 POINTER = (

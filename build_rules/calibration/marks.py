@@ -16,8 +16,10 @@ from build_rules.errors import InputError
 __all__ = ["FileMarks", "check_unchanged", "digest_of", "file_marks", "is_settled"]
 
 CHUNK = 1 << 20
-SETTLED_NS = 2_000_000_000
-"""The coarsest clock of a file system ticks every two seconds."""
+SETTLED_NS = 300_000_000_000
+"""What the machine's clock may be ahead of a file server's; images that are younger are hashed twice."""
+SECOND_NS = 1_000_000_000
+"""Times of whole seconds are those of image file systems and network mounts, where other content may have the same."""
 
 
 class FileMarks(NamedTuple):
@@ -43,7 +45,7 @@ def file_marks(path: Path) -> FileMarks:
 
 def is_settled(marks: FileMarks) -> bool:
     """Say whether whatever is written from now on shows in the marks: not in those of a file written just now."""
-    return time.time_ns() - marks.ctime_ns > SETTLED_NS
+    return marks.ctime_ns % SECOND_NS != 0 and time.time_ns() - marks.ctime_ns > SETTLED_NS
 
 
 def digest_of(path: Path) -> str:

@@ -62,17 +62,9 @@ def look_at_pool(
         except BrokenImageError as error:
             return Outcome(image[0], "broken", error.reason)
 
-    remembered = {name: member for name, path in images if (member := _remembered(name, path, store)) is not None}
-    others = [image for image in images if image[0] not in remembered]
-    progress = Progress(len(others), "images", tell)
-    found = workers.in_order(look, others)
-    for name, _ in images:
-        looked: Member | Outcome
-        if name in remembered:
-            looked = remembered[name]
-        else:
-            looked = next(found)
-            progress.step()
+    progress = Progress(len(images), "images", tell)
+    for looked in workers.in_order(look, images):
+        progress.step()
         if isinstance(looked, Outcome):
             left_out.append(looked)
         elif looked.sha256 in known:
@@ -101,21 +93,13 @@ def _refuse_broken(folder: Path, broken_ones: Sequence[Outcome]) -> None:
     )
 
 
-def _remembered(name: str, path: Path, store: Store) -> Member | None:
-    """Return an image whose file has not been touched since it was looked at."""
-    marks = file_marks(path)
-    known = store.file(path, marks)
-    return None if known is None else _as_member(name, path, marks, *known)
-
-
 def _member(name: str, path: Path, store: Store) -> Member:
     marks = file_marks(path)
     sha256 = digest_of(path)
     looks = store.looks(sha256)
     if looks is None:
         looks = _look(path, marks, sha256, store)
-    store.keep_file(path, marks, sha256)
-    return _as_member(name, path, marks, sha256, looks)
+    return Member(name, path, marks, sha256, looks.height, looks.width, looks.statistics)
 
 
 def _look(path: Path, marks: FileMarks, sha256: str, store: Store) -> Looks:
@@ -131,7 +115,3 @@ def _look(path: Path, marks: FileMarks, sha256: str, store: Store) -> Looks:
     looks = Looks(height, width, describe(levels))
     store.keep_looks(sha256, looks)
     return looks
-
-
-def _as_member(name: str, path: Path, marks: FileMarks, sha256: str, looks: Looks) -> Member:
-    return Member(name, path, marks, sha256, looks.height, looks.width, looks.statistics)

@@ -1,7 +1,5 @@
 """What is known of images by their content: statistics, and where samples that were made of them lie.
 
-A file that has not been touched since need not even be read to know its content.
-
 One sqlite file for all models of a repository, so that a pool is decoded once however many models share it, and ten
 images added to ten thousand are ten images decoded. It only saves time: whatever is wrong with it, it knows nothing.
 Samples are not kept here but found in the snapshots that hold them, and compared with their digest before they are
@@ -27,8 +25,10 @@ import numpy as np
 import xxhash
 from PIL import __version__ as pillow
 
-from build_rules.calibration.marks import FileMarks, file_marks, is_settled
 from build_rules.calibration.select import BINS, ImageStatistics
+from build_rules.engine.database import NO_LOCKS, connect, first_way, is_damaged, is_other_way_worth_it
+from build_rules.engine.places import BESIDE, make_folder
+from build_rules.errors import InputError
 
 __all__ = ["Looks", "Store", "sample_key"]
 
@@ -53,7 +53,6 @@ _HEAD = struct.Struct("<II3B3B")
 _SCHEMA = (
     "create table if not exists looks (sha256 text, decoder text, content blob, primary key (sha256, decoder))",
     "create table if not exists broken (sha256 text, decoder text, reason text, primary key (sha256, decoder))",
-    "create table if not exists files (path blob primary key, marks text, sha256 text)",
     "create table if not exists samples (key text primary key, file blob, position integer, digest text)",
 )
 
@@ -84,21 +83,17 @@ class Store:
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
         self._new: list[tuple[str, str, bytes]] = []
-        self._new_files: list[tuple[bytes, str, str]] = []
         self._written = time.monotonic()
         self._files: dict[bytes, int] = {}
         if path is not None:
             try:
                 self._open(path)
-            except (sqlite3.Error, OSError) as error:
+            except (sqlite3.Error, OSError, InputError) as error:
                 self._give_up(error)
 
     def _open(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        connection = self._connection = sqlite3.connect(
-            path, timeout=PATIENCE, isolation_level=None, check_same_thread=False
-        )
-        connection.execute("pragma journal_mode=wal")
+        make_folder(path.parent)
+        connection = self._connection = _connected(str(path))
         connection.execute("pragma synchronous=off")
         if connection.execute("pragma user_version").fetchone()[0] != FORMAT:
             for table in ("looks", "broken", "files", "samples"):
@@ -113,10 +108,9 @@ class Store:
             with suppress(sqlite3.Error):
                 self._connection.close()
         self._connection = None
-        if self._path is not None and isinstance(error, sqlite3.DatabaseError):
-            if isinstance(error, sqlite3.OperationalError):
-                return  # locked, no permission, disk full: nothing is said against what it holds
-            for suffix in ("", "-wal", "-shm"):
+        # Locked, no permission, disk full: that says nothing against what it holds.
+        if self._path is not None and isinstance(error, sqlite3.Error) and is_damaged(error):
+            for suffix in BESIDE:
                 with suppress(OSError):
                     Path(f"{self._path}{suffix}").unlink()
 
@@ -139,19 +133,6 @@ class Store:
             self._connection.execute("commit")
         except sqlite3.Error as error:
             self._give_up(error)
-
-    def file(self, path: Path, marks: FileMarks) -> tuple[str, Looks] | None:
-        """Return the content's SHA-256 and the looks of a file that has not been touched since it was read."""
-        query = "select files.sha256, content from files join looks using (sha256) where path = ? and marks = ?"
-        rows = self._all(f"{query} and decoder = ?", (_place(path), _text(marks), LOOKED_BY))
-        looks = _decoded(rows[0][1]) if rows else None
-        return None if looks is None else (str(rows[0][0]), looks)
-
-    def keep_file(self, path: Path, marks: FileMarks, sha256: str) -> None:
-        """Remember what a file held that had these marks before it was read, and has them still."""
-        if is_settled(marks) and marks == file_marks(path):
-            with self._lock:
-                self._new_files.append((_place(path), _text(marks), sha256))
 
     def looks(self, sha256: str) -> Looks | None:
         """Return what is known of the image with this content."""
@@ -177,8 +158,7 @@ class Store:
 
     def _write_new(self) -> None:
         self._write("insert or replace into looks values (?, ?, ?)", self._new)
-        self._write("insert or replace into files values (?, ?, ?)", self._new_files)
-        self._new, self._new_files = [], []
+        self._new = []
         self._written = time.monotonic()
 
     def sample(self, key: str, size: int) -> tuple[bytes, str] | None:
@@ -211,7 +191,7 @@ class Store:
     def close(self) -> None:
         """Write what is new, and let go of every file."""
         with self._lock:
-            if self._new or self._new_files:
+            if self._new:
                 self._write_new()
             if self._connection is not None:
                 with suppress(sqlite3.Error):
@@ -222,8 +202,17 @@ class Store:
             self._files = {}
 
 
-def _text(marks: FileMarks) -> str:
-    return " ".join(map(str, marks))
+def _connected(path: str) -> sqlite3.Connection:
+    """Open the file; several steps may do that at once, so not in a way without locks."""
+    way = first_way(path)
+    if way >= NO_LOCKS:
+        raise sqlite3.OperationalError("files cannot be locked here")
+    try:
+        return connect(path, way, PATIENCE)
+    except sqlite3.Error as error:
+        if way + 1 == NO_LOCKS or not is_other_way_worth_it(error):
+            raise
+        return connect(path, way + 1, PATIENCE)
 
 
 def _place(path: Path) -> bytes:

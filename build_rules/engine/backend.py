@@ -1,8 +1,8 @@
 """doit's records, written the moment a task succeeds.
 
 doit's own backends write at the end of a run, so a kill loses everything. This one is a sqlite file in WAL mode with
-one row per task, committed as soon as the task's record is whole. A damaged file is set aside, not an error: records
-can always be made again.
+one row per task, committed as soon as the task's record is whole; in a slower way where the file system does not allow
+that. A file that is proven to be damaged is set aside, not an error: records can always be made again.
 """
 
 from __future__ import annotations
@@ -15,15 +15,17 @@ from typing import Any, Protocol
 
 from doit.exceptions import InvalidTask
 
+from build_rules.engine.database import NO_LOCKS, WAYS, connect, first_way, is_damaged, is_other_way_worth_it
 from build_rules.engine.fresh import current_run, forget_snapshot
+from build_rules.engine.places import make_folder
+from build_rules.engine.slower import tell_slower
+from build_rules.errors import InputError
 
 __all__ = ["RecordsBackend"]
 
 
 IGNORE = "ignore:"
 INSERT = "insert or replace into records values (?, ?)"
-OUT_OF_REACH = ("locked", "readonly", "disk I/O error", "is full", "unable to open", "access permission")
-"""Words of sqlite's errors that say nothing against the file itself."""
 FEW = 200
 """Records that are read one by one before all are read at once."""
 
@@ -46,6 +48,7 @@ class RecordsBackend:
         self.name = name
         self.codec = codec
         self._connection: sqlite3.Connection | None = None
+        self._way = 0
         # What was read, as it stands there (None: there is no such row), and what was decoded or changed since.
         self._rows: dict[str, str | None] = {}
         self._changed: dict[str, dict[str, Any] | None] = {}
@@ -54,13 +57,44 @@ class RecordsBackend:
 
     def _connect(self) -> sqlite3.Connection:
         if self._connection is None:
-            Path(self.name).parent.mkdir(parents=True, exist_ok=True)
+            make_folder(Path(self.name).parent)
             # Parallel runs call from worker threads; doit itself serialises those calls.
-            self._connection = sqlite3.connect(self.name, isolation_level=None, check_same_thread=False)
-            self._connection.execute("pragma journal_mode=wal")
-            self._connection.execute("pragma synchronous=normal")
+            begin = first_way(self.name)
+            self._way = max(self._way, begin)
+            self._connection = connect(self.name, self._way)
+            if self._way > begin or begin >= NO_LOCKS:
+                tell_slower(WAYS[self._way].told)
             self._connection.execute("create table if not exists records (task text primary key, record text not null)")
         return self._connection
+
+    def _do(self, statement: str, values: tuple[str, ...] = ()) -> list[tuple[str, str]]:
+        """Execute a statement, in another way where the file system does not allow the one before.
+
+        Raises `sqlite3.Error`, `OSError`, and `InputError` for a place that is not ours.
+        """
+        while True:
+            try:
+                return self._connect().execute(statement, values).fetchall()
+            except sqlite3.Error as error:
+                if self._way + 1 == len(WAYS) or not is_other_way_worth_it(error):
+                    raise
+                self._disconnect()
+                self._way += 1
+
+    def _do_surely(self, statement: str, values: tuple[str, ...] = ()) -> list[tuple[str, str]] | None:
+        """Execute a statement; None when the file is damaged, which is only believed when it is opened anew."""
+        try:
+            return self._do(statement, values)
+        except sqlite3.Error as error:
+            if not is_damaged(error):
+                raise
+        self._disconnect()
+        try:
+            return self._do(statement, values)
+        except sqlite3.Error as error:
+            if not is_damaged(error):
+                raise
+        return None
 
     def _record(self, task_id: str) -> dict[str, Any] | None:
         """Return the record of one task, None when it has none.
@@ -91,43 +125,47 @@ class RecordsBackend:
         query = "select task, record from records"
         try:
             if self._all_read:
-                return dict(self._connect().execute(query).fetchall())
-            return dict(self._connect().execute(f"{query} where task = ?", (task_id,)).fetchall() or [(task_id, None)])
-        except sqlite3.DatabaseError as error:
-            if _is_out_of_reach(error):
-                raise InvalidTask(f"{self.name}: what was built before cannot be read: {error}.") from error
+                found = self._do_surely(query)
+            else:
+                found = self._do_surely(f"{query} where task = ?", (task_id,))
+        except (sqlite3.Error, OSError, InputError) as error:
+            raise InvalidTask(f"{self.name}: what was built before cannot be read: {_words(error)}.") from error
+        if found is None:
             self._set_aside()
             return {}
+        return {task_id: None, **dict(found)}
 
     def _set_aside(self) -> None:
-        """Begin a new file; what was read before the damage was found goes into it."""
+        """Begin a new file; what was read before the damage was found goes into it.
+
+        Who only looks, while another process may be writing, leaves the file to the next build.
+        """
         self._disconnect()
         self._rows.clear()
+        self._all_read = True  # there is nothing else any more
+        if not current_run.building:
+            sys.stderr.write(f"{self.name} is damaged; the next build sets it aside, and builds everything again\n")
+            return
         sys.stderr.write(f"{self.name} is damaged; it is kept as {self.name}.damaged, and everything is built again\n")
         Path(self.name).replace(self.name + ".damaged")
-        for suffix in ("-wal", "-shm"):
+        for suffix in ("-wal", "-shm", "-journal"):
             with suppress(FileNotFoundError):
                 Path(self.name + suffix).unlink()
-        self._all_read = True  # there is nothing else any more
         for task_id, record in self._changed.items():
             if record is not None and self.LAST_KEY in record:
-                self._connect().execute(INSERT, (task_id, self.codec.encode(record)))
+                self._do(INSERT, (task_id, self.codec.encode(record)))
 
     def _write(self, statement: str, values: tuple[str, ...]) -> None:
         try:
-            try:
-                self._connect().execute(statement, values)
-            except sqlite3.DatabaseError as error:
-                if _is_out_of_reach(error):
-                    raise
+            if self._do_surely(statement, values) is None:
                 self._set_aside()
-                self._connect().execute(statement, values)
-        except sqlite3.DatabaseError as error:
-            raise InvalidTask(f"{self.name}: what was done cannot be recorded: {error}.") from error
+                self._do(statement, values)
+        except (sqlite3.Error, OSError, InputError) as error:
+            raise InvalidTask(f"{self.name}: what was done cannot be recorded: {_words(error)}.") from error
 
     def _disconnect(self) -> None:
         if self._connection is not None:
-            with suppress(sqlite3.DatabaseError):
+            with suppress(sqlite3.Error):
                 self._connection.close()
             self._connection = None
 
@@ -169,13 +207,13 @@ class RecordsBackend:
     def dump(self) -> None:
         """Close the file; everything is written already, but for better marks of what was found to be as recorded."""
         if current_run.building and current_run.refreshed:
-            with suppress(sqlite3.DatabaseError):
+            with suppress(sqlite3.Error, OSError, InputError):
                 self._write_refreshed()
         self._disconnect()
 
     def _write_refreshed(self) -> None:
+        self._do("begin")
         connection = self._connect()
-        connection.execute("begin")
         for task_id in current_run.refreshed:
             record = self._changed.get(task_id)
             if record is not None and self.LAST_KEY in record:
@@ -185,9 +223,8 @@ class RecordsBackend:
         connection.execute("commit")
 
 
-def _is_out_of_reach(error: sqlite3.Error) -> bool:
-    """Whether records may be sound that cannot be read or written now: locked, disk full, no permission."""
-    return isinstance(error, sqlite3.OperationalError) and any(words in str(error) for words in OUT_OF_REACH)
+def _words(error: Exception) -> str:
+    return error.strerror if isinstance(error, OSError) and error.strerror else str(error).rstrip(".")
 
 
 def _is_record(record: Any) -> bool:

@@ -7,11 +7,12 @@ A damaged file is an empty one.
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
+
+from build_rules.engine.places import read_regular, write_whole
 
 __all__ = ["FAILURES", "note_failures", "read_failures"]
 
@@ -22,8 +23,7 @@ MAX_TEXT = 2000
 def read_failures() -> dict[str, dict[str, Any]]:
     """Return the failures by task."""
     with suppress(OSError, ValueError):
-        with open(FAILURES, encoding="utf-8") as stream:
-            found = json.load(stream)
+        found = json.loads(read_regular(FAILURES))
         if isinstance(found, dict) and all(map(_is_failure, found.values())):
             return found
     return {}
@@ -41,12 +41,5 @@ def note_failures(failed: Mapping[str, str], succeeded: Iterable[str]) -> None:
     after |= {task: {"when": now, "text": text[:MAX_TEXT]} for task, text in failed.items()}
     if after == known:
         return
-    draft = f"{FAILURES}.{os.getpid()}.partial"
     with suppress(OSError):
-        try:
-            with open(draft, "w", encoding="utf-8") as stream:
-                json.dump(after, stream, indent=1)
-            os.replace(draft, FAILURES)
-        finally:
-            with suppress(FileNotFoundError):
-                os.unlink(draft)
+        write_whole(FAILURES, [json.dumps(after, indent=1).encode()])

@@ -2,19 +2,23 @@
 
 Marks tell of a change only when it happens in another tick of the file system's clock. A file that was written in the
 very tick in which it was read could be written again without a trace, so the marks of so young a file are not settled,
-and its content is read the next time.
+and its content is read the next time. A ctime of whole seconds is not of a kernel's clock: it is that of an image with
+clamped times, of sshfs, FAT or a network mount, where another file can have the same. Such marks are never settled.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import stat
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
+from build_rules.engine.clock import file_clock
 from build_rules.engine.snapshot import UNTRUSTED, Marks
 
 __all__ = [
@@ -23,9 +27,9 @@ __all__ = [
     "as_fingerprint",
     "fingerprint",
     "first_marks",
+    "installed_marks",
     "is_unchanged",
     "marks_of",
-    "remember",
     "renaming",
     "still_has",
     "trusted_marks",
@@ -61,6 +65,10 @@ _noting = threading.Lock()
 # two files of a device share an inode, so these tell files apart as well, and one file is one under all of its names.
 _known: dict[tuple[int, Marks], str] = {}
 
+# The same of files whose marks are never settled: many steps ask whether one is what it was. What a step reads, and
+# what is recorded, is hashed each time.
+_seen: dict[tuple[int, Marks], str] = {}
+
 _names = threading.RLock()
 
 # Marks that a file got when this process gave it a name or took one away, and those it had before.
@@ -80,13 +88,17 @@ def as_fingerprint(recorded: Sequence[int | str | bool]) -> Fingerprint:
         return Fingerprint(-1, 0, 0, 0, "")
 
 
-def _is_settled(marks: Marks) -> bool:
+def _is_vague(marks: Sequence[int | str | bool]) -> bool:
+    """Say whether the ctime, third of the marks, is one that files of other content may have as well."""
+    return not isinstance(marks[2], int) or not marks[2] % SECOND_NS
+
+
+def _is_settled(device: int, marks: Marks) -> bool:
     """Say whether whatever is written from now on gets other marks; also false when the clock has been set back.
 
     Where it was only the names of the file that changed, its mtime is old, and a write shows in that.
     """
-    tick = TICK_NS if marks.ctime_ns % SECOND_NS else COARSE_TICK_NS
-    return time.time_ns() - marks.ctime_ns > tick or marks in _renamed
+    return not _is_vague(marks) and (marks in _renamed or file_clock.is_past(device, marks.ctime_ns + TICK_NS))
 
 
 @contextmanager
@@ -109,7 +121,7 @@ def renaming(*paths: str | os.PathLike[str]) -> Iterator[None]:
 
 def _follow(device: int, before: Marks, after: Marks) -> None:
     same = (before.size, before.mtime_ns) == (after.size, after.mtime_ns)
-    if same and after.ctime_ns > before.ctime_ns and _is_settled(before):
+    if same and after.ctime_ns > before.ctime_ns and _is_settled(device, before):
         _renamed[after] = before
         if (device, before) in _known:
             _known[device, after] = _known[device, before]
@@ -134,10 +146,25 @@ def first_marks(marks: Marks) -> Marks:
 def trusted_marks(path: str | os.PathLike[str]) -> Marks:
     """Return the marks of a file or folder that is about to be read; `UNTRUSTED` when they could miss a change."""
     try:
-        found = marks_of(os.stat(path))
+        found = os.stat(path)
     except OSError:
         return UNTRUSTED
-    return found if _is_settled(found) else UNTRUSTED
+    marks = marks_of(found)
+    return marks if _is_settled(found.st_dev, marks) else UNTRUSTED
+
+
+def installed_marks(path: str | os.PathLike[str]) -> Marks:
+    """Return the marks of a module or of a folder of libraries; `UNTRUSTED` when it is changing just now.
+
+    Environments come in images with clamped times, too, and are not edited while a build looks at them: a ctime of
+    whole seconds will do.
+    """
+    try:
+        marks = marks_of(os.stat(path))
+    except OSError:
+        return UNTRUSTED
+    tick = COARSE_TICK_NS if _is_vague(marks) else TICK_NS
+    return marks if time.time_ns() - marks.ctime_ns > tick else UNTRUSTED
 
 
 def _note(path: str | os.PathLike[str], marks: Marks, settled: bool) -> None:
@@ -155,17 +182,22 @@ def _digest(path: str | os.PathLike[str], found: os.stat_result, settled: bool) 
     return _known[key]
 
 
-def remember(recorded: Mapping[str, Sequence[int | str | bool]]) -> None:
-    """Take digests from a record: what has the same settled marks is not read again."""
-    for path, known in ((path, as_fingerprint(mark)) for path, mark in recorded.items()):
-        if known.settled:
-            with suppress(OSError):
-                _known.setdefault((os.stat(path).st_dev, Marks(*known[:4])), known.sha256)
+def _digest_to_compare(path: str | os.PathLike[str], found: os.stat_result, settled: bool) -> str:
+    marks = marks_of(found)
+    if not _is_vague(marks):
+        return _digest(path, found, settled)
+    key = (found.st_dev, marks)
+    if key not in _seen:
+        _seen[key] = _read_digest(path)
+    return _seen[key]
 
 
 def _read_digest(path: str | os.PathLike[str]) -> str:
     sha = hashlib.sha256()
-    with open(path, "rb") as stream:
+    # A pipe in the place of a file would be waited for, and a device may have no end.
+    with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb", buffering=0) as stream:
+        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
         while chunk := stream.read(CHUNK):
             sha.update(chunk)
     return sha.hexdigest()
@@ -175,26 +207,29 @@ def fingerprint(path: str | os.PathLike[str]) -> Fingerprint:
     """Read a file's fingerprint. Raises `OSError`."""
     found = os.stat(path)
     marks = marks_of(found)
-    settled = _is_settled(marks)
+    settled = _is_settled(found.st_dev, marks)
     read = Fingerprint(*marks, _digest(path, found, settled), settled)
     _note(path, marks, settled)
     return read
 
 
 def is_unchanged(path: str | os.PathLike[str], known: Fingerprint, found: os.stat_result | None = None) -> bool:
-    """Say whether the file still has the known content; it is read unless its marks tell. Missing = changed."""
+    """Say whether the file still has the known content; it is read unless its marks tell. Missing = changed.
+
+    One whose marks can never tell is read once in a run.
+    """
     try:
         found = found or os.stat(path)
         marks = marks_of(found)
         if marks.size != known.size:
             return False
-        settled = _is_settled(marks)
-        same = known.settled and marks == known[:4]
-        if not same and _digest(path, found, settled) != known.sha256:
+        same = known.settled and marks == known[:4] and not _is_vague(marks)
+        settled = same or _is_settled(found.st_dev, marks)
+        if not same and _digest_to_compare(path, found, settled) != known.sha256:
             return False
     except OSError:
         return False
-    _note(path, marks, settled or same)
+    _note(path, marks, settled)
     return True
 
 
@@ -219,6 +254,6 @@ class ContentChecker:
         """Return the state to record, or None when the recorded one still holds."""
         if current_state is not None:
             known = as_fingerprint(current_state)
-            if known.settled and marks_of(os.stat(dep)) == known[:4]:
+            if known.settled and not _is_vague(known) and marks_of(os.stat(dep)) == known[:4]:
                 return None
         return fingerprint(dep)

@@ -14,7 +14,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from build_rules.engine.fingerprint import trusted_marks, verified
+from build_rules.engine.fingerprint import installed_marks, trusted_marks, verified
+from build_rules.engine.places import leads_out
 from build_rules.engine.request import EVERYTHING, Request
 from build_rules.engine.snapshot import ABSENT, UNTRUSTED, Marks, Snapshot, find_changed, read_snapshot, write_snapshot
 
@@ -24,11 +25,11 @@ __all__ = [
     "SNAPSHOT",
     "TREE",
     "Run",
-    "code_and_libraries",
     "collect_garbage_again",
     "current_run",
     "forget_snapshot",
     "has_other_tasks",
+    "watch_code",
     "watch_marks",
 ]
 
@@ -244,10 +245,17 @@ def watch_marks(paths: Iterable[str]) -> dict[str, Marks]:
     return {path: trusted_marks(path) if os.path.lexists(path) else ABSENT for path in paths}
 
 
+def watch_code() -> dict[str, Marks]:
+    """Return the marks of everything that tasks are made by: our modules, those of the repository, the libraries."""
+    ours = set(_modules_here())
+    return {path: (trusted_marks if path in ours else installed_marks)(path) for path in code_and_libraries()}
+
+
 def forget_snapshot() -> None:
     """Let the next run look at everything."""
-    with suppress(OSError):
-        os.unlink(SNAPSHOT)
+    if not leads_out(os.path.dirname(SNAPSHOT)):
+        with suppress(OSError):
+            os.unlink(SNAPSHOT)
 
 
 def collect_garbage_again() -> None:

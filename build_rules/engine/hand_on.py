@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -48,18 +49,26 @@ def hand_on(draft: Path, source: Path, known: Fingerprint) -> bool:
         if fingerprint(draft).sha256 != known.sha256:
             raise InputChangedError(f"{source} changed while it was copied; run doit again.") from None
         return False
-    if known.settled and not still_has(marks_of(os.stat(draft)), known):
+    same = still_has(marks_of(os.stat(draft)), known) if known.settled else fingerprint(draft).sha256 == known.sha256
+    if not same:
         raise InputChangedError(f"{source} changed while the step that reads it ran; run doit again.")
     return True
 
 
 def put_into_place(draft: Path, output: Path) -> None:
     """Rename a draft; of a file that has several names, or replaces one that has, what is known still holds."""
-    several = [path for path in (draft, output) if os.path.isfile(path) and os.stat(path).st_nlink > 1]
+    several = [path for path in (draft, output) if _has_several_names(path)]
     with renaming(*several):
         os.replace(draft, output)
         if os.path.lexists(draft):  # to POSIX, two names of one file need no renaming
             os.unlink(draft)
+
+
+def _has_several_names(path: Path) -> bool:
+    if not os.path.lexists(path):
+        return False
+    found = os.lstat(path)  # a link is replaced, whatever it leads to
+    return stat.S_ISREG(found.st_mode) and found.st_nlink > 1
 
 
 def renewed(path: Path, known: Fingerprint) -> Fingerprint:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+
+from build_rules.engine.places import read_regular, write_whole
 
 __all__ = ["History"]
 
@@ -57,18 +58,16 @@ class History:
         for name, duration in took.items():
             seconds[name] = [*seconds.pop(name, []), round(duration, 3)][-DURATIONS:]
         kept = dict(list(seconds.items())[-TASKS:])
-        # The same name every time: a kill leaves at most one such file, and the next run replaces it.
-        draft = self._path.with_name(self._path.name + ".new")
         with suppress(OSError):
-            draft.write_text(json.dumps({"version": VERSION, "seconds": kept}), encoding="utf-8")
-            os.replace(draft, self._path)
+            write_whole(self._path, [json.dumps({"version": VERSION, "seconds": kept}).encode()])
 
 
 def _read(path: Path) -> dict[str, list[float]]:
     try:
-        if path.stat().st_size > LARGEST:
+        content = read_regular(path, LARGEST + 1)
+        if len(content) > LARGEST:
             return {}
-        document = json.loads(path.read_bytes())
+        document = json.loads(content)
     except (OSError, ValueError, RecursionError):
         return {}
     if not isinstance(document, dict) or document.get("version") != VERSION:

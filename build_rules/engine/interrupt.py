@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import sys
 import threading
@@ -11,6 +10,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from types import FrameType
+
+from build_rules.engine.places import remove_tree
 
 __all__ = ["INTERRUPTED", "before_end", "drafts", "end_on_interrupt", "groups", "leave_on_stop"]
 
@@ -45,7 +46,7 @@ def _end(signum: int = 0, frame: FrameType | None = None) -> None:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(group, signal.SIGKILL)
     for folder in list(drafts):
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_tree(folder)
     os._exit(INTERRUPTED)
 
 

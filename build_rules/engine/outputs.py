@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -18,10 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from build_rules.engine import places
 from build_rules.engine.failure import InputChangedError
-from build_rules.engine.fingerprint import Fingerprint, fingerprint, first_marks, is_unchanged, marks_of, still_has
+from build_rules.engine.fingerprint import Fingerprint, fingerprint, first_marks, marks_of, still_has
 from build_rules.engine.hand_on import find_handed_on, hand_on, put_into_place, renewed
 from build_rules.engine.interrupt import drafts as running
+from build_rules.engine.slower import flush
 from build_rules.errors import InputError
 
 __all__ = ["Produced", "Recall", "clear_drafts", "further_files", "produce"]
@@ -30,6 +31,11 @@ RUNNING = "build/.running"
 """Holds a file for every step that is running, with the name of its draft."""
 MAX_PATH = 1 << 16
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+OF_THE_DISK = (
+    *(errno.EIO, errno.EREMOTEIO, errno.ENXIO, errno.ENODEV, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT),
+    *(errno.EROFS, errno.EXDEV, errno.EMLINK, errno.EBUSY, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM),
+)
+"""Errors that come from a file system, whatever a step does."""
 
 
 class Recall(Protocol):
@@ -56,14 +62,6 @@ def _flatten(inputs: Mapping[str, Path | Sequence[Path]]) -> list[Path]:
     return [path for value in inputs.values() for path in ([value] if isinstance(value, Path) else value)]
 
 
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def produce(
     rule: str,
     function: Callable[..., Sequence[Path] | None],
@@ -84,11 +82,12 @@ def produce(
     """
     folder = next(iter(outputs.values())).parent
     partial = folder / f".{rule}.partial"
+    places.check_folder(folder)
     running.add(partial)
     mark = _mark_running(partial)
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
+        places.remove_tree(partial)
+        places.make_folder(partial)
         started = partial.stat().st_ctime_ns
         read = {path: _read(path) for path in _flatten(inputs)}
         drafts = {key: partial / path.name for key, path in outputs.items()}
@@ -111,9 +110,15 @@ def produce(
             raise InputError(
                 f"{folder}: no space left to write the outputs of {rule}; free some and run again."
             ) from error
+        if error.errno in OF_THE_DISK:
+            what = f"{error.filename}: " if error.filename else ""
+            raise InputError(
+                f"{folder}: the outputs of {rule} cannot be written ({what}{error.strerror}); what was built before is "
+                "untouched. Check the disk and its file system, and run again."
+            ) from error
         raise
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        places.remove_tree(partial)
         running.discard(partial)
         with suppress(OSError):
             os.unlink(mark)
@@ -134,21 +139,30 @@ def _mark_running(partial: Path) -> str:
     mark = os.path.join(RUNNING, hashlib.sha256(os.fsencode(partial)).hexdigest()[:24])
     with suppress(OSError):
         os.makedirs(RUNNING, exist_ok=True)
-        with open(mark, "wb") as stream:
-            stream.write(os.fsencode(partial))
+        places.write_whole(mark, [os.fsencode(partial)])
     return mark
 
 
 def clear_drafts() -> None:
-    """Remove what killed runs have left: to be called by the one run that has the workspace."""
+    """Remove what killed runs have left: to be called by the one run that has the workspace.
+
+    Only what a run of ours can have left: drafts below `build/`.
+    """
     with suppress(OSError):
+        if os.path.lexists(RUNNING) and places.leads_out(RUNNING):
+            places.clear_place(RUNNING)
         for name in os.listdir(RUNNING):
-            mark = os.path.join(RUNNING, name)
-            with open(mark, "rb") as stream:
-                partial = Path(os.fsdecode(stream.read(MAX_PATH)))
-            if partial.name.endswith(".partial") and partial.name.startswith("."):
-                shutil.rmtree(partial, ignore_errors=True)
-            os.unlink(mark)
+            with suppress(OSError):
+                mark = os.path.join(RUNNING, name)
+                places.clear_place(mark)
+                partial = Path(os.fsdecode(places.read_regular(mark, MAX_PATH)))
+                if places.is_below_build(partial) and _is_draft(partial.name):
+                    places.remove_tree(partial)
+                os.unlink(mark)
+
+
+def _is_draft(name: str) -> bool:
+    return name.startswith(".") and name.endswith(".partial")
 
 
 def _discovered(path: Path, started: int) -> Fingerprint:
@@ -163,7 +177,7 @@ def _check_unchanged(read: Mapping[Path, Fingerprint]) -> None:
     for path, before in read.items():
         # Marks that were not settled may stand for another content by now.
         known = path.exists() and still_has(marks_of(path.stat()), before)
-        if not known or not (before.settled or is_unchanged(path, before)):
+        if not known or not (before.settled or fingerprint(path).sha256 == before.sha256):
             raise InputChangedError(f"{path} changed while the step that reads it ran; run doit again.")
 
 
@@ -181,8 +195,11 @@ def _publish(
     linked = {draft.name: read[source] for draft, source in handed_on.items() if hand_on(draft, source, read[source])}
     written = [draft for draft in [*drafts.values(), *further] if draft.name not in linked]
     for draft in written:
-        _flush(draft)
+        flush(draft)
     digests = {draft.name: fingerprint(draft).sha256 for draft in written}
+    for place in (*outputs.values(), *(folder / draft.name for draft in further)):
+        if place.is_dir() and not place.is_symlink():
+            raise InputError(f"{place}: is a folder where an output belongs; remove it and run again.")
     for stale in set(_further(folder, outputs)) - {folder / draft.name for draft in further}:
         stale.unlink()
     # What an output refers to is there before the output is.
@@ -190,7 +207,7 @@ def _publish(
         os.replace(draft, folder / draft.name)
     for key, draft in drafts.items():
         put_into_place(draft, outputs[key])
-    _flush(folder)
+    flush(folder)
     # By the digests of the drafts: whoever writes into an output as soon as it is there has not made it.
     placed = [*outputs.values(), *(folder / draft.name for draft in further)]
     return {
@@ -206,10 +223,11 @@ def _as_drafted(path: Path, sha256: str) -> Fingerprint:
 def further_files(outputs: Mapping[str, Path]) -> list[Path]:
     """Return the files that a step wrote beside its outputs, under their names and more."""
     folder = next(iter(outputs.values())).parent
-    return _further(folder, outputs) if folder.is_dir() else []
+    return _further(folder, outputs) if folder.is_dir() and not places.leads_out(folder) else []
 
 
 def _further(folder: Path, named: Mapping[str, Path]) -> list[Path]:
     """Return the files in `folder` that extend the name of one of `named`, in order of name."""
     names = {path.name for path in named.values()}
-    return sorted(path for path in folder.iterdir() if any(path.name.startswith(f"{name}.") for name in names))
+    found = (path for path in folder.iterdir() if any(path.name.startswith(f"{name}.") for name in names))
+    return sorted(path for path in found if path.is_symlink() or not path.is_dir())

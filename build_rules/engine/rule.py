@@ -7,6 +7,7 @@ before the next run.
 from __future__ import annotations
 
 import importlib
+import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,19 +19,23 @@ from doit.exceptions import BaseFail
 from doit.task import clean_targets
 
 from build_rules.engine.failure import DeclaredWrongly, failure_of
-from build_rules.engine.fingerprint import Fingerprint, as_fingerprint, is_unchanged, remember, verified
+from build_rules.engine.fingerprint import Fingerprint, as_fingerprint, is_unchanged, verified
 from build_rules.engine.fresh import collect_garbage_again, current_run
 from build_rules.engine.lock import LOCK, lock_workspace
 from build_rules.engine.outputs import further_files, produce
+from build_rules.engine.places import check_folder
 from build_rules.engine.recall import Recall, shared_cache
 from build_rules.engine.report import hooks
 from build_rules.engine.request import command_line
 from build_rules.engine.resources import resources
 from build_rules.engine.snapshot import UNTRUSTED
 from build_rules.engine.step import Kind, Step
-from build_rules.errors import printable
+from build_rules.errors import InputError, printable
 
 __all__ = ["Rule", "RunnableStep"]
+
+WRONG_INPUT = 3
+"""The exit code for it."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +112,13 @@ class RunnableStep(Step):
 
     def clean(self, task: Any, dryrun: bool) -> None:
         """`doit clean`: remove the outputs and what lies beside them and belongs to them, or only say so."""
+        try:
+            for folder in {path.parent for path in self.outputs.values()}:
+                check_folder(folder)
+        except InputError as error:
+            # doit would print the traceback of what a clean action raises, and go on.
+            print(f"ERROR: {error.printed()}", file=sys.__stderr__)
+            raise SystemExit(WRONG_INPUT) from None
         if not dryrun:
             _take_workspace()
         clean_targets(task, dryrun)
@@ -150,7 +162,6 @@ class RunnableStep(Step):
         collect_garbage_again()
         key = self.key()
         because = self._because()
-        remember(_found.get(self.name, {}).get("inputs", {}))
         try:
             with resources.take(dict(self.rule.needs)):
                 hooks.began(self.name)

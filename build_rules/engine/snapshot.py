@@ -5,11 +5,11 @@ holds, for every model, the marks of all files that its steps read or wrote and 
 them. A model is skipped only when all of them are as they were; anything else, and anything doubtful, is left to the
 records and the content of the files. Losing this file costs time, never correctness.
 
-Format 1, in `build/.fresh`: a line of JSON, the paths separated by NUL, the marks as little-endian signed 64-bit
+Format 2, in `build/.fresh`: a line of JSON, the paths separated by NUL, the marks as little-endian signed 64-bit
 integers, four for each path: size in bytes, mtime and ctime in ns, inode. A size of -1 says that there was no such
 file, -2 that the marks are not to be trusted::
 
-    {"format": 1, "crc32": 305419896, "context": {...}, "tasks": {"yolov8n": 20},
+    {"format": 2, "crc32": 305419896, "context": {...}, "tasks": {"yolov8n": 20},
      "ends": {"yolov8n": ["meta:yolov8n:hailo8l-fast"]},
      "groups": [[["yolov8n"], 37], [["yolov8n", "yolov8s"], 288]], "paths": 23000, "path_bytes": 812345}
 """
@@ -25,9 +25,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from build_rules.engine.places import read_regular, write_whole
+
 __all__ = ["ABSENT", "UNTRUSTED", "Marks", "Snapshot", "find_changed", "read_snapshot", "write_snapshot"]
 
-FORMAT = 1
+FORMAT = 2
 
 
 class Marks(NamedTuple):
@@ -100,22 +102,14 @@ def write_snapshot(path: str, snapshot: Snapshot) -> None:
         "paths": len(paths),
         "path_bytes": len(names),
     }
-    draft = f"{path}.partial"  # one name for all: who writes has the lock, and what a kill left is written over
-    try:
-        with open(draft, "wb") as stream:
-            stream.write(json.dumps(head).encode() + b"\n" + body)
-        os.replace(draft, path)
-    finally:
-        if os.path.lexists(draft):
-            os.unlink(draft)
+    write_whole(path, [json.dumps(head).encode() + b"\n" + body])
 
 
 def read_snapshot(path: str) -> Snapshot | None:
     """Return what was written; None when there is nothing that can be read, whatever the reason."""
     try:
-        with open(path, "rb") as stream:
-            head = json.loads(stream.readline())
-            body = stream.read()
+        first, _, body = read_regular(path).partition(b"\n")
+        head = json.loads(first)
         if head["format"] != FORMAT or head["crc32"] != zlib.crc32(body):
             return None
         names = body[: head["path_bytes"]].decode("utf-8", "surrogateescape").split("\0") if head["paths"] else []

@@ -6,12 +6,15 @@ wrong with it is passed over.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sqlite3
 import threading
 import zlib
 from collections.abc import Iterable, Mapping
 from contextlib import closing, suppress
+
+from build_rules.engine.places import BESIDE, clear_place
 
 __all__ = ["TEXTS", "first_difference", "keep_texts", "read_text_of"]
 
@@ -20,15 +23,21 @@ SUFFIXES = (".alls", ".json", ".toml", ".txt")
 MAX_BYTES = 64 << 10
 MAX_KEPT = 20_000
 MAX_SHOWN = 60
+PATIENCE = 0.5
+"""Seconds that another process may keep the table to itself."""
 _writing = threading.Lock()
 
 
 def keep_texts(files: Mapping[str, str]) -> None:
     """Keep the files that are small texts; `files` maps paths to the digests with which they were read."""
-    rows = [(digest, zlib.compress(content)) for path, digest in files.items() if (content := _small_text(path))]
+    rows = [
+        (digest, zlib.compress(content))
+        for path, digest in files.items()
+        if (content := _small_text(path)) and hashlib.sha256(content).hexdigest() == digest
+    ]
     if not rows:
         return
-    with _writing, suppress(sqlite3.Error, OSError), closing(sqlite3.connect(TEXTS, isolation_level=None)) as table:
+    with _writing, suppress(sqlite3.Error, OSError), closing(_open()) as table:
         table.execute("create table if not exists texts (sha256 text primary key, content blob not null)")
         table.executemany("insert or ignore into texts values (?, ?)", rows)
         table.execute("delete from texts where rowid <= (select max(rowid) from texts) - ?", (MAX_KEPT,))
@@ -38,10 +47,15 @@ def read_text_of(digest: str) -> str | None:
     """Return the text that once had a digest, None when it was not kept."""
     if not os.path.exists(TEXTS):
         return None
-    with suppress(sqlite3.Error, zlib.error, UnicodeDecodeError), closing(sqlite3.connect(TEXTS)) as table:
+    with suppress(sqlite3.Error, OSError, zlib.error, UnicodeDecodeError), closing(_open()) as table:
         row = table.execute("select content from texts where sha256 = ?", (digest,)).fetchone()
         return None if row is None else zlib.decompress(row[0]).decode()
     return None
+
+
+def _open() -> sqlite3.Connection:
+    clear_place(TEXTS, BESIDE)
+    return sqlite3.connect(TEXTS, timeout=PATIENCE, isolation_level=None)
 
 
 def _small_text(path: str) -> bytes | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -73,11 +75,21 @@ def use_snapshot(path: Path, split: Split, output: Path) -> Calibrated:
     # Last, because only this reads all of what may be gigabytes.
     verify_content(snapshot)
     if snapshot.dtype == "uint8":
-        output.symlink_to(path.resolve())
+        _lead_to(path, output)
     else:
         write_pixels(snapshot, split.input.name, output)
         print(f"   {path.name}: {snapshot.dtype} in {list(snapshot.value_range)}, calibrated on as uint8 pixels")
     return _facts(snapshot, geometry, path.name, _normalization(snapshot, split))
+
+
+def _lead_to(path: Path, output: Path) -> None:
+    """Leave a symbolic link, where there can be one that leads to the file; a copy where there cannot."""
+    with suppress(OSError):
+        output.symlink_to(path.resolve())
+        if output.samefile(path):
+            return
+    output.unlink(missing_ok=True)
+    shutil.copyfile(path, output)
 
 
 def check_produced(path: Path, split: Split, name: str) -> Calibrated:

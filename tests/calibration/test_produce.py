@@ -21,6 +21,7 @@ from build_rules.calibration.adaptor import convert
 from build_rules.calibration.geometry import check_geometry
 from build_rules.calibration.images import decode
 from build_rules.calibration.letterbox import fit, place
+from build_rules.calibration.marks import FileMarks
 from build_rules.calibration.parameters import Parameters, file_name
 from build_rules.calibration.produce import produce_snapshot
 from build_rules.calibration.snapshot import Normalization, open_snapshot, samples, verify_content
@@ -245,10 +246,7 @@ def test_what_is_remembered_belongs_to_its_recipe(pool: Path, tmp_path: Path, ch
     assert found.path.read_bytes() == produce_snapshot(pool, other, tmp_path / "c", "images").path.read_bytes()
 
 
-def test_a_file_that_was_touched_is_looked_at_again(
-    pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("build_rules.calibration.marks.SETTLED_NS", 1)
+def test_a_file_that_was_touched_is_looked_at_again(pool: Path, tmp_path: Path) -> None:
     known = tmp_path / "known.db"
     for path in pool.iterdir():
         os.utime(path)
@@ -265,6 +263,19 @@ def test_a_file_that_was_touched_is_looked_at_again(
     path.write_bytes(content)
     third = produce_snapshot(pool, SMALL, tmp_path / "d", "images", known=known)
     assert third.path.read_bytes() == first.path.read_bytes()
+
+
+def test_times_that_lie_hide_no_other_pixels(pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An image file system is replaced by one in which all times are the same; or the clock of a server is behind."""
+    times = FileMarks(1, 2, 3, 1_700_000_000 * 10**9, 1_700_000_000 * 10**9)
+    monkeypatch.setattr("build_rules.calibration.marks.file_marks", lambda path: times)
+    monkeypatch.setattr("build_rules.calibration.pool.file_marks", lambda path: times)
+    known = tmp_path / "known.db"
+    produce_snapshot(pool, SMALL, tmp_path / "a", "images", known=known)
+    for number, path in enumerate(sorted(pool.iterdir())):
+        draw(path, 500 + number)
+    found = produce_snapshot(pool, SMALL, tmp_path / "b", "images", known=known)
+    assert found.path.read_bytes() == produce_snapshot(pool, SMALL, tmp_path / "c", "images").path.read_bytes()
 
 
 @pytest.mark.parametrize("moment", ["measured", "fitted"])

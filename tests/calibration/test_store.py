@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -12,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from build_rules.calibration.marks import file_marks
 from build_rules.calibration.select import describe
 from build_rules.calibration.store import WRITE_EVERY, Looks, Store, _decoded, _encoded, sample_key
 
@@ -115,48 +113,6 @@ def test_a_file_that_somebody_else_has_is_not_waited_for(tmp_path: Path, monkeyp
         store.close()
         other.execute("rollback")
     assert path.exists()
-
-
-def test_a_file_that_was_not_touched_is_known_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("build_rules.calibration.marks.SETTLED_NS", 1)
-    path = tmp_path / os.fsdecode(b"not \xff UTF-8")
-    path.write_bytes(b"content")
-    marks = file_marks(path)
-    store = Store(tmp_path / "known.db")
-    store.keep_file(path, marks, NAME)
-    store.close()
-    store = Store(tmp_path / "known.db")
-    assert store.file(path, marks) is None  # its content is known, but not what it looks like
-    store.keep_looks(NAME, some_looks())
-    store.close()
-    store = Store(tmp_path / "known.db")
-    found = store.file(path, marks)
-    assert found is not None
-    assert (found[0], same(found[1], some_looks())) == (NAME, True)
-    before = path.stat()
-    path.write_bytes(b"CONTENT")
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert store.file(path, file_marks(path)) is None
-    store.close()
-
-
-def test_a_file_that_is_young_or_changes_while_it_is_read_is_not_known(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "file"
-    path.write_bytes(b"content")
-    store = Store(tmp_path / "known.db")
-    store.keep_looks(NAME, some_looks())
-    store.keep_file(path, file_marks(path), NAME)
-    monkeypatch.setattr("build_rules.calibration.marks.SETTLED_NS", 1)
-    marks = file_marks(path)
-    path.write_bytes(b"changed")
-    store.keep_file(path, marks, NAME)
-    store.close()
-    store = Store(tmp_path / "known.db")
-    assert store.file(path, marks) is None
-    assert store.file(path, file_marks(path)) is None
-    store.close()
 
 
 def test_what_is_broken_is_remembered(tmp_path: Path) -> None:

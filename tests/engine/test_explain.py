@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -144,11 +145,22 @@ def test_the_first_line_that_differs(old: str, new: str, told: str) -> None:
 def test_texts_are_kept_when_they_are_small_texts() -> None:
     Path("large.txt").write_text("x" * 100_000)
     Path("binary.bin").write_bytes(b"\0")
-    keep_texts({"a.txt": "1", "large.txt": "2", "binary.bin": "3", "gone.txt": "4"})
-    assert [read_text_of(digest) for digest in "1234"] == ["a.txt one\na.txt two\n", None, None, None]
+    digests = {
+        name: hashlib.sha256(Path(name).read_bytes()).hexdigest() for name in ("a.txt", "large.txt", "binary.bin")
+    }
+    keep_texts({**digests, "gone.txt": "4"})
+    found = [read_text_of(digest) for digest in (*digests.values(), "4")]
+    assert found == ["a.txt one\na.txt two\n", None, None, None]
     Path("build/.texts.db").write_bytes(b"garbage" * 100)
-    assert read_text_of("1") is None
-    keep_texts({"a.txt": "1"})
+    assert read_text_of(digests["a.txt"]) is None
+    keep_texts(digests)
+
+
+def test_a_text_that_has_changed_since_is_not_kept_as_what_it_was() -> None:
+    before = hashlib.sha256(Path("a.txt").read_bytes()).hexdigest()
+    Path("a.txt").write_text("edited since\n")
+    keep_texts({"a.txt": before})
+    assert read_text_of(before) is None
 
 
 def test_failures_are_noted_until_they_are_mended() -> None:

@@ -25,6 +25,7 @@ from build_rules.engine.cache.store import (
     UnreachableError,
     UnwantedError,
 )
+from build_rules.engine.slower import UNSUPPORTED
 
 __all__ = ["FolderStore"]
 
@@ -129,7 +130,7 @@ class FolderStore:
 
     def _publish(self, descriptor: int, partial: Path, path: Path) -> None:
         try:
-            os.fsync(descriptor)
+            _flush(descriptor)
             os.replace(partial, path)
         except OSError as error:
             raise _unwritable(error) from error
@@ -155,6 +156,14 @@ def _unwritable(error: OSError) -> StoreError:
     if error.errno in _FORBIDDEN:
         return RefusedError(f"it cannot be written ({error.strerror})")
     return UnreachableError(f"it cannot be written ({error.strerror})")
+
+
+def _flush(descriptor: int) -> None:
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:  # what is damaged by a power failure is noticed by its digest
+            raise
 
 
 def _touch(path: Path) -> None:

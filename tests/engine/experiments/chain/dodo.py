@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from build_rules.engine.doit_config import DOIT_CONFIG as ENGINE_CONFIG
-from build_rules.engine.fresh import EVERYBODY, PACKAGE, TREE, code_and_libraries, current_run, watch_marks
+from build_rules.engine.fresh import EVERYBODY, PACKAGE, TREE, current_run, watch_code, watch_marks
 from build_rules.engine.request import read_request
 from build_rules.engine.rule import Rule
 
@@ -44,7 +44,7 @@ def doubtful() -> list[str]:
     """The models that are not fresh; the others get no tasks, as in the real `dodo.py`."""
     given = {name: os.environ.get(name, "") for name in ("WORD", "TOOL", "VERSION", "FUNCTION", "REVERSE")}
     current_run.begin(read_request(sys.argv), {**given, "rules": PACKAGE})
-    current_run.watch(EVERYBODY, watch_marks(["dodo.py", "steps.py", *code_and_libraries()]))
+    current_run.watch(EVERYBODY, {**watch_code(), **watch_marks(["dodo.py", "steps.py"])})
     current_run.watch(TREE, watch_marks(["in"]))
     current_run.found(models())
     return [name for name in models() if name not in current_run.fresh]

@@ -1,0 +1,78 @@
+"""What time it is to the file system that keeps the workspace, which need not be what the machine says.
+
+A file server stamps files with a clock of its own. Whether a file is older than now is therefore asked of the file
+system, as git does with its index: something is written there, and its time is read.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from contextlib import suppress
+
+__all__ = ["FileClock", "file_clock"]
+
+SKEW_NS = 300_000_000_000
+"""What two clocks may differ by (Kerberos allows as much); for file systems on which nothing of ours can be written."""
+ASK_AGAIN_NS = 10_000_000
+HERE = ("build", ".")
+"""Where something may be written that has no name and leaves no trace."""
+PROBE = "build/.clock"
+"""Where it needs a name, as on network file systems."""
+
+
+class FileClock:
+    """Says what is in the past for sure; asks the file system only about what is younger than its last answer."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._told: dict[int, int] = {}
+        self._asked: float = -ASK_AGAIN_NS
+
+    def is_past(self, device: int, at_ns: int) -> bool:
+        """Say whether every file that is written from now on gets a later time than `at_ns`."""
+        if at_ns < self._told.get(device, 0):
+            return True
+        with self._lock:
+            if time.monotonic_ns() - self._asked >= ASK_AGAIN_NS:
+                self._told = _ask()
+                self._asked = time.monotonic_ns()
+            told = self._told.get(device)
+        return at_ns < told if told is not None else at_ns + SKEW_NS < time.time_ns()
+
+
+def _ask() -> dict[int, int]:
+    """Return what time it is, by device, where we may write: to the file system of `build/`, that of the workspace."""
+    told: dict[int, int] = {}
+    for folder in HERE:
+        with suppress(OSError):
+            found = _written(os.open(folder, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+            told[found.st_dev] = found.st_mtime_ns
+    if not told and not os.path.islink(os.path.dirname(PROBE)):
+        with suppress(OSError):
+            found = _named()
+            told[found.st_dev] = found.st_mtime_ns
+    return told
+
+
+def _named() -> os.stat_result:
+    with suppress(FileNotFoundError):
+        os.unlink(PROBE)
+    try:
+        return _written(os.open(PROBE, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(PROBE)
+
+
+def _written(descriptor: int) -> os.stat_result:
+    try:
+        os.write(descriptor, b"\n")
+        return os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+file_clock = FileClock()
+"""That of this process, which stays in its workspace."""
