@@ -61,7 +61,11 @@ CALIBRATION = Rule(
     needs=(("cores", ALL), ("memory_mb", 900)),
 )
 PARSE = Rule("parse", "build_rules.steps.parse:run", ("steps/parse.py", *COMPILER))
-ALLS = Rule("alls", "build_rules.steps.alls:run", ("steps/alls.py", "alls", "presets.py", "compilers/har.py", *RECORDS))
+ALLS = Rule(
+    "alls",
+    "build_rules.steps.alls:run",
+    ("steps/alls.py", "alls", "presets.py", "compilers/archive.py", "compilers/har.py", *RECORDS),
+)
 HAR = Rule("har", "build_rules.steps.har:run", ("steps/har.py", *COMPILER), needs=(("cores", 2), ("memory_mb", 1500)))
 HEF = Rule("hef", "build_rules.steps.hef:run", ("steps/hef.py", *COMPILER))
 META = Rule(

@@ -72,6 +72,11 @@ class Har:
         except KeyError:
             raise InputError(f"the HAR of {self.name!r} has no member {self.name}{suffix}; build it again.") from None
 
+    def document(self, suffix: str) -> dict[str, Any]:
+        """Return the JSON object in `<name><suffix>`. Raises `InputError` when it is none or larger than an HN."""
+        self.member(suffix)
+        return _read_json(f"the HAR of {self.name!r}", self.members, self.name + suffix)
+
 
 @dataclass(frozen=True)
 class OutputLayer:
@@ -108,7 +113,7 @@ def read_har(path: Path) -> Har:
     )
 
 
-def _read_json(path: Path, members: Mapping[str, bytes], name: str) -> dict[str, Any]:
+def _read_json(path: Path | str, members: Mapping[str, bytes], name: str) -> dict[str, Any]:
     data = members[name]
     if len(data) > MAX_JSON_BYTES:
         raise InputError(f"{path}: member {name} is larger than {MAX_JSON_BYTES >> 20} MiB.")

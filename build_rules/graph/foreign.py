@@ -27,7 +27,7 @@ QUANTIZED = frozenset(
         *("QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger"),
     }
 )
-_QUANTIZED_ELSEWHERE = re.compile(r"Q[A-Z]|.*Quant|ConvInteger|MatMul(Integer|NBits|Bnb4|FpQ4)")
+_QUANTIZED_ELSEWHERE = re.compile(r"Q[A-Z]|.*[Qq]uant|ConvInteger|MatMul(Integer|NBits|Bnb4|FpQ4)")
 """QLinearAdd, QGemm, QAttention, DynamicQuantizeMatMul, MatMulNBits, Quant (Brevitas, QONNX), FakeQuantize ..."""
 
 MOVING = frozenset(
@@ -50,9 +50,12 @@ def refuse_foreign_operators(view: GraphView, ends: Collection[str] = ()) -> Non
     """
     nodes = _before(view, ends or view.outputs)
     for node in nodes:
-        if _is_quantized(node) and any(name in view.image_tensors for name in node.output):
+        moved = any(name in view.image_tensors for name in node.output)
+        # ONNX's own operators may bring back stored weights; those of a runtime no other program computes.
+        if _is_quantized(node) and (moved or node.domain not in STANDARD):
+            where = "lies on the way of the image" if moved else "makes its weights"
             raise InputError(
-                f"the graph is quantized already: node '{node.name}' ({_kind(node)}) lies on the way of the image, and "
+                f"the graph is quantized already: node '{node.name}' ({_kind(node)}) {where}, and "
                 "no compiler takes such nodes; export the float model (no quantize_static, quantize_dynamic, int8=True "
                 "or quantization-aware nodes). The compiler quantizes it."
             )

@@ -75,6 +75,10 @@ QUANTIZED: dict[str, tuple[Nodes, str]] = {
     ),
     "operators of onnxruntime": ([node("DynamicQuantizeMatMul", "stem weights scale", "made", MICROSOFT)], "/Dynamic"),
     "weights in four bits": ([node("MatMulNBits", "stem weights scale", "made", MICROSOFT, bits=4)], "/MatMulNBits"),
+    "weights of onnxruntime": (
+        [node("DequantizeLinear", "weights scale zero_weight", "w", MICROSOFT), node("Conv", "stem w", "made")],
+        "/DequantizeLinear",
+    ),
     "training": ([node("Quant", "stem scale low two", "made", "onnx.brevitas")], "/Quant"),
 }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -80,13 +79,13 @@ def load_network(har: Har) -> Network:
     """Read the network of a parsed HAR. Raises `InputError` when it was parsed by another compiler."""
     if har.name + ONNX_MEMBER not in har.members:
         raise InputError(f"the HAR of {har.name!r} was not parsed by the emulator; parse it again with this compiler.")
+    end_nodes = har.document(META_MEMBER).get("end_node_names")
+    if not isinstance(end_nodes, list) or not all(isinstance(name, str) for name in end_nodes):
+        raise InputError(f"the HAR of {har.name!r} is damaged (it names no end nodes); parse it again.")
     try:
         model = read_stored(har.member(ONNX_MEMBER))
-        end_nodes = json.loads(har.member(META_MEMBER))["end_node_names"]
     except InputError as error:
         raise InputError(f"the HAR of {har.name!r}: {error}; build it again.") from error
-    except (ValueError, RecursionError, KeyError, TypeError) as error:
-        raise InputError(f"the HAR of {har.name!r} is damaged ({error!r}); parse it again.") from error
     outputs = end_tensors(model.graph, end_nodes)
     # What is added to the graph is named after its tensors and its layers; no tensor of the user's may be called so.
     others = reserved(model.graph, har.name)

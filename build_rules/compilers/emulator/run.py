@@ -20,7 +20,7 @@ __all__ = ["map_samples", "open_session", "run", "sum_samples", "worker_count"]
 
 MAX_WORKERS = 4
 MAX_RUN_BYTES = 4 << 30
-"""What a network of unknown origin may hold in memory while it runs; YOLOv8x at 1280x1280 holds a fifth of that."""
+"""What a network of unknown origin may hold in memory while it runs; YOLOv8n at 640x640 holds 40 MB."""
 
 Result = TypeVar("Result")
 Sums = dict[str, npt.NDArray[Any]]

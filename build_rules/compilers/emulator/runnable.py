@@ -25,7 +25,7 @@ OUTPUT_TYPES = ("tensor(uint8)", "tensor(uint16)")
 MAX_INPUT_BYTES = 1 << 28
 MAX_NODES = 100_000
 MAX_SECONDS = 600.0
-"""For one image, on one core; YOLOv8x at 1280x1280 takes less than a minute."""
+"""For one image, on one core; YOLOv8n at 640x640 takes 0.4 s."""
 
 Tensors = dict[str, npt.NDArray[Any]]
 
@@ -85,7 +85,8 @@ def _refuse_endless(model: onnx.ModelProto) -> None:
                 f"node '{node.name}' ({node.op_type}) has a graph inside, a loop or a branch, which no network of the "
                 "emulator has"
             )
-        if node.op_type != "DequantizeLinear" and known.isdisjoint(node.input):
+        # What is only made of the image's size, onnxruntime computes before there is an image.
+        if node.op_type in ("Shape", "Size") or (node.op_type != "DequantizeLinear" and known.isdisjoint(node.input)):
             raise InputError(
                 f"node '{node.name}' ({node.op_type}) computes something without the image, which no network of the "
                 "emulator does"

@@ -148,6 +148,19 @@ def _expanded(source: str) -> onnx.ModelProto:
     return _network(nodes, shape=np.array([1, 1, 1 << 16, 1 << 16]), stored=np.zeros((1, 1, 1, 1), np.float32))
 
 
+def _made_of_its_size() -> onnx.ModelProto:
+    made = onnx.helper.make_node
+    nodes = [
+        made("Shape", ["image"], ["size"]),
+        made("Mul", ["size", "much"], ["large"]),
+        made("ConstantOfShape", ["large"], ["zeros"]),
+        made("ReduceMax", ["zeros"], ["one"], keepdims=1),
+        made("Cast", ["one"], ["byte"], to=2),
+        made("Add", ["image", "byte"], ["out"]),
+    ]
+    return _network(nodes, much=np.array([1, 1 << 12, 1 << 12, 1 << 8]))
+
+
 def _called() -> onnx.ModelProto:
     made = _network([onnx.helper.make_node("Own", ["image"], ["out"], domain="own")])
     body = [onnx.helper.make_node("Identity", ["x"], ["y"])]
@@ -163,9 +176,10 @@ def _called() -> onnx.ModelProto:
         (_branch(), "(If) has a graph inside"),
         (_called(), "has local functions"),
         (_expanded("stored"), "(Expand) computes something without the image"),
+        (_made_of_its_size(), "(Shape) computes something without the image"),
         (_expanded("one"), "wants more than 4 GiB of memory"),
     ],
-    ids=["loop", "branch", "function", "constant", "expansion"],
+    ids=["loop", "branch", "function", "constant", "size", "expansion"],
 )
 def test_networks_without_bounds(tmp_path: Path, network: onnx.ModelProto, told: str) -> None:
     with pytest.raises(InputError) as caught:

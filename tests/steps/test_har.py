@@ -1,0 +1,48 @@
+"""The step that quantizes: an error about one sample says which image that was."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from build_rules.errors import InputError
+from build_rules.steps import har
+from tests.compilers.nets import NORMAL, SIZE, Build, Net
+
+IMAGES = [{"name": "one.jpg", "samples": 1}, {"name": "two.jpg", "samples": 3}, {"name": "three.jpg", "samples": 1}]
+
+
+@pytest.fixture
+def build(tmp_path: Path) -> Build:
+    """A network that takes a root of what is negative where a pixel is white; sample 3 has one."""
+    net = Net()
+    out = net.conv(net.op("Sqrt", net.op("Sub", net.constant(0.999), "images")), (3, 4), k=1)
+    made = Build(tmp_path, net.model([out]), [net.node(out)]).parse()
+    pixels = np.full((5, 3, SIZE, SIZE), 100, np.uint8)
+    pixels[3, 0, 0, 0] = 255
+    save_file({"images": pixels}, str(made.snapshot))
+    made.script.write_text(NORMAL)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("record", "told"),
+    [
+        (json.dumps({"images": IMAGES}), "sample 3, .* Sample 3 is two.jpg.$"),
+        (json.dumps({"images": IMAGES[:1]}), "sample 3, .*export it again.$"),
+        (json.dumps({"images": []}), "sample 3, .*export it again.$"),
+        ("{", "sample 3, .*export it again.$"),
+        (None, "sample 3, .*export it again.$"),
+    ],
+)
+def test_the_image_of_a_wrong_sample(build: Build, record: str | None, told: str) -> None:
+    chosen = build.folder / "calibration-images.json"
+    if record is not None:
+        chosen.write_text(record)
+    with pytest.raises(InputError, match=told):
+        har.run(build.parsed, build.script, build.snapshot, build.har, "emulator", str(chosen))
+    assert not build.har.exists()
