@@ -88,9 +88,10 @@ def open_regular(path: str | os.PathLike[str], called: str | None = None) -> int
     Raises `InputError`, naming the file or what it is `called`, when it is something else, and `OSError` when it cannot
     be opened.
     """
+    place = called or f"{os.fspath(path)}:"
     # To open some devices is to start them; what opens is asked again, since it may have been replaced meanwhile.
     if (fault := _kind_fault(os.stat(path))) is not None:  # noqa: PTH116
-        raise InputError(f"{called or os.fspath(path)} {fault}.")
+        raise InputError(f"{place} {fault}.")
     descriptor = os.open(path, READING)
     try:
         fault = _fault_of(descriptor)
@@ -99,7 +100,7 @@ def open_regular(path: str | os.PathLike[str], called: str | None = None) -> int
         raise
     if fault is not None:
         os.close(descriptor)
-        raise InputError(f"{called or os.fspath(path)} {fault}.")
+        raise InputError(f"{place} {fault}.")
     return descriptor
 
 
