@@ -45,7 +45,8 @@ def run(
     try:
         preprocessing = read_preprocessing(source.document, split.input.channels)
     except InputError as error:
-        raise error.within(f"{onnx}, under [metadata] of model.toml" if metadata else onnx) from error
+        # The fault may be in either, and the cure is in one.
+        raise InputError(f"{onnx}: {error} What [metadata] in model.toml says counts instead.") from error
     names = source.labels if labels_file is None else read_labels(Path(labels_file))
     try:
         _check_labels(names, source, split)
