@@ -149,6 +149,14 @@ def test_nothing_stays_open(tmp_path: Path) -> None:
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("pointer", "link")])
+def test_what_a_list_names_is_a_regular_file(tmp_path: Path, kind: str) -> None:
+    KINDS[kind][0](tmp_path / "named")
+    (tmp_path / "photos.txt").write_text("# a comment\nnamed\n")
+    with pytest.raises(InputError, match=r"photos\.txt, line 2: .*named (is a|is made up by the kernel)"):
+        read_list(tmp_path / "photos.txt")
+
+
 DECLARED = {
     "onnx": 'onnx = "named"\n',
     "labels": 'labels = "named"\n',
