@@ -16,7 +16,16 @@ from functools import cache
 
 from build_rules.errors import InputError
 
-__all__ = ["LABELS_BYTES", "LIST_BYTES", "SCRIPT_BYTES", "TOML_BYTES", "find_fault", "open_regular", "read_small"]
+__all__ = [
+    "LABELS_BYTES",
+    "LIST_BYTES",
+    "SCRIPT_BYTES",
+    "TOML_BYTES",
+    "find_fault",
+    "kind_fault",
+    "open_regular",
+    "read_small",
+]
 
 TOML_BYTES = 1 << 20
 """A `model.toml` with a hundred endpoints by hand has ten thousand bytes."""
@@ -42,7 +51,7 @@ _KERNEL = ("/proc", "/sys")
 def find_fault(path: str | os.PathLike[str]) -> str | None:
     """Return why there is no regular file at `path`, such as "is a pipe", None when there is one; nothing is opened."""
     try:
-        return _kind_fault(os.stat(path))  # noqa: PTH116
+        return kind_fault(os.stat(path))  # noqa: PTH116
     except FileNotFoundError:
         return "is a link to a file that is gone" if os.path.islink(path) else "does not exist"  # noqa: PTH114
     except (OSError, ValueError) as error:
@@ -55,7 +64,7 @@ def _fault_of(descriptor: int) -> str | None:
     Raises `OSError`.
     """
     found = os.fstat(descriptor)
-    if (fault := _kind_fault(found)) is not None:
+    if (fault := kind_fault(found)) is not None:
         return fault
     head = os.pread(descriptor, max(map(len, _POINTERS)), 0)
     if head.startswith(_POINTERS):
@@ -68,7 +77,8 @@ def _fault_of(descriptor: int) -> str | None:
     return None
 
 
-def _kind_fault(found: os.stat_result) -> str | None:
+def kind_fault(found: os.stat_result) -> str | None:
+    """Return why what `os.stat` found is no regular file of somebody's, such as "is a pipe", None when it is one."""
     kind = stat.S_IFMT(found.st_mode)
     if kind != stat.S_IFREG:
         return f"is {_KINDS.get(kind, 'something else')} and not a regular file"
@@ -88,9 +98,10 @@ def open_regular(path: str | os.PathLike[str], called: str | None = None) -> int
     Raises `InputError`, naming the file or what it is `called`, when it is something else, and `OSError` when it cannot
     be opened.
     """
+    place = called or f"{os.fspath(path)}:"
     # To open some devices is to start them; what opens is asked again, since it may have been replaced meanwhile.
-    if (fault := _kind_fault(os.stat(path))) is not None:  # noqa: PTH116
-        raise InputError(f"{called or os.fspath(path)} {fault}.")
+    if (fault := kind_fault(os.stat(path))) is not None:  # noqa: PTH116
+        raise InputError(f"{place} {fault}.")
     descriptor = os.open(path, READING)
     try:
         fault = _fault_of(descriptor)
@@ -99,7 +110,7 @@ def open_regular(path: str | os.PathLike[str], called: str | None = None) -> int
         raise
     if fault is not None:
         os.close(descriptor)
-        raise InputError(f"{called or os.fspath(path)} {fault}.")
+        raise InputError(f"{place} {fault}.")
     return descriptor
 
 

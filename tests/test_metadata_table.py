@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import tomli
 
+from build_rules.endpoints import AUTOMATIC
 from build_rules.errors import InputError
-from build_rules.metadata_table import MetadataTable, metadata_beside, read_metadata
+from build_rules.graph import read_document, split_model
+from build_rules.metadata.preprocessing import read_preprocessing
+from build_rules.metadata_table import DESCRIPTIVE, MetadataTable, metadata_beside, read_metadata
 from build_rules.model import load_models
 from build_rules.settings import Settings
 from build_rules.toml_table import Table
+from tests.graph.graphs import detection, save
 
 
 def read(text: str) -> MetadataTable | None:
@@ -141,3 +146,16 @@ def test_what_lies_beside_a_file_counts_for_that_file(tmp_path: Path) -> None:
     assert metadata_beside(folder / "m.onnx") == '{"name": "m"}'
     assert metadata_beside(folder / "other.onnx") is None
     assert metadata_beside(tmp_path / "m.onnx") is None
+
+
+def test_nothing_of_a_cut_goes_by_what_only_describes(tmp_path: Path) -> None:
+    path = save(detection(), tmp_path)
+    own = read_document(path)
+    assert own.key is not None
+    other = replace(own, document={**own.document, **{name: f"another {name}" for name in DESCRIPTIVE}})
+    first, second = (
+        split_model(path, "m", tmp_path / f"{n}.onnx", AUTOMATIC, None, d) for n, d in ((1, own), (2, other))
+    )
+    assert first == second
+    assert (tmp_path / "1.onnx").read_bytes() == (tmp_path / "2.onnx").read_bytes()
+    assert read_preprocessing(own.document, 3) == read_preprocessing(other.document, 3)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from build_rules.errors import InputError
-from build_rules.regular_file import LIST_BYTES, read_small
+from build_rules.regular_file import LIST_BYTES, kind_fault, read_small
 
 __all__ = ["read_list"]
 
@@ -62,10 +62,10 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 
 def _check(file: str, where: str) -> None:
     try:
-        mode = os.stat(file).st_mode  # noqa: PTH116
+        found = os.stat(file)  # noqa: PTH116
     except OSError as error:
         raise InputError(f"{where}: {file} cannot be found ({error.strerror}); correct or remove the line.") from error
-    if stat.S_ISDIR(mode):
+    if stat.S_ISDIR(found.st_mode):
         raise InputError(f"{where}: {file} is a folder; name its images, or write the folder as `calibration`.")
-    if not stat.S_ISREG(mode):
-        raise InputError(f"{where}: {file} is not a regular file but a pipe, socket or device; remove the line.")
+    if (fault := kind_fault(found)) is not None:
+        raise InputError(f"{where}: {file} {fault}; remove the line.")

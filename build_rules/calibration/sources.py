@@ -10,6 +10,7 @@ from typing import Literal
 
 from build_rules.calibration.folders import SUFFIXES, find_images, in_order, split_pattern
 from build_rules.errors import InputError
+from build_rules.regular_file import find_fault as find_file_fault
 
 __all__ = ["Sources", "find_fault", "list_images", "list_snapshots", "list_sources", "sources_of"]
 
@@ -116,8 +117,15 @@ def _name(file: str, folder: str) -> str:
 
 
 def list_snapshots(folder: Path) -> tuple[Path, ...]:
-    """Return the snapshots that lie directly in `folder`, in order of name."""
-    return tuple(sorted(folder.glob("calibration*.safetensors")))
+    """Return the snapshots that lie directly in `folder`, in order of name.
+
+    Raises `InputError` for a pipe, a device or a folder of such a name: nobody could ever read it to its end.
+    """
+    found = tuple(sorted(folder.glob("calibration*.safetensors")))
+    for path in found:
+        if (fault := find_file_fault(path)) is not None:
+            raise InputError(f"{path} {fault}; put the snapshot there, or remove it.")
+    return found
 
 
 def list_images(folder: Path, watch: Callable[[Path], None] = _unwatched) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from build_rules.endpoints import Endpoint
 from build_rules.errors import InputError
 from build_rules.graph.attention import find_attention
 from build_rules.graph.cut import cut_graph
-from build_rules.graph.document import SourceDocument, parse_document
+from build_rules.graph.document import SourceDocument, read_document
 from build_rules.graph.endpoints import find_endpoints
 from build_rules.graph.foreign import refuse_foreign_operators, refuse_foreign_types
 from build_rules.graph.order import name_nodes
@@ -40,7 +40,7 @@ def describe_onnx(path: Path) -> Facts:
         raise error.within(path) from error
     if not model.HasField("graph"):
         raise InputError(f"{path}: this is not an ONNX model (it has no graph); export or download the model again.")
-    document, fault = _document(model, path)
+    document, fault = _document(path)
     stored = {tensor.name for tensor in model.graph.initializer}
     opsets = {entry.domain or "ai.onnx": entry.version for entry in model.opset_import}
     facts = {
@@ -60,13 +60,12 @@ def describe_onnx(path: Path) -> Facts:
     return facts | (_cut_facts(model, path, document) if fault is None else _not_found(model, fault))
 
 
-def _document(model: onnx.ModelProto, path: Path) -> tuple[SourceDocument, str | None]:
+def _document(path: Path) -> tuple[SourceDocument, str | None]:
     """Return the metadata, with `[metadata]` of a `model.toml` beside the file, and what is wrong with them."""
     try:
-        entries = [(entry.key, entry.value) for entry in model.metadata_props]
-        return parse_document(entries, metadata_beside(path)), None
+        return read_document(path, metadata_beside(path)), None
     except InputError as error:
-        return SourceDocument({}), str(error)
+        return SourceDocument({}), str(error).removeprefix(f"{path}: ")
 
 
 def _value(value: onnx.ValueInfoProto) -> Facts:

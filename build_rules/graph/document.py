@@ -27,6 +27,8 @@ USED_KEYS = (*DOCUMENT_KEYS, "labels", "names", "author", "end2end")
 AUTHOR = "ultralytics"
 MAX_ENTRIES = 4096
 """Keys that one file may have; exports have about fifteen."""
+MAX_ALL = 16 << 20
+"""Bytes of all metadata together: whoever runs the network has them in memory, several times."""
 MAX_KEY = 1 << 10
 MAX_VALUE = 1 << 20
 """Bytes of a value that is used; readers of a HEF take no larger document."""
@@ -71,6 +73,10 @@ def read_document(onnx_path: Path, metadata: str | None = None) -> SourceDocumen
             fields = [f for f in reader.fields() if f.number == _METADATA_PROPS and f.wire == LENGTH]
             if len(fields) > MAX_ENTRIES:
                 raise InputError(f"its metadata has {len(fields)} keys, more than {MAX_ENTRIES}; export it again.")
+            if sum(field.end - field.value for field in fields) > MAX_ALL:
+                raise InputError(
+                    f"its metadata has more than {MAX_ALL >> 20} MiB, which no export has; export it again."
+                )
             entries = [entry for field in fields if (entry := _entry(reader, field)) is not None]
         return parse_document(entries, metadata)
     except OSError as error:

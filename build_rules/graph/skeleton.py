@@ -22,6 +22,10 @@ LARGE = 1024
 MAX_BYTES = 256 << 20
 """Bytes of the largest skeleton; that of a large detector has less than one million."""
 
+MAX_TEXT = 2 << 20
+"""Bytes of a metadata entry or description that a skeleton keeps."""
+
+_MODEL_TEXTS = (6, 14)
 _MODEL_GRAPH, _GRAPH_NODE, _GRAPH_INITIALIZER = 7, 1, 5
 _NODE_OUTPUT, _NODE_OP_TYPE, _NODE_ATTRIBUTE, _NODE_DOMAIN = 2, 4, 5, 7
 _ATTRIBUTE_NAME, _ATTRIBUTE_TENSOR = 1, 5
@@ -41,6 +45,8 @@ def read_skeleton(path: Path) -> onnx.ModelProto:
         for field in reader.fields():
             if field.number == _MODEL_GRAPH and field.wire == LENGTH:
                 stripped.add(_graph(reader, field, path.name), _MODEL_GRAPH)
+            elif field.number in _MODEL_TEXTS and field.end - field.value > MAX_TEXT:
+                continue  # whoever needs the metadata asks for them, and is told that they are too long
             else:
                 stripped.keep(field)
         try:

@@ -198,7 +198,7 @@ def _place(tensor: onnx.TensorProto, folder: Path, sizes: dict[str, int], may_be
             return
         if not file.exists():
             raise InputError(f"{where}, which does not exist; copy it beside the model.")
-        descriptor = open_regular(file)
+        descriptor = open_regular(file, f"{where}, which")
         sizes[location] = os.fstat(descriptor).st_size
         os.close(descriptor)
     try:

@@ -13,6 +13,7 @@ from build_rules.hef import Hef, contains_zip_signature, read_hef, read_members
 from build_rules.hef.loaders import Loader, find_loaders, oldest_release
 from build_rules.metadata.labels import parse_labels
 from build_rules.metadata.problems import Problem, error, mapping, warning
+from build_rules.regular_file import LABELS_BYTES
 
 if TYPE_CHECKING:
     from build_rules.metadata.agreement import Pair
@@ -23,7 +24,6 @@ __all__ = ["DOCUMENT", "LABELS", "Examined", "examine", "load_document"]
 DOCUMENT = "edgefirst.json"
 LABELS = "labels.txt"
 MAX_DOCUMENT = 1 << 20
-MAX_LABELS = 1 << 20
 MAX_DESCRIBED = 512
 """Tensors that a document may describe; a HEF has at most 256 streams."""
 
@@ -117,8 +117,8 @@ def _refusals(hef: Hef, loaders: tuple[Loader, ...]) -> list[Problem]:
 
 
 def _labels(members: Mapping[str, bytes]) -> tuple[str, ...] | None:
-    if len(members.get(LABELS, b"")) > MAX_LABELS:
-        raise InputError(f"it has more than {MAX_LABELS} bytes and is not read.")
+    if len(members.get(LABELS, b"")) > LABELS_BYTES:
+        raise InputError(f"it has more than {LABELS_BYTES} bytes and is not read.")
     return parse_labels(members[LABELS], LABELS) if LABELS in members else None
 
 

@@ -118,7 +118,7 @@ def test_pipes_and_sockets_are_refused_without_waiting(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pool/b.png")
     (tmp_path / "list.txt").write_text("pool/b.png")
     for calibration in (tmp_path / "pool", tmp_path / "pool/*.png", tmp_path / "list.txt"):
-        with pytest.raises(InputError, match=r"pool/b\.png.* not a regular file but a pipe, socket or device"):
+        with pytest.raises(InputError, match=r"pool/b\.png.* not a regular file"):
             list_sources(calibration)
     (tmp_path / "pool/b.png").rename(tmp_path / "pool/.pipe")
     (tmp_path / "pool/c.png").symlink_to(".pipe")

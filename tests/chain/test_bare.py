@@ -39,10 +39,11 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def forget(folder: Path) -> tuple[str, ...]:
-    """Delete the metadata of the model; return its labels."""
+    """Leave nothing of the metadata but whose export it is; return the labels."""
     model = onnx.load(folder / ONNX)
     labels: list[str] = next(json.loads(e.value) for e in model.metadata_props if e.key == "labels")
     del model.metadata_props[:]
+    onnx.helper.set_model_props(model, {"author": "Ultralytics"})
     onnx.save(model, folder / ONNX)
     return tuple(labels)
 
@@ -59,6 +60,9 @@ def test_a_bare_export_gives_the_same_outputs(workspace: Path) -> None:
     assert run.code == 0, run.err
     document = json.loads((workspace / PLACE / "edgefirst.json").read_text())
     assert document["outputs"] == with_hints["outputs"]
+    assert (document["nms"], document["decoder_version"]) == ("class_aware", "yolov8")
+    assert document["input"]["cameraadaptor"] == "rgb"
+    assert "nms" not in run.out, "it is no lack of an export that somebody else's trainer made"
     assert (workspace / "build/shapes-seg/split.onnx").read_bytes() == cut
     split = json.loads((workspace / "build/shapes-seg/split.json").read_text())
     assert split["found_by"] == "structure"

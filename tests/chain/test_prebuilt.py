@@ -100,7 +100,7 @@ def test_the_hef_is_a_source_like_any_other(made: Path) -> None:
     [
         ((), 'needs hef = "FILE.hef"'),
         (('hef = "none.hef"',), "compiled for hailo8l; models/m/none.hef does not exist"),
-        (('hef = "."',), "models/m is not a file"),
+        (('hef = "."',), "models/m is a folder and not a regular file"),
         (('hef = "net.hef"', '[[target]]\nhef = "nope.hef"'), "models/m/nope.hef does not exist"),
         (('hef = "net.hef"', '[[target]]\nhw_arch = "hailo8"'), 'write hw_arch = "hailo8l" into a'),
         (('hef = "net.hef"', '[[target]]\nhef = "net.hef"'), "no hef here, since every [[target]] names its own"),

@@ -8,8 +8,10 @@ from pathlib import Path
 import onnx
 import pytest
 
+from build_rules.commands.describe_onnx import describe_onnx
 from build_rules.errors import InputError
 from build_rules.graph.document import parse_document, read_document
+from build_rules.graph.skeleton import read_skeleton
 from tests.graph.graphs import detection
 
 
@@ -118,6 +120,18 @@ def test_what_nobody_reads_may_be_large(tmp_path: Path) -> None:
     assert read_document(path).labels == ("a",)
     assert tracemalloc.get_traced_memory()[1] < BIG
     tracemalloc.stop()
+
+
+def test_more_metadata_than_any_export_has_are_refused(tmp_path: Path) -> None:
+    path = exported(tmp_path, **{f"k{number}": "x" * BIG for number in range(17)})
+    with pytest.raises(InputError, match="more than 16 MiB"):
+        read_document(path)
+
+
+def test_a_skeleton_leaves_out_what_is_told_elsewhere(tmp_path: Path) -> None:
+    path = exported(tmp_path, names="['" + "a" * 4 * BIG, stride="32")
+    assert [entry.key for entry in read_skeleton(path).metadata_props] == ["stride"]
+    assert "more than 1048576 bytes" in describe_onnx(path)["endpoints_not_found"]
 
 
 def test_more_keys_than_any_export_has_are_refused(tmp_path: Path) -> None:

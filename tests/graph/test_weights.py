@@ -24,6 +24,13 @@ def outside(folder: Path, **entries: str) -> Path:
     return save(model, folder)
 
 
+def test_a_pointer_in_place_of_the_weights_is_told(tmp_path: Path) -> None:
+    path = outside(tmp_path, location="weights.bin")
+    (tmp_path / "weights.bin").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    with pytest.raises(InputError, match=r"lie in 'weights\.bin', which is a Git LFS pointer: .*`git lfs pull`"):
+        load_source(path)
+
+
 @pytest.mark.parametrize(
     ("location", "message"),
     [
