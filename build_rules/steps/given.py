@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from build_rules.calibrated import Calibrated
-from build_rules.calibration.convert import check_scale, write_pixels
+from build_rules.calibration.convert import check_scale, swapped_order, write_pixels
 from build_rules.calibration.geometry import Geometry, check_geometry
 from build_rules.calibration.named import find_named, is_plain
 from build_rules.calibration.snapshot import Normalization, Snapshot, open_snapshot, verify_content
@@ -72,12 +71,16 @@ def use_snapshot(path: Path, split: Split, output: Path) -> Calibrated:
     print(f"   {path.name}: {snapshot.count} {'sample' if snapshot.count == 1 else 'samples'}")
     # Last, because only this reads all of what may be gigabytes.
     verify_content(snapshot)
-    if snapshot.dtype == "uint8":
+    turned = _is_turned(snapshot, split)
+    if snapshot.dtype == "uint8" and not turned:
         output.symlink_to(path.resolve())
     else:
-        write_pixels(snapshot, split.input.name, output)
+        write_pixels(snapshot, split.input.name, output, split.preprocessing.color if turned else None)
+    if snapshot.dtype != "uint8":
         print(f"   {path.name}: {snapshot.dtype} in {list(snapshot.value_range)}, calibrated on as uint8 pixels")
-    return _facts(snapshot, geometry, path.name, _normalization(snapshot, split))
+    if turned:
+        print(f"   {path.name}: calibrated on as {split.preprocessing.color}, since the chip begins behind the swap")
+    return _facts(snapshot, geometry, path.name, _normalization(snapshot, split, turned))
 
 
 def check_produced(path: Path, split: Split, name: str) -> Calibrated:
@@ -87,6 +90,19 @@ def check_produced(path: Path, split: Split, name: str) -> Calibrated:
     """
     snapshot, geometry = _fitting(path, split)
     return _facts(snapshot, geometry, name, snapshot.normalization)
+
+
+def _is_turned(snapshot: Snapshot, split: Split) -> bool:
+    """Say whether the samples are in the order of the graph's input, which its front swaps: the chip's is the other."""
+    if split.front is None or not split.front.swapped:
+        return False
+    return snapshot.params.get("color") in (None, _own_color(split))
+
+
+def _own_color(split: Split) -> str | None:
+    """Return the colours of the graph's own input."""
+    swaps = {"rgb": "bgr", "bgr": "rgb", "rgba": "bgra", "bgra": "rgba"}
+    return swaps.get(str(split.preprocessing.color))
 
 
 def _fitting(path: Path, split: Split) -> tuple[Snapshot, Geometry]:
@@ -107,13 +123,15 @@ def _fitting(path: Path, split: Split) -> tuple[Snapshot, Geometry]:
     return snapshot, geometry
 
 
-def _normalization(snapshot: Snapshot, split: Split) -> Normalization:
+def _normalization(snapshot: Snapshot, split: Split, turned: bool) -> Normalization:
     """Return what is to be done to the pixels: what the snapshot says, unless the graph or `model.toml` knows better.
 
     Raises `InputError` when the ONNX metadata say that nothing is, and the snapshot that something is.
     """
     scale = snapshot.normalization.scale if snapshot.dtype == "uint8" else check_scale(snapshot)
-    told, pixels = replace(snapshot.normalization, scale=scale), split.preprocessing
+    own, order = snapshot.normalization, swapped_order(split.input.channels, turned)
+    told = Normalization(scale, tuple(own.mean[k] for k in order), tuple(own.std[k] for k in order))
+    pixels = split.preprocessing
     wanted = Normalization(pixels.scale, pixels.mean, pixels.std)
     if _is_close(told, wanted):
         return told
@@ -178,7 +196,7 @@ def _check_fit(snapshot: Snapshot, split: Split) -> None:
             f"{snapshot.path}: params.color is {color!r}, which has other than the {image.channels} channels that are "
             "stored; export the snapshot again."
         )
-    if None not in (color, wanted) and color != wanted:
+    if None not in (color, wanted) and color != wanted and not _is_turned(snapshot, split):
         raise InputError(
             f"{snapshot.path}: params.color is {color!r}, but the model takes its pixels as {wanted!r} "
             "(input.cameraadaptor); use a snapshot exported for this model."
