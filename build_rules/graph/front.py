@@ -14,16 +14,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
-from onnx.numpy_helper import from_array
 
 from build_rules.endpoints import Front, PixelFacts
 from build_rules.errors import InputError
 from build_rules.graph.constants import Array
 from build_rules.graph.order import node_inputs
 from build_rules.graph.view import GraphView
+
+if TYPE_CHECKING:
+    from build_rules.graph.probes import Probes
 
 __all__ = ["read_front"]
 
@@ -37,8 +40,10 @@ ARITHMETIC = frozenset({"Sub", "Add", "Mul", "Div", "BatchNormalization", "Conv"
 MAX_NODES = 64
 MAX_GROWTH = 4
 """What a layer of a front may make of an image, in images."""
-MAX_ELEMENTS = 1 << 25
-WHITE = 255
+MAX_ELEMENTS = 1 << 24
+MAX_IN_ALL = 1 << 26
+"""Elements that the first layers may make of an image together, 256 MiB in float."""
+ROUNDING = 1e-5
 FLOAT = onnx.TensorProto.FLOAT
 
 SMALL_GAIN = 1 / 50
@@ -84,12 +89,15 @@ def read_front(view: GraphView) -> PixelFacts:
     if not region.nodes:
         _check_bytes(view, None, is_bytes)
         return PixelFacts()
-    if prod(view.input.shape) > MAX_ELEMENTS:
+    in_all = sum(prod(view.shapes[name]) for name in region.tensors)
+    if prod(view.input.shape) > MAX_ELEMENTS or in_all > MAX_IN_ALL:
         raise InputError(
             f"the input '{view.input.name}' {view.shape_text(view.input.name)} is too large for its first layers to be "
             "looked at; export the model with batch 1."
         )
-    probes = _probe(view, region)
+    from build_rules.graph.probes import Probes
+
+    probes = Probes(view, region.nodes, region.tensors, region.constants)
     start, affine = _start(view, region, probes)
     certain = ("raw", f"takes bytes ('{view.input.name}' is UINT8)") if is_bytes else _certain(view, region, probes)
     cut = start is not None and affine is not None and (affine.changes or view.types[view.input.name] != FLOAT)
@@ -102,13 +110,15 @@ def read_front(view: GraphView) -> PixelFacts:
 
 
 def _check_bytes(view: GraphView, front: Front | None, is_bytes: bool) -> None:
-    if front is None and is_bytes:
-        user = next((node for node in view.nodes if view.input.name in node_inputs(node)), None)
-        where = "" if user is None else f" by '{user.name}' ({user.op_type})"
-        raise InputError(
-            f"the input '{view.input.name}' holds bytes (UINT8), which are worked on{where} before they are cast to "
-            "float, as the compiler needs them; export the model with a Cast to float first, or with a float input."
-        )
+    if front is not None or not is_bytes:
+        return
+    user = next((node for node in view.nodes if view.input.name in node_inputs(node)), None)
+    where = "" if user is None else f" by '{user.name}' ({user.op_type})"
+    fault = "go to the network in several ways" if user is not None and user.op_type == "Cast" else f"are used{where}"
+    raise InputError(
+        f"the input '{view.input.name}' holds bytes (UINT8), which {fault} before they are one image of floats, as the "
+        "compiler needs it; export the model with a single Cast to float first, or with a float input."
+    )
 
 
 def _region(view: GraphView) -> _Region:
@@ -155,60 +165,7 @@ def _is_pointwise(view: GraphView, node: onnx.NodeProto) -> bool:
     return before == after and len(kernel) == 4 and kernel[2:] == (1, 1) and len(after) == 4
 
 
-@dataclass(frozen=True)
-class _Probes:
-    """What the tensors of a region are for a black image, one of each colour, a white one, and a random one."""
-
-    black: Mapping[str, Array]
-    colors: tuple[Mapping[str, Array], ...]
-    white: Mapping[str, Array]
-    random: Mapping[str, Array]
-    image: Array
-
-
-def _probe(view: GraphView, region: _Region) -> _Probes:
-    from build_rules.graph.runtime import open_session, run_session
-
-    kind = view.types[view.input.name]
-    graph = onnx.helper.make_graph(
-        [_copy(node) for node in region.nodes],
-        "front",
-        [onnx.helper.make_tensor_value_info(view.input.name, kind, view.input.shape)],
-        [onnx.helper.make_tensor_value_info(name, view.types[name], view.shapes[name]) for name in region.tensors],
-        [from_array(value, name) for name, value in region.constants.items()],
-    )
-    model = onnx.helper.make_model(graph, opset_imports=view.model.opset_import)
-    model.ir_version = max(view.model.ir_version, 4)
-    session = open_session(model.SerializeToString(), "the model's first layers")
-    dtype = onnx.helper.tensor_dtype_to_np_dtype(kind)
-    axis = view.input.layout.index("c")
-
-    def run(image: Array) -> dict[str, Array]:
-        values = run_session(session, region.tensors, {view.input.name: image.astype(dtype)})
-        return {name: value.astype(np.float64) for name, value in values.items()}
-
-    colors = []
-    for channel in range(view.input.channels):
-        image = np.zeros(view.input.shape, np.uint8)
-        image[tuple(channel if index == axis else slice(None) for index in range(4))] = WHITE
-        colors.append(run(image))
-    random = np.random.default_rng(0).integers(0, 256, view.input.shape, dtype=np.uint8)
-    return _Probes(
-        run(np.zeros(view.input.shape, np.uint8)),
-        tuple(colors),
-        run(np.full(view.input.shape, WHITE, np.uint8)),
-        run(random),
-        np.moveaxis(random, axis, 1),
-    )
-
-
-def _copy(node: onnx.NodeProto) -> onnx.NodeProto:
-    copied = onnx.NodeProto()
-    copied.CopyFrom(node)
-    return copied
-
-
-def _start(view: GraphView, region: _Region, probes: _Probes) -> tuple[str | None, _Affine | None]:
+def _start(view: GraphView, region: _Region, probes: Probes) -> tuple[str | None, _Affine | None]:
     """Return the last tensor that everything behind hangs on and that is the image, prepared; what it is of it."""
     for tensor in reversed(region.tensors):
         if view.types.get(tensor) != FLOAT or not _is_bottleneck(view, region, tensor):
@@ -234,26 +191,24 @@ def _is_bottleneck(view: GraphView, region: _Region, tensor: str) -> bool:
     return not any(hidden.intersection(node_inputs(node)) for node in others)
 
 
-def _affine(view: GraphView, tensor: str, probes: _Probes) -> _Affine | None:
+def _affine(view: GraphView, tensor: str, probes: Probes) -> _Affine | None:
     image = view.input
     shape, channels = view.shapes[tensor], image.channels
     layouts = {1: (channels, image.height, image.width), 3: (image.height, image.width, channels)}
     axis = next((axis for axis, layout in layouts.items() if shape[1:] == layout), None)
     if axis is None:
         return None
-    black, *colors = (np.moveaxis(values[tensor][:1], axis, 1)[0] for values in (probes.black, *probes.colors))
-    offset = black.mean(axis=(1, 2))
-    gains = np.stack([(color.mean(axis=(1, 2)) - offset) / WHITE for color in colors], axis=1)
+    offset, gains = probes.channels(tensor, axis)
     order = np.abs(gains).argmax(axis=1)
     gain = gains[np.arange(channels), order]
     if not np.isfinite(gains).all() or (gain <= 0).any() or order.tolist() not in _orders(channels):
         return None
     std = [_plain(1 / value) for value in gain]
-    mean = [_plain(-o * s) if abs(o) > 1e-5 else 0.0 for o, s in zip(offset, std, strict=True)]
-    found = np.moveaxis(probes.random[tensor], axis, 1)
+    mean = [_plain(-o * s) if abs(o) > ROUNDING else 0.0 for o, s in zip(offset, std, strict=True)]
+    pixels, found = probes.random(tensor, axis)
     column = (1, channels, 1, 1)
-    wanted = (probes.image[:, order] - np.reshape(mean, column)) / np.reshape(std, column)
-    if not np.allclose(found, wanted, rtol=1e-5, atol=1e-5 * float(np.abs(wanted).max())):
+    wanted = (pixels[:, order] - np.reshape(mean, column)) / np.reshape(std, column)
+    if not np.allclose(found, wanted, rtol=ROUNDING, atol=ROUNDING * float(np.abs(wanted).max())):
         return None
     return _Affine(tuple(mean), tuple(std), order.tolist() != list(range(channels)))
 
@@ -269,7 +224,7 @@ def _plain(value: float) -> float:
     return float(f"{value:.6g}") + 0.0
 
 
-def _certain(view: GraphView, region: _Region, probes: _Probes) -> tuple[str | None, str]:
+def _certain(view: GraphView, region: _Region, probes: Probes) -> tuple[str | None, str]:
     """Return what the first layers' arithmetic was made for, with the reason; None where it says nothing."""
     takes, because = None, ""
     for node in region.nodes:
@@ -281,24 +236,15 @@ def _certain(view: GraphView, region: _Region, probes: _Probes) -> tuple[str | N
     return takes, because
 
 
-def _told_by(view: GraphView, region: _Region, node: onnx.NodeProto, probes: _Probes) -> tuple[float, float] | None:
+def _told_by(view: GraphView, region: _Region, node: onnx.NodeProto, probes: Probes) -> tuple[float, float] | None:
     """Return the (gain, mean) that somebody wrote down in a layer, with all before it; None for what was trained."""
     source = next(name for name in node.input if name in view.image_tensors)
     if source in region.learned:
         return None
     if node.op_type == "BatchNormalization":
-        return _normalized(_gain(source, view, probes), region, node)
-    found = _gain(node.output[0], view, probes)
+        return _normalized(probes.gain(source), region, node)
+    found = probes.gain(node.output[0])
     return _usual(found) if node.op_type == "Conv" else found
-
-
-def _gain(tensor: str, view: GraphView, probes: _Probes) -> tuple[float, float] | None:
-    """Return the (gain, mean) of most of a tensor's values: value = (input - mean) * gain; None when there is none."""
-    if tensor == view.input.name:
-        return 1.0, 0.0
-    black, white = (float(np.median(values[tensor])) for values in (probes.black, probes.white))
-    gain = (white - black) / WHITE
-    return (gain, -black / gain) if np.isfinite(gain) and gain > 0 else None
 
 
 def _normalized(
