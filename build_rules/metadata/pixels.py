@@ -60,7 +60,7 @@ def decide_pixels(
         pixels = replace(pixels, scale=1.0, mean=mean, std=std)
     if facts.takes == "raw" and said.by is None:
         pixels = replace(pixels, scale=1.0, mean=(0.0,) * image.channels, std=(1.0,) * image.channels)
-    _check_graph(pixels, said, facts, image)
+    _check_graph(pixels, said, facts)
     if said.by != "the ONNX metadata" and (said.by is not None or facts.takes == "raw"):
         pixels = replace(pixels, normalization=_word(pixels, image.channels))
     return _swapped(document, choice, facts, pixels)
@@ -126,7 +126,7 @@ def _who_says(document: Mapping[str, Any], choice: InputChoice) -> _Said:
     return _Said("the ONNX metadata", str(word), f"validation.normalization = {str(word)!r}")
 
 
-def _check_graph(pixels: Preprocessing, said: _Said, facts: PixelFacts, image: ModelInput) -> None:
+def _check_graph(pixels: Preprocessing, said: _Said, facts: PixelFacts) -> None:
     """Refuse pixels that are normalized twice, or not at all, as the graph shows."""
     if facts.takes is None or said.by is None:
         return
@@ -144,8 +144,7 @@ def _check_graph(pixels: Preprocessing, said: _Said, facts: PixelFacts, image: M
     cure = "raw" if facts.takes == "raw" else "unsigned"
     where = "there" if said.by == "model.toml" else "under [input] in model.toml, or correct the metadata"
     raise InputError(
-        f"{said.by} says {said.value}, but the graph {facts.because} on its input '{image.name}', {fault}; write "
-        f'normalization = "{cure}" {where}.'
+        f'{said.by} says {said.value}, but the graph {facts.because}, {fault}; write normalization = "{cure}" {where}.'
     )
 
 
