@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
+from onnx.numpy_helper import to_array
 
 from build_rules.endpoints import Front, PixelFacts
 from build_rules.errors import InputError
 from build_rules.graph.constants import Array
 from build_rules.graph.order import node_inputs
 from build_rules.graph.view import GraphView
+from build_rules.graph.weights import is_readable, load_tensor
 
 if TYPE_CHECKING:
     from build_rules.graph.probes import Probes
@@ -36,6 +38,8 @@ MOVES = frozenset(
         *("Concat", "Pad", "Resize", "Upsample", "SpaceToDepth"),
     }
 )
+BOUNDS = frozenset({"Clip", "Min", "Max", "Round", "Floor", "Ceil"})
+"""What does nothing to pixels, 0..255, where they are meant, and something to what is meant to be 0..1 already."""
 ARITHMETIC = frozenset({"Sub", "Add", "Mul", "Div", "BatchNormalization", "Conv"})
 MAX_NODES = 64
 MAX_GROWTH = 4
@@ -43,8 +47,9 @@ MAX_GROWTH = 4
 MAX_ELEMENTS = 1 << 24
 MAX_IN_ALL = 1 << 26
 """Elements that the first layers may make of an image together, 256 MiB in float."""
-ROUNDING = 1e-5
 FLOAT = onnx.TensorProto.FLOAT
+HALF = onnx.TensorProto.FLOAT16
+ROUNDING, HALF_ROUNDING = 1e-5, 2e-3
 
 SMALL_GAIN = 1 / 50
 """What brings values to a fiftieth or less was made for 0..255: of 0..1 nothing would be left."""
@@ -57,12 +62,15 @@ SCALES = (127.5, 128.0, 255.0, 256.0)
 
 @dataclass(frozen=True)
 class _Region:
-    """The first layers that may prepare pixels; `tensors` are what they make, `learned` those behind a layer that may
-    have been trained, whose size therefore says less."""
+    """The first layers that may prepare pixels; `tensors` are what they make, `bounded` those behind a bound.
+
+    `learned` are those behind a layer that may have been trained, whose size therefore says less.
+    """
 
     nodes: tuple[onnx.NodeProto, ...]
     tensors: tuple[str, ...]
     learned: frozenset[str]
+    bounded: frozenset[str]
     constants: Mapping[str, Array]
 
 
@@ -98,8 +106,8 @@ def read_front(view: GraphView) -> PixelFacts:
     from build_rules.graph.probes import Probes
 
     probes = Probes(view, region.nodes, region.tensors, region.constants)
-    start, affine = _start(view, region, probes)
     certain = ("raw", f"takes bytes ('{view.input.name}' is UINT8)") if is_bytes else _certain(view, region, probes)
+    start, affine = _start(view, region, probes, certain[0] == "raw")
     cut = start is not None and affine is not None and (affine.changes or view.types[view.input.name] != FLOAT)
     front = None
     if cut and start is not None and affine is not None:
@@ -124,6 +132,7 @@ def _check_bytes(view: GraphView, front: Front | None, is_bytes: bool) -> None:
 def _region(view: GraphView) -> _Region:
     reached: set[str] = {view.input.name}
     learned: set[str] = set()
+    bounded: set[str] = set()
     nodes: list[onnx.NodeProto] = []
     tensors: list[str] = []
     constants: dict[str, Array] = {}
@@ -134,7 +143,7 @@ def _region(view: GraphView) -> _Region:
             continue
         if len(nodes) == MAX_NODES or any(prod(view.shapes.get(name, (limit + 1,))) > limit for name in node.output):
             continue
-        given = {name: view.constant(name) for name in node.input if name and name not in sources}
+        given = {name: _constant(view, name) for name in node.input if name and name not in sources}
         if any(value is None for value in given.values()):
             continue
         constants |= {name: value for name, value in given.items() if value is not None}
@@ -143,13 +152,24 @@ def _region(view: GraphView) -> _Region:
         tensors += node.output
         if node.op_type in ("BatchNormalization", "Conv") or learned.intersection(sources):
             learned.update(node.output)
-    return _Region(tuple(nodes), tuple(tensors), frozenset(learned), constants)
+        if node.op_type in BOUNDS or bounded.intersection(sources):
+            bounded.update(node.output)
+    return _Region(tuple(nodes), tuple(tensors), frozenset(learned), frozenset(bounded), constants)
+
+
+def _constant(view: GraphView, name: str) -> Array | None:
+    """Return the value of a constant; a stored one may be as large as the image (a mean image)."""
+    stored = next((tensor for tensor in view.model.graph.initializer if tensor.name == name), None)
+    if stored is None or prod(stored.dims) > prod(view.input.shape) or not is_readable(stored):
+        return view.constant(name)
+    value: Array = to_array(load_tensor(stored, view.folder))
+    return value
 
 
 def _may_prepare(view: GraphView, node: onnx.NodeProto, sources: Sequence[str]) -> bool:
     if node.domain not in ("", "ai.onnx") or not all(node.output):
         return False
-    if node.op_type in MOVES:
+    if node.op_type in MOVES or (node.op_type in BOUNDS and len(sources) == 1):
         return True
     if node.op_type not in ARITHMETIC or len(sources) != 1:
         return False
@@ -165,12 +185,18 @@ def _is_pointwise(view: GraphView, node: onnx.NodeProto) -> bool:
     return before == after and len(kernel) == 4 and kernel[2:] == (1, 1) and len(after) == 4
 
 
-def _start(view: GraphView, region: _Region, probes: Probes) -> tuple[str | None, _Affine | None]:
-    """Return the last tensor that everything behind hangs on and that is the image, prepared; what it is of it."""
+def _start(view: GraphView, region: _Region, probes: Probes, is_raw: bool) -> tuple[str | None, _Affine | None]:
+    """Return the last tensor that everything behind hangs on and that is the image, prepared; what it is of it.
+
+    A bound is passed over only where it is certain that pixels come in, which it leaves alone.
+    """
+    halves = any(view.types[tensor] == HALF for tensor in region.tensors)
     for tensor in reversed(region.tensors):
-        if view.types.get(tensor) != FLOAT or not _is_bottleneck(view, region, tensor):
+        if view.types[tensor] not in (FLOAT, HALF) or (tensor in region.bounded and not is_raw):
             continue
-        affine = _affine(view, tensor, probes)
+        if not _is_bottleneck(view, region, tensor):
+            continue
+        affine = _affine(view, tensor, probes, HALF_ROUNDING if halves else ROUNDING)
         if affine is not None:
             return tensor, affine
     return None, None
@@ -191,7 +217,7 @@ def _is_bottleneck(view: GraphView, region: _Region, tensor: str) -> bool:
     return not any(hidden.intersection(node_inputs(node)) for node in others)
 
 
-def _affine(view: GraphView, tensor: str, probes: Probes) -> _Affine | None:
+def _affine(view: GraphView, tensor: str, probes: Probes, rounding: float) -> _Affine | None:
     image = view.input
     shape, channels = view.shapes[tensor], image.channels
     layouts = {1: (channels, image.height, image.width), 3: (image.height, image.width, channels)}
@@ -204,11 +230,11 @@ def _affine(view: GraphView, tensor: str, probes: Probes) -> _Affine | None:
     if not np.isfinite(gains).all() or (gain <= 0).any() or order.tolist() not in _orders(channels):
         return None
     std = [_plain(1 / value) for value in gain]
-    mean = [_plain(-o * s) if abs(o) > ROUNDING else 0.0 for o, s in zip(offset, std, strict=True)]
+    mean = [_plain(-o * s) if abs(o) > 1e-5 else 0.0 for o, s in zip(offset, std, strict=True)]
     pixels, found = probes.random(tensor, axis)
     column = (1, channels, 1, 1)
     wanted = (pixels[:, order] - np.reshape(mean, column)) / np.reshape(std, column)
-    if not np.allclose(found, wanted, rtol=ROUNDING, atol=ROUNDING * float(np.abs(wanted).max())):
+    if not np.allclose(found, wanted, rtol=rounding, atol=rounding * float(np.abs(wanted).max())):
         return None
     return _Affine(tuple(mean), tuple(std), order.tolist() != list(range(channels)))
 
@@ -227,7 +253,11 @@ def _plain(value: float) -> float:
 def _certain(view: GraphView, region: _Region, probes: Probes) -> tuple[str | None, str]:
     """Return what the first layers' arithmetic was made for, with the reason; None where it says nothing."""
     takes, because = None, ""
+    clamped: set[str] = set()
     for node in region.nodes:
+        if clamped.intersection(node.input) or (node.op_type in BOUNDS and not probes.is_same(*_way(view, node))):
+            clamped.update(node.output)
+            continue
         found = _told_by(view, region, node, probes) if node.op_type in ARITHMETIC else None
         size = None if found is None else _size(*found)
         if found is not None and size is not None:  # of several the last one, which has all before it in it
@@ -236,9 +266,14 @@ def _certain(view: GraphView, region: _Region, probes: Probes) -> tuple[str | No
     return takes, because
 
 
+def _way(view: GraphView, node: onnx.NodeProto) -> tuple[str, str]:
+    """Return what of the image goes into a node, and what comes out."""
+    return next(name for name in node.input if name in view.image_tensors), node.output[0]
+
+
 def _told_by(view: GraphView, region: _Region, node: onnx.NodeProto, probes: Probes) -> tuple[float, float] | None:
     """Return the (gain, mean) that somebody wrote down in a layer, with all before it; None for what was trained."""
-    source = next(name for name in node.input if name in view.image_tensors)
+    source, _ = _way(view, node)
     if source in region.learned:
         return None
     if node.op_type == "BatchNormalization":

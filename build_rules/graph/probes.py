@@ -69,6 +69,12 @@ class Probes:
         np.moveaxis(pixels, self._axis, 0)[list(channels)] = WHITE
         return {name: _reduced(value) for name, value in self._run(pixels, self._tensors).items()}
 
+    def is_same(self, first: str, second: str) -> bool:
+        """Say whether black and white are the same in both tensors."""
+        pairs = [(seen[second].median, WHITE * at if first == self._image.name else seen[first].median)
+                 for at, seen in enumerate((self._black, self._white))]  # fmt: skip
+        return all(abs(made - given) <= 1e-3 * max(1.0, abs(given)) for made, given in pairs)
+
     def gain(self, tensor: str) -> tuple[float, float] | None:
         """Return the (gain, mean) of most of a tensor's values: value = (input - mean) * gain.
 
