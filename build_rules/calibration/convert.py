@@ -18,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from build_rules.calibration.snapshot import Snapshot, canonical_json, hash_params, read_samples, write_snapshot
+from build_rules.endpoints import swapped_order
 from build_rules.errors import InputError
 
-__all__ = ["check_scale", "swapped_order", "write_pixels"]
+__all__ = ["check_scale", "write_pixels"]
 
 SCALE = 1 / 255
 # Published files write 1/255 with nine digits.
@@ -52,7 +53,8 @@ def write_pixels(snapshot: Snapshot, name: str, output: Path, swapped_to: str | 
     an unknown tensor.
     """
     tensor = next(tensor for tensor in snapshot.tensors if tensor.name == name)
-    own, order = snapshot.normalization, swapped_order(tensor.shape[1], swapped_to is not None)
+    own, channels = snapshot.normalization, tensor.shape[1]
+    order = list(range(channels)) if swapped_to is None else swapped_order(channels)
     scale = own.scale if snapshot.dtype == "uint8" else check_scale(snapshot)
     normalization = {"scale": scale, "mean": [own.mean[k] for k in order], "std": [own.std[k] for k in order]}
     kept = {key: value for key, value in snapshot.metadata.items() if key != "content_sha256"}
@@ -69,11 +71,6 @@ def write_pixels(snapshot: Snapshot, name: str, output: Path, swapped_to: str | 
         metadata |= {"params": params, "param_hash": hash_params(params)}
     samples = (sample[order] for sample in _pixels(snapshot, name))
     write_snapshot(output, name, tensor.shape, samples, metadata)
-
-
-def swapped_order(channels: int, swapped: bool) -> list[int]:
-    """Return the channels in their new order: red and blue swapped, or all as they are."""
-    return [2, 1, 0, *range(3, channels)] if swapped else list(range(channels))
 
 
 def _pixels(snapshot: Snapshot, name: str) -> Iterator[NDArray[np.uint8]]:

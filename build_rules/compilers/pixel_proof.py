@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from build_rules.calibrated import Feed
 from build_rules.calibration.container import read_container
 from build_rules.compilers import Compiler, OptimizeJob
+from build_rules.endpoints import swapped_order
 from build_rules.errors import InputError
 
 __all__ = ["prove_pixels"]
@@ -95,7 +96,7 @@ def _own_input(sample: NDArray[np.uint8], feed: Feed, source: onnxruntime.NodeAr
     column = (-1, 1, 1)
     values = (sample * np.float64(feed.scale) - np.reshape(feed.mean, column)) / np.reshape(feed.std, column)
     if feed.swapped:
-        values = values[[2, 1, 0, *range(3, len(values))]]
+        values = values[swapped_order(len(values))]
     image = values[None]
     if image.shape != tuple(source.shape):
         image = image.transpose(0, 2, 3, 1)

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from build_rules.calibrated import Calibrated
-from build_rules.calibration.convert import check_scale, swapped_order, write_pixels
+from build_rules.calibration.convert import check_scale, write_pixels
 from build_rules.calibration.geometry import Geometry, check_geometry
 from build_rules.calibration.named import find_named, is_plain
 from build_rules.calibration.snapshot import Normalization, Snapshot, open_snapshot, verify_content
-from build_rules.endpoints import CAMERA_ADAPTORS, Preprocessing, Split
+from build_rules.endpoints import CAMERA_ADAPTORS, SWAPPED_COLORS, Preprocessing, Split, swapped_order
 from build_rules.errors import InputError, printable
 
 __all__ = ["check_produced", "choose_snapshot", "find_snapshot", "use_snapshot"]
@@ -101,8 +101,7 @@ def _is_turned(snapshot: Snapshot, split: Split) -> bool:
 
 def _own_color(split: Split) -> str | None:
     """Return the colours of the graph's own input."""
-    swaps = {"rgb": "bgr", "bgr": "rgb", "rgba": "bgra", "bgra": "rgba"}
-    return swaps.get(str(split.preprocessing.color))
+    return SWAPPED_COLORS.get(str(split.preprocessing.color))
 
 
 def _fitting(path: Path, split: Split) -> tuple[Snapshot, Geometry]:
@@ -129,7 +128,8 @@ def _normalization(snapshot: Snapshot, split: Split, turned: bool) -> Normalizat
     Raises `InputError` when the ONNX metadata say that nothing is, and the snapshot that something is.
     """
     scale = snapshot.normalization.scale if snapshot.dtype == "uint8" else check_scale(snapshot)
-    own, order = snapshot.normalization, swapped_order(split.input.channels, turned)
+    own, channels = snapshot.normalization, split.input.channels
+    order = swapped_order(channels) if turned else range(channels)
     told = Normalization(scale, tuple(own.mean[k] for k in order), tuple(own.std[k] for k in order))
     pixels = split.preprocessing
     wanted = Normalization(pixels.scale, pixels.mean, pixels.std)
