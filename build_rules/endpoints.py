@@ -34,6 +34,7 @@ from build_rules.errors import InputError
 __all__ = [
     "AUTOMATIC",
     "CAMERA_ADAPTORS",
+    "SWAPPED_COLORS",
     "Anchors",
     "AttentionBlock",
     "Endpoint",
@@ -51,12 +52,16 @@ __all__ = [
     "TileGrid",
     "dump_split",
     "load_split",
+    "swapped_order",
 ]
 
 FORMAT = 1
 
 CAMERA_ADAPTORS = {"rgb": 3, "bgr": 3, "rgba": 4, "bgra": 4, "grey": 1, "yuyv": 2}
 """EdgeFirst's camera adaptors: in what colours a network takes its pixels, and how many channels these have."""
+
+SWAPPED_COLORS = {"rgb": "bgr", "bgr": "rgb", "rgba": "bgra", "bgra": "rgba"}
+"""What a camera adaptor is called when red and blue change places."""
 
 Anchors = tuple[tuple[tuple[float, float], ...], ...]
 """Anchors of a classic anchor head: per level, finest first, (width, height) in pixels of the input."""
@@ -310,6 +315,11 @@ class Split:
         if self.anchor_head:
             return frozenset()
         return frozenset(endpoint.name for endpoint in self.endpoints if endpoint.activation == "sigmoid")
+
+
+def swapped_order(channels: int) -> list[int]:
+    """Return the channels of a picture in the order in which red and blue have changed places."""
+    return [2, 1, 0, *range(3, channels)]
 
 
 def dump_split(split: Split) -> str:

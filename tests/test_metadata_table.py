@@ -154,7 +154,7 @@ def test_nothing_of_a_cut_goes_by_what_only_describes(tmp_path: Path) -> None:
     assert own.key is not None
     other = replace(own, document={**own.document, **{name: f"another {name}" for name in DESCRIPTIVE}})
     first, second = (
-        split_model(path, "m", tmp_path / f"{n}.onnx", AUTOMATIC, None, d) for n, d in ((1, own), (2, other))
+        split_model(path, "m", tmp_path / f"{n}.onnx", AUTOMATIC, document=d) for n, d in ((1, own), (2, other))
     )
     assert first == second
     assert (tmp_path / "1.onnx").read_bytes() == (tmp_path / "2.onnx").read_bytes()

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from build_rules.calibrated import Calibrated, dump_calibrated, load_calibrated
+from build_rules.calibrated import Calibrated, Feed, dump_calibrated, dump_feed, load_calibrated, load_feed
 from build_rules.endpoints import (
     AttentionBlock,
     Endpoint,
+    Front,
     ModelInput,
     Preprocessing,
     Proof,
@@ -43,7 +44,9 @@ def test_a_split_survives_its_file(tmp_path_factory: pytest.TempPathFactory, spl
 
 
 def test_everything_in_a_split_survives_its_file(tmp_path: Path) -> None:
-    full = replace(SPLIT, hints=HINTS, found_by="structure", anchors=ANCHORS)
+    front = Front("t", (1, 3, 64, 48), (0.5, 1.0, 2.0), (255.0, 1.0, 3.0), True)
+    pixels = replace(SPLIT.preprocessing, normalization="raw")
+    full = replace(SPLIT, hints=HINTS, found_by="structure", anchors=ANCHORS, front=front, preprocessing=pixels)
     path = tmp_path / "split.json"
     path.write_text(dump_split(full), encoding="utf-8")
     assert load_split(path) == full
@@ -55,6 +58,13 @@ def test_a_calibrated_survives_its_file(tmp_path: Path) -> None:
     assert load_calibrated(path) == CALIBRATED
     assert CALIBRATED.mean_pixels == (0.0, 0.0, 0.0)
     assert CALIBRATED.std_pixels == (255.0, 255.0, 255.0)
+
+
+def test_a_feed_survives_its_file(tmp_path: Path) -> None:
+    feed = Feed(1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), True)
+    path = tmp_path / "feed.json"
+    path.write_text(dump_feed(feed))
+    assert load_feed(path) == feed
 
 
 def test_normalization_in_pixels() -> None:
@@ -73,6 +83,8 @@ def test_other_files_are_refused(tmp_path: Path, text: str) -> None:
         load_split(path)
     with pytest.raises(InputError, match=r"x\.json"):
         load_calibrated(path)
+    with pytest.raises(InputError, match=r"x\.json"):
+        load_feed(path)
 
 
 def test_sizes_follow_the_layout() -> None:

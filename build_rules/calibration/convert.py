@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from build_rules.calibration.snapshot import Snapshot, canonical_json, read_samples, write_snapshot
+from build_rules.calibration.snapshot import Snapshot, canonical_json, hash_params, read_samples, write_snapshot
+from build_rules.endpoints import swapped_order
 from build_rules.errors import InputError
 
 __all__ = ["check_scale", "write_pixels"]
@@ -43,16 +44,19 @@ def check_scale(snapshot: Snapshot) -> float:
     )
 
 
-def write_pixels(snapshot: Snapshot, name: str, output: Path) -> None:
-    """Write the tensor `name` of a `float32` snapshot as `uint8` to `output`, with one sample in memory at a time.
+def write_pixels(snapshot: Snapshot, name: str, output: Path, swapped_to: str | None = None) -> None:
+    """Write the tensor `name` of a snapshot as `uint8` to `output`, with one sample in memory at a time.
 
-    `params` and `param_hash` stay, since they say what the snapshot was made from; `converted_from` is the
-    `content_sha256` of the samples as they were. Raises `InputError` as `check_scale` does, for a value that is not
-    within [0, 1] and for an unknown tensor.
+    `swapped_to` names the colours that it is to have with red and blue swapped, None leaves them. Otherwise `params`
+    and `param_hash` stay, since they say what the snapshot was made from; `converted_from` is the `content_sha256` of
+    the samples as they were. Raises `InputError` as `check_scale` does, for a value that is not within [0, 1] and for
+    an unknown tensor.
     """
     tensor = next(tensor for tensor in snapshot.tensors if tensor.name == name)
-    own = snapshot.normalization
-    normalization = {"scale": check_scale(snapshot), "mean": own.mean, "std": own.std}
+    own, channels = snapshot.normalization, tensor.shape[1]
+    order = list(range(channels)) if swapped_to is None else swapped_order(channels)
+    scale = own.scale if snapshot.dtype == "uint8" else check_scale(snapshot)
+    normalization = {"scale": scale, "mean": [own.mean[k] for k in order], "std": [own.std[k] for k in order]}
     kept = {key: value for key, value in snapshot.metadata.items() if key != "content_sha256"}
     metadata = {
         **kept,
@@ -62,11 +66,18 @@ def write_pixels(snapshot: Snapshot, name: str, output: Path) -> None:
         "tensor_names": json.dumps([name]),
         "value_range": "[0, 255]",
     }
-    write_snapshot(output, name, tensor.shape, _pixels(snapshot, name), metadata)
+    if swapped_to is not None:
+        params = canonical_json({**snapshot.params, "color": swapped_to})
+        metadata |= {"params": params, "param_hash": hash_params(params)}
+    samples = (sample[order] for sample in _pixels(snapshot, name))
+    write_snapshot(output, name, tensor.shape, samples, metadata)
 
 
 def _pixels(snapshot: Snapshot, name: str) -> Iterator[NDArray[np.uint8]]:
     for index, sample in enumerate(read_samples(snapshot, name)):
+        if snapshot.dtype == "uint8":
+            yield sample
+            continue
         _check_values(snapshot, name, index, sample)
         yield np.rint(sample * np.float32(255)).astype(np.uint8)
 

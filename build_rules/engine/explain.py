@@ -131,9 +131,11 @@ def _outputs(step: Step, recorded: Mapping[str, list[Any]]) -> Iterator[Cause]:
 
 def _key(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Cause]:
     before, after = dict(_flat(old.get("settings", {}))), dict(_flat(new["settings"]))
-    for name in dict.fromkeys((*after, *before)):
-        if before.get(name) != after.get(name) or (name in before) != (name in after):
-            yield Cause("setting", name, _words(before.get(name)), _words(after.get(name)))
+    names = dict.fromkeys((*after, *before))
+    changed = [name for name in names if before.get(name) != after.get(name)]
+    # A table that came or went without a word in it is told only when nothing else is there to tell.
+    for name in changed or [name for name in names if (name in before) != (name in after)]:
+        yield Cause("setting", name, _words(before.get(name)), _words(after.get(name)))
     tools = old.get("tools", {})
     for name in dict.fromkeys((*new["tools"], *tools)):
         if tools.get(name) != new["tools"].get(name):

@@ -13,6 +13,8 @@ One file per question of the graph:
 `source.py`               all of these: is this an ONNX that we can work on, and what is its image input?
 `shapes.py`               which shape has each tensor?
 `view.py`, `constants.py` who produces a tensor, does it depend on the image, what value has it if it does not?
+`sizes.py`                at which size is an export with open dimensions built?
+`front.py`, `probes.py`   what do the first layers say about the pixels that the graph takes?
 `hints.py`                which channels of which output does the trainer want apart?
 `regions.py`              which part of a node's input does a part of its output come from?
 `tail/`                   how does one node of the decode tail lead backwards, or does the tail end here?

@@ -14,16 +14,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
-from onnx.numpy_helper import from_array
+from onnx.numpy_helper import to_array
 
 from build_rules.endpoints import Front, PixelFacts
 from build_rules.errors import InputError
 from build_rules.graph.constants import Array
 from build_rules.graph.order import node_inputs
 from build_rules.graph.view import GraphView
+from build_rules.graph.weights import is_readable, load_tensor
+
+if TYPE_CHECKING:
+    from build_rules.graph.probes import Probes
 
 __all__ = ["read_front"]
 
@@ -33,13 +38,18 @@ MOVES = frozenset(
         *("Concat", "Pad", "Resize", "Upsample", "SpaceToDepth"),
     }
 )
+BOUNDS = frozenset({"Clip", "Min", "Max", "Round", "Floor", "Ceil"})
+"""What does nothing to pixels, 0..255, where they are meant, and something to what is meant to be 0..1 already."""
 ARITHMETIC = frozenset({"Sub", "Add", "Mul", "Div", "BatchNormalization", "Conv"})
 MAX_NODES = 64
 MAX_GROWTH = 4
 """What a layer of a front may make of an image, in images."""
-MAX_ELEMENTS = 1 << 25
-WHITE = 255
+MAX_ELEMENTS = 1 << 24
+MAX_IN_ALL = 1 << 26
+"""Elements that the first layers may make of an image together, 256 MiB in float."""
 FLOAT = onnx.TensorProto.FLOAT
+HALF = onnx.TensorProto.FLOAT16
+ROUNDING, HALF_ROUNDING = 1e-5, 2e-3
 
 SMALL_GAIN = 1 / 50
 """What brings values to a fiftieth or less was made for 0..255: of 0..1 nothing would be left."""
@@ -52,12 +62,15 @@ SCALES = (127.5, 128.0, 255.0, 256.0)
 
 @dataclass(frozen=True)
 class _Region:
-    """The first layers that may prepare pixels; `tensors` are what they make, `learned` those behind a layer that may
-    have been trained, whose size therefore says less."""
+    """The first layers that may prepare pixels; `tensors` are what they make, `bounded` those behind a bound.
+
+    `learned` are those behind a layer that may have been trained, whose size therefore says less.
+    """
 
     nodes: tuple[onnx.NodeProto, ...]
     tensors: tuple[str, ...]
     learned: frozenset[str]
+    bounded: frozenset[str]
     constants: Mapping[str, Array]
 
 
@@ -84,14 +97,17 @@ def read_front(view: GraphView) -> PixelFacts:
     if not region.nodes:
         _check_bytes(view, None, is_bytes)
         return PixelFacts()
-    if prod(view.input.shape) > MAX_ELEMENTS:
+    in_all = sum(prod(view.shapes[name]) for name in region.tensors)
+    if prod(view.input.shape) > MAX_ELEMENTS or in_all > MAX_IN_ALL:
         raise InputError(
             f"the input '{view.input.name}' {view.shape_text(view.input.name)} is too large for its first layers to be "
             "looked at; export the model with batch 1."
         )
-    probes = _probe(view, region)
-    start, affine = _start(view, region, probes)
+    from build_rules.graph.probes import Probes
+
+    probes = Probes(view, region.nodes, region.tensors, region.constants)
     certain = ("raw", f"takes bytes ('{view.input.name}' is UINT8)") if is_bytes else _certain(view, region, probes)
+    start, affine = _start(view, region, probes, certain[0] == "raw")
     cut = start is not None and affine is not None and (affine.changes or view.types[view.input.name] != FLOAT)
     front = None
     if cut and start is not None and affine is not None:
@@ -102,18 +118,21 @@ def read_front(view: GraphView) -> PixelFacts:
 
 
 def _check_bytes(view: GraphView, front: Front | None, is_bytes: bool) -> None:
-    if front is None and is_bytes:
-        user = next((node for node in view.nodes if view.input.name in node_inputs(node)), None)
-        where = "" if user is None else f" by '{user.name}' ({user.op_type})"
-        raise InputError(
-            f"the input '{view.input.name}' holds bytes (UINT8), which are worked on{where} before they are cast to "
-            "float, as the compiler needs them; export the model with a Cast to float first, or with a float input."
-        )
+    if front is not None or not is_bytes:
+        return
+    user = next((node for node in view.nodes if view.input.name in node_inputs(node)), None)
+    where = "" if user is None else f" by '{user.name}' ({user.op_type})"
+    fault = "go to the network in several ways" if user is not None and user.op_type == "Cast" else f"are used{where}"
+    raise InputError(
+        f"the input '{view.input.name}' holds bytes (UINT8), which {fault} before they are one image of floats, as the "
+        "compiler needs it; export the model with a single Cast to float first, or with a float input."
+    )
 
 
 def _region(view: GraphView) -> _Region:
     reached: set[str] = {view.input.name}
     learned: set[str] = set()
+    bounded: set[str] = set()
     nodes: list[onnx.NodeProto] = []
     tensors: list[str] = []
     constants: dict[str, Array] = {}
@@ -124,7 +143,7 @@ def _region(view: GraphView) -> _Region:
             continue
         if len(nodes) == MAX_NODES or any(prod(view.shapes.get(name, (limit + 1,))) > limit for name in node.output):
             continue
-        given = {name: view.constant(name) for name in node.input if name and name not in sources}
+        given = {name: _constant(view, name) for name in node.input if name and name not in sources}
         if any(value is None for value in given.values()):
             continue
         constants |= {name: value for name, value in given.items() if value is not None}
@@ -133,13 +152,24 @@ def _region(view: GraphView) -> _Region:
         tensors += node.output
         if node.op_type in ("BatchNormalization", "Conv") or learned.intersection(sources):
             learned.update(node.output)
-    return _Region(tuple(nodes), tuple(tensors), frozenset(learned), constants)
+        if node.op_type in BOUNDS or bounded.intersection(sources):
+            bounded.update(node.output)
+    return _Region(tuple(nodes), tuple(tensors), frozenset(learned), frozenset(bounded), constants)
+
+
+def _constant(view: GraphView, name: str) -> Array | None:
+    """Return the value of a constant; a stored one may be as large as the image (a mean image)."""
+    stored = next((tensor for tensor in view.model.graph.initializer if tensor.name == name), None)
+    if stored is None or prod(stored.dims) > prod(view.input.shape) or not is_readable(stored):
+        return view.constant(name)
+    value: Array = to_array(load_tensor(stored, view.folder))
+    return value
 
 
 def _may_prepare(view: GraphView, node: onnx.NodeProto, sources: Sequence[str]) -> bool:
     if node.domain not in ("", "ai.onnx") or not all(node.output):
         return False
-    if node.op_type in MOVES:
+    if node.op_type in MOVES or (node.op_type in BOUNDS and len(sources) == 1):
         return True
     if node.op_type not in ARITHMETIC or len(sources) != 1:
         return False
@@ -155,65 +185,18 @@ def _is_pointwise(view: GraphView, node: onnx.NodeProto) -> bool:
     return before == after and len(kernel) == 4 and kernel[2:] == (1, 1) and len(after) == 4
 
 
-@dataclass(frozen=True)
-class _Probes:
-    """What the tensors of a region are for a black image, one of each colour, a white one, and a random one."""
+def _start(view: GraphView, region: _Region, probes: Probes, is_raw: bool) -> tuple[str | None, _Affine | None]:
+    """Return the last tensor that everything behind hangs on and that is the image, prepared; what it is of it.
 
-    black: Mapping[str, Array]
-    colors: tuple[Mapping[str, Array], ...]
-    white: Mapping[str, Array]
-    random: Mapping[str, Array]
-    image: Array
-
-
-def _probe(view: GraphView, region: _Region) -> _Probes:
-    from build_rules.graph.runtime import open_session, run_session
-
-    kind = view.types[view.input.name]
-    graph = onnx.helper.make_graph(
-        [_copy(node) for node in region.nodes],
-        "front",
-        [onnx.helper.make_tensor_value_info(view.input.name, kind, view.input.shape)],
-        [onnx.helper.make_tensor_value_info(name, view.types[name], view.shapes[name]) for name in region.tensors],
-        [from_array(value, name) for name, value in region.constants.items()],
-    )
-    model = onnx.helper.make_model(graph, opset_imports=view.model.opset_import)
-    model.ir_version = max(view.model.ir_version, 4)
-    session = open_session(model.SerializeToString(), "the model's first layers")
-    dtype = onnx.helper.tensor_dtype_to_np_dtype(kind)
-    axis = view.input.layout.index("c")
-
-    def run(image: Array) -> dict[str, Array]:
-        values = run_session(session, region.tensors, {view.input.name: image.astype(dtype)})
-        return {name: value.astype(np.float64) for name, value in values.items()}
-
-    colors = []
-    for channel in range(view.input.channels):
-        image = np.zeros(view.input.shape, np.uint8)
-        image[tuple(channel if index == axis else slice(None) for index in range(4))] = WHITE
-        colors.append(run(image))
-    random = np.random.default_rng(0).integers(0, 256, view.input.shape, dtype=np.uint8)
-    return _Probes(
-        run(np.zeros(view.input.shape, np.uint8)),
-        tuple(colors),
-        run(np.full(view.input.shape, WHITE, np.uint8)),
-        run(random),
-        np.moveaxis(random, axis, 1),
-    )
-
-
-def _copy(node: onnx.NodeProto) -> onnx.NodeProto:
-    copied = onnx.NodeProto()
-    copied.CopyFrom(node)
-    return copied
-
-
-def _start(view: GraphView, region: _Region, probes: _Probes) -> tuple[str | None, _Affine | None]:
-    """Return the last tensor that everything behind hangs on and that is the image, prepared; what it is of it."""
+    A bound is passed over only where it is certain that pixels come in, which it leaves alone.
+    """
+    halves = any(view.types[tensor] == HALF for tensor in region.tensors)
     for tensor in reversed(region.tensors):
-        if view.types.get(tensor) != FLOAT or not _is_bottleneck(view, region, tensor):
+        if view.types[tensor] not in (FLOAT, HALF) or (tensor in region.bounded and not is_raw):
             continue
-        affine = _affine(view, tensor, probes)
+        if not _is_bottleneck(view, region, tensor):
+            continue
+        affine = _affine(view, tensor, probes, HALF_ROUNDING if halves else ROUNDING)
         if affine is not None:
             return tensor, affine
     return None, None
@@ -234,26 +217,24 @@ def _is_bottleneck(view: GraphView, region: _Region, tensor: str) -> bool:
     return not any(hidden.intersection(node_inputs(node)) for node in others)
 
 
-def _affine(view: GraphView, tensor: str, probes: _Probes) -> _Affine | None:
+def _affine(view: GraphView, tensor: str, probes: Probes, rounding: float) -> _Affine | None:
     image = view.input
     shape, channels = view.shapes[tensor], image.channels
     layouts = {1: (channels, image.height, image.width), 3: (image.height, image.width, channels)}
     axis = next((axis for axis, layout in layouts.items() if shape[1:] == layout), None)
     if axis is None:
         return None
-    black, *colors = (np.moveaxis(values[tensor][:1], axis, 1)[0] for values in (probes.black, *probes.colors))
-    offset = black.mean(axis=(1, 2))
-    gains = np.stack([(color.mean(axis=(1, 2)) - offset) / WHITE for color in colors], axis=1)
+    offset, gains = probes.channels(tensor, axis)
     order = np.abs(gains).argmax(axis=1)
     gain = gains[np.arange(channels), order]
     if not np.isfinite(gains).all() or (gain <= 0).any() or order.tolist() not in _orders(channels):
         return None
     std = [_plain(1 / value) for value in gain]
     mean = [_plain(-o * s) if abs(o) > 1e-5 else 0.0 for o, s in zip(offset, std, strict=True)]
-    found = np.moveaxis(probes.random[tensor], axis, 1)
+    pixels, found = probes.random(tensor, axis)
     column = (1, channels, 1, 1)
-    wanted = (probes.image[:, order] - np.reshape(mean, column)) / np.reshape(std, column)
-    if not np.allclose(found, wanted, rtol=1e-5, atol=1e-5 * float(np.abs(wanted).max())):
+    wanted = (pixels[:, order] - np.reshape(mean, column)) / np.reshape(std, column)
+    if not np.allclose(found, wanted, rtol=rounding, atol=rounding * float(np.abs(wanted).max())):
         return None
     return _Affine(tuple(mean), tuple(std), order.tolist() != list(range(channels)))
 
@@ -269,10 +250,14 @@ def _plain(value: float) -> float:
     return float(f"{value:.6g}") + 0.0
 
 
-def _certain(view: GraphView, region: _Region, probes: _Probes) -> tuple[str | None, str]:
+def _certain(view: GraphView, region: _Region, probes: Probes) -> tuple[str | None, str]:
     """Return what the first layers' arithmetic was made for, with the reason; None where it says nothing."""
     takes, because = None, ""
+    clamped: set[str] = set()
     for node in region.nodes:
+        if clamped.intersection(node.input) or (node.op_type in BOUNDS and not probes.is_same(*_way(view, node))):
+            clamped.update(node.output)
+            continue
         found = _told_by(view, region, node, probes) if node.op_type in ARITHMETIC else None
         size = None if found is None else _size(*found)
         if found is not None and size is not None:  # of several the last one, which has all before it in it
@@ -281,24 +266,20 @@ def _certain(view: GraphView, region: _Region, probes: _Probes) -> tuple[str | N
     return takes, because
 
 
-def _told_by(view: GraphView, region: _Region, node: onnx.NodeProto, probes: _Probes) -> tuple[float, float] | None:
+def _way(view: GraphView, node: onnx.NodeProto) -> tuple[str, str]:
+    """Return what of the image goes into a node, and what comes out."""
+    return next(name for name in node.input if name in view.image_tensors), node.output[0]
+
+
+def _told_by(view: GraphView, region: _Region, node: onnx.NodeProto, probes: Probes) -> tuple[float, float] | None:
     """Return the (gain, mean) that somebody wrote down in a layer, with all before it; None for what was trained."""
-    source = next(name for name in node.input if name in view.image_tensors)
+    source, _ = _way(view, node)
     if source in region.learned:
         return None
     if node.op_type == "BatchNormalization":
-        return _normalized(_gain(source, view, probes), region, node)
-    found = _gain(node.output[0], view, probes)
+        return _normalized(probes.gain(source), region, node)
+    found = probes.gain(node.output[0])
     return _usual(found) if node.op_type == "Conv" else found
-
-
-def _gain(tensor: str, view: GraphView, probes: _Probes) -> tuple[float, float] | None:
-    """Return the (gain, mean) of most of a tensor's values: value = (input - mean) * gain; None when there is none."""
-    if tensor == view.input.name:
-        return 1.0, 0.0
-    black, white = (float(np.median(values[tensor])) for values in (probes.black, probes.white))
-    gain = (white - black) / WHITE
-    return (gain, -black / gain) if np.isfinite(gain) and gain > 0 else None
 
 
 def _normalized(

@@ -19,7 +19,7 @@ from build_rules.graph.view import GraphView, nodes_before_outputs
 __all__ = ["compare_with_halves"]
 
 TOLERANCE = 0.1
-"""Part of its spread by which an output may differ; nine detectors differ by 0.0003 to 0.0013, a wrong cast by 1."""
+"""Part of its spread by which an output may differ; seven detectors differ by 0.0003 to 0.0013, a wrong cast by 1."""
 PICKING = ("ArgMax", "ArgMin", "NonZero", "TopK", "Unique")
 """Operators whose results jump when two values change places, as they do between halves."""
 

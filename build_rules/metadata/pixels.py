@@ -10,13 +10,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from build_rules.endpoints import CAMERA_ADAPTORS, InputChoice, ModelInput, PixelFacts, Preprocessing, Split
+from build_rules.endpoints import (
+    CAMERA_ADAPTORS,
+    SWAPPED_COLORS,
+    InputChoice,
+    ModelInput,
+    PixelFacts,
+    Preprocessing,
+    Split,
+    swapped_order,
+)
 from build_rules.errors import InputError
 from build_rules.metadata.preprocessing import COLOR_KEYS, COLOR_OF_CHANNELS, NORMALIZATIONS, read_preprocessing
 
-__all__ = ["DecidedPixels", "decide_pixels", "say_pixels"]
+__all__ = ["DecidedPixels", "decide_pixels", "say_pixels", "with_front"]
 
-SWAPPED = {"rgb": "bgr", "bgr": "rgb", "rgba": "bgra", "bgra": "rgba"}
 CLOSE = 0.05
 FAR = 20.0
 """Where pixels brought to more than this are still to be spread by the graph, they were not meant to be."""
@@ -60,7 +68,7 @@ def decide_pixels(
         pixels = replace(pixels, scale=1.0, mean=mean, std=std)
     if facts.takes == "raw" and said.by is None:
         pixels = replace(pixels, scale=1.0, mean=(0.0,) * image.channels, std=(1.0,) * image.channels)
-    _check_graph(pixels, said, facts, image)
+    _check_graph(pixels, said, facts)
     if said.by != "the ONNX metadata" and (said.by is not None or facts.takes == "raw"):
         pixels = replace(pixels, normalization=_word(pixels, image.channels))
     return _swapped(document, choice, facts, pixels)
@@ -82,6 +90,14 @@ def say_pixels(document: dict[str, Any], split: Split) -> None:
     was = COLOR_OF_CHANNELS.get(split.input.channels) if color is None else str(color).lower()
     if pixels.color is not None and was != pixels.color:
         section["cameraadaptor"] = pixels.color
+
+
+def with_front(split: Split) -> Split:
+    """Return a split as it is for a HEF that was compiled elsewhere, from the graph with its front and its swap."""
+    pixels = split.preprocessing
+    if split.front is None or not split.front.swapped or pixels.color is None:
+        return split
+    return replace(split, preprocessing=replace(pixels, color=SWAPPED_COLORS[pixels.color]))
 
 
 def _overlaid(document: Mapping[str, Any], choice: InputChoice) -> dict[str, Any]:
@@ -126,7 +142,7 @@ def _who_says(document: Mapping[str, Any], choice: InputChoice) -> _Said:
     return _Said("the ONNX metadata", str(word), f"validation.normalization = {str(word)!r}")
 
 
-def _check_graph(pixels: Preprocessing, said: _Said, facts: PixelFacts, image: ModelInput) -> None:
+def _check_graph(pixels: Preprocessing, said: _Said, facts: PixelFacts) -> None:
     """Refuse pixels that are normalized twice, or not at all, as the graph shows."""
     if facts.takes is None or said.by is None:
         return
@@ -144,8 +160,7 @@ def _check_graph(pixels: Preprocessing, said: _Said, facts: PixelFacts, image: M
     cure = "raw" if facts.takes == "raw" else "unsigned"
     where = "there" if said.by == "model.toml" else "under [input] in model.toml, or correct the metadata"
     raise InputError(
-        f"{said.by} says {said.value}, but the graph {facts.because} on its input '{image.name}', {fault}; write "
-        f'normalization = "{cure}" {where}.'
+        f'{said.by} says {said.value}, but the graph {facts.because}, {fault}; write normalization = "{cure}" {where}.'
     )
 
 
@@ -159,7 +174,9 @@ def _does_the_same(pixels: Preprocessing, facts: PixelFacts) -> bool:
         return False
     white = 255 * pixels.scale
     mean, std = ([value / white for value in values] for values in (pixels.mean, pixels.std))
-    order: Sequence[int] = _order(len(mean)) if facts.front is not None and facts.front.swapped else range(len(mean))
+    order: Sequence[int] = (
+        swapped_order(len(mean)) if facts.front is not None and facts.front.swapped else range(len(mean))
+    )
     if not any(mean):
         return False
     return all(
@@ -177,10 +194,6 @@ def _word(pixels: Preprocessing, channels: int) -> str:
     return "raw"
 
 
-def _order(channels: int) -> list[int]:
-    return [2, 1, 0, *range(3, channels)]
-
-
 def _swapped(
     document: Mapping[str, Any], choice: InputChoice, facts: PixelFacts, pixels: Preprocessing
 ) -> DecidedPixels:
@@ -189,12 +202,12 @@ def _swapped(
         return DecidedPixels(pixels)
     section = document.get("input")
     known = choice.color is not None or (isinstance(section, Mapping) and any(section.get(key) for key in COLOR_KEYS))
-    order = _order(len(pixels.mean))
+    order = swapped_order(len(pixels.mean))
     turned = replace(
         pixels,
         mean=tuple(pixels.mean[k] for k in order),
         std=tuple(pixels.std[k] for k in order),
-        color=None if pixels.color is None else SWAPPED[pixels.color],
+        color=None if pixels.color is None else SWAPPED_COLORS[pixels.color],
     )
     if known or pixels.color is None:
         return DecidedPixels(turned)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from build_rules.calibration.convert import check_scale, write_pixels
 from build_rules.calibration.geometry import Geometry, check_geometry
 from build_rules.calibration.named import find_named, is_plain
 from build_rules.calibration.snapshot import Normalization, Snapshot, open_snapshot, verify_content
-from build_rules.endpoints import CAMERA_ADAPTORS, Preprocessing, Split
+from build_rules.endpoints import CAMERA_ADAPTORS, SWAPPED_COLORS, Preprocessing, Split, swapped_order
 from build_rules.errors import InputError, printable
 
 __all__ = ["check_produced", "choose_snapshot", "find_snapshot", "use_snapshot"]
@@ -74,12 +73,16 @@ def use_snapshot(path: Path, split: Split, output: Path) -> Calibrated:
     print(f"   {path.name}: {snapshot.count} {'sample' if snapshot.count == 1 else 'samples'}")
     # Last, because only this reads all of what may be gigabytes.
     verify_content(snapshot)
-    if snapshot.dtype == "uint8":
+    turned = _is_turned(snapshot, split)
+    if snapshot.dtype == "uint8" and not turned:
         _lead_to(path, output)
     else:
-        write_pixels(snapshot, split.input.name, output)
+        write_pixels(snapshot, split.input.name, output, split.preprocessing.color if turned else None)
+    if snapshot.dtype != "uint8":
         print(f"   {path.name}: {snapshot.dtype} in {list(snapshot.value_range)}, calibrated on as uint8 pixels")
-    return _facts(snapshot, geometry, path.name, _normalization(snapshot, split))
+    if turned:
+        print(f"   {path.name}: calibrated on as {split.preprocessing.color}, since the chip begins behind the swap")
+    return _facts(snapshot, geometry, path.name, _normalization(snapshot, split, turned))
 
 
 def _lead_to(path: Path, output: Path) -> None:
@@ -101,6 +104,18 @@ def check_produced(path: Path, split: Split, name: str) -> Calibrated:
     return _facts(snapshot, geometry, name, snapshot.normalization)
 
 
+def _is_turned(snapshot: Snapshot, split: Split) -> bool:
+    """Say whether the samples are in the order of the graph's input, which its front swaps: the chip's is the other."""
+    if split.front is None or not split.front.swapped:
+        return False
+    return snapshot.params.get("color") in (None, _own_color(split))
+
+
+def _own_color(split: Split) -> str | None:
+    """Return the colours of the graph's own input."""
+    return SWAPPED_COLORS.get(str(split.preprocessing.color))
+
+
 def _fitting(path: Path, split: Split) -> tuple[Snapshot, Geometry]:
     """Open a snapshot that fits the model."""
     snapshot = open_snapshot(path)
@@ -119,13 +134,16 @@ def _fitting(path: Path, split: Split) -> tuple[Snapshot, Geometry]:
     return snapshot, geometry
 
 
-def _normalization(snapshot: Snapshot, split: Split) -> Normalization:
+def _normalization(snapshot: Snapshot, split: Split, turned: bool) -> Normalization:
     """Return what is to be done to the pixels: what the snapshot says, unless the graph or `model.toml` knows better.
 
     Raises `InputError` when the ONNX metadata say that nothing is, and the snapshot that something is.
     """
     scale = snapshot.normalization.scale if snapshot.dtype == "uint8" else check_scale(snapshot)
-    told, pixels = replace(snapshot.normalization, scale=scale), split.preprocessing
+    own, channels = snapshot.normalization, split.input.channels
+    order = swapped_order(channels) if turned else range(channels)
+    told = Normalization(scale, tuple(own.mean[k] for k in order), tuple(own.std[k] for k in order))
+    pixels = split.preprocessing
     wanted = Normalization(pixels.scale, pixels.mean, pixels.std)
     if _is_close(told, wanted):
         return told
@@ -190,7 +208,7 @@ def _check_fit(snapshot: Snapshot, split: Split) -> None:
             f"{snapshot.path}: params.color is {color!r}, which has other than the {image.channels} channels that are "
             "stored; export the snapshot again."
         )
-    if None not in (color, wanted) and color != wanted:
+    if None not in (color, wanted) and color != wanted and not _is_turned(snapshot, split):
         raise InputError(
             f"{snapshot.path}: params.color is {color!r}, but the model takes its pixels as {wanted!r} "
             "(input.cameraadaptor); use a snapshot exported for this model."

@@ -20,6 +20,7 @@ from build_rules.metadata.hef_outputs import physical_tensors
 from build_rules.metadata.labels import check_labels, labels_text, read_labels
 from build_rules.metadata.outputs import class_count
 from build_rules.metadata.physical import PhysicalTensor, found_folded
+from build_rules.metadata.pixels import with_front
 from build_rules.metadata.serialize import document_bytes
 from build_rules.presets import Preset
 
@@ -54,6 +55,8 @@ def run(
     tensors = physical_tensors(compiled_hef)
     if preset is not None:
         _check_widths(split, tensors, preset, hef)
+    else:
+        split = with_front(split)
     calibration = load_calibrated(calibrated[0]) if calibrated else None
     facts = _facts(compiled_hef, calibration, hw_arch, preset, compiler, source_date_epoch)
     # Whoever compiled it elsewhere may have folded less than the presets here do; the ranges tell.

@@ -19,6 +19,7 @@ from build_rules.endpoints import (
     Split,
     SplitChoice,
     dump_split,
+    swapped_order,
 )
 from build_rules.errors import InputError
 from build_rules.graph import SourceDocument, read_document, split_model
@@ -98,7 +99,7 @@ def _samples(
         if sample is None:
             return ()
         if facts.front is not None and facts.front.swapped:
-            sample = sample[:, [2, 1, 0, *range(3, image.channels)]]
+            sample = sample[:, swapped_order(image.channels)]
         return (sample if image.layout == "nchw" else sample.transpose(0, 2, 3, 1),)
 
     return read

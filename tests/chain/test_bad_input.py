@@ -105,7 +105,8 @@ def test_dynamic_input(small: Path) -> None:
         model.graph.input[0].type.tensor_type.shape.dim[2].dim_param = "height"
 
     edit(small, loosen)
-    refused(small, ONNX, "dynamic shape [1, 3, height, 256]", "static shape")
+    edit_document(small, lambda document: document["input"].pop("shape"))
+    refused(small, ONNX, "dynamic shape [1, 3, height, 256]", "[input] shape = [640, 640]", "static shape")
 
 
 def test_text_from_a_file_cannot_steer_the_terminal(small: Path) -> None:
@@ -113,6 +114,7 @@ def test_text_from_a_file_cannot_steer_the_terminal(small: Path) -> None:
         model.graph.input[0].type.tensor_type.shape.dim[2].dim_param = "h\x1b[2J\nERROR forged"
 
     edit(small, steer)
+    edit_document(small, lambda document: document["input"].pop("shape"))
     refused(small, ONNX, "forged")
     assert "\x1b" not in doit(small).err
 

@@ -171,6 +171,14 @@ def test_split_hints(folder: Path) -> None:
     assert steps_after(folder) == ["alls", "calibration", "meta", "parse", "split"]
 
 
+def test_what_is_said_of_the_input(folder: Path) -> None:
+    common = ("calibration_count = 8", 'labels = "labels.txt"')
+    single_target(folder, MODEL, *common, '[input]\ncolor = "rgb"')
+    assert steps_after(folder) == ["split"], "it was rgb already"
+    single_target(folder, MODEL, *common, "[input]\nmean = [0, 0, 0]\nstd = [254, 255, 256]")
+    assert steps_after(folder) == ALL
+
+
 def test_a_boundary_with_another_name(folder: Path) -> None:
     def rename(model: onnx.ModelProto) -> None:
         entry = next(e for e in model.metadata_props if e.key == "edgefirst")

@@ -91,6 +91,10 @@ def pointwise(b: Builder, x: str, mean: Any = MEAN, std: Any = STD, group: int =
     return b.op("Conv", x, b.weight(kernel), b.weight(-np.array(mean) * scale), group=group, kernel_shape=[1, 1])
 
 
+def clipped(b: Builder, x: str, low: float, high: float) -> str:
+    return b.op("Clip", x, b.weight(low), b.weight(high))
+
+
 def focus(b: Builder, x: str) -> str:
     """Pixels moved into channels, as YOLOv5 did it."""
     parts = []
@@ -155,6 +159,24 @@ FORMS: dict[str, Form] = {
     "0..1 to pixels": Form(lambda b, x: times(b, x, 255), "unit", ((0.0,) * 3, (0.00392157,) * 3)),
     "0..1 to -1..1": Form(lambda b, x: b.op("Sub", times(b, x, 2), b.weight(1.0)), "unit", ((0.5,) * 3, (0.5,) * 3)),
     "batch normalization of 0..1": Form(lambda b, x: batch_norm(b, x, UNIT[0], np.square(UNIT[1])), "unit", UNIT),
+    "bytes as half floats": Form(
+        lambda b, x: cast(b, b.op("Div", cast(b, x, TensorProto.FLOAT16), b.weight(256, np.float16))),
+        "raw",
+        ((0.0,) * 3, (256.0,) * 3),
+        kind=U8,
+    ),
+    "bounded to pixels, by 255": Form(lambda b, x: by(b, clipped(b, x, 0, 255), 255), "raw", BY_255),
+    "by 255, bounded to 0..1": Form(lambda b, x: clipped(b, by(b, x, 255), 0, 1), "raw", BY_255),
+    "rounded pixels, by 255": Form(lambda b, x: by(b, b.op("Round", x), 255), "raw", BY_255),
+    "bytes, bounded": Form(lambda b, x: by(b, clipped(b, cast(b, x), 0, 255), 255), "raw", BY_255, kind=U8),
+    # What is bounded to 0..1 as it comes in was not meant to be pixels; the bound stays.
+    "bounded to 0..1, then ImageNet": Form(lambda b, x: spread(b, clipped(b, x, 0, 1), *UNIT), None, None),
+    "bounded to pixels": Form(lambda b, x: clipped(b, x, 0, 255), None, None),
+    "a mean image": Form(
+        lambda b, x: b.op("Sub", x, b.weight(np.linspace(90, 140, 3 * SIZE * SIZE).reshape(1, 3, SIZE, SIZE))),
+        "raw",
+        None,
+    ),
     # Left where it is: no order of colours, no scale, or not done to each pixel alone.
     "another order": Form(lambda b, x: split_up(b, x, (1, 2, 0)), None, None),
     "one colour three times": Form(lambda b, x: split_up(b, x, (0, 0, 0)), None, None),

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto
+from onnx import TensorProto, helper
 
 from build_rules.endpoints import PixelFacts
 from build_rules.errors import InputError
@@ -48,8 +48,17 @@ def test_bytes_that_are_worked_on_before_they_are_numbers(tmp_path: Path) -> Non
     form = Form(
         lambda b, x: by(b, cast(b, b.op("Pad", x, b.integers(0, 0, 0, 0, 0, 0, 8, 8))), 255), "raw", None, kind=U8
     )
-    with pytest.raises(InputError, match=r"'image' holds bytes \(UINT8\).*by 'pad_1' \(Pad\)|\(UINT8\).*\(Pad\)"):
+    with pytest.raises(InputError, match=r"'image' holds bytes \(UINT8\), which are used by '.*' \(Pad\)"):
         facts_of(form, tmp_path)
+
+
+def test_bytes_that_go_two_ways(tmp_path: Path) -> None:
+    b = Builder()
+    b.inputs = [helper.make_tensor_value_info("image", U8, [1, 3, SIZE, SIZE])]
+    maps = [b.conv(cast(b, "image"), 3, 2, 8, name) for name in ("one", "two")]
+    b.op("Sigmoid", b.reshape(b.op("Add", *maps), 1, 2, -1), name="output0")
+    with pytest.raises(InputError, match=r"\(UINT8\), which go to the network in several ways"):
+        read_front(view_of(b.model("output0"), tmp_path))
 
 
 @pytest.mark.parametrize("kind", [TensorProto.INT8, TensorProto.UINT16, TensorProto.INT32, TensorProto.DOUBLE])
@@ -113,6 +122,16 @@ def test_several_images_at_once(tmp_path: Path) -> None:
 def test_a_front_that_would_take_gigabytes_is_not_run(tmp_path: Path) -> None:
     b = Builder(image=(1, 3, 4096, 4096))
     b.op("Sigmoid", b.reshape(b.conv(by(b, "image", 255), 3, 2, 8, "map"), 1, 2, -1), name="output0")
+    with pytest.raises(InputError, match="too large for its first layers"):
+        read_front(view_of(b.model("output0"), tmp_path))
+
+
+def test_many_large_layers_are_not_run(tmp_path: Path) -> None:
+    b = Builder(image=(1, 3, 1024, 1024))
+    source = "image"
+    for _ in range(40):
+        source = by(b, source, 1.5)
+    b.op("Sigmoid", b.reshape(b.conv(source, 3, 2, 8, "map"), 1, 2, -1), name="output0")
     with pytest.raises(InputError, match="too large for its first layers"):
         read_front(view_of(b.model("output0"), tmp_path))
 

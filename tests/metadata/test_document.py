@@ -54,6 +54,18 @@ def test_everything_else_is_kept_in_its_order() -> None:
         assert document[key] == SOURCE[key]
 
 
+def test_what_was_decided_of_the_pixels_is_said() -> None:
+    """A graph that takes pixels as they are, and whose swap of red and blue is left to the camera."""
+    split = HEAD.split
+    split = replace(split, preprocessing=replace(split.preprocessing, normalization="raw", color="bgr"))
+    source = {**SOURCE, "validation": {"iou": 0.5}}
+    document = compile_document(source, split, tensors_of(HEAD), FACTS, HEAD.folded).document
+    assert document["validation"] == {"iou": 0.5, "normalization": "raw"}
+    assert document["input"]["cameraadaptor"] == "bgr"
+    assert source["validation"] == {"iou": 0.5}
+    assert SOURCE["input"]["cameraadaptor"] == "rgb"
+
+
 @pytest.mark.parametrize("said", [True, False, None])
 def test_a_cut_graph_does_not_select_its_boxes(said: bool | None) -> None:
     """Whatever the exported graph did in its tail, readers have to suppress what overlaps."""

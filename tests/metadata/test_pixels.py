@@ -8,7 +8,7 @@ import pytest
 
 from build_rules.endpoints import Front, InputChoice, ModelInput, PixelFacts, Preprocessing, Split
 from build_rules.errors import InputError
-from build_rules.metadata.pixels import decide_pixels, say_pixels
+from build_rules.metadata.pixels import decide_pixels, say_pixels, with_front
 
 IMAGE = ModelInput("images", (1, 3, 64, 64))
 GREY = ModelInput("images", (1, 1, 64, 64))
@@ -118,6 +118,8 @@ def test_a_swap_in_the_graph_is_the_camera_s_business(color: str, chip: str) -> 
     told = {**document, "input": dict(document["input"])}
     say_pixels(told, Split("m", IMAGE, (), (), None, decided.preprocessing))
     assert told["input"] == {"cameraadaptor": chip}
+    elsewhere = with_front(Split("m", IMAGE, (), (), None, decided.preprocessing, front=SWAPPED.front))
+    assert elsewhere.preprocessing.color == color, "what others compiled begins at the graph's input"
 
 
 def test_a_swap_that_nothing_explains_is_told() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from build_rules.calibrated import Feed, dump_feed
 from build_rules.errors import InputError
 from build_rules.steps import har
 from tests.compilers.nets import NORMAL, SIZE, Build, Net
@@ -40,9 +41,10 @@ def build(tmp_path: Path) -> Build:
     ],
 )
 def test_the_image_of_a_wrong_sample(build: Build, record: str | None, told: str) -> None:
-    chosen = build.folder / "calibration-images.json"
+    chosen, feed = build.folder / "calibration-images.json", build.folder / "feed.json"
+    feed.write_text(dump_feed(Feed(1 / 255, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))), encoding="utf-8")
     if record is not None:
         chosen.write_text(record)
     with pytest.raises(InputError, match=told):
-        har.run(build.parsed, build.script, build.snapshot, build.har, "emulator", str(chosen))
+        har.run(build.parsed, build.script, build.snapshot, build.onnx, feed, build.har, "emulator", str(chosen))
     assert not build.har.exists()
