@@ -64,7 +64,7 @@ def _shown(view: GraphView, source: SourceDocument) -> tuple[FoundEndpoints, Dec
         told = find_endpoints(view, source)
         anchor_head = any(endpoint.role == ANCHOR for endpoint in told.endpoints)
         anchors = read_anchors(view, told.endpoints, told.hints) if anchor_head else None
-        return told, check_decoding(view, told.endpoints, told.followed, told.picks, anchors)
+        return told, check_decoding(view, told.endpoints, told.followed, told.picks, anchors, told.classes)
     except InputError:
         return None
 

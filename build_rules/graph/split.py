@@ -120,4 +120,4 @@ def _decoding(
         return check_by_hand(view, document, found.endpoints)
     from build_rules.graph.decoder_check import check_decoding
 
-    return check_decoding(view, found.endpoints, found.followed, found.picks, anchors)
+    return check_decoding(view, found.endpoints, found.followed, found.picks, anchors, found.classes)

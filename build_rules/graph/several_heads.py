@@ -1,0 +1,71 @@
+"""Graphs with more heads than one: a main and an auxiliary one, or one-to-many beside one-to-one.
+
+Each head would be understood by itself; together nothing tells which one is wanted.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+
+from build_rules.errors import InputError
+from build_rules.graph.infer import infer_hints
+from build_rules.graph.view import GraphView
+
+__all__ = ["find_heads", "several_heads"]
+
+Heads = list[tuple[str, ...]]
+
+
+def find_heads(view: GraphView, outputs: Sequence[str], prototypes: Sequence[int]) -> Heads:
+    """Return the outputs of each head, when there are several that are each understood alone; else nothing.
+
+    `prototypes` are the channel counts of the outputs that are maps.
+    """
+    first = [output for output in outputs if "boxes" in _roles(view, [output], prototypes)]
+    if len(first) < 2:
+        return []
+    for heads in _groupings(outputs, first):
+        if all({"boxes", "scores"} <= _roles(view, head, prototypes) for head in heads):
+            return heads
+    return []
+
+
+def several_heads(view: GraphView, heads: Heads, maps: Sequence[str]) -> InputError:
+    """Return the error that lets the user choose; `maps` are the outputs that are maps, such as prototypes."""
+    shown = " and ".join(", ".join(f"'{name}' {view.shape_text(name)}" for name in head) for head in heads)
+    tables = []
+    for number, head in enumerate(heads):
+        own = [*head, *(maps[number : number + 1] if len(maps) == len(heads) else maps)]
+        names = ", ".join(json.dumps(name, ensure_ascii=False) for name in view.outputs if name in own)
+        tables += ["", "[split]", f"outputs = [{names}]"]
+    return InputError(
+        f"the graph has {len(heads)} heads: {shown} each hold boxes and scores of their own (a main and an auxiliary "
+        "head, or one-to-many beside one-to-one), and nothing tells which one is wanted; export one of them, or copy "
+        "one of these tables into model.toml, which leaves the other out:",
+        "\n".join(tables[1:]),
+    )
+
+
+def _roles(view: GraphView, outputs: Sequence[str], prototypes: Sequence[int]) -> frozenset[str]:
+    try:
+        hints = infer_hints(view, outputs, prototypes).hints
+    except InputError:
+        return frozenset()
+    return frozenset(boundary.name for hint in hints for boundary in hint.boundaries)
+
+
+def _groupings(outputs: Sequence[str], first: Sequence[str]) -> Iterator[Heads]:
+    """Yield the ways in which the other outputs may belong to those that hold boxes."""
+    after: Heads = []
+    for output in outputs:
+        if output in first:
+            after.append((output,))
+        elif after:
+            after[-1] = (*after[-1], output)
+    yield after
+    rest = [output for output in outputs if output not in first]
+    count, size = len(first), len(rest) // len(first)
+    if rest and len(rest) % count == 0:
+        yield [(output, *rest[i * size : (i + 1) * size]) for i, output in enumerate(first)]
+        yield [(output, *rest[i::count]) for i, output in enumerate(first)]
