@@ -26,6 +26,7 @@ from build_rules.graph.decoder_formulas import (
     per_place,
 )
 from build_rules.graph.hints import Boundary, Hint
+from build_rules.graph.refusals import uneven_size
 from build_rules.graph.rows import (
     BOXES,
     Order,
@@ -98,6 +99,8 @@ def check_decoding(
     wrong = (_wrong_picked if picks else _wrong)(view, scales, wanted, outputs, turned)
     refused = [one for one in wrong if one[0] != BOXES or not (picks or _has_no_grid(view, endpoints, one))]
     if refused:
+        if (uneven := uneven_size(view, [e.tensor for e in endpoints])) is not None:
+            raise uneven
         raise InputError(_refusal(refused[0], endpoints), proposal(view))
     left = [role for role, _, _ in wanted if role != CLASSES and all(role != other for other, _, _ in wrong)]
     return Decoding(tuple(dict.fromkeys(left)), (NO_GRID,) if wrong else ())

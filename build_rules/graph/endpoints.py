@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 from build_rules.endpoints import AUTOMATIC, Endpoint, SplitBoundary, SplitChoice, SplitHint
 from build_rules.errors import InputError
 from build_rules.graph.by_hand import PLACE, hints_by_hand, roles_by_hand
-from build_rules.graph.candidates import proposal
+from build_rules.graph.candidates import last_layers, proposal
 from build_rules.graph.document import SourceDocument
 from build_rules.graph.hinted import FoundRole, find_hinted, maps_of, one_per_scale
 from build_rules.graph.hints import Hint, parse_hints, unknown_types
 from build_rules.graph.infer import Inferred, infer_hints
-from build_rules.graph.refusals import refuse_uncuttable
+from build_rules.graph.refusals import refuse_uncuttable, uneven_size
 from build_rules.graph.several_heads import find_heads, several_heads
 from build_rules.graph.view import GraphView
 from build_rules.graph.whole_outputs import WholeOutput, peel_output, role_of_whole
@@ -47,7 +47,12 @@ class FoundEndpoints:
     @property
     def hints(self) -> tuple[SplitHint, ...]:
         """The hints as a trainer writes them, none for a graph that selects its boxes itself."""
-        return () if self.picks else tuple(map(_told, self.followed))
+        return tuple(map(_told, self.decoded))
+
+    @property
+    def decoded(self) -> tuple[Hint, ...]:
+        """The hints for outputs that hold what is decoded of every place, none where the graph selects its boxes."""
+        return () if self.picks else self.followed
 
 
 def find_endpoints(view: GraphView, source: SourceDocument, choice: SplitChoice = AUTOMATIC) -> FoundEndpoints:
@@ -56,17 +61,27 @@ def find_endpoints(view: GraphView, source: SourceDocument, choice: SplitChoice 
     Raises `InputError` when hints and graph differ, and when there is no way to find endpoints.
     """
     if not choice.groups and not choice.hints:
-        return _find(view, source, choice)
+        return _found(view, source, choice)
     try:
         if choice.groups:
             return FoundEndpoints(_endpoints(view, roles_by_hand(view, choice.groups)), (), "model.toml")
-        return _find(view, source, choice)
+        return _found(view, source, choice)
     except InputError as error:
         raise (error if str(error).startswith(PLACE) else error.within(PLACE)) from error
 
 
-def _find(view: GraphView, source: SourceDocument, choice: SplitChoice) -> FoundEndpoints:
+def _found(view: GraphView, source: SourceDocument, choice: SplitChoice) -> FoundEndpoints:
     refuse_uncuttable(view)
+    try:
+        return _find(view, source, choice)
+    except InputError as error:
+        maps = [tensor for tensor in last_layers(view) if view.stride(tensor) is None]
+        if (uneven := uneven_size(view, maps)) is not None:
+            raise uneven from error
+        raise
+
+
+def _find(view: GraphView, source: SourceDocument, choice: SplitChoice) -> FoundEndpoints:
     outputs = {name: view.shapes[name] for name in view.outputs if name in view.shapes}
     if missing := [name for name in view.outputs if name not in outputs]:
         raise InputError(f"the output '{missing[0]}' has no fixed shape; export the model with a static shape.")

@@ -57,17 +57,27 @@ def infer_hints(
         except InputError as error:
             lost[output] = error
     known = {*found, *(tensor for segment in segments for tensor in segment.tensors)}
-    for output, error in lost.items():
+    for output, reason in lost.items():
         if not _is_made_of(view, output, known):
-            raise error
-    spare = spare_outputs(segments, found)
-    try:
-        return _inferred(view, axes, [s for s in segments if s.output not in spare], prototypes)
-    except InputError as error:
+            raise reason
+    first: InputError | None = None
+    for left in _attempts(segments, found):
         try:
-            return _inferred(view, axes, segments, prototypes)
-        except InputError:
-            raise error from None
+            return _inferred(view, axes, [s for s in segments if s.output in left], prototypes)
+        except InputError as error:
+            first = first or error
+    assert first is not None
+    raise first
+
+
+def _attempts(segments: Sequence[Segment], found: Collection[str]) -> list[frozenset[str]]:
+    """Return the outputs that are to be understood: those that tell something, one that tells all, all of them."""
+    tensors: dict[str, frozenset[str]] = {}
+    for segment in segments:
+        tensors[segment.output] = tensors.get(segment.output, frozenset()) | segment.tensors
+    every, whole = frozenset(tensors), frozenset().union(*tensors.values())
+    alone = [frozenset([output]) for output, own in tensors.items() if own == whole]
+    return list(dict.fromkeys([every - spare_outputs(segments, found), *alone, every]))
 
 
 def _is_made_of(view: GraphView, output: str, tensors: Collection[str]) -> bool:

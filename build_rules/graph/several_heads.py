@@ -22,12 +22,14 @@ def find_heads(view: GraphView, outputs: Sequence[str], prototypes: Sequence[int
 
     `prototypes` are the channel counts of the outputs that are maps.
     """
-    first = [output for output in outputs if "boxes" in _roles(view, [output], prototypes)]
+    first = [output for output in outputs if "boxes" in _understood(view, [output], prototypes)[0]]
     if len(first) < 2:
         return []
     for heads in _groupings(outputs, first):
-        if all({"boxes", "scores"} <= _roles(view, head, prototypes) for head in heads):
-            return heads
+        roles, strides = zip(*(_understood(view, head, prototypes) for head in heads), strict=True)
+        if all({"boxes", "scores"} <= own for own in roles):
+            # Outputs of one head, one for each scale, have no scale in common.
+            return heads if len(frozenset().union(*strides)) < sum(map(len, strides)) else []
     return []
 
 
@@ -47,12 +49,16 @@ def several_heads(view: GraphView, heads: Heads, maps: Sequence[str]) -> InputEr
     )
 
 
-def _roles(view: GraphView, outputs: Sequence[str], prototypes: Sequence[int]) -> frozenset[str]:
+def _understood(
+    view: GraphView, outputs: Sequence[str], prototypes: Sequence[int]
+) -> tuple[frozenset[str], frozenset[int]]:
+    """Return the roles and strides of a head, none when it is not understood."""
     try:
         hints = infer_hints(view, outputs, prototypes).hints
     except InputError:
-        return frozenset()
-    return frozenset(boundary.name for hint in hints for boundary in hint.boundaries)
+        return frozenset(), frozenset()
+    roles = frozenset(boundary.name for hint in hints for boundary in hint.boundaries)
+    return roles, frozenset(stride for hint in hints for stride in hint.strides)
 
 
 def _groupings(outputs: Sequence[str], first: Sequence[str]) -> Iterator[Heads]:

@@ -106,7 +106,7 @@ def _anchors(view: GraphView, document: SourceDocument, found: FoundEndpoints, c
     from build_rules.graph.agreement import hints_of_grids
     from build_rules.graph.anchors import check_anchors, read_anchors
 
-    hints = hints_of_grids(view, document, found.endpoints) if choice.groups else found.hints
+    hints = hints_of_grids(view, document, found.endpoints) if choice.groups else found.decoded
     read = read_anchors(view, found.endpoints, hints)
     return check_anchors(choice.anchors, found.endpoints, read) if choice.anchors else read
 
