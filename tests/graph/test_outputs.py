@@ -214,7 +214,7 @@ def test_another_class_number_is_told(tmp_path: Path, form: str) -> None:
 
 
 def test_the_score_of_one_class_is_not_the_best(tmp_path: Path) -> None:
-    assert "graph makes other" in str(refused(tmp_path, best("joined", "first class")))
+    assert "uses only the channels [0, 1)" in str(refused(tmp_path, best("joined", "first class")))
 
 
 def test_the_best_class_of_an_anchor_head(tmp_path: Path) -> None:
