@@ -24,6 +24,8 @@ __all__ = ["Inferred", "infer_hints"]
 MAX_STEPS = 500_000
 """Inputs of the nodes that all ways together may cross; a large head needs some ten thousand."""
 MAX_CHANNELS = 16384
+MAX_OUTPUTS = 64
+"""Outputs that are followed; those of a detector with a role for each scale are some dozen."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ def infer_hints(
 
     Raises `InputError` when a way cannot be followed, or when the role of some channels is not understood.
     """
+    if len(outputs) > MAX_OUTPUTS:
+        raise InputError(f"it has {len(outputs)} outputs, more than the {MAX_OUTPUTS} that are looked at.")
     axes: dict[str, int] = {}
     segments: list[Segment] = []
     lost: dict[str, InputError] = {}

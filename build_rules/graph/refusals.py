@@ -66,13 +66,13 @@ def uneven_size(view: GraphView, maps: Iterable[str]) -> InputError | None:
     wrong = [f"{side} {size}" for side, size in (("height", height), ("width", width)) if size % step]
     fitting = [[fit for fit in (size // step * step, -(-size // step) * step) if fit] for size in (height, width)]
     choices = [" or ".join(map(str, dict.fromkeys(fits))) for fits in fitting]
+    verb = "is no multiple" if len(wrong) == 1 else "are no multiples"
     largest = max(uneven, key=lambda name: strides[name])
     return InputError(
-        f"the input is {width}x{height} pixels (width x height), and its {' and '.join(wrong)} is no multiple of the "
-        f"strides of the head: the map '{largest}' {view.shape_text(largest)} (stride {strides[largest]}) has a "
-        "rounded size, and no decoder can tell where its cells lie; export the model at a size of multiples of "
-        f"{step}: height {choices[0]}, width {choices[1]} (Ultralytics: imgsz={fitting[0][-1]},{fitting[1][-1]}, the "
-        "height first)."
+        f"the input is {width}x{height} pixels (width x height), and its {' and '.join(wrong)} {verb} of the strides of "
+        f"the head: the map '{largest}' {view.shape_text(largest)} (stride {strides[largest]}) has a rounded size, and "
+        f"no decoder can tell where its cells lie; export the model at a size of multiples of {step}: height "
+        f"{choices[0]}, width {choices[1]} (Ultralytics: imgsz={fitting[0][-1]},{fitting[1][-1]}, the height first)."
     )
 
 

@@ -14,6 +14,8 @@ from build_rules.graph.view import GraphView
 
 __all__ = ["find_heads", "several_heads"]
 
+MAX_OUTPUTS = 16
+"""Outputs of graphs that are looked at for heads, each of which is followed several times."""
 Heads = list[tuple[str, ...]]
 
 
@@ -22,6 +24,8 @@ def find_heads(view: GraphView, outputs: Sequence[str], prototypes: Sequence[int
 
     `prototypes` are the channel counts of the outputs that are maps.
     """
+    if len(outputs) > MAX_OUTPUTS:
+        return []
     first = [output for output in outputs if "boxes" in _understood(view, [output], prototypes)[0]]
     if len(first) < 2:
         return []

@@ -182,6 +182,13 @@ def best(form: str, change: str = "") -> onnx.ModelProto:
     rows = b.op("Transpose", "output0", perm=[0, 2, 1], name="rows")
     boxes, scores = b.slice(rows, 0, 4, 2), b.slice(rows, 4, 4 + CLASSES, 2)
     keep = 0 if form == "squeezed" else 1
+    if form == "corners by a matrix":
+        matrix = [[1, 0, 1, 0], [0, 1, 0, 1], [-0.5, 0, 0.5, 0], [0, -0.5, 0, 0.5]]
+        boxes = b.op("MatMul", boxes, b.weight(matrix))
+    if form == "corners by a matrix before":
+        matrix = [[1, 0, -0.5, 0], [0, 1, 0, -0.5], [1, 0, 0.5, 0], [0, 1, 0, 0.5]]
+        columns = b.op("Transpose", boxes, perm=[0, 2, 1])
+        boxes = b.op("Transpose", b.op("MatMul", b.weight(matrix), columns), perm=[0, 2, 1])
     if change == "first class":
         best_score = b.slice(scores, 0, 1, 2)
     else:
@@ -190,7 +197,7 @@ def best(form: str, change: str = "") -> onnx.ModelProto:
     if change == "counted from 1":
         number = b.op("Add", number, b.integers(1))
     number = b.op("Cast", number, to=TensorProto.FLOAT, name="number")
-    if form == "joined":
+    if form.startswith(("joined", "corners")):
         b.op("Concat", boxes, best_score, number, axis=2, name="output")
         return b.model("output")
     if form == "whole numbers":
@@ -198,7 +205,10 @@ def best(form: str, change: str = "") -> onnx.ModelProto:
     return b.model(boxes, best_score, number)
 
 
-@pytest.mark.parametrize("form", ["joined", "apart", "squeezed", "whole numbers"])
+FORMS = ["joined", "apart", "squeezed", "whole numbers", "corners by a matrix", "corners by a matrix before"]
+
+
+@pytest.mark.parametrize("form", FORMS)
 def test_the_best_class_is_what_the_decoders_pick(tmp_path: Path, form: str) -> None:
     found = split(save(best(form), tmp_path))
     assert facts(found) == DETECTED
@@ -234,6 +244,13 @@ def test_the_best_class_of_an_anchor_head(tmp_path: Path) -> None:
 # Heads beside a head.
 
 
+def picked_rows(b: Builder, joined: str, scored: str) -> str:
+    """The rows [1, 6, 4 + classes] of the best boxes."""
+    ranked = b.op("TopK", b.op("ReduceMax", scored, axes=[1], keepdims=0), b.integers(6), outputs=2)
+    places = b.op("Expand", b.reshape(f"{ranked}_1", 1, 6, 1), b.integers(1, 6, 4 + CLASSES))
+    return b.op("GatherElements", b.op("Transpose", joined, perm=[0, 2, 1]), places, axis=1, name="aux")
+
+
 def two_heads(form: str = "joined", picked: bool = False) -> onnx.ModelProto:
     b = Builder()
     outputs: dict[str, list[str]] = {"boxes": [], "scores": [], "joined": []}
@@ -243,7 +260,8 @@ def two_heads(form: str = "joined", picked: bool = False) -> onnx.ModelProto:
         decoded = decode_boxes(b, dfl(b, b.op("Concat", *boxes, axis=2), "conv"))
         scored = b.op("Sigmoid", b.op("Concat", *scores, axis=2))
         if form == "joined":
-            outputs["joined"].append(b.op("Concat", decoded, scored, axis=1, name=head))
+            joined = b.op("Concat", decoded, scored, axis=1, name=f"{head}_all" if picked and head == "aux" else head)
+            outputs["joined"].append(picked_rows(b, joined, scored) if picked and head == "aux" else joined)
         else:
             outputs["boxes"].append(b.op("Identity", decoded, name=f"{head}_boxes"))
             outputs["scores"].append(b.op("Identity", scored, name=f"{head}_scores"))
@@ -265,6 +283,15 @@ def test_two_heads_are_told_and_either_can_be_chosen(tmp_path: Path, form: str) 
         assert [e.tensor for e in found.endpoints] == [f"{head}_{r}_{s}" for r in ("box", "score") for s in STRIDES]
         assert found.proof is not None
         assert found.decoded == ("boxes", "scores")
+
+
+def test_one_to_many_beside_one_to_one(tmp_path: Path) -> None:
+    model = two_heads(picked=True)
+    assert "the graph has 2 heads: 'main' [1, 9, 20] and 'aux' [1, 6, 9]" in str(refused(tmp_path, model))
+    for head in ("main", "aux"):
+        found = split(save(model, tmp_path), choice=SplitChoice(outputs=(head,)))
+        assert [e.tensor for e in found.endpoints] == [f"{head}_{r}_{s}" for r in ("box", "score") for s in STRIDES]
+        assert found.proof is not None
 
 
 def test_two_heads_with_hints_for_both(tmp_path: Path) -> None:
@@ -339,7 +366,7 @@ def sized(height: int, width: int, strides: tuple[int, ...] = (8, 16, 32)) -> on
             "its height 72 is no multiple of the strides",
         ),
         (128, 72, "its width 72 is no multiple"),
-        (100, 100, "its height 100 and width 100 is no multiple"),
+        (100, 100, "its height 100 and width 100 are no multiples"),
         (20, 64, "multiples of 32: height 32, width 64 (Ultralytics: imgsz=32,64, the height first)"),
         (72, 128, "height 64 or 96, width 128 (Ultralytics: imgsz=96,128, the height first)"),
         (70, 70, "height 64 or 96, width 64 or 96"),
