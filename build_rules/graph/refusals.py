@@ -70,8 +70,8 @@ def uneven_size(view: GraphView, maps: Iterable[str]) -> InputError | None:
     largest = max(uneven, key=lambda name: strides[name])
     return InputError(
         f"the input is {width}x{height} pixels (width x height), and its {' and '.join(wrong)} {verb} of the strides "
-        f"of the head: the map '{largest}' {view.shape_text(largest)} (stride {strides[largest]}) has a rounded size, and "
-        f"no decoder can tell where its cells lie; export the model at a size of multiples of {step}: height "
+        f"of the head: the map '{largest}' {view.shape_text(largest)} (stride {strides[largest]}) has a rounded size, "
+        f"and no decoder can tell where its cells lie; export the model at a size of multiples of {step}: height "
         f"{choices[0]}, width {choices[1]} (Ultralytics: imgsz={fitting[0][-1]},{fitting[1][-1]}, the height first)."
     )
 

@@ -107,7 +107,12 @@ def _anchors(view: GraphView, document: SourceDocument, found: FoundEndpoints, c
     from build_rules.graph.anchors import check_anchors, read_anchors
 
     hints = hints_of_grids(view, document, found.endpoints) if choice.groups else found.decoded
-    read = read_anchors(view, found.endpoints, hints)
+    try:
+        read = read_anchors(view, found.endpoints, hints)
+    except InputError:
+        if not choice.groups and not choice.anchors:
+            raise
+        read = None  # what was said by hand stands where the tail cannot be run
     return check_anchors(choice.anchors, found.endpoints, read) if choice.anchors else read
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from build_rules.endpoints import Anchors, EndpointGroup, SplitBoundary, SplitChoice, SplitHint
 from build_rules.errors import InputError
+from build_rules.graph import costs
 from build_rules.steps.split import run
 from tests.graph.graphs import Builder, save, split
 from tests.graph.heads import Head, anchors_of, head_model
@@ -124,6 +125,12 @@ def test_other_anchors_than_the_graphs_are_told(tmp_path: Path) -> None:
 )
 def test_wrong_anchors_are_told(tmp_path: Path, anchors: Anchors, told: str) -> None:
     assert told in refusal(tmp_path, raw_grids(), chosen(anchors))
+
+
+def test_anchors_by_hand_stand_where_the_tail_cannot_be_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(costs, "MAX_ELEMENTS", 1)
+    choice = SplitChoice(prove=False, groups=(BY_HAND,), anchors=TRUE)
+    assert split(save(head_model(HEAD), tmp_path), choice=choice).anchors == TRUE
 
 
 def test_anchors_beside_a_head_that_has_none(tmp_path: Path) -> None:
