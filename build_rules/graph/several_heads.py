@@ -44,7 +44,7 @@ def several_heads(view: GraphView, heads: Heads, maps: Sequence[str]) -> InputEr
     for number, head in enumerate(heads):
         own = [*head, *(maps[number : number + 1] if len(maps) == len(heads) else maps)]
         names = ", ".join(json.dumps(name, ensure_ascii=False) for name in view.outputs if name in own)
-        tables += ["", "[split]", f"outputs = [{names}]"]
+        tables += ["# or", "[split]", f"outputs = [{names}]"]
     return InputError(
         f"the graph has {len(heads)} heads: {shown} each hold boxes and scores of their own (a main and an auxiliary "
         "head, or one-to-many beside one-to-one), and nothing tells which one is wanted; export one of them, or copy "

@@ -89,6 +89,15 @@ def test_hints_by_hand_for_each_grid(tmp_path: Path, anchors: Anchors) -> None:
     assert found.anchors == (anchors or None)
 
 
+def test_hints_by_hand_for_grids_that_are_maps(tmp_path: Path) -> None:
+    b = Builder(image=(1, 3, 64, 64))
+    names = [b.conv("image", 3, 24, stride, f"anchor_{stride}") for stride in (8, 16, 32)]
+    hints = tuple(SplitHint(name, (SplitBoundary("detection_grid", (0, 24)),)) for name in names)
+    found = split(save(b.model(*names), tmp_path), choice=SplitChoice(hints=hints, anchors=TRUE))
+    assert found.anchor_head
+    assert found.anchors == TRUE
+
+
 def test_anchors_are_read_for_grids_by_hand(tmp_path: Path) -> None:
     found = split(save(head_model(HEAD), tmp_path), choice=chosen()).anchors
     np.testing.assert_allclose(np.array(found), np.array(TRUE), atol=1e-3)

@@ -165,6 +165,17 @@ def test_raw_grids_beside_an_output_with_a_hint(tmp_path: Path) -> None:
     assert found.found_by == "model.toml"
 
 
+@pytest.mark.parametrize("first", [False, True])
+def test_logits_beside_the_probabilities_of_a_segmentation(tmp_path: Path, first: bool) -> None:
+    b = Builder()
+    b.op("Softmax", b.conv("image", 3, CLASSES, 8, "map"), axis=1, name="probabilities")
+    model = b.model("probabilities")
+    add(model, "logits", "Identity", "map", first=first)
+    found = split(save(model, tmp_path))
+    assert facts(found) == [("segmentation", "map", "softmax")]
+    assert found.proof is not None
+
+
 def test_an_output_that_brings_a_map_of_its_own_is_asked_about(tmp_path: Path) -> None:
     model = bare()
     add(model, "more", "Conv", "image", "weight_0", strides=[8, 8], kernel_shape=[8, 8])
@@ -277,7 +288,7 @@ def test_two_heads_are_told_and_either_can_be_chosen(tmp_path: Path, form: str) 
     error = refused(tmp_path, model)
     assert "the graph has 2 heads: 'main" in str(error)
     assert "nothing tells which one is wanted" in str(error)
-    for head, table in zip(("main", "aux"), error.paste.split("\n\n"), strict=True):
+    for head, table in zip(("main", "aux"), error.paste.split("\n# or\n"), strict=True):
         choice = read_split(Table(tomli.loads(table), "model.toml"))
         found = split(save(model, tmp_path), choice=choice)
         assert [e.tensor for e in found.endpoints] == [f"{head}_{r}_{s}" for r in ("box", "score") for s in STRIDES]
@@ -306,7 +317,7 @@ def test_two_heads_with_hints_for_both(tmp_path: Path) -> None:
 def test_prototypes_are_in_the_tables(tmp_path: Path) -> None:
     model = two_heads()
     add(model, "protos", "Conv", "image", "weight_0", strides=[8, 8], kernel_shape=[8, 8])
-    tables = refused(tmp_path, model).paste.split("\n\n")
+    tables = refused(tmp_path, model).paste.split("\n# or\n")
     assert tables[1] == '[split]\noutputs = ["aux", "protos"]'
 
 
@@ -381,6 +392,12 @@ def test_a_size_that_is_no_multiple_of_the_strides_is_the_reason(
     assert f"the input is {width}x{height} pixels" in str(error)
     assert "split_hints" not in str(error)
     assert not error.paste
+
+
+def test_a_side_that_looks_like_another_stride(tmp_path: Path) -> None:
+    """One cell of 64 pixels on an input of 96 is no cell of 96."""
+    told = str(refused(tmp_path, head_model(Head(image=(96, 96), strides=(8, 16, 32, 64)))))
+    assert "multiples of 64: height 64 or 128, width 64 or 128" in told
 
 
 def test_a_head_with_a_larger_stride_wants_multiples_of_that(tmp_path: Path) -> None:
