@@ -60,8 +60,8 @@ def _check_size(model: onnx.ModelProto) -> None:
     total = _weight(model.graph.node, weights)
     if total > MAX_NODES:
         raise InputError(
-            f"the graph has over {MAX_NODES} nodes (an If counts as {NODES_PER_BRANCH}), which no detector needs; export "
-            "the model again."
+            f"the graph has over {MAX_NODES} nodes (an If counts as {NODES_PER_BRANCH}), which no detector needs; "
+            "export the model again."
         )
 
 
