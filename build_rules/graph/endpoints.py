@@ -17,7 +17,7 @@ from build_rules.graph.candidates import last_layers, proposal
 from build_rules.graph.document import SourceDocument
 from build_rules.graph.hinted import FoundRole, find_hinted, maps_of, one_per_scale
 from build_rules.graph.hints import Hint, parse_hints, unknown_types
-from build_rules.graph.infer import Inferred, infer_hints
+from build_rules.graph.infer import Inferred, infer_hints, is_made_of
 from build_rules.graph.refusals import refuse_uncuttable, uneven_size
 from build_rules.graph.several_heads import find_heads, several_heads
 from build_rules.graph.view import GraphView
@@ -175,14 +175,20 @@ def _whole_roles(
         found.append(FoundRole(told[0], (replace(whole.map, activation=activation),), told[1]))
     # What another output is made of, too, is an endpoint already.
     known = {f.tensor for role in (*roles, *found) for f in role.maps}
-    if new := [whole.output for whole in untold if whole.map.tensor not in known]:
+    new = [whole.output for whole in untold if whole.map.tensor not in known]
+    if new := [output for output in new if not is_made_of(view, output, known)]:
         raise InputError(
             f"what the output '{new[0]}' {view.shape_text(new[0])} is cannot be told: it is a map, and neither a split "
-            "hint nor the graph says of what; add a split hint for it, export the model without it, or name the "
-            "endpoints in model.toml; these are the candidates:",
+            "hint nor the graph says of what; add a split hint for it, export the model without it, leave it out "
+            f"({_without(view, new)}) or name the endpoints in model.toml; these are the candidates:",
             proposal(view),
         )
     return found
+
+
+def _without(view: GraphView, outputs: Sequence[str]) -> str:
+    left = ", ".join(f'"{name}"' for name in view.outputs if name not in outputs)
+    return f"[split] outputs = [{left}]" if left else "[split] outputs"
 
 
 def _whole_activation(output: str, whole: WholeOutput, wanted: str | None) -> str | None:

@@ -19,7 +19,7 @@ from build_rules.graph.spare import spare_outputs
 from build_rules.graph.view import GraphView
 from build_rules.graph.walk import Beginning, Walk, walk_back
 
-__all__ = ["Inferred", "infer_hints"]
+__all__ = ["Inferred", "infer_hints", "is_made_of"]
 
 MAX_STEPS = 500_000
 """Inputs of the nodes that all ways together may cross; a large head needs some ten thousand."""
@@ -62,7 +62,7 @@ def infer_hints(
             lost[output] = error
     known = {*found, *(tensor for segment in segments for tensor in segment.tensors)}
     for output, reason in lost.items():
-        if not _is_made_of(view, output, known):
+        if not is_made_of(view, output, known):
             raise reason
     first: InputError | None = None
     for left in _attempts(segments, found):
@@ -84,7 +84,8 @@ def _attempts(segments: Sequence[Segment], found: Collection[str]) -> list[froze
     return list(dict.fromkeys([every - spare_outputs(segments, found), *alone, every]))
 
 
-def _is_made_of(view: GraphView, output: str, tensors: Collection[str]) -> bool:
+def is_made_of(view: GraphView, output: str, tensors: Collection[str]) -> bool:
+    """Say whether all ways back from an output end at these tensors."""
     try:
         return {found.tensor for found in walk_back(view, output, full_box(view.shapes[output])).found} <= set(tensors)
     except InputError:

@@ -95,6 +95,12 @@ def maps(model: onnx.ModelProto, first: bool) -> None:
         add(model, f"map_{stride}", "Transpose", f"score_map_{stride}", first=first, perm=[0, 2, 3, 1])
 
 
+def training_maps(model: onnx.ModelProto, first: bool) -> None:
+    """What the head gives in training: the bins and logits of each scale, side by side."""
+    for stride in STRIDES:
+        add(model, f"both_{stride}", "Concat", f"box_map_{stride}", f"score_map_{stride}", first=first, axis=1)
+
+
 def best_score(model: onnx.ModelProto, first: bool) -> None:
     scores = next(node.output[0] for node in model.graph.node if node.op_type == "Sigmoid")
     add(model, "best", "ReduceMax", scores, first=first, axes=[1], keepdims=1)
@@ -102,7 +108,9 @@ def best_score(model: onnx.ModelProto, first: bool) -> None:
 
 @pytest.mark.parametrize("first", [False, True])
 @pytest.mark.parametrize(
-    "change", [twice, turned, boxes_and_scores_apart, other_units, logits, maps, best_score], ids=lambda f: f.__name__
+    "change",
+    [twice, turned, boxes_and_scores_apart, other_units, logits, maps, training_maps, best_score],
+    ids=lambda f: f.__name__,
 )
 def test_an_output_of_maps_already_found_needs_no_role(
     tmp_path: Path, change: Callable[[onnx.ModelProto, bool], None], first: bool
@@ -179,7 +187,9 @@ def test_logits_beside_the_probabilities_of_a_segmentation(tmp_path: Path, first
 def test_an_output_that_brings_a_map_of_its_own_is_asked_about(tmp_path: Path) -> None:
     model = bare()
     add(model, "more", "Conv", "image", "weight_0", strides=[8, 8], kernel_shape=[8, 8])
-    assert "what the output 'more' [1, 16, 4, 4] is cannot be told" in str(refused(tmp_path, model))
+    told = str(refused(tmp_path, model))
+    assert "what the output 'more' [1, 16, 4, 4] is cannot be told" in told
+    assert 'leave it out (in model.toml: [split] outputs = ["output0"])' in told
 
 
 # The best class, picked in the graph.
