@@ -189,7 +189,7 @@ def test_an_output_that_brings_a_map_of_its_own_is_asked_about(tmp_path: Path) -
     add(model, "more", "Conv", "image", "weight_0", strides=[8, 8], kernel_shape=[8, 8])
     told = str(refused(tmp_path, model))
     assert "what the output 'more' [1, 16, 4, 4] is cannot be told" in told
-    assert 'leave it out (in model.toml: [split] outputs = ["output0"])' in told
+    assert 'leave it out ([split] outputs = ["output0"]) or name' in told
 
 
 # The best class, picked in the graph.
