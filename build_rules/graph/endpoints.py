@@ -85,7 +85,7 @@ def _find(view: GraphView, source: SourceDocument, choice: SplitChoice) -> Found
     outputs = {name: view.shapes[name] for name in view.outputs if name in view.shapes}
     if missing := [name for name in view.outputs if name not in outputs]:
         raise InputError(f"the output '{missing[0]}' has no fixed shape; export the model with a static shape.")
-    given = hints_by_hand(choice.hints, outputs) if choice.hints else _trainers_hints(view, source)
+    given = hints_by_hand(choice.hints, outputs) if choice.hints else _trainers_hints(view, source, outputs)
     wholes = {name: whole for name in outputs if (whole := peel_output(view, name)) is not None}
     naming = {hint.target: hint for hint in given if hint.target in wholes and len(hint.boundaries) == 1}
     hints = tuple(hint for hint in given if hint.target not in naming)
@@ -107,10 +107,16 @@ def _find(view: GraphView, source: SourceDocument, choice: SplitChoice) -> Found
     )
 
 
-def _trainers_hints(view: GraphView, source: SourceDocument) -> tuple[Hint, ...]:
-    """Return the trainer's hints for the outputs that are built."""
-    every = {value.name: view.shapes.get(value.name, ()) for value in view.model.graph.output}
-    return tuple(hint for hint in parse_hints(source.document, every) if hint.target in view.outputs)
+def _trainers_hints(
+    view: GraphView, source: SourceDocument, outputs: Mapping[str, tuple[int, ...]]
+) -> tuple[Hint, ...]:
+    """Return the trainer's hints, without those for outputs that are left out."""
+    left = [value.name for value in view.model.graph.output if value.name not in view.outputs]
+    entries = source.document.get("split_hints")
+    if not left or not isinstance(entries, list):
+        return parse_hints(source.document, outputs)
+    kept = [entry for entry in entries if not isinstance(entry, dict) or entry.get("target") not in left]
+    return parse_hints({**source.document, "split_hints": kept}, outputs)
 
 
 def _inferred(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,20 @@ from build_rules.endpoints import Split, SplitBoundary, SplitChoice, SplitHint
 from build_rules.errors import InputError
 from build_rules.split_table import read_split
 from build_rules.toml_table import Table
-from tests.graph.graphs import CELLS, CLASSES, SIZE, STRIDES, Builder, decode_boxes, detection, dfl, save, split
+from tests.graph.graphs import (
+    CELLS,
+    CLASSES,
+    SIZE,
+    STRIDES,
+    Builder,
+    decode_boxes,
+    detection,
+    dfl,
+    document,
+    hint,
+    save,
+    split,
+)
 from tests.graph.heads import Head, anchors_of, head_model
 
 GRIDS = Head(anchors=3)
@@ -332,9 +346,9 @@ def test_prototypes_are_in_the_tables(tmp_path: Path) -> None:
 
 
 def test_trainers_hints_for_an_output_that_is_left_out(tmp_path: Path) -> None:
-    entry = {"type": "quantization_split", "target": "aux", "boundaries": [{"name": "boxes", "channels": [0, 9]}]}
     model = two_heads()
-    helper.set_model_props(model, {"edgefirst": f'{{"schema_version": 2, "split_hints": [{entry}]}}'.replace("'", '"')})
+    entry = hint(("boxes", 0, 4 + CLASSES), target="aux")
+    helper.set_model_props(model, {"edgefirst": json.dumps(document(entry))})
     found = split(save(model, tmp_path), choice=SplitChoice(outputs=("main",)))
     assert found.endpoints[0].tensor == "main_box_8"
 
@@ -357,6 +371,8 @@ def test_what_only_other_outputs_need_is_not_run(tmp_path: Path) -> None:
         model.graph.node.append(helper.make_node("Reshape", [f"{name}_part", size], [name]))
     model.graph.node.append(helper.make_node("NonMaxSuppression", boxes, ["picked"], name="nms"))
     model.graph.output.append(helper.make_tensor_value_info("picked", TensorProto.INT64, ["n", 3]))
+    entry = hint(("boxes", 0, 3), target="picked")
+    helper.set_model_props(model, {"edgefirst": json.dumps(document(entry))})
     assert "suppresses overlapping boxes" in str(refused(tmp_path, model))
     assert facts(split(save(model, tmp_path), choice=SplitChoice(outputs=("output0",)))) == DETECTED
 
