@@ -21,6 +21,8 @@ One file per question of the graph:
 `walk.py`                 at which tensors does the tail of some channels begin?
 `hinted.py`               which maps are the boundaries of a hint?
 `infer.py`, `roles.py`    which hints should the trainer have written?
+`spare.py`                which outputs say nothing that others do not say?
+`several_heads.py`        which outputs belong to which head, where there are several?
 `whole_outputs.py`        what is an output that is a map already?
 `by_hand.py`              what does `[split]` of `model.toml` say?
 `refusals.py`             what is a graph that cannot be cut, and what is to be exported instead?
@@ -30,7 +32,7 @@ One file per question of the graph:
 `cut.py`, `batch.py`      the part of the graph between given tensors, as a model of its own, for one image
 `write.py`                that model as a file, its weights copied once
 `proof.py`                does the removed tail, fed with the endpoints, give the original outputs?
-`anchors.py`              which anchors does the graph of an anchor head hold?
+`anchors.py`              which anchors does the graph of an anchor head hold, and are those by hand the same?
 `decoder_check.py`        do the EdgeFirst decoders compute from the endpoints what the graph computes?
 `decoder_formulas.py`     what do they compute?
 `rows.py`                 which rows and channels of an output are which values of which scale?

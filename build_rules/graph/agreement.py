@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from build_rules.endpoints import Endpoint, SplitHint
+from build_rules.endpoints import Endpoint
 from build_rules.errors import InputError
 from build_rules.graph.anchors import read_anchors
 from build_rules.graph.by_hand import PLACE
 from build_rules.graph.decoder_check import ANCHOR, COMPARED, Decoding, check_decoding
 from build_rules.graph.document import SourceDocument
 from build_rules.graph.endpoints import FoundEndpoints, find_endpoints
+from build_rules.graph.hints import Hint
 from build_rules.graph.view import GraphView
 
 __all__ = ["check_by_hand", "hints_of_grids"]
@@ -46,7 +47,7 @@ def check_by_hand(view: GraphView, source: SourceDocument, endpoints: Sequence[E
     return Decoding(tuple(role for role in dict.fromkeys(e.role for e in read) if role not in unknown))
 
 
-def hints_of_grids(view: GraphView, source: SourceDocument, endpoints: Sequence[Endpoint]) -> tuple[SplitHint, ...]:
+def hints_of_grids(view: GraphView, source: SourceDocument, endpoints: Sequence[Endpoint]) -> tuple[Hint, ...]:
     """Return the hints of the anchor grids named by hand, as found without a hand; none when these are other maps."""
     grids = {endpoint.tensor for endpoint in endpoints if endpoint.role == ANCHOR}
     for document in (source, SourceDocument({})):
@@ -55,7 +56,7 @@ def hints_of_grids(view: GraphView, source: SourceDocument, endpoints: Sequence[
         except InputError:
             continue
         if grids == {endpoint.tensor for endpoint in told.endpoints if endpoint.role == ANCHOR}:
-            return told.hints
+            return told.decoded
     return ()
 
 
@@ -63,8 +64,8 @@ def _shown(view: GraphView, source: SourceDocument) -> tuple[FoundEndpoints, Dec
     try:
         told = find_endpoints(view, source)
         anchor_head = any(endpoint.role == ANCHOR for endpoint in told.endpoints)
-        anchors = read_anchors(view, told.endpoints, told.hints) if anchor_head else None
-        return told, check_decoding(view, told.endpoints, told.followed, told.picks, anchors)
+        anchors = read_anchors(view, told.endpoints, told.decoded) if anchor_head else None
+        return told, check_decoding(view, told.endpoints, told.followed, told.picks, anchors, told.classes)
     except InputError:
         return None
 

@@ -13,9 +13,10 @@ from math import prod
 
 import numpy as np
 
-from build_rules.endpoints import Anchors, Endpoint, SplitHint
+from build_rules.endpoints import Anchors, Endpoint
 from build_rules.errors import InputError
 from build_rules.graph.constants import Array
+from build_rules.graph.hints import Hint
 from build_rules.graph.rows import rows_of
 from build_rules.graph.runtime import run_tail
 from build_rules.graph.view import GraphView
@@ -29,19 +30,17 @@ WRITTEN = 0.02
 Boxes = tuple[Array, Array]
 
 
-def read_anchors(view: GraphView, endpoints: Sequence[Endpoint], hints: Sequence[SplitHint]) -> Anchors | None:
+def read_anchors(view: GraphView, endpoints: Sequence[Endpoint], hints: Sequence[Hint]) -> Anchors | None:
     """Return the anchors of each level, finest first, in pixels; None when there are none or they are not understood.
 
     Raises `InputError` when the tail cannot be run.
     """
     levels = sorted((e for e in endpoints if e.encoding == "anchor"), key=lambda e: e.stride or 0)
-    named = [(hint, b.channels) for hint in hints for b in hint.boundaries if b.name == BOXES]
+    named = [(hint, (b.start, b.stop)) for hint in hints for b in hint.boundaries if b.name == BOXES]
     if not levels or len(named) != 1 or any(level.stride is None for level in levels):
         return None
     hint, channels = named[0]
-    shape = view.shapes[hint.target]
-    total = max(b.channels[1] for b in hint.boundaries)
-    rows = _boxes_of_zeros(view, [e.tensor for e in endpoints], hint.target, shape.index(total, 1), channels)
+    rows = _boxes_of_zeros(view, [e.tensor for e in endpoints], hint.target, hint.axis, channels)
     for boxes in _readings(view, rows):
         found = _levels(boxes, levels, hint.anchors_per_cell)
         if found is not None:

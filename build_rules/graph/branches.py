@@ -39,9 +39,12 @@ def branches_of(view: GraphView, node: onnx.NodeProto) -> Iterator[Branch]:
 
     Raises `InputError` when the shapes in one contradict each other.
     """
-    around = Branch((), dict(view.shapes), view.types, view.sizes)
-    constants = {name: value for name in node_inputs(node) if (value := view.constant(name)) is not None}
-    waiting = [(graph, around) for graph in subgraphs(node)]
+    waiting = []
+    if graphs := subgraphs(node):
+        read = {name for name in node_inputs(node) if name in view.shapes}
+        around = Branch((), {name: view.shapes[name] for name in read}, {name: view.types[name] for name in read}, {})
+        constants = {name: value for name in sorted(read) if (value := view.constant(name)) is not None}
+        waiting = [(graph, around) for graph in graphs]
     while waiting:
         graph, outer = waiting.pop()
         branch = _branch(view, graph, outer, constants)

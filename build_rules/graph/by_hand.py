@@ -9,6 +9,7 @@ from build_rules.endpoints import EndpointGroup, SplitHint
 from build_rules.errors import InputError
 from build_rules.graph.hinted import FoundRole, one_per_scale
 from build_rules.graph.hints import Hint, parse_hints
+from build_rules.graph.refusals import uneven_size
 from build_rules.graph.view import GraphView
 from build_rules.graph.walk import Beginning
 
@@ -71,6 +72,8 @@ def _map(view: GraphView, name: str, activation: str | None) -> Beginning:
         advice = f"; did you mean '{near[0]}'?" if near else "."
         raise InputError(f"{PLACE}: the graph has no tensor and no node '{name}'{advice}")
     if view.stride(tensor) is None or tensor not in view.image_tensors:
+        if tensor in view.image_tensors and (uneven := uneven_size(view, [tensor])) is not None:
+            raise uneven
         raise InputError(
             f"{PLACE}: '{name}' with shape {view.shape_text(tensor)} is no feature map [N, C, H, W] of the "
             f"{view.input.width}x{view.input.height} input; name the tensor before it is reshaped."

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 
+from build_rules.graph.refusals import rounded_stride
 from build_rules.graph.view import GraphView
 
-__all__ = ["proposal"]
+__all__ = ["last_layers", "proposal"]
 
 LAYERS = ("Conv", "ConvTranspose")
 MAX_GROUPS = 6
@@ -15,7 +16,7 @@ MAX_GROUPS = 6
 def proposal(view: GraphView) -> str:
     """Return a `[split]` table to copy: the nearest convolutions before the outputs, grouped by channels."""
     groups: dict[int, list[str]] = {}
-    for tensor in _last_layers(view):
+    for tensor in filter(view.stride, last_layers(view)):
         groups.setdefault(view.shapes[tensor][1], []).append(tensor)
     if not groups:
         return ""
@@ -41,8 +42,11 @@ def _quoted(name: str) -> str:
     return json.dumps(name, ensure_ascii=False).replace("\x7f", "\\u007F")
 
 
-def _last_layers(view: GraphView) -> list[str]:
-    """Return the outputs of the nearest convolutions of the image before the outputs, in computable order."""
+def last_layers(view: GraphView) -> list[str]:
+    """Return the outputs of the nearest convolutions of the image before the outputs, in computable order.
+
+    What has neither the shape of a map of the image nor of one that was rounded, is none of them.
+    """
     found: set[str] = set()
     seen: set[str] = set()
     waiting = list(view.outputs)
@@ -52,7 +56,7 @@ def _last_layers(view: GraphView) -> list[str]:
         if name in seen or node is None or name not in view.image_tensors:
             continue
         seen.add(name)
-        if node.op_type in LAYERS and view.stride(name) is not None:
+        if node.op_type in LAYERS and (view.stride(name) or rounded_stride(view, name)):
             found.add(name)
         else:
             waiting += node.input

@@ -26,6 +26,7 @@ from build_rules.graph.decoder_formulas import (
     per_place,
 )
 from build_rules.graph.hints import Boundary, Hint
+from build_rules.graph.refusals import uneven_size
 from build_rules.graph.rows import (
     BOXES,
     Order,
@@ -35,6 +36,7 @@ from build_rules.graph.rows import (
     find_boxes,
     find_picked,
     fits,
+    fits_classes,
     fits_picked,
     rows_of,
 )
@@ -45,6 +47,7 @@ __all__ = ["ANCHOR", "COMPARED", "Decoding", "check_decoding"]
 
 SEED = 20261125
 SCORES, OBJECTNESS, COEFFICIENTS, ANGLE, ANCHOR = "scores", "objectness", "mask_coefs", "angle", "anchor"
+CLASSES = "classes"
 COMPARED = (BOXES, OBJECTNESS, SCORES, COEFFICIENTS)
 MIN_ANCHOR_CHANNELS = 6
 NO_GRID = (
@@ -67,31 +70,56 @@ class Decoding:
 
 
 def check_decoding(
-    view: GraphView, endpoints: Sequence[Endpoint], hints: Sequence[Hint], picks: bool, anchors: Anchors | None
+    view: GraphView,
+    endpoints: Sequence[Endpoint],
+    hints: Sequence[Hint],
+    picks: bool,
+    anchors: Anchors | None,
+    numbers: Sequence[Hint] = (),
 ) -> Decoding:
     """Compare the graph with the decoders.
 
     `hints` say which channels of which output have which role; `picks` that the graph selects boxes itself; `anchors`
-    are those of an anchor head, in pixels. Raises `InputError` for a head that the decoders read as something else.
-    Boxes whose grid is no grid are a warning: that is no other formula but other numbers, as in a network whose
-    constants were drawn at random.
+    are those of an anchor head, in pixels; `numbers` are the channels that hold class numbers. Raises `InputError` for
+    a head that the decoders read as something else. Boxes whose grid is no grid are a warning: that is no other formula
+    but other numbers, as in a network whose constants were drawn at random.
     """
     roles = {endpoint.role for endpoint in endpoints}
     known = [role for role in COMPARED if role in roles or ANCHOR in roles]
     wanted = [(role, hint, b) for role in known for hint in hints for b in hint.boundaries if b.name == role]
     if not wanted or (picks and BOXES not in known):
         return Decoding()
+    if not picks and SCORES in known:
+        wanted += [(CLASSES, hint, b) for hint in numbers for b in hint.boundaries]
     maps = _random_maps(view, endpoints)
     outputs = run_tail(view, maps, list(dict.fromkeys(hint.target for _, hint, _ in wanted)))
-    classes = next((boundary.stop - boundary.start for role, _, boundary in wanted if role == SCORES), 0)
+    grids = [maps[endpoint.tensor] for endpoint in endpoints if endpoint.role == ANCHOR]
+    wanted = [one for one in wanted if not _is_moved(outputs[one[1].target], grids)]
+    classes = _classes(endpoints, [b for role, _, b in wanted if role == SCORES], anchors)
     scales = _scales(endpoints, maps, anchors, classes)
     turned = any(endpoint.role == ANGLE for endpoint in endpoints)
     wrong = (_wrong_picked if picks else _wrong)(view, scales, wanted, outputs, turned)
     refused = [one for one in wrong if one[0] != BOXES or not (picks or _has_no_grid(view, endpoints, one))]
     if refused:
+        if (uneven := uneven_size(view, [e.tensor for e in endpoints])) is not None:
+            raise uneven
         raise InputError(_refusal(refused[0], endpoints), proposal(view))
-    left = [role for role, _, _ in wanted if all(role != other for other, _, _ in wrong)]
+    left = [role for role, _, _ in wanted if role != CLASSES and all(role != other for other, _, _ in wrong)]
     return Decoding(tuple(dict.fromkeys(left)), (NO_GRID,) if wrong else ())
+
+
+def _is_moved(output: Array, grids: Sequence[Array]) -> bool:
+    """Say whether an output is a raw grid, of which the graph decodes nothing that could be compared."""
+    same = [grid for grid in grids if grid.size == output.size]
+    return any(np.array_equal(np.sort(grid, axis=None), np.sort(output, axis=None)) for grid in same)
+
+
+def _classes(endpoints: Sequence[Endpoint], scored: Sequence[Boundary], anchors: Anchors | None) -> int:
+    """Return how many classes the grids of an anchor head hold: the graph may keep the best one alone."""
+    classes = sum(boundary.stop - boundary.start for boundary in scored[:1])
+    grids = [endpoint.shape[1] for endpoint in endpoints if endpoint.role == ANCHOR]
+    whole = grids and anchors and all(endpoint.role == ANCHOR for endpoint in endpoints)
+    return grids[0] // len(anchors[0]) - MIN_ANCHOR_CHANNELS + 1 if whole and anchors and classes == 1 else classes
 
 
 Wanted = tuple[str, Hint, Boundary]
@@ -112,6 +140,9 @@ def _wrong(
                 wrong.append((role, hint, boundary))
             else:
                 orders[len(rows)] = order
+        elif role == CLASSES:
+            if not fits_classes(scales, SCORES, rows, tolerance, orders.get(len(rows))):
+                wrong.append((role, hint, boundary))
         elif not fits(scales, role, rows, tolerance, orders.get(len(rows))):
             wrong.append((role, hint, boundary))
     return wrong
@@ -151,7 +182,9 @@ def _has_no_grid(view: GraphView, endpoints: Sequence[Endpoint], wanted: Wanted)
 def _refusal(wrong: Wanted, endpoints: Sequence[Endpoint]) -> str:
     role, hint, boundary = wrong
     read = next((e for e in endpoints if e.role in (role, ANCHOR)), endpoints[0])
-    if role == BOXES:
+    if role == CLASSES:
+        formula = "the number of the largest score, counted from 0"
+    elif role == BOXES:
         formula = FORMULAS.get(read.encoding or "", "by no formula")
     else:
         applied = f"the {read.activation} of " if read.activation and read.role != ANCHOR else ""

@@ -13,18 +13,19 @@ from dataclasses import dataclass, replace
 from build_rules.endpoints import AUTOMATIC, Endpoint, SplitBoundary, SplitChoice, SplitHint
 from build_rules.errors import InputError
 from build_rules.graph.by_hand import PLACE, hints_by_hand, roles_by_hand
-from build_rules.graph.candidates import proposal
+from build_rules.graph.candidates import last_layers, proposal
 from build_rules.graph.document import SourceDocument
-from build_rules.graph.hinted import FoundRole, find_hinted, one_per_scale
+from build_rules.graph.hinted import FoundRole, find_hinted, maps_of, one_per_scale
 from build_rules.graph.hints import Hint, parse_hints, unknown_types
-from build_rules.graph.infer import Inferred, infer_hints
-from build_rules.graph.refusals import refuse_uncuttable
+from build_rules.graph.infer import Inferred, infer_hints, is_made_of
+from build_rules.graph.refusals import refuse_uncuttable, uneven_size
+from build_rules.graph.several_heads import find_heads, several_heads
 from build_rules.graph.view import GraphView
 from build_rules.graph.whole_outputs import WholeOutput, peel_output, role_of_whole
 
 __all__ = ["FoundEndpoints", "find_endpoints"]
 
-COEFFICIENTS = "mask_coefs"
+BOXES, COEFFICIENTS = "boxes", "mask_coefs"
 
 
 @dataclass(frozen=True)
@@ -32,19 +33,26 @@ class FoundEndpoints:
     """Roles in document order, unsplit outputs last, scales ascending by stride; the hints that led there.
 
     `found_by`: `hints`, `structure` or `model.toml`. `followed` are all hints that led there, `picks` says that the
-    graph selects its boxes itself. `warnings` are sentences for the person at the terminal.
+    graph selects its boxes itself, `classes` are the channels of outputs that hold class numbers. `warnings` are
+    sentences for the person at the terminal.
     """
 
     endpoints: tuple[Endpoint, ...]
     followed: tuple[Hint, ...]
     found_by: str
     picks: bool = False
+    classes: tuple[Hint, ...] = ()
     warnings: tuple[str, ...] = ()
 
     @property
     def hints(self) -> tuple[SplitHint, ...]:
         """The hints as a trainer writes them, none for a graph that selects its boxes itself."""
-        return () if self.picks else tuple(map(_told, self.followed))
+        return tuple(map(_told, self.decoded))
+
+    @property
+    def decoded(self) -> tuple[Hint, ...]:
+        """The hints for outputs that hold what is decoded of every place, none where the graph selects its boxes."""
+        return () if self.picks else self.followed
 
 
 def find_endpoints(view: GraphView, source: SourceDocument, choice: SplitChoice = AUTOMATIC) -> FoundEndpoints:
@@ -53,47 +61,78 @@ def find_endpoints(view: GraphView, source: SourceDocument, choice: SplitChoice 
     Raises `InputError` when hints and graph differ, and when there is no way to find endpoints.
     """
     if not choice.groups and not choice.hints:
-        return _find(view, source, choice)
+        return _found(view, source, choice)
     try:
         if choice.groups:
             return FoundEndpoints(_endpoints(view, roles_by_hand(view, choice.groups)), (), "model.toml")
-        return _find(view, source, choice)
+        return _found(view, source, choice)
     except InputError as error:
         raise (error if str(error).startswith(PLACE) else error.within(PLACE)) from error
 
 
-def _find(view: GraphView, source: SourceDocument, choice: SplitChoice) -> FoundEndpoints:
+def _found(view: GraphView, source: SourceDocument, choice: SplitChoice) -> FoundEndpoints:
     refuse_uncuttable(view)
+    try:
+        return _find(view, source, choice)
+    except InputError as error:
+        maps = [tensor for tensor in last_layers(view) if view.stride(tensor) is None]
+        if (uneven := uneven_size(view, maps)) is not None:
+            raise uneven from error
+        raise
+
+
+def _find(view: GraphView, source: SourceDocument, choice: SplitChoice) -> FoundEndpoints:
     outputs = {name: view.shapes[name] for name in view.outputs if name in view.shapes}
     if missing := [name for name in view.outputs if name not in outputs]:
         raise InputError(f"the output '{missing[0]}' has no fixed shape; export the model with a static shape.")
-    given = hints_by_hand(choice.hints, outputs) if choice.hints else parse_hints(source.document, outputs)
+    given = hints_by_hand(choice.hints, outputs) if choice.hints else _trainers_hints(view, source, outputs)
     wholes = {name: whole for name in outputs if (whole := peel_output(view, name)) is not None}
     naming = {hint.target: hint for hint in given if hint.target in wholes and len(hint.boundaries) == 1}
     hints = tuple(hint for hint in given if hint.target not in naming)
     open_outputs = [name for name in outputs if name not in wholes and all(name != hint.target for hint in hints)]
-    inferred = _inferred(view, source, open_outputs, wholes) if open_outputs else Inferred((), False)
+    inferred = _inferred(view, source, open_outputs, wholes, hints) if open_outputs else Inferred((), False)
     followed = (*hints, *inferred.hints)
     roles = [role for hint in followed for role in find_hinted(view, hint, followed)]
     coefficients = {b.stop - b.start for h in followed for b in h.boundaries if b.name == COEFFICIENTS}
-    roles += _whole_roles(view, source, wholes, naming, coefficients)
+    roles += _whole_roles(view, source, wholes, naming, roles, coefficients)
     _check_not_picked(given, roles)
-    by_structure = bool(open_outputs) or not given
+    by_structure = bool(inferred.hints) or not given
     return FoundEndpoints(
-        endpoints=_endpoints(view, _joined(view, roles)),
+        endpoints=_endpoints(view, _joined_heads(view, roles, followed, list(wholes))),
         followed=(*given, *inferred.hints),
         found_by="model.toml" if choice.hints else "structure" if by_structure else "hints",
         picks=inferred.picks,
-        warnings=_warnings(source, given, inferred) if open_outputs else (),
+        classes=inferred.classes,
+        warnings=_warnings(source, given, inferred) if inferred.hints else (),
     )
 
 
+def _trainers_hints(
+    view: GraphView, source: SourceDocument, outputs: Mapping[str, tuple[int, ...]]
+) -> tuple[Hint, ...]:
+    """Return the trainer's hints, without those for outputs that are left out."""
+    left = [value.name for value in view.model.graph.output if value.name not in view.outputs]
+    entries = source.document.get("split_hints")
+    if not left or not isinstance(entries, list):
+        return parse_hints(source.document, outputs)
+    kept = [entry for entry in entries if not isinstance(entry, dict) or entry.get("target") not in left]
+    return parse_hints({**source.document, "split_hints": kept}, outputs)
+
+
 def _inferred(
-    view: GraphView, source: SourceDocument, outputs: Sequence[str], wholes: Mapping[str, WholeOutput]
+    view: GraphView,
+    source: SourceDocument,
+    outputs: Sequence[str],
+    wholes: Mapping[str, WholeOutput],
+    hints: Sequence[Hint],
 ) -> Inferred:
+    found = {tensor for hint in hints for tensor in maps_of(view, hint)}
+    prototypes = [whole.map.channels[1] for whole in wholes.values()]
     try:
-        return infer_hints(view, outputs, [whole.map.channels[1] for whole in wholes.values()])
+        return infer_hints(view, outputs, prototypes, found)
     except InputError as error:
+        if heads := find_heads(view, outputs, prototypes):
+            raise several_heads(view, heads, list(wholes)) from error
         raise InputError(
             f"there is no way to tell where to cut this model: its EdgeFirst metadata {_lack(source)}, its outputs are "
             f"{_listed(view)}, and the graph does not tell: {error} Export it with a trainer that embeds split_hints, "
@@ -126,23 +165,36 @@ def _whole_roles(
     source: SourceDocument,
     wholes: Mapping[str, WholeOutput],
     naming: Mapping[str, Hint],
+    roles: Sequence[FoundRole],
     coefficients: Collection[int],
 ) -> list[FoundRole]:
-    found = []
+    found: list[FoundRole] = []
+    untold = []
     for name, whole in wholes.items():
         boundary = naming[name].boundaries[0] if name in naming else None
         called = None if boundary is None else boundary.name
         told = role_of_whole(whole, source.document, called, coefficients)
         if told is None:
-            raise InputError(
-                f"what the output '{name}' {view.shape_text(name)} is cannot be told: it is a map, and neither a split "
-                "hint nor the graph says of what; add a split hint for it, export the model without it, or name the "
-                "endpoints in model.toml; these are the candidates:",
-                proposal(view),
-            )
+            untold.append(whole)
+            continue
         activation = _whole_activation(name, whole, None if boundary is None else boundary.activation)
         found.append(FoundRole(told[0], (replace(whole.map, activation=activation),), told[1]))
+    # What another output is made of, too, is an endpoint already.
+    known = {f.tensor for role in (*roles, *found) for f in role.maps}
+    new = [whole.output for whole in untold if whole.map.tensor not in known]
+    if new := [output for output in new if not is_made_of(view, output, known)]:
+        raise InputError(
+            f"what the output '{new[0]}' {view.shape_text(new[0])} is cannot be told: it is a map, and neither a split "
+            "hint nor the graph says of what; add a split hint for it, export the model without it, leave it out "
+            f"({_without(view, new)}) or name the endpoints in model.toml; these are the candidates:",
+            proposal(view),
+        )
     return found
+
+
+def _without(view: GraphView, outputs: Sequence[str]) -> str:
+    left = ", ".join(f'"{name}"' for name in view.outputs if name not in outputs)
+    return f"[split] outputs = [{left}]" if left else "[split] outputs"
 
 
 def _whole_activation(output: str, whole: WholeOutput, wanted: str | None) -> str | None:
@@ -167,13 +219,32 @@ def _told(hint: Hint) -> SplitHint:
     return SplitHint(hint.target, boundaries, hint.strides, hint.anchors_per_cell)
 
 
+def _joined_heads(
+    view: GraphView, roles: Sequence[FoundRole], followed: Sequence[Hint], maps: Sequence[str]
+) -> list[FoundRole]:
+    """Return the joined roles. Raises `InputError` for two heads, whose maps have the same scales."""
+    try:
+        return _joined(view, roles)
+    except InputError as error:
+        heads: list[tuple[str, ...]] = []
+        for hint in followed:
+            if any(boundary.name == BOXES for boundary in hint.boundaries):
+                heads.append((hint.target,))
+            elif heads:
+                heads[-1] = (*heads[-1], hint.target)
+        if len(heads) > 1:
+            raise several_heads(view, heads, maps) from error
+        raise
+
+
 def _joined(view: GraphView, roles: Sequence[FoundRole]) -> list[FoundRole]:
     """Join roles of one name (a head with one output per scale has one hint for each)."""
     joined: dict[str, FoundRole] = {}
     for role in roles:
         other = joined.get(role.name)
         if other is None or {f.tensor for f in other.maps} == {f.tensor for f in role.maps}:
-            joined[role.name] = role
+            less = other is not None and not any(found.activation for found in role.maps)
+            joined[role.name] = other if other is not None and less else role
             continue
         maps = one_per_scale(view, f"the role '{role.name}'", (*other.maps, *role.maps))
         if other.encoding != role.encoding:

@@ -16,6 +16,8 @@ __all__ = ["MAX_NODES", "inline_functions"]
 
 MAX_NODES = 100_000
 """Nodes of the largest graph that is worked on; the largest detectors have some thousands."""
+NODES_PER_BRANCH = 100
+"""An `If` counts as so many nodes: its branches are graphs of their own, each of which is looked at by itself."""
 LOOPS = ("Loop", "Scan", "SequenceMap")
 
 
@@ -57,11 +59,15 @@ def _check_size(model: onnx.ModelProto) -> None:
         pending += missing
     total = _weight(model.graph.node, weights)
     if total > MAX_NODES:
-        raise InputError(f"the graph has over {MAX_NODES} nodes, which no detector needs; export the model again.")
+        raise InputError(
+            f"the graph has over {MAX_NODES} nodes (an If counts as {NODES_PER_BRANCH}), which no detector needs; "
+            "export the model again."
+        )
 
 
 def _weight(nodes: Iterable[onnx.NodeProto], weights: Mapping[tuple[str, str, str], int]) -> int:
-    return min(sum(weights.get(call, 1) for call in _calls(nodes)), MAX_NODES + 1)
+    own = (weights.get(call, NODES_PER_BRANCH if call[1] == "If" else 1) for call in _calls(nodes))
+    return min(sum(own), MAX_NODES + 1)
 
 
 def _calls(nodes: Iterable[onnx.NodeProto]) -> list[tuple[str, str, str]]:

@@ -13,7 +13,7 @@ from build_rules.graph.tail.network import ACTIVATIONS
 from build_rules.graph.view import GraphView
 from build_rules.graph.walk import Beginning, walk_back
 
-__all__ = ["ANCHOR", "FoundRole", "find_hinted", "one_per_scale"]
+__all__ = ["ANCHOR", "FoundRole", "find_hinted", "maps_of", "one_per_scale"]
 
 BOXES = "boxes"
 ANCHOR = "anchor"
@@ -58,6 +58,11 @@ def find_hinted(view: GraphView, hint: Hint, hints: Sequence[Hint] = ()) -> list
     _check_apart(view, hint, found)
     _check_same_scales(view, hint, found)
     return [FoundRole(name, maps, _encoding(name, maps, hint)) for name, maps in found.items()]
+
+
+def maps_of(view: GraphView, hint: Hint) -> frozenset[str]:
+    """Return the maps that the values of a hint's output are made of."""
+    return frozenset(f.tensor for b in hint.boundaries for f in _maps(view, hint, b) if not f.ranked)
 
 
 def _maps(view: GraphView, hint: Hint, boundary: Boundary) -> tuple[Beginning, ...]:

@@ -7,39 +7,94 @@ counts matter is said there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
 from build_rules.errors import InputError
 from build_rules.graph.hints import Boundary, Hint
 from build_rules.graph.regions import full_box, replace_axis
-from build_rules.graph.roles import BOX_CHANNELS, Segment, assign_roles
+from build_rules.graph.roles import BOX_CHANNELS, NO_ENDPOINTS, Segment, assign_roles
+from build_rules.graph.spare import spare_outputs
 from build_rules.graph.view import GraphView
 from build_rules.graph.walk import Beginning, Walk, walk_back
 
-__all__ = ["Inferred", "infer_hints"]
+__all__ = ["Inferred", "infer_hints", "is_made_of"]
 
 MAX_STEPS = 500_000
 """Inputs of the nodes that all ways together may cross; a large head needs some ten thousand."""
 MAX_CHANNELS = 16384
+MAX_OUTPUTS = 64
+"""Outputs that are followed; those of a detector with a role for each scale are some dozen."""
 
 
 @dataclass(frozen=True)
 class Inferred:
-    """The hints, one for each output that is not a map itself; `picks` says that the graph selects its boxes itself."""
+    """The hints, one for each output that is not a map itself and is not made of what others are made of.
+
+    `picks` says that the graph selects its boxes itself; `classes` are the channels that hold class numbers.
+    """
 
     hints: tuple[Hint, ...]
     picks: bool
+    classes: tuple[Hint, ...] = ()
 
 
-def infer_hints(view: GraphView, outputs: Sequence[str], prototypes: Sequence[int]) -> Inferred:
+def infer_hints(
+    view: GraphView, outputs: Sequence[str], prototypes: Sequence[int], found: Collection[str] = ()
+) -> Inferred:
     """Return hints for `outputs`; `prototypes` are the channel counts of the outputs that are maps.
+
+    `found` are tensors that are endpoints already.
 
     Raises `InputError` when a way cannot be followed, or when the role of some channels is not understood.
     """
-    axes = {output: _channel_axis(view, output) for output in outputs}
-    segments = [segment for output in outputs for segment in _segments(view, output, axes[output])]
+    if len(outputs) > MAX_OUTPUTS:
+        raise InputError(f"it has {len(outputs)} outputs, more than the {MAX_OUTPUTS} that are looked at.")
+    axes: dict[str, int] = {}
+    segments: list[Segment] = []
+    lost: dict[str, InputError] = {}
+    for output in outputs:
+        try:
+            axes[output] = _channel_axis(view, output)
+            segments += _segments(view, output, axes[output])
+        except InputError as error:
+            lost[output] = error
+    known = {*found, *(tensor for segment in segments for tensor in segment.tensors)}
+    for output, reason in lost.items():
+        if not is_made_of(view, output, known):
+            raise reason
+    first: InputError | None = None
+    for left in _attempts(segments, found):
+        try:
+            return _inferred(view, axes, [s for s in segments if s.output in left], prototypes)
+        except InputError as error:
+            first = first or error
+    assert first is not None
+    raise first
+
+
+def _attempts(segments: Sequence[Segment], found: Collection[str]) -> list[frozenset[str]]:
+    """Return the outputs that are to be understood: those that tell something, one that tells all, all of them."""
+    tensors: dict[str, frozenset[str]] = {}
+    for segment in segments:
+        tensors[segment.output] = tensors.get(segment.output, frozenset()) | segment.tensors
+    every, whole = frozenset(tensors), frozenset().union(*tensors.values())
+    alone = [frozenset([output]) for output, own in tensors.items() if own == whole]
+    return list(dict.fromkeys([every - spare_outputs(segments, found), *alone, every]))
+
+
+def is_made_of(view: GraphView, output: str, tensors: Collection[str]) -> bool:
+    """Say whether all ways back from an output end at these tensors."""
+    try:
+        return {found.tensor for found in walk_back(view, output, full_box(view.shapes[output])).found} <= set(tensors)
+    except InputError:
+        return False
+
+
+def _inferred(
+    view: GraphView, axes: Mapping[str, int], segments: Sequence[Segment], prototypes: Sequence[int]
+) -> Inferred:
     roles = assign_roles(segments, prototypes)
     for segment, role in zip(segments, roles, strict=True):
         if role is None:
@@ -47,10 +102,12 @@ def infer_hints(view: GraphView, outputs: Sequence[str], prototypes: Sequence[in
                 f"what the channels [{segment.start}, {segment.stop}) of the output '{segment.output}' are is not "
                 f"understood: {_shown(segment)}."
             )
-    named = [(segment, str(role)) for segment, role in zip(segments, roles, strict=True) if role != "classes"]
-    hints = [_hint(view, o, axes[o], [(s, r) for s, r in named if s.output == o]) for o in outputs]
+    named = [(segment, str(role)) for segment, role in zip(segments, roles, strict=True)]
+    parts = [(s, role) for s, role in named if role not in NO_ENDPOINTS]
+    hints = [_hint(view, o, axis, [(s, r) for s, r in parts if s.output == o]) for o, axis in axes.items()]
     picks = any(found.picked for segment in segments for found in segment.maps)
-    return Inferred(tuple(hint for hint in hints if hint.boundaries), picks)
+    numbers = [Hint(s.output, axes[s.output], (Boundary(r, s.start, s.stop),)) for s, r in named if r == "classes"]
+    return Inferred(tuple(hint for hint in hints if hint.boundaries), picks, tuple(numbers))
 
 
 def _hint(view: GraphView, output: str, axis: int, named: Sequence[tuple[Segment, str]]) -> Hint:
@@ -84,6 +141,8 @@ def _channel_axis(view: GraphView, output: str) -> int:
             everywhere = all(f.everywhere for f in (*first.found, *last.found))
             differs = {f.tensor for f in first.found} != {f.tensor for f in last.found}
             fitting.append((everywhere, differs, shape[axis] > 1, axis))
+    if not fitting and len(shape) == 2 and shape[0] == view.batch == 1:
+        return 0  # one value for each place, without an axis for the channel: the first has its size
     if not fitting:
         raise InputError(f"no axis of the output '{output}' {view.shape_text(output)} looks like its channels.")
     return max(fitting)[-1]
@@ -134,8 +193,13 @@ def _whole_boxes(groups: Sequence[list[int]], walks: Sequence[Sequence[Beginning
 
 
 def _anchor_parts(group: list[int], walks: Sequence[Sequence[Beginning]]) -> list[list[int]]:
-    """Take apart what a grid of anchors holds: four coordinates that meet the grid, objectness, scores, the rest."""
+    """Take apart what a grid of anchors holds: four coordinates that meet the grid, objectness, scores, the rest.
+
+    With the best class picked in the graph, the score of that is all that follows the coordinates.
+    """
     located = [any(found.located for found in walks[channel]) for channel in group]
+    if located == [True, True, True, True, False] and all(f.computed for f in walks[group[4]]):
+        return [group[:4], group[4:]]  # the best score of the classes
     if located[:6] != [True, True, True, True, False, False] or any(located[6:]):
         return [group]
     plain = [c for c in group[4:] if all(f.activation is None and not f.computed for f in walks[c])]

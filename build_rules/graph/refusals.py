@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import onnx
 
 from build_rules.errors import InputError
 from build_rules.graph.attention import find_attention
 from build_rules.graph.view import GraphView, nodes_before_outputs
 
-__all__ = ["refuse_uncuttable", "way_ends"]
+__all__ = ["refuse_uncuttable", "rounded_stride", "uneven_size", "way_ends"]
 
 SUPPRESSION = "NonMaxSuppression"
 CONVOLUTIONS = ("Conv", "ConvTranspose")
+LARGEST_STRIDE = 32
+STRIDES = (2, 4, 8, 16, 32, 64, 128)
 
 
 def refuse_uncuttable(view: GraphView) -> None:
@@ -46,6 +50,43 @@ def way_ends(view: GraphView, start: str, node: onnx.NodeProto, tensor: str) -> 
         f"{view.input.width}x{view.input.height} input: this decode tail is not understood; export the model "
         "without post-processing (no NMS, no end-to-end head)."
     )
+
+
+def uneven_size(view: GraphView, maps: Iterable[str]) -> InputError | None:
+    """Return the error of an input whose sides are no multiples of the strides of `maps`, None when they are.
+
+    A map of such an input has a rounded size, and no decoder knows where its cells lie.
+    """
+    height, width = view.input.height, view.input.width
+    strides = {name: stride for name in maps if (stride := rounded_stride(view, name)) is not None}
+    uneven = [name for name, stride in strides.items() if view.stride(name) != stride]
+    if not uneven:
+        return None
+    step = max(LARGEST_STRIDE, *strides.values())
+    wrong = [f"{side} {size}" for side, size in (("height", height), ("width", width)) if size % step]
+    fitting = [[fit for fit in (size // step * step, -(-size // step) * step) if fit] for size in (height, width)]
+    choices = [" or ".join(map(str, dict.fromkeys(fits))) for fits in fitting]
+    verb = "is no multiple" if len(wrong) == 1 else "are no multiples"
+    largest = max(uneven, key=lambda name: strides[name])
+    return InputError(
+        f"the input is {width}x{height} pixels (width x height), and its {' and '.join(wrong)} {verb} of the strides "
+        f"of the head: the map '{largest}' {view.shape_text(largest)} (stride {strides[largest]}) has a rounded size, "
+        f"and no decoder can tell where its cells lie; export the model at a size of multiples of {step}: height "
+        f"{choices[0]}, width {choices[1]} (Ultralytics: imgsz={fitting[0][-1]},{fitting[1][-1]}, the height first)."
+    )
+
+
+def rounded_stride(view: GraphView, tensor: str) -> int | None:
+    """Return the stride of a map whose sides were rounded up or down, None when it cannot be told."""
+    shape = view.shapes.get(tensor, ())
+    if len(shape) != 4 or shape[0] != view.batch:
+        return None
+    sides = ((view.input.height, shape[2]), (view.input.width, shape[3]))
+    for stride in STRIDES:
+        up = all(-(-size // stride) == part for size, part in sides)
+        if up or all(size // stride == part for size, part in sides):
+            return stride
+    return None
 
 
 def _listed(view: GraphView) -> str:

@@ -7,6 +7,7 @@
 `scores`                an activation and nothing else
 `objectness`            the same, one channel, beside scores of several
 `mask_coefs`            nothing at all, beside scores, and there is an output of as many prototypes
+`again`                 nothing at all, and another output has their scores: logits beside probabilities
 ======================  ========================================================================================
 """
 
@@ -17,9 +18,11 @@ from dataclasses import dataclass
 
 from build_rules.graph.walk import Beginning
 
-__all__ = ["BOX_CHANNELS", "Segment", "assign_roles"]
+__all__ = ["BOX_CHANNELS", "NO_ENDPOINTS", "Segment", "assign_roles"]
 
 BOX_CHANNELS = 4
+NO_ENDPOINTS = ("classes", "again")
+"""Roles of channels that are made of what others are made of."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,8 @@ class Segment:
 def assign_roles(segments: Sequence[Segment], prototypes: Collection[int]) -> list[str | None]:
     """Return the role of each segment of a model, None where it is not understood.
 
-    `prototypes` are the channel counts of the spatial outputs. Class numbers have the role `classes`.
+    `prototypes` are the channel counts of the spatial outputs. Class numbers have the role `classes`; they and what is
+    there `again` are no endpoints.
     """
     roles: list[str | None] = ["classes" if segment.ranked else None for segment in segments]
     box = _box(segments, roles)
@@ -84,16 +88,23 @@ def assign_roles(segments: Sequence[Segment], prototypes: Collection[int]) -> li
         if roles[index] is None:
             roles[index] = "boxes" if index == box else _role(segment, None if box is None else segments[box])
     for index, segment in enumerate(segments):
-        if roles[index] == "unactivated":
+        if roles[index] == "unactivated" and _scored_elsewhere(segment, segments, roles):
+            roles[index] = "again"
+        elif roles[index] == "unactivated":
             # Without scores they could be these, left without their activation.
             roles[index] = "mask_coefs" if segment.size in prototypes and "scores" in roles else None
     return _each_once(segments, _with_objectness(segments, roles))
 
 
+def _scored_elsewhere(segment: Segment, segments: Sequence[Segment], roles: Sequence[str | None]) -> bool:
+    scored = [other for other, role in zip(segments, roles, strict=True) if role in ("scores", "objectness")]
+    return any(other.output != segment.output and segment.tensors <= other.tensors for other in scored)
+
+
 def _each_once(segments: Sequence[Segment], roles: Sequence[str | None]) -> list[str | None]:
     """Return the roles without those that two parts of one output have: nothing tells which is which."""
     pairs = [(segment.output, role) for segment, role in zip(segments, roles, strict=True)]
-    return [role if role == "classes" or pairs.count((output, role)) == 1 else None for output, role in pairs]
+    return [role if role in NO_ENDPOINTS or pairs.count((output, role)) == 1 else None for output, role in pairs]
 
 
 def _box(segments: Sequence[Segment], roles: Sequence[str | None]) -> int | None:

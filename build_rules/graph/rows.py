@@ -14,7 +14,18 @@ import numpy as np
 
 from build_rules.graph.constants import Array
 
-__all__ = ["Order", "Scale", "Tolerance", "are_regular", "find_boxes", "find_picked", "fits", "fits_picked", "rows_of"]
+__all__ = [
+    "Order",
+    "Scale",
+    "Tolerance",
+    "are_regular",
+    "find_boxes",
+    "find_picked",
+    "fits",
+    "fits_classes",
+    "fits_picked",
+    "rows_of",
+]
 
 BOXES = "boxes"
 REGULAR = 1e-3
@@ -69,10 +80,28 @@ def find_boxes(
 
 
 def fits(scales: Sequence[Scale], role: str, rows: Array, tolerance: Tolerance, order: Order | None = None) -> bool:
-    """Say whether the columns of a role are what the decoders compute, in the order given or in any."""
+    """Say whether the columns of a role are what the decoders compute, in the order given or in any.
+
+    A single column may be the best of several.
+    """
 
     def alike(block: Array, part: Array) -> bool:
+        if part.shape[-1] == 1:
+            block = block.max(axis=-1, keepdims=True)
         return block.shape == part.shape and bool(np.abs(block - part).max() <= tolerance.value)
+
+    return _find_order(scales, role, rows, alike, order) is not None
+
+
+def fits_classes(scales: Sequence[Scale], role: str, rows: Array, tolerance: Tolerance, order: Order | None) -> bool:
+    """Say whether class numbers [rows, 1] are those of the largest values of a role, or of one as large."""
+
+    def alike(block: Array, part: Array) -> bool:
+        numbers = part.astype(int)
+        if not np.array_equal(numbers, part) or numbers.min() < 0 or numbers.max() >= block.shape[-1]:
+            return False
+        chosen = np.take_along_axis(block, numbers, axis=-1)
+        return bool((block.max(axis=-1, keepdims=True) - chosen).max() <= tolerance.value)
 
     return _find_order(scales, role, rows, alike, order) is not None
 

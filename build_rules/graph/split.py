@@ -118,8 +118,13 @@ def _anchors(view: GraphView, document: SourceDocument, found: FoundEndpoints, c
     from build_rules.graph.agreement import hints_of_grids
     from build_rules.graph.anchors import check_anchors, read_anchors
 
-    hints = hints_of_grids(view, document, found.endpoints) if choice.groups else found.hints
-    read = read_anchors(view, found.endpoints, hints)
+    hints = hints_of_grids(view, document, found.endpoints) if choice.groups else found.decoded
+    try:
+        read = read_anchors(view, found.endpoints, hints)
+    except InputError:
+        if not choice.groups and not choice.anchors:
+            raise
+        read = None  # what was said by hand stands where the tail cannot be run
     return check_anchors(choice.anchors, found.endpoints, read) if choice.anchors else read
 
 
@@ -132,4 +137,4 @@ def _decoding(
         return check_by_hand(view, document, found.endpoints)
     from build_rules.graph.decoder_check import check_decoding
 
-    return check_decoding(view, found.endpoints, found.followed, found.picks, anchors)
+    return check_decoding(view, found.endpoints, found.followed, found.picks, anchors, found.classes)

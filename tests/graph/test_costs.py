@@ -215,6 +215,19 @@ def test_small_branches_are_run(tmp_path: Path) -> None:
     check_runnable(view_of(added(lambda b: branching(b, expanding("then", 8)), 17), tmp_path))
 
 
+def test_branches_without_number_are_refused_at_once(tmp_path: Path) -> None:
+    b = Builder()
+    b.conv("image", 3, 2, 8, "map")
+    condition = b.weight(True, np.bool_)
+    for index in range(1001):
+        b.op("If", condition, then_branch=small(f"then{index}"), else_branch=small(f"else{index}"))
+    b.op("Sigmoid", "map", name="output0")
+    started = time.monotonic()
+    with pytest.raises(InputError, match=r"an If counts as 100"):
+        view_of(b.model(("output0", OUTPUT)), tmp_path)
+    assert time.monotonic() - started < 2
+
+
 def test_empty_tensors_have_a_size(tmp_path: Path) -> None:
     b = Builder()
     b.conv("image", 3, 2, 8, "map")

@@ -10,7 +10,7 @@ import pytest
 
 from build_rules.endpoints import Anchors, Endpoint, ModelInput, Split, SplitBoundary, SplitHint
 from build_rules.errors import InputError
-from build_rules.metadata.anchors import anchor_levels
+from build_rules.metadata.anchors import anchor_levels, split_anchors
 from build_rules.metadata.checks import check_document
 from build_rules.metadata.document import BuildFacts, compile_document
 from build_rules.metadata.outputs import class_count
@@ -248,6 +248,13 @@ def test_the_graphs_anchors_stand_in_for_the_documents(document: dict[str, Any])
 
 def test_the_documents_anchors_win() -> None:
     assert anchor_levels({"model": {"anchors": PIXELS}}, 3, IMAGE, as_levels(PIXELS[::-1])) == FRACTIONS
+
+
+def test_anchors_of_a_head_described_by_hand_win_over_the_documents() -> None:
+    document = {"model": {"anchors": [[[w + 1, h] for w, h in level] for level in PIXELS]}}
+    split = replace(split_of(3), anchors=as_levels(PIXELS))
+    assert split_anchors(document, split) != FRACTIONS
+    assert split_anchors(document, replace(split, found_by="model.toml")) == FRACTIONS
 
 
 def test_anchors_of_another_number_of_levels_are_named() -> None:

@@ -95,10 +95,15 @@ def _conv(at: Place) -> Steps:
 
 
 def _matmul(at: Place) -> Steps:
-    """Cross a product with the numbers of bins, which contracts the last axis or the one before; stop else."""
+    """Cross a product with the numbers of bins, which contracts the last axis or the one before; stop else.
+
+    Or with a matrix that makes other coordinates of four: centre and size become corners.
+    """
     first, second = at.node.input
     constant = second if at.data == [first] else first
     shape = at.view.shapes.get(constant, ())
+    if len(at.data) == 1 and shape == (COORDINATES, COORDINATES) and at.view.stride(at.tensor) is None:
+        return _other_coordinates(at, constant, len(at.reach.box) - (1 if constant == second else 2))
     if len(at.data) != 1 or len(shape) not in (1, 2) or prod(shape) != shape[0 if constant == second else -1]:
         return None
     if not _counts_bins(at.view.constant(constant)):
@@ -109,6 +114,19 @@ def _matmul(at: Place) -> Steps:
     else:
         box = (*(outer[:-1] if len(shape) == 1 else outer[:-2]), bins, outer[-1])
     return [(at.data[0], replace(at.reach, box=box, activations=NONE, contracted=AVERAGE, computed=True))]
+
+
+def _other_coordinates(at: Place, constant: str, axis: int) -> Steps:
+    """Cross a product with a constant matrix along `axis`, from the coordinates that have a weight in it."""
+    matrix = at.view.constant(constant)
+    if matrix is None:
+        return None
+    weights = matrix if constant == at.node.input[1] else matrix.T
+    used = np.flatnonzero(weights[:, slice(*at.reach.box[axis])].any(axis=1))
+    if not used.size:
+        return None
+    box = replace_axis(at.reach.box, axis, (int(used[0]), int(used[-1]) + 1))
+    return [(at.data[0], replace(at.reach, box=box, activations=NONE, contracted="", computed=True))]
 
 
 def _reduce_sum(at: Place) -> Steps:
