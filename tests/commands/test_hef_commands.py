@@ -19,8 +19,8 @@ from build_rules.hef.writer import build_proto
 from build_rules.metadata.document import BuildFacts, compile_document
 from build_rules.metadata.embedded import MAX_DOCUMENT
 from build_rules.metadata.serialize import document_bytes
+from tests.hef.changes import host_work, vectors
 from tests.hef.samples import message
-from tests.hef.test_loaders import host_work, vectors
 from tests.metadata.synthetic import Head, tensors_of
 from tests.shared import SHARED, needs_shared
 
