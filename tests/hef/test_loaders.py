@@ -15,7 +15,7 @@ from build_rules.hef.loaders import ask, find_loaders, oldest_release
 from build_rules.hef.parsable import walk_message
 from build_rules.hef.releases import DEVICES, EXTENSION_SINCE, NEVER_MANDATORY, parse_device, parse_release
 from build_rules.protobuf import write_bytes
-from tests.hef import hailort
+from tests.hef import differential, hailort
 from tests.hef.changes import CASES, extend, host_work
 from tests.hef.samples import REAL, message, spec
 from tests.shared import needs_shared
@@ -224,3 +224,7 @@ def test_real_files_load(path: Path) -> None:
     since = {0: (4, 14), 1: (4, 18), 3: (4, 21)}[hef.version]
     assert (hef.refusals, oldest_release(hef)) == ((), since)
     assert [loader.loads for loader in find_loaders(hef, False)] == [True, True, True]
+
+
+def test_messages_changed_at_random() -> None:
+    assert differential.disagreements(200, 1) == []
