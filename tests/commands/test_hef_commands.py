@@ -59,7 +59,7 @@ def bare(path: Path, sdk: str = "0.1.0-emulated", size: int = 128) -> Path:
     return path
 
 
-SINCE = ", HailoRT from 5.0, without the ZIP from 4.21"  # the files of these tests are of version 3
+SINCE = ", HailoRT from 5.0 (which drives no Hailo-8), without the ZIP from 4.21"  # of version 3
 
 
 def document() -> dict[str, Any]:

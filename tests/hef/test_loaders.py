@@ -147,7 +147,7 @@ QUESTIONS: list[tuple[str, int, str | None, str | None, str | None, bool, str]] 
     # architecture, version, embedding, device, release -> answer
     ("hailo8l", 3, None, "hailo8l", "4.20", False, "header version 3 came with 4.21"),
     ("hailo8l", 3, None, "hailo8l", "4.21", True, ""),
-    ("hailo8l", 3, "append", "hailo8l", "4.23", False, "bytes follow the end"),
+    ("hailo8l", 3, "append", "hailo8l", "4.23", False, 'announces; doit strip takes them off, and embed = "sealed"'),
     ("hailo8l", 3, "sealed", "hailo8l", "4.23.0", True, ""),
     ("hailo8l", 3, "append", None, "5.2", True, ""),
     ("hailo8l", 3, "append", "hailo8l", "5.2", False, "5.x drives no Hailo-8"),
