@@ -15,9 +15,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from build_rules.hef.container import Container, chunks, open_hef, scan_container
-from build_rules.hef.features import Features, find_core_op, layouts, read_features, sorted_outputs
+from build_rules.hef.features import Features, find_core_op, group_name, layouts, read_features, sorted_outputs
 from build_rules.hef.parsable import NOT_LOOKED_AT, walk_message
-from build_rules.hef.refusals import find_refusals, group_name
+from build_rules.hef.refusals import find_refusals
 from build_rules.hef.schema import (
     ARCHITECTURES,
     BOUNDARY,
