@@ -18,9 +18,12 @@ from build_rules.errors import InputError
 from build_rules.varint import encode_varint
 
 __all__ = [
+    "MAX_ALL_DOUBLES",
     "MAX_DEPTH",
     "MAX_FIELDS",
+    "MAX_TEXT",
     "Message",
+    "TooLargeError",
     "field_prefix",
     "write_bytes",
     "write_doubles",
@@ -30,8 +33,13 @@ __all__ = [
 ]
 
 MAX_DEPTH = 32
-MAX_DOUBLES = 1 << 16  # of one list; real files have one for each feature
-MAX_FIELDS = 200_000  # real files need a few hundred
+MAX_DOUBLES = 1 << 16
+"""Of one list; real files have one for each feature."""
+MAX_FIELDS = 100_000
+"""Fields that are parsed and messages that are asked for. Real files need three thousand."""
+MAX_ALL_DOUBLES = 1 << 19
+MAX_TEXT = 16 << 20
+"""Bytes of all strings that are asked for."""
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _WIRE_NAMES = {_VARINT: "a varint", _FIXED64: "eight bytes", _BYTES: "a length and bytes", _FIXED32: "four bytes"}
@@ -39,16 +47,24 @@ _MAX_NUMBER = (1 << 29) - 1
 _UINT32, _UINT64 = (1 << 32) - 1, (1 << 64) - 1
 
 
+class TooLargeError(InputError):
+    """The message has more than is read of one."""
+
+
 @dataclass
 class _Budget:
-    """Fields that may still be parsed, shared by a message and everything nested in it."""
+    """What may still be read, shared by a message and everything nested in it."""
 
     fields: int = MAX_FIELDS
+    doubles: int = MAX_ALL_DOUBLES
+    text: int = MAX_TEXT
 
 
 @dataclass
 class Message:
     """One protobuf message. Methods take a field number; all raise `InputError` when the bytes do not fit.
+
+    They raise `TooLargeError`, which is one, when more was asked for than any real message has.
 
     `where` names the file in errors.
     """
@@ -61,6 +77,7 @@ class Message:
     def __post_init__(self) -> None:
         if self.depth > MAX_DEPTH:
             raise self._malformed(f"messages are nested deeper than {MAX_DEPTH}")
+        self._spend_field()
         self._fields: dict[int, list[tuple[int, int | memoryview]]] = {}
         for number, wire, value in self._scan(memoryview(self.data)):
             self._fields.setdefault(number, []).append((wire, value))
@@ -102,6 +119,9 @@ class Message:
             packed = value if isinstance(value, memoryview) else struct.pack("<Q", value)
             if wire not in (_BYTES, _FIXED64) or len(packed) % 8 or len(packed) + 8 * len(values) > 8 * MAX_DOUBLES:
                 raise self._malformed(f"field {number} is not a list of doubles")
+            self.budget.doubles -= len(packed) // 8
+            if self.budget.doubles < 0:
+                raise self._too_large(f"{MAX_ALL_DOUBLES} doubles")
             values.extend(struct.unpack(f"<{len(packed) // 8}d", packed))
         return tuple(values)
 
@@ -111,8 +131,12 @@ class Message:
 
     def strings(self, number: int) -> tuple[str, ...]:
         """A repeated string."""
+        views = self._views(number)
+        self.budget.text -= sum(map(len, views))
+        if self.budget.text < 0:
+            raise self._too_large(f"{MAX_TEXT} bytes in strings")
         try:
-            return tuple(str(view, "utf-8") for view in self._views(number))
+            return tuple(str(view, "utf-8") for view in views)
         except UnicodeDecodeError as error:
             raise self._malformed(f"field {number} is a string that is not UTF-8") from error
 
@@ -128,6 +152,11 @@ class Message:
     def messages(self, number: int) -> Iterator[Message]:
         """A repeated nested message, parsed one after the other."""
         return (self._nested(view) for view in self._views(number))
+
+    def _spend_field(self) -> None:
+        self.budget.fields -= 1
+        if self.budget.fields < 0:
+            raise self._too_large(f"{MAX_FIELDS} fields")
 
     def _nested(self, data: bytes | memoryview) -> Message:
         return Message(data, self.where, self.depth + 1, self.budget)
@@ -151,9 +180,7 @@ class Message:
     def _scan(self, data: memoryview) -> Iterator[tuple[int, int, int | memoryview]]:
         position = 0
         while position < len(data):
-            self.budget.fields -= 1
-            if self.budget.fields < 0:
-                raise self._malformed(f"it has more than {MAX_FIELDS} fields")
+            self._spend_field()
             key, position = self._varint(data, position)
             number, wire = key >> 3, key & 7
             if not 0 < number <= _MAX_NUMBER:
@@ -183,6 +210,9 @@ class Message:
 
     def _mismatch(self, number: int, wire: int, expected: int) -> InputError:
         return self._malformed(f"field {number} is {_WIRE_NAMES[wire]}, expected {_WIRE_NAMES[expected]}")
+
+    def _too_large(self, what: str) -> TooLargeError:
+        return TooLargeError(f"{self.where}: its protobuf message has more than {what}, which no real one has.")
 
     def _malformed(self, what: str) -> InputError:
         return InputError(f"{self.where}: its protobuf message is malformed: {what}. Get or make the file again.")

@@ -10,9 +10,12 @@ from hypothesis import strategies as st
 
 from build_rules.errors import InputError
 from build_rules.protobuf import (
+    MAX_ALL_DOUBLES,
     MAX_DEPTH,
     MAX_FIELDS,
+    MAX_TEXT,
     Message,
+    TooLargeError,
     write_bytes,
     write_doubles,
     write_float,
@@ -119,6 +122,18 @@ def test_the_number_of_fields_is_bounded_over_all_levels() -> None:
     message = parse(inner * 2)
     with pytest.raises(InputError, match="more than"):
         list(message.messages(1))
+
+
+def test_what_is_asked_for_is_bounded_over_all_levels() -> None:
+    """Messages count as fields do, also empty ones; strings and doubles by their size, as often as they are read."""
+    message = parse(write_bytes(1, write_string(1, "n" * 1000) + write_doubles(2, [1.0] * 1000)))
+    inner = message.message(1)
+    with pytest.raises(TooLargeError, match="strings"):
+        [inner.string(1) for _ in range(MAX_TEXT // 1000 + 1)]
+    with pytest.raises(TooLargeError, match="doubles"):
+        [inner.doubles(2) for _ in range(MAX_ALL_DOUBLES // 1000 + 1)]
+    with pytest.raises(TooLargeError, match="fields"):
+        [message.message(9) for _ in range(MAX_FIELDS)]
 
 
 @given(st.binary(max_size=300))

@@ -8,11 +8,15 @@ Knows nothing of what the ZIP means.
 `directory.py`        where does the ZIP at the end begin, and how long was the file before it was sealed?
 `members.py`          what is in the ZIP, and what may be?
 `embed.py`            append a ZIP, seal it in, take it off again
-`protobuf.py`         the wire format of the message
+`parsable.py`         does the vendor's parser take all of the message?
 `schema.py`           its field numbers and enumerations
+`features.py`         which of the vendor's features does the message use, and where are its streams?
 `streams.py`          the records that everybody else sees
 `reader.py`           from the message to the records
 `writer.py`           and back, with no network inside
+`refusals.py`         what in the message makes the vendor's runtime refuse it?
+`host_work.py`        and what in the work that it does on the host?
+`releases.py`         what did each release of the runtime learn?
 `loaders.py`          which runtimes accept the file?
 ====================  ==================================================================================
 """

@@ -17,12 +17,13 @@ from build_rules.hef.schema import (
     FusedLayersField,
     HeaderField,
     HefField,
+    MetadataField,
     NetworkGroupField,
     OpField,
 )
 from build_rules.protobuf import Message
 
-__all__ = ["Features", "find_core_op", "layouts", "read_features", "sorted_outputs"]
+__all__ = ["Features", "find_core_op", "group_name", "layouts", "read_features", "sorted_outputs"]
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,13 @@ def read_features(message: Message) -> Features:
         for field in (HefField.EXTENSIONS, HefField.OPTIONAL_EXTENSIONS)
     )
     return Features(header.uint32(HeaderField.HW_ARCH), mandatory, optional)
+
+
+def group_name(group: Message) -> str:
+    """Return the name under which the runtime knows a network group."""
+    partial = next(group.messages(NetworkGroupField.PARTIALS), None)
+    named = group if partial is None else partial.message(1)
+    return named.message(CoreOpField.METADATA).string(MetadataField.NAME)
 
 
 def find_core_op(group: Message, ops: Iterable[Message], features: Features) -> Message | None:

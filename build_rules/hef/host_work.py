@@ -13,6 +13,7 @@ from build_rules.protobuf import Message
 
 __all__ = ["HostWork", "read_host_work"]
 
+_MAX_NAME = 127  # of what is told
 # Kind of suppression -> field of its decoders, fields of a decoder that name pads of the chip.
 _DECODERS: Mapping[int, tuple[int, tuple[int, ...]]] = {
     NmsOpField.YOLOV5: (4, (5,)),
@@ -47,7 +48,7 @@ def read_host_work(group: Message, ops: Iterable[Message], by_pad: Mapping[int, 
         pads = [edges.get(pad.uint32(PadField.INDEX)) for pad in op.messages(OpField.INPUT_PADS)]
         consumed.update(by_pad[pad] for pad in pads if pad is not None and pad in by_pad)
         made += [pad.string(PadField.NAME) for pad in op.messages(OpField.OUTPUT_PADS)][:1]
-        where = f"operation {op.string(OpField.NAME)}"
+        where = f"operation {op.string(OpField.NAME)[:_MAX_NAME]}"
         if any(pad is None or pad not in by_pad for pad in pads):
             refusals.append(f"{where} is not connected to an output of the chip")
         refusals += _refused(op, by_pad, where)

@@ -79,6 +79,9 @@ def _on_device(hef: Hef, asked: Release, device: str | None) -> Loader:
     as_if = "" if release == asked else f"as {release_text(release)}, the newest that is known here"
     why = _refused(hef, release) or (None if device is None else _wrong_chip(hef, release, device))
     if why is not None:
+        bare = without_added(hef)
+        if hef.container.added.length and _refused(hef, release) and _refused(bare, release) is None:
+            why += '; doit strip takes them off, and embed = "sealed" lets them be loaded'
         return Loader(reader, False, f"{why} ({as_if})" if as_if else why)
     remarks = [as_if] if as_if else []
     if device is not None and not {device, _without_clock(device)} & {*hef.chips}:

@@ -15,9 +15,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from build_rules.hef.container import Container, chunks, open_hef, scan_container
-from build_rules.hef.features import Features, find_core_op, layouts, read_features, sorted_outputs
+from build_rules.hef.features import Features, find_core_op, group_name, layouts, read_features, sorted_outputs
 from build_rules.hef.parsable import NOT_LOOKED_AT, walk_message
-from build_rules.hef.refusals import find_refusals, group_name
+from build_rules.hef.refusals import find_refusals
 from build_rules.hef.schema import (
     ARCHITECTURES,
     BOUNDARY,
@@ -48,7 +48,7 @@ from build_rules.hef.schema import (
     SwitchInfoField,
 )
 from build_rules.hef.streams import Direction, Hef, HostOp, NetworkGroup, Nms, Quantization, Shape, Stream
-from build_rules.protobuf import Message
+from build_rules.protobuf import Message, TooLargeError
 
 __all__ = ["read_hef", "read_payload"]
 
@@ -101,7 +101,14 @@ def _hef(data: memoryview, where: str, container: Container) -> Hef:
     by_name = sorted(message.messages(HefField.NETWORK_GROUPS), key=lambda group: group_name(group).encode())
     groups = tuple(_network_group(group, features, unknown) for group in by_name)
     walk = walk_message(data)
-    if not walk.complete:
+    complete = walk.complete
+    refusals: tuple[str, ...] = ()
+    try:
+        # Read anew, since both may look at as many fields as any file has.
+        refusals = find_refusals(Message(data, where), walk, container.header.version)
+    except TooLargeError:
+        complete = False
+    if not complete:
         unknown.append(NOT_LOOKED_AT)
     if number not in ARCHITECTURES:
         unknown.append(f"architecture {number}")
@@ -117,8 +124,7 @@ def _hef(data: memoryview, where: str, container: Container) -> Hef:
         unknown=tuple(dict.fromkeys(unknown)),
         arch_code=number,
         format_version=header.uint64(HeaderField.VERSION),
-        # Read anew, since both may look at as many fields as any file has.
-        refusals=find_refusals(Message(data, where), walk, container.header.version),
+        refusals=refusals,
     )
 
 

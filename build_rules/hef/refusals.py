@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 
-from build_rules.hef.features import Features, find_core_op, layouts, read_features, sorted_outputs
+from build_rules.hef.features import Features, find_core_op, group_name, layouts, read_features, sorted_outputs
 from build_rules.hef.host_work import HostWork, read_host_work
 from build_rules.hef.parsable import Walk
 from build_rules.hef.schema import (
@@ -33,7 +33,6 @@ from build_rules.hef.schema import (
     EdgeType,
     FusedLayersField,
     HefField,
-    MetadataField,
     NetworkGroupField,
     NmsInfoField,
     NumericInfoField,
@@ -41,7 +40,7 @@ from build_rules.hef.schema import (
 )
 from build_rules.protobuf import Message
 
-__all__ = ["find_refusals", "group_name"]
+__all__ = ["find_refusals"]
 
 _MAX_NAME = 127
 _UINT8, _UINT16 = 0xFF, 0xFFFF
@@ -57,7 +56,7 @@ _HAILO15 = frozenset({4, 5, 6, 103, 104, 105, 106})
 def find_refusals(message: Message, walk: Walk, header_version: int) -> tuple[str, ...]:
     """Return why the runtime refuses the whole `message`, over which `walk` went, of a file with this header version.
 
-    Empty when it does not.     Raises `InputError` when a field that it looks at is of another type than it should be.
+    Empty when it does not. Raises `InputError` when a field that it looks at is of another type than it should be.
     """
     if walk.fault is not None:
         return (f"its message cannot be parsed: {walk.fault}",)
@@ -84,14 +83,7 @@ def _misplaced_weights(actions: frozenset[int], header_version: int) -> Iterator
 def _repeated_groups(groups: Iterable[Message]) -> Iterator[str]:
     for name, count in Counter(map(group_name, groups)).items():
         if count > 1:
-            yield f"network group {name} occurs {count} times"
-
-
-def group_name(group: Message) -> str:
-    """Return the name under which the runtime knows a network group."""
-    partial = next(group.messages(NetworkGroupField.PARTIALS), None)
-    named = group if partial is None else partial.message(1)
-    return named.message(CoreOpField.METADATA).string(MetadataField.NAME)
+            yield f"network group {_told(name)} occurs {count} times"
 
 
 def _group(group: Message, features: Features) -> Iterator[str]:
@@ -132,7 +124,7 @@ def _layout(core_op: Message, features: Features) -> Iterator[str]:
             yield "a layer inside the chip is not a single tensor"
         else:
             yield from _base(layer.message(EdgeLayerField.INFO).message(EdgeLayerInfoField.BASE), "a layer")
-    yield from (f"stream {name} occurs {count} times" for name, count in names.items() if count > 1)
+    yield from (f"stream {_told(name)} occurs {count} times" for name, count in names.items() if count > 1)
 
 
 def _layers(contexts: Iterable[Message]) -> Iterator[Message]:
@@ -154,7 +146,7 @@ def _network_name(layer: Message, networks: tuple[str, ...], features: Features)
         return
     index = layer.uint32(EdgeLayerField.NETWORK_INDEX) & _UINT8
     if index >= len(networks):
-        yield f"stream {_stream_name(layer)} belongs to network {index}, and there are names of {len(networks)}"
+        yield f"stream {_told(_stream_name(layer))} belongs to network {index}, and there are names of {len(networks)}"
     elif len(networks[index].encode()) > _MAX_NAME:
         yield f"the name of network {index} is longer than {_MAX_NAME} bytes"
 
@@ -173,7 +165,7 @@ def _boundary(layer: Message, features: Features) -> Iterator[str]:
 
 
 def _info(info: Message, is_output: bool, features: Features) -> Iterator[str]:
-    where = f"stream {info.string(EdgeLayerInfoField.NAME)}"
+    where = f"stream {_told(info.string(EdgeLayerInfoField.NAME))}"
     base = info.message(EdgeLayerInfoField.BASE)
     yield from _name(info.string(EdgeLayerInfoField.NAME))
     yield from _base(base, where)
@@ -189,9 +181,13 @@ def _info(info: Message, is_output: bool, features: Features) -> Iterator[str]:
         yield f"{where} has not one scale and zero point for each of {wanted} features, as extension 25 demands"
 
 
+def _told(name: str) -> str:
+    return name if len(name) <= _MAX_NAME else f"{name[:40]}..."
+
+
 def _name(name: str) -> Iterator[str]:
     if len(name.encode()) > _MAX_NAME:
-        yield f"the name of stream {name[:40]}... is longer than {_MAX_NAME} bytes"
+        yield f"the name of stream {_told(name)} is longer than {_MAX_NAME} bytes"
 
 
 def _base(base: Message, where: str) -> Iterator[str]:
@@ -223,7 +219,7 @@ def _transfer(base: Message, where: str, features: Features) -> Iterator[str]:
 
 
 def _mux(mux: Message, is_output: bool, features: Features) -> Iterator[str]:
-    where = f"stream {mux.string(EdgeLayerMuxField.NAME)}"
+    where = f"stream {_told(mux.string(EdgeLayerMuxField.NAME))}"
     base = mux.message(EdgeLayerMuxField.BASE)
     yield from _name(mux.string(EdgeLayerMuxField.NAME))
     yield from _base(base, where)
@@ -242,7 +238,7 @@ def _mux(mux: Message, is_output: bool, features: Features) -> Iterator[str]:
 
 
 def _planes(planes: Message, is_output: bool, features: Features) -> Iterator[str]:
-    where = f"stream {planes.string(EdgeLayerPlanesField.NAME)}"
+    where = f"stream {_told(planes.string(EdgeLayerPlanesField.NAME))}"
     yield from _name(planes.string(EdgeLayerPlanesField.NAME))
     if (order := planes.uint32(EdgeLayerPlanesField.FORMAT)) not in _PLANE_FORMATS:
         yield f"{where} has planes in an order that is not known ({order})"
@@ -282,7 +278,7 @@ def _outputs(
     seen = [name for layer in outputs if _stream_name(layer) not in work.consumed for name in _seen(layer, fused)]
     names = dict.fromkeys((*seen, *work.made))
     if len(names) > 1:  # a single one is never looked up
-        yield from (f"output {name} is missing in the list of outputs" for name in names if name not in order)
+        yield from (f"output {_told(name)} is missing in the list of outputs" for name in names if name not in order)
 
 
 def _seen(layer: Message, fused: bool) -> Iterator[str]:

@@ -19,6 +19,8 @@ from build_rules.hef.writer import build_proto
 from build_rules.metadata.document import BuildFacts, compile_document
 from build_rules.metadata.embedded import MAX_DOCUMENT
 from build_rules.metadata.serialize import document_bytes
+from tests.hef.changes import host_work, vectors
+from tests.hef.samples import message
 from tests.metadata.synthetic import Head, tensors_of
 from tests.shared import SHARED, needs_shared
 
@@ -57,7 +59,7 @@ def bare(path: Path, sdk: str = "0.1.0-emulated", size: int = 128) -> Path:
     return path
 
 
-SINCE = ", HailoRT from 5.0, without the ZIP from 4.21"  # the files of these tests are of version 3
+SINCE = ", HailoRT from 5.0 (which drives no Hailo-8), without the ZIP from 4.21"  # of version 3
 
 
 def document() -> dict[str, Any]:
@@ -395,3 +397,125 @@ def _in() -> Stream:
 
 def _out() -> Stream:
     return Stream("n/out", "output", (8, 8, 8), (8, 8, 8), "NHWC", 1, Quantization(1.0, 0.0, 0.0, 255.0))
+
+
+# Asked for a device and a release.
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "answers"),
+    [
+        (("--device", "hailo8l", "--hailort", "4.23"), 1, ["HailoRT 4.23 on a Hailo-8L refuses it: "]),
+        (("--hailort=5.2",), 0, ["HailoRT 5.2 loads it"]),
+        (("--device=hailo8l",), 1, ["HailoRT 4.23 on a Hailo-8L refuses it: "]),
+        (("--device=hailo15h", "--hailort=5.2"), 1, ["it was compiled for a Hailo-8L (architecture 3)"]),
+    ],
+)
+def test_a_device_and_a_release(
+    whole: Path, capfd: Captured, options: tuple[str, ...], code: int, answers: list[str]
+) -> None:
+    assert call(VerifyHef, *options, whole) == code
+    lines = capfd.readouterr().out.splitlines()
+    assert lines[0].startswith(f"{whole}: sound, ")
+    assert [answer in line for answer, line in zip(answers, lines[1:], strict=True)] == [True] * len(answers)
+    call(VerifyHef, "--json", *options, whole)
+    (file,) = json.loads(capfd.readouterr().out)["files"]
+    assert [one["loads"] for one in file["asked"]] == [code == 0]
+
+
+def test_what_is_asked_of_a_sealed_file(whole: Path, capfd: Captured) -> None:
+    embed_zip(whole, read_members(whole), whole, "sealed")
+    assert call(VerifyHef, "--device", "hailo8l", "--hailort", "4.21", whole) == 0
+    assert capfd.readouterr().out.splitlines() == [
+        f"{whole}: sound, hailo8l, metadata of 6 outputs (sealed), HailoRT from 4.21",
+        f"{whole}: HailoRT 4.21 on a Hailo-8L loads it",
+    ]
+    assert call(VerifyHef, "--device", "hailo8l", "--hailort", "4.20", whole) == 1
+    assert "refuses it: header version 3 came with 4.21" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("option", ["--hailort=4.x", "--device=hailo9", "--hailort=6.1", "--release=4.20"])
+def test_questions_that_make_no_sense(whole: Path, capfd: Captured, option: str) -> None:
+    assert call(VerifyHef, option, whole) == 3
+    told = capfd.readouterr()
+    assert (told.out, told.err.count("\n")) == ("", 1)
+    assert option.split("=")[0] in told.err
+
+
+def test_everything_for_programs(whole: Path, tmp_path: Path, capfd: Captured) -> None:
+    broken = tmp_path / "broken.hef"
+    broken.write_bytes(whole.read_bytes()[:500])
+    assert call(VerifyHef, "--json", whole, broken, tmp_path / "none.hef") == 3
+    sound, damaged, missing = json.loads(capfd.readouterr().out)["files"]
+    assert list(sound) == [
+        *("file", "sound", "hw_arch", "embedding", "described_outputs", "oldest_hailort", "oldest_hailort_without_zip"),
+        *("asked", "loaders", "problems"),
+    ]
+    assert (sound["sound"], sound["described_outputs"], sound["asked"]) == (True, 6, [])
+    assert (sound["oldest_hailort"], sound["oldest_hailort_without_zip"]) == ("5.0", "4.21")
+    assert ("is cut off" in damaged["error"], "no such file" in missing["error"]) == (True, True)
+    assert [damaged["sound"], missing["sound"]] == [False, False]
+
+
+def test_a_file_that_no_release_loads_is_not_sound(tmp_path: Path, capfd: Captured) -> None:
+    def unlisted(hef: Any) -> None:
+        hef.groups[0].sorted.remove("net/fc1")
+
+    path = tmp_path / "a.hef"
+    path.write_bytes(build_container(message("hailo8", unlisted)))
+    assert call(VerifyHef, path) == 1
+    assert "no release of HailoRT loads it" in capfd.readouterr().out
+    path.write_bytes(build_container(message("hailo8", lambda hef: hef.ClearField("extensions")), b"", 1))
+    assert call(VerifyHef, path) == 0
+    assert "warning: only old releases of HailoRT load it" in capfd.readouterr().out
+
+
+def test_inspect_shows_what_the_host_does(tmp_path: Path, capfd: Captured) -> None:
+    path = tmp_path / "a.hef"
+    path.write_bytes(build_container(message("hailo8", host_work)))
+    found = facts(capfd, path)
+    assert found["networks"][0]["host_ops"] == [
+        {
+            "name": "net/nms",
+            "kind": "nms-yolov8",
+            "classes": 80,
+            "max_proposals_per_class": 100,
+            "score_threshold": 0.2,
+            "iou_threshold": 0.7,
+            "boxes_only": False,
+            "inputs": ["net/conv42", "net/conv41"],
+        }
+    ]
+    assert call(Inspect, path) == 0
+    table = [line.split() for line in capfd.readouterr().out.splitlines() if "iou" in line or "nms-yolov8" in line]
+    assert table[1][:7] == ["net/nms", "nms-yolov8", "80", "100", "0.2", "0.7", "no"]
+
+
+def test_inspect_shows_one_scale_or_many(tmp_path: Path, capfd: Captured) -> None:
+    path = tmp_path / "a.hef"
+    path.write_bytes(build_container(message("hailo8", vectors)))
+    streams = facts(capfd, path)["networks"][0]["outputs"]
+    assert [(one["scale"], one["zero_point"], one["per_feature"]) for one in streams] == [
+        (None, None, features) for features in (3, 63, 63)
+    ]
+    assert streams[0]["scale_range"] == [0.5, 0.5]
+    path.write_bytes(build_container(message("hailo8")))
+    assert [one["per_feature"] for one in facts(capfd, path)["networks"][0]["outputs"]] == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("code", "names"),
+    [
+        (103, ["HAILO15H", "HAILO10H"]),
+        (3, ["HAILO8L", "HAILO8"]),
+        (4, ["HAILO15M", "HAILO15H", "HAILO10H"]),
+        (5, []),
+        (1, ["HAILO8"]),
+    ],
+)
+def test_inspect_shows_all_names_of_the_chip(tmp_path: Path, capfd: Captured, code: int, names: list[str]) -> None:
+    path = tmp_path / "a.hef"
+    path.write_bytes(build_container(message("hailo8l", lambda hef: setattr(hef.header, "arch", code))))
+    found = facts(capfd, path)
+    assert found["hailort_architectures"] == names
+    assert ("5.2 does not know its chip" in found["loaders"][1]["why"]) == (code == 5)

@@ -211,8 +211,10 @@ def _judge_core(core: Any, extensions: set[int], optional: set[int], arch: int, 
         _check(layer.switch.type <= 3, "connection")
         _check(layer.type <= 2, "layer type")
         if layer.switch.type:
+            _check(layer.type == 0, "layer type inside")
+            _judge_numbers(layer.info.base)
             continue
-        _check(8 not in optional or layer.network < len(core.networks), "networks")
+        _check(8 not in optional or layer.network % 256 < len(core.networks), "networks")
         body = (layer.info, layer.mux, layer.planes)[layer.type]
         _check(body.name not in seen, "stream name")
         seen.add(body.name)
@@ -222,24 +224,36 @@ def _judge_core(core: Any, extensions: set[int], optional: set[int], arch: int, 
         elif layer.type == 1:
             _judge_base(layer.mux.base, 19 in extensions, arch)
             _check(layer.mux.data.count <= len(layer.mux.inside), "mux")
+            for inside in layer.mux.inside[: layer.mux.data.count]:
+                _check(inside.HasField("info"), "mux kind")
+                _judge_info(inside.info, bool(layer.direction), 25 in extensions, 19 in extensions, arch)
         else:
             _check(bool(layer.planes.planes), "planes")
             _check(layer.planes.format <= 2, "planes order")
+            for inside in layer.planes.planes:
+                _check(inside.HasField("info"), "planes kind")
+                _judge_info(inside.info, bool(layer.direction), 25 in extensions, 19 in extensions, arch)
+            _check(len({inside.info.base.data_bytes for inside in layer.planes.planes}) == 1, "planes types")
 
 
 def _judge_base(base: Any, bursts: bool, arch: int) -> None:
-    _check(base.format in (*range(9), 11, 13, 14, 15, 16), "order")
+    _judge_numbers(base)
     _check(not base.argmax, "argmax")
-    _check(base.data_bytes in (1, 2), "data bytes")
-    _check(max(base.buffer_bytes, base.buffers) <= 0xFFFF, "buffers")
-    _check(max(base.sys_index, base.engine) <= 0xFF, "index")
     _check(bool(base.indices), "buffer indices")
     if base.format == 6:
         wanted = ({1} if arch in (0, 1, 2, 3) else {2, 3}) if bursts else {0}
         _check(base.additional.nms.burst_type in wanted, "burst")
 
 
+def _judge_numbers(base: Any) -> None:
+    _check(base.format in (*range(9), 11, 13, 14, 15, 16), "order")
+    _check(base.data_bytes in (1, 2), "data bytes")
+    _check(max(base.buffer_bytes, base.buffers) <= 0xFFFF, "buffers")
+    _check(max(base.sys_index, base.engine) <= 0xFF, "index")
+
+
 def _judge_info(info: Any, output: bool, per_feature: bool, bursts: bool, arch: int) -> None:
+    _check(len(info.name.encode()) <= 127, "long name")
     _judge_base(info.base, bursts, arch)
     if per_feature and info.base.format != 6:
         lengths = {len(info.numbers.zps), len(info.numbers.scales)}
@@ -273,7 +287,11 @@ def _judge_outputs(group: Any, whole: Any, part: Any, net_flow: bool) -> None:
         _check(op.HasField("nms") or op.HasField("logits"), "op kind")
         if op.HasField("nms"):
             _check(any(op.nms.HasField(kind) for kind in ("yolov5", "iou_op", "yolov8")), "nms kind")
+            _check(bool(op.outputs), "op output")
             _check(all({box.reg, box.cls} <= set(pads) for box in op.nms.yolov8.boxes), "decoder")
+        else:
+            _check((len(op.inputs), len(op.outputs)) == (1, 1), "logits pads")
+            _check(op.logits.value <= 1, "logits kind")
         made.append(op.outputs[0].name)
     seen = [name for layer in outputs for name in _vstreams(layer) if name not in taken] + made
     _check(bool(seen), "no output")

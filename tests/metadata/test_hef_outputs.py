@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from build_rules.errors import InputError
@@ -51,6 +52,19 @@ def test_quantization_that_readers_cannot_follow(hef: Hef, numbers: Quantization
 def test_equal_values_for_every_feature_are_one_value(hef: Hef) -> None:
     numbers = Quantization(0.5, 1.0, 0.0, 1.0, scales=(0.5, 0.5), zero_points=(1.0, 1.0))
     assert physical_tensors(changed(hef, outputs=(replace(OUTPUT, quantization=numbers),)))[0].scale == 0.5
+
+
+def test_the_vectors_count_where_the_file_says_so(hef: Hef) -> None:
+    numbers = Quantization(9.0, 7.5, 0.0, 1.0, scales=(0.1, 0.1), zero_points=(3.0, 3.0), per_feature=True)
+    (tensor,) = physical_tensors(changed(hef, outputs=(replace(OUTPUT, quantization=numbers),)))
+    assert (tensor.scale, tensor.zero_point) == (float(np.float32(0.1)), 3)
+    without = replace(numbers, scales=(), zero_points=(), zero_point=2.0)
+    (tensor,) = physical_tensors(changed(hef, outputs=(replace(OUTPUT, quantization=without),)))
+    assert (tensor.scale, tensor.zero_point) == (9.0, 2)
+    for endless in (1e300, float("nan")):
+        wrong = replace(numbers, zero_points=(endless, endless))
+        with pytest.raises(InputError, match="not an integer"):
+            physical_tensors(changed(hef, outputs=(replace(OUTPUT, quantization=wrong),)))
 
 
 def test_host_operations_and_several_networks_are_refused(hef: Hef) -> None:
