@@ -190,7 +190,7 @@ def _name_fault(name: str) -> str | None:
     parts = name.split("/")
     if not all(map(_is_usual, name)) or any(part.startswith("-") for part in parts):
         return (
-            "a model's folder name becomes part of task names, so it may hold letters, digits and . _ - + @ "
+            "a model's folder name becomes part of task names, so it may hold letters, digits, blanks and ._-+@ "
             "only, and not begin with -; rename the folder."
         )
     if len(parts[-1]) > MAX_NETWORK_NAME:

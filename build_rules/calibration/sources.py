@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from build_rules.calibration.folders import SUFFIXES, find_images, in_order, split_pattern
+from build_rules.calibration.folders import find_images, in_order, split_pattern
+from build_rules.calibration.suffixes import PassedOver, image_suffixes
 from build_rules.errors import InputError
 
 __all__ = ["Sources", "find_fault", "list_images", "list_snapshots", "list_sources", "sources_of"]
@@ -54,12 +55,14 @@ def find_fault(calibration: Path) -> str | None:
     return None if pattern[0].is_dir() else f"{_EXPECTED}; there is no folder {pattern[0]}"
 
 
-def list_sources(calibration: Path, watch: Callable[[Path], None] = _unwatched) -> tuple[Path, ...]:
+def list_sources(
+    calibration: Path, watch: Callable[[Path], None] = _unwatched, passed_over: PassedOver | None = None
+) -> tuple[Path, ...]:
     """Return the files behind `calibration`, in pool order; `sources_of` tells what they are.
 
     That is the snapshot itself; the snapshots of a folder, which holds some when one called `calibration*.safetensors`
     lies directly in it; the images of a folder; those that match a pattern; or a list and then the files it names.
-    `watch` is told of every folder and list just before it is read.
+    `watch` is told of every folder and list just before it is read, `passed_over` of images that nothing here decodes.
 
     Raises `InputError` when there is no image, and as `find_images` and `read_list` do.
     """
@@ -67,7 +70,7 @@ def list_sources(calibration: Path, watch: Callable[[Path], None] = _unwatched) 
         watch(calibration)
         if snapshots := list_snapshots(calibration):
             return snapshots
-        return _paths(calibration, list_images(calibration, watch))
+        return _paths(calibration, list_images(calibration, watch, passed_over))
     if calibration.suffix == LIST and calibration.is_file():
         from build_rules.calibration.list_file import read_list
 
@@ -77,9 +80,10 @@ def list_sources(calibration: Path, watch: Callable[[Path], None] = _unwatched) 
     if not os.path.lexists(calibration) and (pattern := split_pattern(calibration)) is not None:
         folder, rest = pattern
         watch(folder)
-        names = find_images(folder, rest, watch)
+        seen = PassedOver() if passed_over is None else passed_over
+        names = find_images(folder, rest, watch, seen)
         if not names:
-            raise InputError(f"{calibration}: no image matches; images end in {', '.join(SUFFIXES)}.")
+            raise InputError(f"{calibration}: no image matches; images end in {_suffixes(seen)}.")
         return _paths(folder, names)
     return (calibration,)
 
@@ -120,7 +124,9 @@ def list_snapshots(folder: Path) -> tuple[Path, ...]:
     return tuple(sorted(folder.glob("calibration*.safetensors")))
 
 
-def list_images(folder: Path, watch: Callable[[Path], None] = _unwatched) -> tuple[str, ...]:
+def list_images(
+    folder: Path, watch: Callable[[Path], None] = _unwatched, passed_over: PassedOver | None = None
+) -> tuple[str, ...]:
     """Return all images below `folder`; hidden files and folders are passed over. The rest as `find_images`.
 
     Raises `InputError` when there is none.
@@ -129,7 +135,13 @@ def list_images(folder: Path, watch: Callable[[Path], None] = _unwatched) -> tup
         raise InputError(
             f"{folder}: not a folder; `calibration` names a folder of images or a snapshot (.safetensors)."
         )
-    names = find_images(folder, watch=watch)
+    seen = PassedOver() if passed_over is None else passed_over
+    names = find_images(folder, watch=watch, passed_over=seen)
     if not names:
-        raise InputError(f"{folder}: no image in this folder; put images ({', '.join(SUFFIXES)}) there.")
+        raise InputError(f"{folder}: no image in this folder; put images there, which end in {_suffixes(seen)}.")
     return names
+
+
+def _suffixes(passed_over: PassedOver) -> str:
+    there = f"; passed over: {passed_over}" if passed_over.counts else ""
+    return f"{', '.join(image_suffixes())}{there}"

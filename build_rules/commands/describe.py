@@ -113,6 +113,7 @@ def _describe_chosen(path: Path) -> Facts:
     return {
         **{key: value for key, value in facts.items() if value},
         **({"image_ids": list(chosen.image_ids)} if chosen.image_ids else {}),
+        **({"passed_over": chosen.passed_over} if chosen.passed_over else {}),
         "left_out": [{"name": out.name, "kind": out.kind, "reason": out.reason} for out in chosen.left_out],
         "images": [
             {"name": one.name, "samples": one.samples, "chosen": one.order, "why": one.why} for one in chosen.images

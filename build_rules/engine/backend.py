@@ -148,6 +148,14 @@ class RecordsBackend:
             row = (task_id, self.codec.encode(record))
             self._write(INSERT, row)
 
+    def tasks(self) -> list[str]:
+        """Return the names of all tasks that have a record."""
+        self._asked = FEW
+        self._rows.update(self._read("") if Path(self.name).exists() else {})
+        there = {task: row is not None for task, row in self._rows.items()}
+        there |= {task: record is not None for task, record in self._changed.items()}
+        return [task for task, known in there.items() if known]
+
     def in_(self, task_id: str) -> bool:
         """Say whether the task has a record."""
         return self._record(task_id) is not None

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["HISTORY", "WRONG_INPUT", "Expected", "RunReporter"]
 
 HISTORY = Path("build/.history.json")
+FAILED = 1
 WRONG_INPUT = 3
 
 Expected = Callable[[str], "float | None"]
@@ -143,13 +144,13 @@ class RunReporter(Telling):
 
     def add_failure(self, task: Any, fail: Any) -> None:
         """A task failed, or could not run because another one failed."""
-        self._error |= not isinstance(fail, TaskFailed)
         if fail.get_name() == "UnmetDependency":
             if task.actions:
                 with self.guard:
                     self.state.not_reached(task.name)
                 self.tell_not_reached(task.name)
             return
+        self._error |= not isinstance(fail, TaskFailed)
         if task.name in self._faults:
             self._settle_fault(task.name)
             return
@@ -204,8 +205,9 @@ class RunReporter(Telling):
             if self.state.failures or self.state.good:
                 note_failures({task: text.strip() for task, text in self.state.failures}, self.state.good)
         self.tell_end(self.exit_code)
-        if self.exit_code == WRONG_INPUT:
-            raise SystemExit(WRONG_INPUT)
+        # To doit a step that was not reached is an error of its own, and wrong input is none.
+        if self.exit_code == WRONG_INPUT or (self.exit_code == FAILED and self.state.skipped):
+            raise SystemExit(self.exit_code)
 
     @property
     def exit_code(self) -> int:
@@ -214,7 +216,7 @@ class RunReporter(Telling):
             return 2
         if self.wrong_input:
             return WRONG_INPUT
-        return 2 if self._error else 1 if self.state.failed else 0
+        return 2 if self._error else FAILED if self.state.failed else 0
 
     # What steps call, through `hooks` and by printing.
 
