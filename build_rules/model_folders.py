@@ -82,6 +82,8 @@ class _Search:
         exports = tuple(e.name for e in found if _is_export(e.name) and not e.is_dir(follow_symlinks=False))
         if folder != self._root and (exports or any(e.name == DECLARATION for e in found)):
             return [self._model(folder, exports)], []
+        if meant := next((e.name for e in found if e.name.lower() == DECLARATION), None):
+            return [self._faulty(folder, f"holds {meant}, which only {DECLARATION} is read as; rename that file.")], []
         if place.behind is not None and (refused := self._refused(place, place.behind)) is not None:
             return refused, []
         faulty, inner = [], []

@@ -16,6 +16,8 @@ __all__ = ["Sources", "find_fault", "list_images", "list_snapshots", "list_sourc
 
 SNAPSHOT = ".safetensors"
 LIST = ".txt"
+# As a suffix may be in capitals, and not what stands before it.
+_SNAPSHOTS = "calibration*" + "".join(f"[{c}{c.upper()}]" for c in SNAPSHOT)
 _EXPECTED = (
     f"a folder of images, a list of images ({LIST}), a pattern such as photos/**/*.jpg, or a snapshot ({SNAPSHOT})"
 )
@@ -42,7 +44,7 @@ class Sources:
 
 def find_fault(calibration: Path) -> str | None:
     """Return what is wrong with what somebody wrote as `calibration`, None when nothing is; nothing is searched yet."""
-    if calibration.is_dir() or (calibration.suffix in (SNAPSHOT, LIST) and calibration.is_file()):
+    if calibration.is_dir() or (calibration.suffix.lower() in (SNAPSHOT, LIST) and calibration.is_file()):
         return None
     if os.path.lexists(calibration):
         return f"{_EXPECTED}; {calibration} is none of these"
@@ -71,7 +73,7 @@ def list_sources(
         if snapshots := list_snapshots(calibration):
             return snapshots
         return _paths(calibration, list_images(calibration, watch, passed_over))
-    if calibration.suffix == LIST and calibration.is_file():
+    if calibration.suffix.lower() == LIST and calibration.is_file():
         from build_rules.calibration.list_file import read_list
 
         watch(calibration)
@@ -90,7 +92,7 @@ def list_sources(
 
 def sources_of(calibration: Path, files: Sequence[Path]) -> Sources:
     """Return what the files are that `list_sources` found behind `calibration`."""
-    if files[0].suffix == SNAPSHOT:
+    if files[0].suffix.lower() == SNAPSHOT:
         folder = calibration if calibration.is_dir() else calibration.parent
         return Sources("snapshots", folder, tuple(file.name for file in files), tuple(files))
     pattern = split_pattern(calibration)
@@ -121,7 +123,7 @@ def _name(file: str, folder: str) -> str:
 
 def list_snapshots(folder: Path) -> tuple[Path, ...]:
     """Return the snapshots that lie directly in `folder`, in order of name."""
-    return tuple(sorted(folder.glob("calibration*.safetensors")))
+    return tuple(sorted(folder.glob(_SNAPSHOTS)))
 
 
 def list_images(

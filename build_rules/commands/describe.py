@@ -23,10 +23,10 @@ def describe(path: Path) -> Facts:
         ".onnx": _describe_onnx,
         ".safetensors": _describe_snapshot,
     }
-    if path.suffix not in describers:
+    if path.suffix.lower() not in describers:
         raise InputError(f"{path}: this kind of file is not known; inspect shows {', '.join(describers)}.")
     try:
-        return {"file": str(path), "bytes": path.stat().st_size, **describers[path.suffix](path)}
+        return {"file": str(path), "bytes": path.stat().st_size, **describers[path.suffix.lower()](path)}
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
 

@@ -140,7 +140,8 @@ class Run:
             return False
         # A folder that cannot be searched may hold him.
         doubtful = {name for name, steps in self._steps.items() if not steps.names.isdisjoint(self.faults)}
-        return not any(owner.startswith(f"{name}/") for name in doubtful)
+        declared = any(task in steps.names for steps in self._steps.values())  # by tasks that have no owner
+        return not declared and not any(owner.startswith(f"{name}/") for name in doubtful)
 
     def writes(self, path: str) -> bool:
         """Whether a task of this run writes a file."""
