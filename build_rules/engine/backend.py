@@ -149,12 +149,13 @@ class RecordsBackend:
             self._write(INSERT, row)
 
     def tasks(self) -> list[str]:
-        """Return the names of all tasks that have a record."""
-        self._asked = FEW
-        self._rows.update(self._read("") if Path(self.name).exists() else {})
-        there = {task: row is not None for task, row in self._rows.items()}
-        there |= {task: record is not None for task, record in self._changed.items()}
-        return [task for task, known in there.items() if known]
+        """Return the names of all tasks that have a record; none when they cannot be read."""
+        if not Path(self.name).exists():
+            return []
+        try:
+            return [task for (task,) in self._connect().execute("select task from records")]
+        except sqlite3.DatabaseError:
+            return []
 
     def in_(self, task_id: str) -> bool:
         """Say whether the task has a record."""
