@@ -38,13 +38,16 @@ def test_the_others_are_built_and_the_broken_ones_told_before_and_after(mixed: P
     status = doit(mixed, "status")
     assert status.out.splitlines() == [
         "a%3Ab:hailo8l-fast       broken       split:a%3Ab: models/a:b: a model's folder name becomes part of task "
-        "names, so it may hold letters, digits, blanks and ._-+@ only, and ...",
+        "names, so it may hold letters, digits, blanks and ._-+@ only, and not begin with -",
         "bare:hailo8l-fast        broken       calibration:bare: models/bare: there is nothing to calibrate from",
         "shapes-det:hailo8l-fast  fresh",
         "1 fresh, 2 broken",
     ]
-    again = doit(mixed)
-    assert (again.code, again.executed) == (1, [])
+    again = doit(mixed, "-n", "2")
+    assert (again.code, again.executed, again.err.count("ERROR in ")) == (1, [], 2)
+    assert doit(mixed, "ignore", "split:a%3Ab", "calibration:bare").code == 0
+    assert doit(mixed).code == 0
+    assert doit(mixed, "forget", "split:a%3Ab", "calibration:bare").code == 0
     assert "wrong  calibration:bare" in doit(mixed, "plan").out
     assert "bare cannot run because of what is declared:" in doit(mixed, "why", "calibration:bare").out
     (mixed / SETTINGS).write_text('calibration = "../scenes/calibration"')

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from doit.exceptions import InvalidCommand, TaskFailed
+from doit.globals import Globals
 
 from build_rules.engine import interrupt
 from build_rules.engine.failure import WrongInput
@@ -166,10 +167,12 @@ class RunReporter(Telling):
         from build_rules.engine.report.estimate import make_plan
 
         steps = make_plan(self.tasks, self.selected).targets
-        self._faults = {name: printable(current_run.faults[name]) for name in steps if name in current_run.faults}
+        is_ignored = Globals.dep_manager.status_is_ignore
+        faults = {name: text for name, text in current_run.faults.items() if name in steps}
+        self._faults = {name: printable(faults[name]) for name in faults if not is_ignored(self.tasks[name])}
         self._among_others = bool(current_run.fresh) or not current_run.held_up().issuperset(steps)
         for name, text in self._faults.items():
-            self.tell_fault(name, text)
+            self.tell_failure(name, text, None)
 
     def _settle_fault(self, name: str) -> None:
         """Count a step that cannot run as failed, once; it has been told."""
