@@ -94,3 +94,14 @@ def test_heif_where_its_library_is(tmp_path: Path, versions: dict[str, str], mon
     monkeypatch.setitem(sys.modules, "pillow_heif", library)
     monkeypatch.setattr(Image, "OPEN", dict(Image.OPEN))
     assert decode(tmp_path / "IMG.HEIC").shape == (6, 8, 3)
+
+
+def test_snapshots_and_lists_in_capitals(tmp_path: Path) -> None:
+    (tmp_path / "given").mkdir()
+    snapshot = tmp_path / "given/calibration-1.SAFETENSORS"
+    snapshot.touch()
+    assert list_sources(tmp_path / "given") == (snapshot,)
+    image = tmp_path / "a.png"
+    image.touch()
+    (tmp_path / "photos.TXT").write_text("a.png\n")
+    assert list_sources(tmp_path / "photos.TXT") == (tmp_path / "photos.TXT", image)
