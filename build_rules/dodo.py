@@ -41,7 +41,7 @@ COMPILER = (
 SPLIT = Rule(
     "split",
     "build_rules.steps.split:run",
-    ("steps/split.py", "graph", "metadata", "calibration", "varint.py", *RECORDS),
+    ("steps/split.py", "graph", "metadata", "calibration", "varint.py", "versions.py", *RECORDS),
     needs=(("cores", 1), ("memory_mb", 1000)),
 )
 CALIBRATION = Rule(
@@ -51,6 +51,7 @@ CALIBRATION = Rule(
         "steps/calibration.py",
         "steps/given.py",
         "calibration",
+        "versions.py",
         "engine/report/__init__.py",
         "engine/database.py",
         "engine/places.py",
@@ -102,10 +103,10 @@ def task_split() -> Tasks:
 def task_calibration() -> Tasks:
     """Make or check the calibration snapshot."""
     for model in ws.compiled_models():
-        images, fault = ws.calibration_files(model)
+        pool = ws.calibration_files(model)
         yield CALIBRATION.task(
             model.name,
-            inputs={"split_json": ws.folder(model) / "split.json", "images": images},
+            inputs={"split_json": ws.folder(model) / "split.json", "images": pool.files},
             outputs={
                 "calibrated": ws.folder(model) / "calibration.json",
                 "chosen": ws.folder(model) / "calibration-images.json",
@@ -118,11 +119,12 @@ def task_calibration() -> Tasks:
                 "named_in": ws.text_of(model.named_in),
                 "count": model.settings.calibration_count,
                 "skip_broken": model.settings.skip_broken_images,
+                "passed_over": pool.passed_over,
             },
-            tools=ws.versions_of("pillow"),
+            tools=ws.versions_of("pillow", *pool.further_libraries),
             # What was found out before, and where the next run finds it: neither decides a byte.
             passed={"known": str(ws.BUILD / ".images.db"), "final": str(ws.folder(model) / "calibration.safetensors")},
-            fault=fault,
+            fault=pool.fault,
         )
 
 

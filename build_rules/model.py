@@ -8,7 +8,7 @@ stops the steps that need what it is about, of this model alone.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -213,15 +213,23 @@ def _prebuilt_targets(declared: _Declared, table: Table, folder: Path) -> tuple[
         other = targets.setdefault(target.hw_arch, Target(target.hw_arch, PREBUILT, path))
         if other.hef != path:
             table.fail("target", f"one HEF for each hw_arch, but {target.hw_arch} has {other.hef} and {path}")
-    if declared.hef is not None and all(target.hef for target in declared.settings.targets):
-        table.fail("hef", "no hef here, since every [[target]] names its own")
     return tuple(targets.values())
+
+
+def _compiled_elsewhere(targets: Iterable[Target]) -> tuple[Target, ...]:
+    """Return the targets of which nobody knows where their HEF is."""
+    return tuple(Target(hw_arch, PREBUILT) for hw_arch in dict.fromkeys(target.hw_arch for target in targets))
 
 
 def _check_hef(target: Target, declared: _Declared, table: Table) -> None:
     if target.hef is not None and (fault := find_file_fault(target.hef)) is not None:
         key = "target" if any(one.hef for one in declared.settings.targets) else "hef"
         table.fail(key, f"a HEF file that was compiled for {target.hw_arch}; {target.hef} {fault}")
+
+
+def _check_hef_is_needed(declared: _Declared, table: Table) -> None:
+    if declared.hef is not None and all(target.hef for target in declared.settings.targets):
+        table.fail("hef", "no hef here, since every [[target]] names its own")
 
 
 def _check_compiled_here(declared: _Declared, table: Table) -> None:
@@ -264,9 +272,10 @@ def _read_model(place: ModelFolder, settings: Settings) -> Model:
     if prebuilt:
         none: tuple[Target, ...] = ()
         compiled = faults.ask("meta", lambda: _prebuilt_targets(declared, table, folder), none)
-        own = replace(own, targets=compiled or tuple(Target(one.hw_arch, PREBUILT) for one in own.targets))
+        own = replace(own, targets=compiled or _compiled_elsewhere(own.targets))
         for target in compiled:
             faults.ask("meta", lambda one=target: _check_hef(one, declared, table), None, target.name)  # type: ignore[misc]
+        faults.ask("meta", lambda: _check_hef_is_needed(declared, table), None)
     else:
         faults.ask("split", lambda: _check_compiled_here(declared, table), None)
     needed = not prebuilt and own.calibration_folder is None
@@ -294,7 +303,7 @@ def _unread_model(
     guess = _Faults(place.folder)
     own = guess.ask("split", lambda: override(Table(content, ""), settings), settings) if content else settings
     if own.compiler == PREBUILT:
-        own = replace(own, targets=tuple({one.hw_arch: Target(one.hw_arch, PREBUILT) for one in own.targets}.values()))
+        own = replace(own, targets=_compiled_elsewhere(own.targets))
     known = bool(content) and not guess.found
     return Model(
         name=place.name,

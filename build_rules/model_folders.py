@@ -82,6 +82,8 @@ class _Search:
         exports = tuple(e.name for e in found if _is_export(e.name) and not e.is_dir(follow_symlinks=False))
         if folder != self._root and (exports or any(e.name == DECLARATION for e in found)):
             return [self._model(folder, exports)], []
+        if meant := next((e.name for e in found if e.name.lower() == DECLARATION), None):
+            return [self._faulty(folder, f"holds {meant}, which only {DECLARATION} is read as; rename that file.")], []
         if place.behind is not None and (refused := self._refused(place, place.behind)) is not None:
             return refused, []
         faulty, inner = [], []
@@ -190,7 +192,7 @@ def _name_fault(name: str) -> str | None:
     parts = name.split("/")
     if not all(map(_is_usual, name)) or any(part.startswith("-") for part in parts):
         return (
-            "a model's folder name becomes part of task names, so it may hold letters, digits and . _ - + @ "
+            "a model's folder name becomes part of task names, so it may hold letters, digits, blanks and ._-+@ "
             "only, and not begin with -; rename the folder."
         )
     if len(parts[-1]) > MAX_NETWORK_NAME:

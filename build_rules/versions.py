@@ -5,12 +5,14 @@ from __future__ import annotations
 from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution
 
-__all__ = ["library_version"]
+__all__ = ["UNKNOWN", "library_version"]
+
+UNKNOWN = "unknown"
 
 
 @cache
 def library_version(name: str) -> str:
-    """Return the version of an installed distribution, `unknown` when its metadata does not tell.
+    """Return the version of an installed distribution, `UNKNOWN` when there is none, or its metadata do not tell.
 
     Reads the one line it needs: every run of doit asks, and the standard library would parse the whole METADATA file,
     project description included, as an e-mail.
@@ -20,4 +22,4 @@ def library_version(name: str) -> str:
     except PackageNotFoundError:
         text = ""
     lines = (line for line in text.split("\n\n", 1)[0].splitlines() if line.startswith("Version:"))
-    return next(lines, "Version: unknown").partition(":")[2].strip()
+    return next(lines, f"Version: {UNKNOWN}").partition(":")[2].strip()

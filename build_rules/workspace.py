@@ -6,6 +6,8 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,6 +38,7 @@ if TYPE_CHECKING:  # what is imported takes time, and a run in which nothing is 
 
 __all__ = [
     "BUILD",
+    "Pool",
     "arch_folder",
     "calibration_files",
     "compiled_models",
@@ -91,50 +94,56 @@ def text_of(path: Path | None) -> str | None:
     return None if path is None else str(path)
 
 
-def calibration_files(model: Model) -> tuple[tuple[Path, ...], str | None]:
-    """Return the files that a model is calibrated from, or why it cannot be calibrated.
-
-    A model with a fault is not looked at: the files are none.
+@dataclass(frozen=True)
+class Pool:
+    """What a model is calibrated from: its files, or why there are none; `passed_over` counts, in words, the images
+    that nothing here decodes, and `further_libraries` decode some of those that are taken.
     """
-    fault = model.fault("split") or model.fault("calibration")
-    if fault is not None or model.calibration is None:
-        return (), model.fault("calibration")
-    files, folders, fault = _list_once(model.calibration)
-    if fault is None and (built := _first_built(model.calibration)) is not None:  # it would never be the same twice
-        fault = (
-            f"{model.folder / DECLARATION}: calibration = {str(model.calibration)!r} takes in {built}, which the "
+
+    files: tuple[Path, ...] = ()
+    fault: str | None = None
+    passed_over: str = ""
+    further_libraries: tuple[str, ...] = ()
+
+
+def calibration_files(model: Model) -> Pool:
+    """Return what a model is calibrated from; nothing is looked for when something is declared wrongly."""
+    if model.fault("split") or model.fault("calibration") or model.calibration is None:
+        return Pool(fault=model.fault("calibration"))
+    pool, folders = _list_once(model.calibration)
+    current_run.watch(model.name, folders)
+    if (built := _first_built(model.calibration)) is not None:  # it would never be the same twice
+        return Pool(
+            fault=f"{model.folder / DECLARATION}: calibration = {str(model.calibration)!r} takes in {built}, which the "
             f"build makes; name a folder outside {BUILD}/."
         )
-    current_run.watch(model.name, folders)
-    return files, fault
+    return pool
 
 
 @cache
 def _first_built(calibration: Path) -> Path | None:
     """Return an image of a pool that is an output of ours, None when there is none."""
     inside = f"{BUILD}{os.sep}"
-    return next((path for path in _list_once(calibration)[0] if str(path).startswith(inside)), None)
+    return next((path for path in _list_once(calibration)[0].files if str(path).startswith(inside)), None)
 
 
 @cache
-def _list_once(calibration: Path) -> tuple[tuple[Path, ...], dict[str, Marks], str | None]:
-    """List a pool of images, which models of one repository often share, and the folders in which it lies.
-
-    With them comes why it cannot be listed, None when it can.
-    """
+def _list_once(calibration: Path) -> tuple[Pool, dict[str, Marks]]:
+    """List a pool of images, which models of one repository often share, and the folders in which it lies."""
     from build_rules.calibration.sources import list_sources
+    from build_rules.calibration.suffixes import HEIF_LIBRARY, PassedOver, is_heif
 
     folders: dict[str, Marks] = {}
+    passed_over = PassedOver()
     try:
-        return list_sources(calibration, lambda folder: folders.update(watch_marks([str(folder)]))), folders, None
+        files = list_sources(calibration, lambda folder: folders.update(watch_marks([str(folder)])), passed_over)
     except InputError as error:
-        return (), folders, str(error)
+        return Pool(fault=str(error)), folders
     except OSError as error:
-        return (
-            (),
-            folders,
-            f"{error.filename or calibration}: cannot be read ({error.strerror}); check its permissions.",
-        )
+        told = f"{error.filename or calibration}: cannot be read ({error.strerror}); check its permissions."
+        return Pool(fault=told), folders
+    further = (HEIF_LIBRARY,) if any(is_heif(path.name) for path in files) else ()
+    return Pool(files, None, str(passed_over), further), folders
 
 
 def compiled_models() -> tuple[Model, ...]:
@@ -179,7 +188,23 @@ def _read_models(variables: Mapping[str, str]) -> tuple[Model, ...]:
     current_run.found(found)
     folders = {str(MODELS / name) for name in found}
     current_run.watch(TREE, {path: marks for path, marks in read.items() if path not in folders})
-    return _longest_first(replace_targets(models, variables.get("hw_arch"), variables.get("preset")))
+    models = replace_targets(models, variables.get("hw_arch"), variables.get("preset"))
+    return _longest_first(tuple(map(_with_targets_asked_for, models)))
+
+
+def _with_targets_asked_for(model: Model) -> Model:
+    """Return a model of which nobody knows the targets with those that are asked for, so that these can be told."""
+    if model.targets_are_known or model.is_prebuilt:
+        return model
+    from build_rules.presets import HW_ARCHS, PRESETS
+    from build_rules.settings import Target
+
+    found = tuple(
+        target
+        for target in (Target(hw_arch, preset) for hw_arch in HW_ARCHS for preset in PRESETS)
+        if any(fnmatchcase(name, rest) for name in (target.name, target.hw_arch) for rest in command_line().rests)
+    )
+    return replace(model, settings=replace(model.settings, targets=found)) if found else model
 
 
 def _longest_first(models: tuple[Model, ...]) -> tuple[Model, ...]:

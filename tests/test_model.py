@@ -74,7 +74,7 @@ def test_folders_inside_a_model_and_hidden_ones_are_not_models(tmp_path: Path) -
     ("files", "step", "words"),
     [
         (
-            {"models/a/x.onnx": "", "models/a/y.onnx": "", "models/a/calibration/1.jpg": ""},
+            {"models/a/a.onnx": "", "models/a/y.onnx": "", "models/a/calibration/1.jpg": ""},
             "split",
             ["2 ONNX files", "a.onnx, y.onnx", 'onnx = "FILE"'],
         ),

@@ -4,10 +4,11 @@ Nothing is built from it; it is for people, and shown by `doit inspect` beside i
 
     {"format": 1, "snapshot": "calibration-local-6954670bc1c66a4a.safetensors", "pool": 5000, "requested": 1024,
      "images": [{"name": "a/001.jpg", "sha256": "...", "samples": 1, "order": 0, "why": "red minimum 0"}],
-     "left_out": [{"name": "a/002.jpg", "kind": "duplicate", "reason": "the same file as a/001.jpg"}]}
+     "left_out": [{"name": "a/002.jpg", "kind": "duplicate", "reason": "the same file as a/001.jpg"}],
+     "passed_over": "900 .dng, 2 without a suffix"}
 
-`pool` counts the images that could be selected. Of a snapshot that was given there is only its name, and `image_ids`
-when it has them.
+`pool` counts the images that could be selected, `passed_over` those that nothing here decodes. Of a snapshot that was
+given there is only its name, and `image_ids` when it has them.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ class Chosen:
     images: Sequence[ChosenImage] = ()
     left_out: Sequence[Outcome] = ()
     image_ids: Sequence[str] = ()
+    passed_over: str = ""
 
 
 def reason(choice: Choice) -> str:

@@ -15,12 +15,10 @@ from collections.abc import Callable, Iterable
 from fnmatch import translate
 from pathlib import Path
 
+from build_rules.calibration.suffixes import PassedOver, image_suffixes
 from build_rules.errors import InputError
 
-__all__ = ["SUFFIXES", "find_images", "in_order", "split_pattern"]
-
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp")
-"""What the names of images end in, in small letters or capitals."""
+__all__ = ["find_images", "in_order", "split_pattern"]
 
 EVERYTHING = "**/*"
 _MAGIC = re.compile(r"[*?[]")
@@ -54,17 +52,23 @@ def _single(part: str) -> str:
     return re.sub(r"\*+", "*", part)
 
 
-def find_images(folder: Path, pattern: str = EVERYTHING, watch: Callable[[Path], None] = _unwatched) -> tuple[str, ...]:
+def find_images(
+    folder: Path,
+    pattern: str = EVERYTHING,
+    watch: Callable[[Path], None] = _unwatched,
+    passed_over: PassedOver | None = None,
+) -> tuple[str, ...]:
     """Return the images below `folder` that match, as POSIX paths relative to it, in the order of their bytes.
 
-    Files without an image suffix are passed over. A link to a file counts as that file; a link to a folder is not
-    followed. `watch` is told of every folder below `folder` just before it is searched.
+    Files without an image suffix are passed over; `passed_over` counts those that may be images all the same. A link to
+    a file counts as that file; a link to a folder is not followed. `watch` is told of every folder below `folder` just
+    before it is searched.
 
     Raises `InputError` when a folder cannot be read; for a link that leads nowhere; for a pipe, socket or device that
     is named like an image; and for a link that leaves the folder: what it names is not part of the repository, and a
     build that depends on it cannot be repeated elsewhere.
     """
-    parts = _compiled(pattern)
+    parts, suffixes = _compiled(pattern), image_suffixes()
     found: list[str] = []
     pending = [("", _reached({0}, parts))]
     while pending:
@@ -78,7 +82,8 @@ def find_images(folder: Path, pattern: str = EVERYTHING, watch: Callable[[Path],
             with os.scandir(here) as entries:
                 for entry in entries:
                     name = entry.name
-                    is_named = name.lower().endswith(SUFFIXES) and any(part.match(name) for part in last)
+                    is_image = name.lower().endswith(suffixes)
+                    is_named = is_image and any(part.match(name) for part in last)
                     if entry.is_dir(follow_symlinks=False):
                         if inner := _below(name, places, parts):
                             pending.append((f"{prefix}{name}/", inner))
@@ -89,6 +94,8 @@ def find_images(folder: Path, pattern: str = EVERYTHING, watch: Callable[[Path],
                         if not entry.is_file():
                             raise _special(entry.path)
                         found.append(prefix + name)
+                    elif passed_over is not None and not is_image and any(part.match(name) for part in last):
+                        passed_over.add(name)
         except OSError as error:
             raise InputError(f"{error.filename}: cannot be read ({error.strerror}); check its permissions.") from error
     return in_order(found)

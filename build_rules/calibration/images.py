@@ -10,7 +10,8 @@ import stat
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -39,7 +40,7 @@ MAX_PADDING = 1 << 16
 """Most bytes 0xFF that stand between the segments of a JPEG, where any number may; Pillow reads them one by one."""
 
 # Contents decide among these, not the suffix. Pillow reads more, some of it (EPS) with the help of other programs.
-_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+_FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
 _NOT_ITS_FAULT = (errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.EINTR)
 """Errors of the machine. Those of Pillow, which are of the same type, have no number."""
@@ -133,7 +134,7 @@ def _load(path: Path, held: ExitStack) -> Image.Image:
         _check_file(path)
         with os.fdopen(open_regular(path), "rb") as file:
             _check_head(file)
-            image = Image.open(file, formats=_FORMATS)
+            image = Image.open(file, formats=_formats())
             if image.width * image.height > MAX_PIXELS:
                 raise ValueError(f"{image.width}x{image.height} pixels are more than {MAX_PIXELS}")
             held.enter_context(_budget.take(image.width * image.height))
@@ -151,6 +152,17 @@ def _load(path: Path, held: ExitStack) -> Image.Image:
         if isinstance(error, MemoryError) or getattr(error, "errno", None) in _NOT_ITS_FAULT:
             raise InputError(f"{path}: cannot be read now ({error or 'out of memory'}); run doit again.") from error
         raise broken(path, _reason(error)) from error
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    """Return those of the formats that can be decoded here; importing `pillow_heif` is what adds HEIF to Pillow."""
+    with suppress(ImportError):
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+    Image.init()
+    return tuple(name for name in _FORMATS if name in Image.OPEN)
 
 
 def _check_file(path: Path) -> None:

@@ -36,7 +36,7 @@ def read_sample(
     """
     try:
         found = sources_of(calibration, list_sources(calibration))
-    except InputError:
+    except (InputError, OSError):
         return None
     for path in found.files[:MAX_TRIED]:
         try:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from build_rules.calibration.folders import SUFFIXES, find_images, in_order, split_pattern
+from build_rules.calibration.folders import find_images, in_order, split_pattern
+from build_rules.calibration.suffixes import PassedOver, image_suffixes
 from build_rules.errors import InputError
 from build_rules.regular_file import find_fault as find_file_fault
 
@@ -16,6 +17,8 @@ __all__ = ["Sources", "find_fault", "list_images", "list_snapshots", "list_sourc
 
 SNAPSHOT = ".safetensors"
 LIST = ".txt"
+# As a suffix may be in capitals, and not what stands before it.
+_SNAPSHOTS = "calibration*" + "".join(f"[{c}{c.upper()}]" for c in SNAPSHOT)
 _EXPECTED = (
     f"a folder of images, a list of images ({LIST}), a pattern such as photos/**/*.jpg, or a snapshot ({SNAPSHOT})"
 )
@@ -42,7 +45,7 @@ class Sources:
 
 def find_fault(calibration: Path) -> str | None:
     """Return what is wrong with what somebody wrote as `calibration`, None when nothing is; nothing is searched yet."""
-    if calibration.is_dir() or (calibration.suffix in (SNAPSHOT, LIST) and calibration.is_file()):
+    if calibration.is_dir() or (calibration.suffix.lower() in (SNAPSHOT, LIST) and calibration.is_file()):
         return None
     if os.path.lexists(calibration):
         return f"{_EXPECTED}; {calibration} is none of these"
@@ -55,12 +58,14 @@ def find_fault(calibration: Path) -> str | None:
     return None if pattern[0].is_dir() else f"{_EXPECTED}; there is no folder {pattern[0]}"
 
 
-def list_sources(calibration: Path, watch: Callable[[Path], None] = _unwatched) -> tuple[Path, ...]:
+def list_sources(
+    calibration: Path, watch: Callable[[Path], None] = _unwatched, passed_over: PassedOver | None = None
+) -> tuple[Path, ...]:
     """Return the files behind `calibration`, in pool order; `sources_of` tells what they are.
 
     That is the snapshot itself; the snapshots of a folder, which holds some when one called `calibration*.safetensors`
     lies directly in it; the images of a folder; those that match a pattern; or a list and then the files it names.
-    `watch` is told of every folder and list just before it is read.
+    `watch` is told of every folder and list just before it is read, `passed_over` of images that nothing here decodes.
 
     Raises `InputError` when there is no image, and as `find_images` and `read_list` do.
     """
@@ -68,8 +73,8 @@ def list_sources(calibration: Path, watch: Callable[[Path], None] = _unwatched) 
         watch(calibration)
         if snapshots := list_snapshots(calibration):
             return snapshots
-        return _paths(calibration, list_images(calibration, watch))
-    if calibration.suffix == LIST and calibration.is_file():
+        return _paths(calibration, list_images(calibration, watch, passed_over))
+    if calibration.suffix.lower() == LIST and calibration.is_file():
         from build_rules.calibration.list_file import read_list
 
         watch(calibration)
@@ -78,16 +83,17 @@ def list_sources(calibration: Path, watch: Callable[[Path], None] = _unwatched) 
     if not os.path.lexists(calibration) and (pattern := split_pattern(calibration)) is not None:
         folder, rest = pattern
         watch(folder)
-        names = find_images(folder, rest, watch)
+        seen = PassedOver() if passed_over is None else passed_over
+        names = find_images(folder, rest, watch, seen)
         if not names:
-            raise InputError(f"{calibration}: no image matches; images end in {', '.join(SUFFIXES)}.")
+            raise InputError(f"{calibration}: no image matches; images end in {_suffixes(seen)}.")
         return _paths(folder, names)
     return (calibration,)
 
 
 def sources_of(calibration: Path, files: Sequence[Path]) -> Sources:
     """Return what the files are that `list_sources` found behind `calibration`."""
-    if files[0].suffix == SNAPSHOT:
+    if files[0].suffix.lower() == SNAPSHOT:
         folder = calibration if calibration.is_dir() else calibration.parent
         return Sources("snapshots", folder, tuple(file.name for file in files), tuple(files))
     pattern = split_pattern(calibration)
@@ -121,14 +127,16 @@ def list_snapshots(folder: Path) -> tuple[Path, ...]:
 
     Raises `InputError` for a pipe, a device or a folder of such a name: nobody could ever read it to its end.
     """
-    found = tuple(sorted(folder.glob("calibration*.safetensors")))
+    found = tuple(sorted(folder.glob(_SNAPSHOTS)))
     for path in found:
         if (fault := find_file_fault(path)) is not None:
             raise InputError(f"{path} {fault}; put the snapshot there, or remove it.")
     return found
 
 
-def list_images(folder: Path, watch: Callable[[Path], None] = _unwatched) -> tuple[str, ...]:
+def list_images(
+    folder: Path, watch: Callable[[Path], None] = _unwatched, passed_over: PassedOver | None = None
+) -> tuple[str, ...]:
     """Return all images below `folder`; hidden files and folders are passed over. The rest as `find_images`.
 
     Raises `InputError` when there is none.
@@ -137,7 +145,13 @@ def list_images(folder: Path, watch: Callable[[Path], None] = _unwatched) -> tup
         raise InputError(
             f"{folder}: not a folder; `calibration` names a folder of images or a snapshot (.safetensors)."
         )
-    names = find_images(folder, watch=watch)
+    seen = PassedOver() if passed_over is None else passed_over
+    names = find_images(folder, watch=watch, passed_over=seen)
     if not names:
-        raise InputError(f"{folder}: no image in this folder; put images ({', '.join(SUFFIXES)}) there.")
+        raise InputError(f"{folder}: no image in this folder; put images there, which end in {_suffixes(seen)}.")
     return names
+
+
+def _suffixes(passed_over: PassedOver) -> str:
+    there = f"; passed over: {passed_over}" if passed_over.counts else ""
+    return f"{', '.join(image_suffixes())}{there}"

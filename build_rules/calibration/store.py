@@ -26,9 +26,11 @@ import xxhash
 from PIL import __version__ as pillow
 
 from build_rules.calibration.select import BINS, ImageStatistics
+from build_rules.calibration.suffixes import HEIF_LIBRARY
 from build_rules.engine.database import NO_LOCKS, connect, first_way, is_damaged, is_other_way_worth_it
 from build_rules.engine.places import BESIDE, make_folder
 from build_rules.errors import InputError
+from build_rules.versions import library_version
 
 __all__ = ["Looks", "Store", "sample_key"]
 
@@ -40,7 +42,7 @@ def _made_by(*modules: str) -> str:
     sha = hashlib.sha256()
     for module in modules:
         sha.update(Path(__file__).with_name(module).read_bytes() + b"\0")
-    return f"pillow {pillow}, {sha.hexdigest()[:16]}"
+    return f"pillow {pillow}, {HEIF_LIBRARY} {library_version(HEIF_LIBRARY)}, {sha.hexdigest()[:16]}"
 
 
 LOOKED_BY = _made_by("images.py", "select.py")

@@ -24,10 +24,10 @@ def describe(path: Path) -> Facts:
         ".onnx": _describe_onnx,
         ".safetensors": _describe_snapshot,
     }
-    if path.suffix not in describers:
+    if path.suffix.lower() not in describers:
         raise InputError(f"{path}: this kind of file is not known; inspect shows {', '.join(describers)}.")
     try:
-        return {"file": str(path), "bytes": path.stat().st_size, **describers[path.suffix](path)}
+        return {"file": str(path), "bytes": path.stat().st_size, **describers[path.suffix.lower()](path)}
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
 
@@ -114,6 +114,7 @@ def _describe_chosen(path: Path) -> Facts:
     return {
         **{key: value for key, value in facts.items() if value},
         **({"image_ids": list(chosen.image_ids)} if chosen.image_ids else {}),
+        **({"passed_over": chosen.passed_over} if chosen.passed_over else {}),
         "left_out": [{"name": out.name, "kind": out.kind, "reason": out.reason} for out in chosen.left_out],
         "images": [
             {"name": one.name, "samples": one.samples, "chosen": one.order, "why": one.why} for one in chosen.images

@@ -20,7 +20,7 @@ def extract(hef: Path, folder: Path) -> tuple[Path, ...]:
     Raises `InputError`, before anything is written, when the HEF or its ZIP is damaged, a member's name is no plain
     file name, or one of the files is there already.
     """
-    if hef.suffix != ".hef":
+    if hef.suffix.lower() != ".hef":
         raise InputError(f"{hef}: only a .hef carries files that can be extracted.")
     members = read_members(hef)
     for name in members:

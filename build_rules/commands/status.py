@@ -7,17 +7,22 @@ from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Any
 
+from doit import doit_cmd
+
 from build_rules.commands.command import show
 from build_rules.commands.task_command import JSON_OPTION, TaskCommand, first_sentence, upstream
 from build_rules.engine.explain import Judgement
 from build_rules.engine.failures import read_failures
 from build_rules.engine.fresh import current_run
+from build_rules.engine.leftovers import find_leftovers
 from build_rules.engine.recall import foresee
 from build_rules.errors import printable
 
 __all__ = ["Status"]
 
 Row = dict[str, Any]
+LEFT = "no longer declared"
+MAX_LEFT = 20
 STATES = ("fresh", "cached", "stale", "never built", "failed", "broken", "ignored")
 
 
@@ -46,9 +51,17 @@ class Status(TaskCommand):
         wanted = [row for row in sorted(rows, key=lambda row: (row["model"], row["target"])) if _matches(row, pos_args)]
         if not wanted and pos_args:
             raise self.refuse(f"no model is called {' or '.join(pos_args)}.")
-        show(_as_json(wanted) if json else _as_text(wanted))
+        left = [row for row in self._leftovers() if _matches(row, pos_args)]
+        show(_as_json(wanted + left) if json else _as_text(wanted) + _left_over(left))
         self.finish()
         return int(any(row["state"] != "fresh" for row in wanted))
+
+    def _leftovers(self) -> list[Row]:
+        """Return a row for each step that is declared no more and has left something; with variables nobody can say."""
+        if doit_cmd._CMDLINE_VARS:
+            return []
+        found = find_leftovers(self.dep_manager.backend.tasks(), self.dep_manager.get_values)
+        return [_fresh_row(one.task) | {"state": LEFT, "outputs": list(one.outputs)} for one in found if one.outputs]
 
 
 def _ends(steps: Mapping[str, Any], before: Mapping[str, str]) -> list[str]:
@@ -109,6 +122,16 @@ def _as_text(rows: list[Row]) -> str:
         lines.append(f"{row['model']}:{row['target']}".ljust(width) + f"  {row['state']:11}{told}".rstrip())
     counts = {state: sum(row["state"] == state for row in rows) for state in STATES}
     lines.append(", ".join(f"{count} {state}" for state, count in counts.items() if count) or "no models")
+    return "".join(f"{printable(line)}\n" for line in lines)
+
+
+def _left_over(rows: list[Row]) -> str:
+    paths = [path for row in rows for path in row["outputs"]]
+    if not paths:
+        return ""
+    more = [f"   and {len(paths) - MAX_LEFT} more"] if len(paths) > MAX_LEFT else []
+    lines = [f"no longer declared, `doit clean --stale` removes {len(paths)} files:"]
+    lines += [*(f"   {path}" for path in paths[:MAX_LEFT]), *more]
     return "".join(f"{printable(line)}\n" for line in lines)
 
 

@@ -186,6 +186,15 @@ class RecordsBackend:
             row = (task_id, self.codec.encode(record))
             self._write(INSERT, row)
 
+    def tasks(self) -> list[str]:
+        """Return the names of all tasks that have a record; none when they cannot be read."""
+        if not Path(self.name).exists():
+            return []
+        try:
+            return [task for (task,) in self._connect().execute("select task from records")]
+        except sqlite3.DatabaseError:
+            return []
+
     def in_(self, task_id: str) -> bool:
         """Say whether the task has a record."""
         return self._record(task_id) is not None

@@ -10,7 +10,7 @@ import gc
 import os
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -95,6 +95,8 @@ class Run:
             return
         self._old, self.tree_is_known = snapshot, TREE not in changed
         self._unchanged = {owner for owner, count in snapshot.tasks.items() if count != NOT_FRESH} - changed
+        if request.leftovers:
+            self._unchanged -= _with_leftovers(snapshot)
         if request.default:
             self.fresh = {owner: snapshot.tasks[owner] for owner in snapshot.tasks if owner in self._unchanged}
 
@@ -126,6 +128,25 @@ class Run:
             if not steps.names.isdisjoint(self.faults)
             for task in steps.names
         }
+
+    def declares_no_more(self, task: str) -> bool:
+        """Whether the owner of a task that has been recorded is gone, or has no such task; False in doubt."""
+        owner = f"{task}:".split(":")[1]
+        if owner in self._steps:
+            names = self._steps[owner].names
+            return bool(owner) and task not in names and names.isdisjoint(self.faults)
+        known = {} if self._old is None else self._old.tasks
+        there = known.keys() if self._everybody is None else self._everybody
+        if not owner or not there or owner in there:
+            return False
+        # A folder that cannot be searched may hold him.
+        doubtful = {name for name, steps in self._steps.items() if not steps.names.isdisjoint(self.faults)}
+        declared = any(task in steps.names for steps in self._steps.values())  # by tasks that have no owner
+        return not declared and not any(owner.startswith(f"{name}/") for name in doubtful)
+
+    def writes(self, path: str) -> bool:
+        """Whether a task of this run writes a file."""
+        return any(path in paths for steps in self._steps.values() for paths in steps.writes.values())
 
     def fresh_ends(self) -> Mapping[str, Sequence[str]]:
         """Return, of everybody who is fresh, the tasks that nothing comes after."""
@@ -195,6 +216,18 @@ class _Files:
         for path, owners in self.owners.items():
             groups.setdefault(tuple(sorted(owners)), {})[path] = self.marks[path]
         return groups
+
+
+def _with_leftovers(snapshot: Snapshot) -> set[str]:
+    """Return the owners who have more records than tasks: which of them are too many, only their tasks tell."""
+    import sqlite3
+
+    counts: dict[str, int] = {}
+    with suppress(sqlite3.Error), closing(sqlite3.connect(f"file:{RECORDS}?mode=ro", uri=True)) as connection:
+        for (task,) in connection.execute("select task from records"):
+            owner = f"{task}:".split(":")[1]
+            counts[owner] = counts.get(owner, 0) + 1
+    return {owner for owner, count in counts.items() if count > snapshot.tasks.get(owner, count)}
 
 
 def _records() -> dict[str, int]:

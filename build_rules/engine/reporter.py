@@ -111,10 +111,6 @@ class BuildReporter(RunReporter):
             word = self._ink.paint(self._ink.orange, word)
         sys.stderr.write(plain.failed(name, text, word))
 
-    def tell_fault(self, name: str, text: str) -> None:
-        """A step cannot run, which is told before the first one does."""
-        self.tell_failure(name, text, None)
-
     def tell_line(self, name: str, line: str, warning: str | None, shown: bool) -> None:
         """A step printed a line."""
         if shown:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cache
 from os.path import basename
@@ -32,13 +32,16 @@ class Request:
     """Which owners' tasks are asked for: those whose names match one of `patterns`; all of them when it is None.
 
     `default`: what is up to date need not even be made, because nothing was named. `explain`: every
-    step is to say why it runs. `processes`: how many may run at once.
+    step is to say why it runs. `processes`: how many may run at once. `rests` are what follows the owners' names,
+    `leftovers`: what is declared no more is looked for, too.
     """
 
     patterns: tuple[str, ...] | None = None
     default: bool = False
     explain: bool = False
     processes: int = 0
+    rests: tuple[str, ...] = field(default=(), compare=False)
+    leftovers: bool = field(default=False, compare=False)
 
     def wants(self, owner: str) -> bool:
         """Whether the tasks of an owner are asked for."""
@@ -66,14 +69,15 @@ def command_line() -> Request:
 
 def _request(words: list[str]) -> Request:
     if words[:1] == ["status"]:  # whose words are names of owners, not of tasks
-        return Request(tuple(words[1:]) or None, default=True)
+        return Request(tuple(words[1:]) or None, default=True, leftovers=True)
     if words[:1] in (["run"], ["why"], ["plan"]):
         words = words[1:]
     if not words:
         return Request(default=True)
     found = [STEP.fullmatch(word) for word in words]
     patterns = [match.group(1) for match in found if match is not None]
-    return Request(tuple(patterns)) if len(patterns) == len(words) else EVERYTHING
+    rests = tuple(match.group(2)[1:] for match in found if match is not None and match.group(2))
+    return Request(tuple(patterns), rests=rests) if len(patterns) == len(words) else EVERYTHING
 
 
 def _processes(arguments: Sequence[str]) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from build_rules.calibrated import Calibrated, dump_calibrated
@@ -37,14 +37,15 @@ def run(
     named_in: str | None,
     count: int,
     skip_broken: bool,
+    passed_over: str,
     known: str,
     final: str,
 ) -> tuple[Path, ...]:
     """Make the snapshot from images, or check and use a given one; `images` are the files of `source`.
 
     Without a `source` it is the one that the metadata names, in the folder `named_in`; that file is returned: which of
-    the many it is, is known only now. `known` is the file that keeps what is known of images, `final` where `snapshot`
-    will lie.
+    the many it is, is known only now. `passed_over` says which images of the pool nothing here decodes; `known` is the
+    file that keeps what is known of images, `final` where `snapshot` will lie.
     """
     split = load_split(split_json)
     further: tuple[Path, ...] = ()
@@ -54,7 +55,7 @@ def run(
     else:
         found = sources_of(Path(source), images)
         if found.kind == "images":
-            made = _make(found, split, snapshot, count, skip_broken, Path(known), Path(final))
+            made = _make(found, split, snapshot, count, skip_broken, passed_over, Path(known), Path(final))
         else:
             made = _use(choose_snapshot(Path(source), images, split), split, snapshot)
     write_sheet(sheet, made.pictures)
@@ -73,7 +74,14 @@ class _Made:
 
 
 def _make(
-    sources: Sources, split: Split, output: Path, count: int, skip_broken: bool, known: Path, final: Path
+    sources: Sources,
+    split: Split,
+    output: Path,
+    count: int,
+    skip_broken: bool,
+    passed_over: str,
+    known: Path,
+    final: Path,
 ) -> _Made:
     try:
         parameters = parameters_for(split.preprocessing, split.input, count=count)
@@ -90,8 +98,9 @@ def _make(
         final=final,
         tell=hooks.progress,
     )
-    _tell(made.chosen, output.stat().st_size)
-    return _Made(check_produced(output, split, file_name(parameters)), made.chosen, made.pictures)
+    chosen = replace(made.chosen, passed_over=passed_over)
+    _tell(chosen, output.stat().st_size)
+    return _Made(check_produced(output, split, file_name(parameters)), chosen, made.pictures)
 
 
 def _use(given: Path, split: Split, output: Path) -> _Made:
@@ -105,7 +114,8 @@ def _tell(chosen: Chosen, size: int) -> None:
     """Say what became of the pool, and what fewer images than wanted mean for what follows."""
     for line in summarize(chosen.pool or 0, chosen.left_out) if chosen.left_out else ():
         print(f"   {line}")
-    print(f"   {len(chosen.images)} of {chosen.pool} images selected")
+    passed_over = f"; passed over: {chosen.passed_over}" if chosen.passed_over else ""
+    print(f"   {len(chosen.images)} of {chosen.pool} images selected{passed_over}")
     if chosen.requested is not None and len(chosen.images) < chosen.requested:
         print(
             f"   warning: {len(chosen.images)} calibration images, {chosen.requested} wanted: the compiler takes the "

@@ -38,13 +38,16 @@ def test_the_others_are_built_and_the_broken_ones_told_before_and_after(mixed: P
     status = doit(mixed, "status")
     assert status.out.splitlines() == [
         "a%3Ab:hailo8l-fast       broken       split:a%3Ab: models/a:b: a model's folder name becomes part of task "
-        "names, so it may hold letters, digits and . _ - + @ only, and not...",
+        "names, so it may hold letters, digits, blanks and ._-+@ only, and not begin with -",
         "bare:hailo8l-fast        broken       calibration:bare: models/bare: there is nothing to calibrate from",
         "shapes-det:hailo8l-fast  fresh",
         "1 fresh, 2 broken",
     ]
-    again = doit(mixed)
-    assert (again.code, again.executed) == (1, [])
+    again = doit(mixed, "-n", "2")
+    assert (again.code, again.executed, again.err.count("ERROR in ")) == (1, [], 2)
+    assert doit(mixed, "ignore", "split:a%3Ab", "calibration:bare").code == 0
+    assert doit(mixed).code == 0
+    assert doit(mixed, "forget", "split:a%3Ab", "calibration:bare").code == 0
     assert "wrong  calibration:bare" in doit(mixed, "plan").out
     assert "bare cannot run because of what is declared:" in doit(mixed, "why", "calibration:bare").out
     (mixed / SETTINGS).write_text('calibration = "../scenes/calibration"')
@@ -55,11 +58,11 @@ def test_a_broken_model_asked_for_by_name(mixed: Path) -> None:
     assert doit(mixed, "split:bare").code == 0, "without images to calibrate from"
     run = doit(mixed, "calibration:bare")
     assert (run.code, run.err.count("nothing to calibrate"), run.out.count("nothing to calibrate")) == (3, 1, 0)
-    (mixed / SETTINGS).write_text("targets = 3")
+    (mixed / SETTINGS).write_text("[[targets")
     for task in ("split:bare", "meta:bare:hailo8-accurate"):
         run = doit(mixed, task)
         assert (run.code, run.err.count("\n")) == (3, 1)
-        assert "models/bare/model.toml: unknown key targets = 3" in run.err
+        assert "models/bare/model.toml: not valid TOML" in run.err
     (mixed / "pyproject.toml").write_text("[tool.build_rules]\ncolour = 3")
     run = doit(mixed)
     assert (run.code, run.executed, "colour" in run.err) == (3, [], True), "what concerns everybody stops everybody"

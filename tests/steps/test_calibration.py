@@ -35,4 +35,5 @@ def test_an_input_of_unknown_colours(tmp_path: Path) -> None:
             named_in=None,
             count=8,
             skip_broken=False,
+            passed_over="",
         )

@@ -62,7 +62,14 @@ def _folder(text: str) -> Location:
         raise _refusal(text, "is empty or no path")
     if re.fullmatch(r"[\w.-]+:\d+(/.*)?", text):
         raise InputError(f'cache = "{text}" is not possible: it looks like a server; write "http://{text}".')
-    return Location("folder", os.path.expanduser(text))
+    folder = os.path.expanduser(text)
+    # Without HOME, or of a user who is not there, it stays as it is; with an empty HOME it would lie in the root.
+    if text.startswith("~") and (folder.startswith("~") or not os.environ.get("HOME", "unset")):
+        raise InputError(
+            f'cache = "{text}" is not possible: nobody knows the home folder of {text.partition("/")[0]} here; '
+            "set HOME, or write the whole path."
+        )
+    return Location("folder", folder)
 
 
 def _server(text: str, shown: str) -> Location:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from doit.exceptions import InvalidCommand, TaskFailed
+from doit.globals import Globals
 
 from build_rules.engine import interrupt
 from build_rules.engine.failure import WrongInput
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["HISTORY", "WRONG_INPUT", "Expected", "RunReporter"]
 
 HISTORY = Path("build/.history.json")
+FAILED = 1
 WRONG_INPUT = 3
 
 Expected = Callable[[str], "float | None"]
@@ -143,13 +145,13 @@ class RunReporter(Telling):
 
     def add_failure(self, task: Any, fail: Any) -> None:
         """A task failed, or could not run because another one failed."""
-        self._error |= not isinstance(fail, TaskFailed)
         if fail.get_name() == "UnmetDependency":
             if task.actions:
                 with self.guard:
                     self.state.not_reached(task.name)
                 self.tell_not_reached(task.name)
             return
+        self._error |= not isinstance(fail, TaskFailed)
         if task.name in self._faults:
             self._settle_fault(task.name)
             return
@@ -165,10 +167,12 @@ class RunReporter(Telling):
         from build_rules.engine.report.estimate import make_plan
 
         steps = make_plan(self.tasks, self.selected).targets
-        self._faults = {name: printable(current_run.faults[name]) for name in steps if name in current_run.faults}
+        is_ignored = Globals.dep_manager.status_is_ignore
+        faults = {name: text for name, text in current_run.faults.items() if name in steps}
+        self._faults = {name: printable(faults[name]) for name in faults if not is_ignored(self.tasks[name])}
         self._among_others = bool(current_run.fresh) or not current_run.held_up().issuperset(steps)
         for name, text in self._faults.items():
-            self.tell_fault(name, text)
+            self.tell_failure(name, text, None)
 
     def _settle_fault(self, name: str) -> None:
         """Count a step that cannot run as failed, once; it has been told."""
@@ -204,8 +208,9 @@ class RunReporter(Telling):
             if self.state.failures or self.state.good:
                 note_failures({task: text.strip() for task, text in self.state.failures}, self.state.good)
         self.tell_end(self.exit_code)
-        if self.exit_code == WRONG_INPUT:
-            raise SystemExit(WRONG_INPUT)
+        # To doit a step that was not reached is an error of its own, and wrong input is none.
+        if self.exit_code == WRONG_INPUT or (self.exit_code == FAILED and self.state.skipped):
+            raise SystemExit(self.exit_code)
 
     @property
     def exit_code(self) -> int:
@@ -214,7 +219,7 @@ class RunReporter(Telling):
             return 2
         if self.wrong_input:
             return WRONG_INPUT
-        return 2 if self._error else 1 if self.state.failed else 0
+        return 2 if self._error else FAILED if self.state.failed else 0
 
     # What steps call, through `hooks` and by printing.
 

@@ -36,10 +36,6 @@ class EventReporter(RunReporter):
         self._emit("start", version=VERSION, process=os.getpid(), steps=steps)
         self.capture().install()
 
-    def tell_fault(self, name: str, text: str) -> None:
-        """A step cannot run."""
-        self._emit("fault", task=name, text=text)
-
     def _emit(self, event: str, **values: Any) -> None:
         text = json.dumps({"event": event, "time": round(time.time(), 3), **values}) + "\n"
         # An interrupt may come while its own thread holds the lock: half a line with another one inside helps nobody.

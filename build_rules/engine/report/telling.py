@@ -11,9 +11,6 @@ class Telling:
     def tell_begin(self) -> None:
         """The run begins: nobody else builds here now."""
 
-    def tell_fault(self, name: str, text: str) -> None:
-        """A step of this run cannot run because of what is declared; its failure is told no more."""
-
     def begin_steps(self) -> None:
         """The first step is about to run."""
 

@@ -102,3 +102,12 @@ def test_sizes(text: str, size: int) -> None:
 def test_impossible_sizes(text: str) -> None:
     with pytest.raises(InputError, match="is not possible"):
         parse_limit(text)
+
+
+@pytest.mark.parametrize(("text", "home"), [("~/cache", ""), ("~nobody-is-called-that/cache", "/home/somebody")])
+def test_a_home_folder_that_nobody_knows_is_refused(text: str, home: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", home)
+    with pytest.raises(
+        InputError, match=r"nobody knows the home folder of ~.* here; set HOME, or write the whole path"
+    ):
+        parse_location(text)

@@ -1,0 +1,75 @@
+"""`doit clean [TASK...]`: doit's own command, and `doit clean --stale` for what is declared no more."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from doit import doit_cmd
+from doit.cmd_clean import Clean as DoitClean
+from doit.exceptions import InvalidCommand
+
+from build_rules.commands.command import show
+from build_rules.engine.leftovers import Leftover, find_leftovers, why_kept
+from build_rules.engine.lock import LOCK, lock_workspace
+from build_rules.errors import printable
+
+__all__ = ["Clean"]
+
+STALE = {
+    "name": "stale",
+    "short": "",
+    "long": "stale",
+    "type": bool,
+    "default": False,
+    "help": "remove the outputs of targets and models that are declared no more",
+}
+
+
+class Clean(DoitClean):  # type: ignore[misc]  # doit has no type hints
+    """doit's command `clean`, with `--stale`."""
+
+    name = "clean"
+    cmd_options = (*DoitClean.cmd_options, STALE)
+
+    def _execute(
+        self,
+        dryrun: bool,
+        cleandep: bool,
+        cleanall: bool,
+        cleanforget: bool,
+        stale: bool,
+        pos_args: list[str] | None = None,
+    ) -> Any:
+        if not stale:
+            return super()._execute(dryrun, cleandep, cleanall, cleanforget, pos_args)
+        if pos_args or doit_cmd._CMDLINE_VARS:
+            raise InvalidCommand("doit clean --stale takes no task and no variable: it goes by what is declared.")
+        if not dryrun:
+            lock_workspace(LOCK)
+        found = find_leftovers(self.dep_manager.backend.tasks(), self.dep_manager.get_values)
+        kept = sum(self._remove(one, dryrun) for one in found)
+        if not found:
+            show("nothing is left of targets that are declared no more\n")
+        self.dep_manager.close()
+        return int(bool(kept))
+
+    def _remove(self, leftover: Leftover, dryrun: bool) -> int:
+        """Remove what is left of one step, or only say so; return how many of its files are kept."""
+        kept = 0
+        for path, mark in leftover.outputs.items():
+            reason = why_kept(path, mark)
+            if reason is None and not dryrun:
+                try:
+                    os.unlink(path)  # noqa: PTH108
+                except OSError as error:
+                    reason = f"cannot be removed ({error.strerror})"
+            told = f"removing file '{path}'" if reason is None else f"'{path}' is kept: it {reason}"
+            show(f"{printable(f'{leftover.task} - {told}')}\n")
+            kept += reason is not None
+        if not dryrun:
+            for folder in leftover.empty_folders():
+                show(f"{printable(leftover.task)} - removing dir '{printable(folder)}'\n")
+            if not kept:
+                self.dep_manager.remove(leftover.task)
+        return kept
