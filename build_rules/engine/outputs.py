@@ -30,6 +30,8 @@ __all__ = ["Produced", "Recall", "clear_drafts", "further_files", "produce"]
 RUNNING = "build/.running"
 """Holds a file for every step that is running, with the name of its draft."""
 MAX_PATH = 1 << 16
+MANY = 100
+"""Inputs of a step for which threads are worth their start."""
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 OF_THE_DISK = (
     *(errno.EIO, errno.EREMOTEIO, errno.ENXIO, errno.ENODEV, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT),
@@ -89,7 +91,7 @@ def produce(
         places.remove_tree(partial)
         places.make_folder(partial)
         started = partial.stat().st_ctime_ns
-        read = {path: _read(path) for path in _flatten(inputs)}
+        read = _read_all(_flatten(inputs))
         drafts = {key: partial / path.name for key, path in outputs.items()}
         declared, begun = len(read), time.monotonic()
         discovered = recall.restore(read, partial) if recall is not None else None
@@ -122,6 +124,16 @@ def produce(
         running.discard(partial)
         with suppress(OSError):
             os.unlink(mark)
+
+
+def _read_all(paths: Sequence[Path]) -> dict[Path, Fingerprint]:
+    """Return the fingerprints of files; a pool of images is hashed on all cores."""
+    if len(paths) < MANY:
+        return {path: _read(path) for path in paths}
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
+        return dict(zip(paths, threads.map(_read, paths), strict=True))
 
 
 def _read(path: Path) -> Fingerprint:
