@@ -155,7 +155,7 @@ def test_a_draft_with_links_in_it_is_removed_and_they_are_not_followed(here: Pat
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("suffix", ["", ".partial"])
+@pytest.mark.parametrize("suffix", ["", ".new"])
 def test_small_files_of_ours(here: Path, kind: str, suffix: str) -> None:
     put = victim_of(here, kind)
     for name in (".fresh", ".history.json", ".failures.json"):
