@@ -128,11 +128,11 @@ class RecordsBackend:
                 found = self._do_surely(query)
             else:
                 found = self._do_surely(f"{query} where task = ?", (task_id,))
+            if found is None:
+                self._set_aside()
+                return {}
         except (sqlite3.Error, OSError, InputError) as error:
             raise InvalidTask(f"{self.name}: what was built before cannot be read: {_words(error)}.") from error
-        if found is None:
-            self._set_aside()
-            return {}
         return {task_id: None, **dict(found)}
 
     def _set_aside(self) -> None:

@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 from build_rules.engine.places import BESIDE, clear_place, read_regular
 
-__all__ = ["NO_LOCKS", "WAYS", "connect", "first_way", "is_damaged", "is_other_way_worth_it"]
+__all__ = ["NO_LOCKS", "WAYS", "WITH_JOURNAL", "connect", "first_way", "is_damaged", "is_other_way_worth_it"]
 
 IOERR, CANTOPEN, PROTOCOL, NOLFS = 10, 14, 15, 22
 ERROR, CORRUPT, NOTADB = 1, 11, 26
@@ -53,8 +53,8 @@ WAYS = (
     ),
 )
 """Ways to use a file: what the file system lacks, how it is opened, what is said before anything is read."""
-NO_LOCKS = 2
-"""The first way without locks; only for who has the workspace, or reads."""
+WITH_JOURNAL, NO_LOCKS = 1, 2
+"""The ways without a log, and without locks as well, which is only for who has the workspace, or reads."""
 
 
 def first_way(path: str) -> int:
@@ -74,7 +74,7 @@ def connect(path: str, way: int, timeout: float = 5.0) -> sqlite3.Connection:
     """
     clear_place(path, BESIDE)
     connection = sqlite3.connect(
-        f"file:{quote(os.path.abspath(path))}{WAYS[way].options}",
+        f"file:{quote(os.fsencode(os.path.abspath(path)))}{WAYS[way].options}",
         uri=True,
         timeout=timeout,
         isolation_level=None,
@@ -84,7 +84,7 @@ def connect(path: str, way: int, timeout: float = 5.0) -> sqlite3.Connection:
         for statement in WAYS[way].before:
             connection.execute(statement)
         connection.execute("select count(*) from sqlite_master").fetchone()
-        if way == 1:
+        if way == WITH_JOURNAL:
             # Others may read between two writes again, once the log is gone.
             connection.execute("pragma locking_mode=normal")
             connection.execute("select count(*) from sqlite_master").fetchone()

@@ -29,6 +29,7 @@ __all__ = [
     "first_marks",
     "installed_marks",
     "is_unchanged",
+    "is_vague",
     "marks_of",
     "renaming",
     "still_has",
@@ -88,7 +89,7 @@ def as_fingerprint(recorded: Sequence[int | str | bool]) -> Fingerprint:
         return Fingerprint(-1, 0, 0, 0, "")
 
 
-def _is_vague(marks: Sequence[int | str | bool]) -> bool:
+def is_vague(marks: Sequence[int | str | bool]) -> bool:
     """Say whether the ctime, third of the marks, is one that files of other content may have as well."""
     return not isinstance(marks[2], int) or not marks[2] % SECOND_NS
 
@@ -98,7 +99,7 @@ def _is_settled(device: int, marks: Marks) -> bool:
 
     Where it was only the names of the file that changed, its mtime is old, and a write shows in that.
     """
-    return not _is_vague(marks) and (marks in _renamed or file_clock.is_past(device, marks.ctime_ns + TICK_NS))
+    return not is_vague(marks) and (marks in _renamed or file_clock.is_past(device, marks.ctime_ns + TICK_NS))
 
 
 @contextmanager
@@ -163,7 +164,7 @@ def installed_marks(path: str | os.PathLike[str]) -> Marks:
         marks = marks_of(os.stat(path))
     except OSError:
         return UNTRUSTED
-    tick = COARSE_TICK_NS if _is_vague(marks) else TICK_NS
+    tick = COARSE_TICK_NS if is_vague(marks) else TICK_NS
     return marks if time.time_ns() - marks.ctime_ns > tick else UNTRUSTED
 
 
@@ -184,7 +185,7 @@ def _digest(path: str | os.PathLike[str], found: os.stat_result, settled: bool) 
 
 def _digest_to_compare(path: str | os.PathLike[str], found: os.stat_result, settled: bool) -> str:
     marks = marks_of(found)
-    if not _is_vague(marks):
+    if not is_vague(marks):
         return _digest(path, found, settled)
     key = (found.st_dev, marks)
     if key not in _seen:
@@ -223,7 +224,7 @@ def is_unchanged(path: str | os.PathLike[str], known: Fingerprint, found: os.sta
         marks = marks_of(found)
         if marks.size != known.size:
             return False
-        same = known.settled and marks == known[:4] and not _is_vague(marks)
+        same = known.settled and marks == known[:4] and not is_vague(marks)
         settled = same or _is_settled(found.st_dev, marks)
         if not same and _digest_to_compare(path, found, settled) != known.sha256:
             return False
@@ -254,6 +255,6 @@ class ContentChecker:
         """Return the state to record, or None when the recorded one still holds."""
         if current_state is not None:
             known = as_fingerprint(current_state)
-            if known.settled and not _is_vague(known) and marks_of(os.stat(dep)) == known[:4]:
+            if known.settled and not is_vague(known) and marks_of(os.stat(dep)) == known[:4]:
                 return None
         return fingerprint(dep)

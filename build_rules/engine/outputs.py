@@ -19,10 +19,19 @@ from typing import Any, Protocol
 
 from build_rules.engine import places
 from build_rules.engine.failure import InputChangedError
-from build_rules.engine.fingerprint import Fingerprint, fingerprint, first_marks, marks_of, still_has
+from build_rules.engine.fingerprint import (
+    COARSE_TICK_NS,
+    Fingerprint,
+    fingerprint,
+    first_marks,
+    is_vague,
+    marks_of,
+    still_has,
+)
 from build_rules.engine.hand_on import find_handed_on, hand_on, put_into_place, renewed
 from build_rules.engine.interrupt import drafts as running
 from build_rules.engine.slower import flush
+from build_rules.engine.snapshot import Marks
 from build_rules.errors import InputError
 
 __all__ = ["Produced", "Recall", "clear_drafts", "further_files", "produce"]
@@ -30,6 +39,8 @@ __all__ = ["Produced", "Recall", "clear_drafts", "further_files", "produce"]
 RUNNING = "build/.running"
 """Holds a file for every step that is running, with the name of its draft."""
 MAX_PATH = 1 << 16
+MANY = 100
+"""Inputs of a step for which threads are worth their start."""
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 OF_THE_DISK = (
     *(errno.EIO, errno.EREMOTEIO, errno.ENXIO, errno.ENODEV, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT),
@@ -89,7 +100,7 @@ def produce(
         places.remove_tree(partial)
         places.make_folder(partial)
         started = partial.stat().st_ctime_ns
-        read = {path: _read(path) for path in _flatten(inputs)}
+        read = _read_all(_flatten(inputs))
         drafts = {key: partial / path.name for key, path in outputs.items()}
         declared, begun = len(read), time.monotonic()
         discovered = recall.restore(read, partial) if recall is not None else None
@@ -122,6 +133,16 @@ def produce(
         running.discard(partial)
         with suppress(OSError):
             os.unlink(mark)
+
+
+def _read_all(paths: Sequence[Path]) -> dict[Path, Fingerprint]:
+    """Return the fingerprints of files; a pool of images is hashed on all cores."""
+    if len(paths) < MANY:
+        return {path: _read(path) for path in paths}
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
+        return dict(zip(paths, threads.map(_read, paths), strict=True))
 
 
 def _read(path: Path) -> Fingerprint:
@@ -168,7 +189,8 @@ def _is_draft(name: str) -> bool:
 def _discovered(path: Path, started: int) -> Fingerprint:
     found = fingerprint(path)
     # Its content from before the call is unknown, so a change since then is one too many.
-    if first_marks(marks_of(path.stat())).ctime_ns >= started:
+    marks = first_marks(marks_of(path.stat()))
+    if marks.ctime_ns + (COARSE_TICK_NS if is_vague(marks) else 0) >= started:
         raise InputChangedError(f"{path} changed while the step that reads it ran; run doit again.")
     return found
 
@@ -176,9 +198,14 @@ def _discovered(path: Path, started: int) -> Fingerprint:
 def _check_unchanged(read: Mapping[Path, Fingerprint]) -> None:
     for path, before in read.items():
         # Marks that were not settled may stand for another content by now.
-        known = path.exists() and still_has(marks_of(path.stat()), before)
+        known = path.exists() and _may_be_the_same(marks_of(path.stat()), before)
         if not known or not (before.settled or fingerprint(path).sha256 == before.sha256):
             raise InputChangedError(f"{path} changed while the step that reads it ran; run doit again.")
+
+
+def _may_be_the_same(marks: Marks, before: Fingerprint) -> bool:
+    """Say whether marks speak for no change; a ctime of whole seconds tells nothing, and moves with a further name."""
+    return still_has(marks, before) or (is_vague(before) and marks[:2] == before[:2])
 
 
 def _publish(

@@ -154,7 +154,7 @@ def write_whole(path: PathLike, pieces: Iterable[bytes]) -> None:
     if leads_out(os.path.dirname(path)):
         raise OSError(errno.ELOOP, "lies behind a link", os.fspath(path))
     # One name for all: who writes has the lock, and what a kill left is written over.
-    draft = f"{os.fspath(path)}.partial"
+    draft = f"{os.fspath(path)}.new"
     with suppress(FileNotFoundError):
         os.unlink(draft)
     try:

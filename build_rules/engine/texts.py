@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterable, Mapping
 from contextlib import closing, suppress
 
-from build_rules.engine.places import BESIDE, clear_place
+from build_rules.engine.database import WITH_JOURNAL, connect, first_way
 
 __all__ = ["TEXTS", "first_difference", "keep_texts", "read_text_of"]
 
@@ -54,8 +54,7 @@ def read_text_of(digest: str) -> str | None:
 
 
 def _open() -> sqlite3.Connection:
-    clear_place(TEXTS, BESIDE)
-    return sqlite3.connect(TEXTS, timeout=PATIENCE, isolation_level=None)
+    return connect(TEXTS, max(WITH_JOURNAL, first_way(TEXTS)), PATIENCE)
 
 
 def _small_text(path: str) -> bytes | None:

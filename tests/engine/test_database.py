@@ -48,7 +48,7 @@ def error(text: str, told: bool = True) -> sqlite3.Error:
     kind, code = CODES[text]
     made = kind(text)
     if told and code is not None:
-        made.sqlite_errorcode = code
+        made.sqlite_errorcode = code  # type: ignore[attr-defined]  # since Python 3.11
     return made
 
 

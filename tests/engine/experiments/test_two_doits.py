@@ -138,9 +138,11 @@ def test_a_symlinked_build_folder(ws: Workspace, tmp_path: Path, jobs: tuple[str
     """`build/` is a link to another place: kills, the lock and the records work there as here."""
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
+    ws.allow_linked_build()
     ws.build.symlink_to(elsewhere)
     first = ws.start_until("mixed:b", "half", *jobs)
     other = Workspace(tmp_path / "other")
+    other.allow_linked_build()
     other.build.symlink_to(elsewhere)
     second = other.start("upper:a")
     assert second.stderr is not None
@@ -156,6 +158,7 @@ def test_a_symlinked_build_folder(ws: Workspace, tmp_path: Path, jobs: tuple[str
 
 def test_a_build_folder_that_is_moved(ws: Workspace, tmp_path: Path) -> None:
     """Moved to another place and linked back, nothing is built again."""
+    ws.allow_linked_build()
     ws.run()
     ws.build.rename(tmp_path / "moved")
     ws.build.symlink_to(tmp_path / "moved")
@@ -164,6 +167,7 @@ def test_a_build_folder_that_is_moved(ws: Workspace, tmp_path: Path) -> None:
 
 def test_a_link_to_nowhere(ws: Workspace, tmp_path: Path) -> None:
     """`build/` links to a disk that is not there: that is told, and nothing is made in its place."""
+    ws.allow_linked_build()
     ws.build.symlink_to(tmp_path / "nowhere")
     run = ws.run()
     assert run.code == 3

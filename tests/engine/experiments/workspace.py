@@ -57,6 +57,10 @@ class Workspace:
     def records(self) -> Path:
         return self.build / ".records.db"
 
+    def allow_linked_build(self) -> None:
+        """Say in the settings that `build/` may be a link."""
+        (self.folder / "pyproject.toml").write_text("[tool.build_rules]\nlinked_build = true\n")
+
     def source(self, model: str) -> Path:
         return self.folder / "in" / f"{model}.txt"
 
