@@ -41,7 +41,7 @@ COMPILER = (
 SPLIT = Rule(
     "split",
     "build_rules.steps.split:run",
-    ("steps/split.py", "graph", "metadata", "calibration", "varint.py", *RECORDS),
+    ("steps/split.py", "graph", "metadata", "calibration", "varint.py", "engine/noted.py", *RECORDS),
     needs=(("cores", 1), ("memory_mb", 1000)),
 )
 CALIBRATION = Rule(
@@ -51,6 +51,7 @@ CALIBRATION = Rule(
         "steps/calibration.py",
         "steps/given.py",
         "calibration",
+        "engine/noted.py",
         "engine/report/__init__.py",
         "engine/report/hooks.py",
         *RECORDS,

@@ -36,14 +36,14 @@ def read_sample(
     """
     try:
         found = sources_of(calibration, list_sources(calibration))
-    except InputError:
+    except (InputError, OSError):
         return None
     for path in found.files[:MAX_TRIED]:
         try:
             if found.kind == "snapshots":
                 return _from_snapshot(path, shape, name)
             return _from_image(path, shape, resize, normalization, color)
-        except InputError:
+        except (InputError, OSError):
             continue
     return None
 

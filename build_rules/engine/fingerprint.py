@@ -219,6 +219,10 @@ class ContentChecker:
         """Return the state to record, or None when the recorded one still holds."""
         if current_state is not None:
             known = as_fingerprint(current_state)
-            if known.settled and marks_of(os.stat(dep)) == known[:4]:
-                return None
-        return fingerprint(dep)
+            with suppress(OSError):
+                if known.settled and marks_of(os.stat(dep)) == known[:4]:
+                    return None
+        try:
+            return fingerprint(dep)
+        except OSError:  # gone since the step read it: what it was then is in the step's own record
+            return None

@@ -49,7 +49,7 @@ def hand_on(draft: Path, source: Path, known: Fingerprint) -> bool:
             raise InputChangedError(f"{source} changed while it was copied; run doit again.") from None
         return False
     if known.settled and not still_has(marks_of(os.stat(draft)), known):
-        raise InputChangedError(f"{source} changed while the step that reads it ran; run doit again.")
+        raise InputChangedError(f"{source} changed while it was handed on; run doit again.")
     return True
 
 

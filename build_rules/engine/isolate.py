@@ -134,4 +134,9 @@ def _close(process: subprocess.Popen[bytes]) -> None:
 def _words(code: int) -> str:
     if code == -signal.SIGKILL:
         return "the step was killed (signal 9); the machine may have run out of memory: run fewer at once (doit -n)."
+    if code == -signal.SIGBUS:
+        return (
+            "the step's process ended with signal 7: a file that it was reading was cut short, or the disk that it "
+            "lies on failed; when all files are whole again, run doit again."
+        )
     return f"the step's process ended with {'signal' if code < 0 else 'code'} {abs(code)} before the step did."

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from build_rules.engine.failure import InputChangedError
-from build_rules.engine.fingerprint import Fingerprint, fingerprint, first_marks, is_unchanged, marks_of, still_has
+from build_rules.engine.changes import changed, check_unchanged, find_change, unreadable
+from build_rules.engine.fingerprint import Fingerprint, fingerprint, first_marks, marks_of
 from build_rules.engine.hand_on import find_handed_on, hand_on, put_into_place, renewed
 from build_rules.engine.interrupt import drafts as running
 from build_rules.errors import InputError
@@ -71,6 +71,7 @@ def produce(
     outputs: Mapping[str, Path],
     settings: Mapping[str, Any],
     recall: Recall | None = None,
+    task: str = "",
 ) -> Produced:
     """Call `function(**inputs, **outputs, **settings)` and put its outputs into place.
 
@@ -79,26 +80,30 @@ def produce(
     when the next run does not write them. An output that is an input as it is, it may leave as a symbolic link to that
     (`hand_on.py`). The inputs' fingerprints are those from before the call. What `recall` knows of former calls with
     the same inputs is put into place instead of calling. Raises
-    `InputChangedError` when an input changed meanwhile, `InputError` when the disk is full, and whatever the function
-    raises; in each case no output of this call is left behind.
+    `InputChangedError` when an input changed meanwhile, whether the function succeeded or not, `InputError` when the
+    disk is full, and whatever the function raises; in each case no output of this call is left behind. Messages name
+    the step as `task`.
     """
     folder = next(iter(outputs.values())).parent
     partial = folder / f".{rule}.partial"
+    task = task or rule
+    read: dict[Path, Fingerprint] = {}
     running.add(partial)
     mark = _mark_running(partial)
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         started = partial.stat().st_ctime_ns
-        read = {path: _read(path) for path in _flatten(inputs)}
+        for path in _flatten(inputs):
+            read[path] = _read(path, task)
         drafts = {key: partial / path.name for key, path in outputs.items()}
         declared, begun = len(read), time.monotonic()
         discovered = recall.restore(read, partial) if recall is not None else None
         if discovered is None:
             discovered = function(**inputs, **drafts, **settings) or ()
         for path in discovered:
-            read[path] = _discovered(path, started)
-        _check_unchanged(read)
+            read[path] = _discovered(path, started, task)
+        check_unchanged(read, task)
         handed_on = find_handed_on(drafts, read)
         made = Produced(read, _publish(drafts, outputs, handed_on, read))
         read.update({path: renewed(path, read[path]) for path in handed_on.values()})
@@ -106,12 +111,14 @@ def produce(
         if recall is not None and not handed_on:
             recall.offer(made.inputs, declared, made.outputs, time.monotonic() - begun)
         return made
-    except OSError as error:
-        if error.errno in DISK_FULL:
-            raise InputError(
-                f"{folder}: no space left to write the outputs of {rule}; free some and run again."
-            ) from error
+    except KeyboardInterrupt:
         raise
+    except BaseException as error:
+        told: Exception | None = _no_space(folder, rule) if getattr(error, "errno", None) in DISK_FULL else None
+        told = find_change(read, partial, task, told or error) or told
+        if told is None:
+            raise
+        raise told from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
         running.discard(partial)
@@ -119,14 +126,15 @@ def produce(
             os.unlink(mark)
 
 
-def _read(path: Path) -> Fingerprint:
+def _no_space(folder: Path, rule: str) -> InputError:
+    return InputError(f"{folder}: no space left to write the outputs of {rule}; free some and run again.")
+
+
+def _read(path: Path, task: str) -> Fingerprint:
     try:
         return fingerprint(path)
-    except FileNotFoundError:
-        raise
     except OSError as error:
-        advice = "check its permissions" if isinstance(error, PermissionError) else "check the disk it lies on"
-        raise InputError(f"{path}: cannot be read ({error.strerror}); {advice}.") from error
+        raise unreadable(path, task, error) from error
 
 
 def _mark_running(partial: Path) -> str:
@@ -151,20 +159,15 @@ def clear_drafts() -> None:
             os.unlink(mark)
 
 
-def _discovered(path: Path, started: int) -> Fingerprint:
-    found = fingerprint(path)
-    # Its content from before the call is unknown, so a change since then is one too many.
-    if first_marks(marks_of(path.stat())).ctime_ns >= started:
-        raise InputChangedError(f"{path} changed while the step that reads it ran; run doit again.")
-    return found
-
-
-def _check_unchanged(read: Mapping[Path, Fingerprint]) -> None:
-    for path, before in read.items():
-        # Marks that were not settled may stand for another content by now.
-        known = path.exists() and still_has(marks_of(path.stat()), before)
-        if not known or not (before.settled or is_unchanged(path, before)):
-            raise InputChangedError(f"{path} changed while the step that reads it ran; run doit again.")
+def _discovered(path: Path, started: int, task: str) -> Fingerprint:
+    try:
+        found = fingerprint(path)
+        # Its content from before the call is unknown, so a change since then is one too many.
+        if first_marks(marks_of(path.stat())).ctime_ns < started:
+            return found
+    except OSError as error:
+        raise changed(path, task, "disappeared") from error
+    raise changed(path, task)
 
 
 def _publish(

@@ -148,7 +148,9 @@ class RunnableStep(Step):
                 hooks.began(self.name)
                 arguments = {**self.settings, **self.passed}
                 recall = self._recall(key)
-                produced = produce(self.rule.name, self._function(), self.inputs, self.outputs, arguments, recall)
+                produced = produce(
+                    self.rule.name, self._function(), self.inputs, self.outputs, arguments, recall, self.name
+                )
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # doit would end there, or wait for ever, or exit as if all had succeeded

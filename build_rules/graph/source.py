@@ -20,7 +20,7 @@ from build_rules.graph.order import name_nodes, sort_nodes
 from build_rules.graph.sequences import sequences_to_splits
 from build_rules.graph.shapes import static_shape, without_weights
 from build_rules.graph.skeleton import read_skeleton
-from build_rules.graph.weights import place_weights
+from build_rules.graph.weights import Reading, place_weights, unwatched
 
 __all__ = ["Source", "check_model", "image_input", "load_source", "prepare"]
 
@@ -48,8 +48,8 @@ class Source:
         return self.path.parent
 
 
-def load_source(onnx_path: Path) -> Source:
-    """Load and check an ONNX file; weights stay where they are, in it or beside it.
+def load_source(onnx_path: Path, reading: Reading = unwatched) -> Source:
+    """Load and check an ONNX file; weights stay where they are, in it or beside it: `reading` is told of the latter.
 
     Raises `InputError` (whose message the caller prefixes with the file's name) for anything the room cannot work on.
     """
@@ -60,13 +60,19 @@ def load_source(onnx_path: Path) -> Source:
     if not model.graph.node or not model.graph.output:
         raise InputError("this is not an ONNX model (it has no graph); export or download the model again.")
     document = parse_document((entry.key, entry.value) for entry in model.metadata_props)
-    return prepare(model, onnx_path, document)
+    return prepare(model, onnx_path, document, reading=reading)
 
 
-def prepare(model: onnx.ModelProto, onnx_path: Path, document: SourceDocument, need_weights: bool = True) -> Source:
+def prepare(
+    model: onnx.ModelProto,
+    onnx_path: Path,
+    document: SourceDocument,
+    need_weights: bool = True,
+    reading: Reading = unwatched,
+) -> Source:
     """Bring a skeleton into the form that this module promises; without `need_weights` their files may be missing."""
     image = image_input(model.graph)
-    external_files = place_weights(model, onnx_path.parent, onnx_path.name, need_weights)
+    external_files = place_weights(model, onnx_path.parent, onnx_path.name, need_weights, reading)
     model = inline_functions(model)
     sort_nodes(model.graph)
     name_nodes(model.graph)

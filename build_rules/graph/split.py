@@ -17,6 +17,7 @@ from build_rules.graph.document import SourceDocument
 from build_rules.graph.endpoints import FoundEndpoints, find_endpoints
 from build_rules.graph.source import Source, check_model, load_source
 from build_rules.graph.view import GraphView, view_graph
+from build_rules.graph.weights import Reading, unwatched
 from build_rules.graph.write import write_model
 
 if TYPE_CHECKING:
@@ -43,14 +44,16 @@ def split_model(
     output: Path,
     choice: SplitChoice = AUTOMATIC,
     samples: Callable[[ModelInput], Sequence[Array]] | None = None,
+    reading: Reading = unwatched,
 ) -> SplitResult:
     """Cut a model at its endpoints, write the cut model to `output`, and prove the cut.
 
-    `samples` is asked, once the input is known, for further images for the proof, each in its shape. Equal graphs give
-    equal files. Raises `InputError`, naming the file, for anything that cannot be cut.
+    `samples` is asked, once the input is known, for further images for the proof, each in its shape; `reading` is told
+    of every file beside the model before it is read. Equal graphs give equal files. Raises `InputError`, naming the
+    file, for anything that cannot be cut.
     """
     try:
-        source = load_source(onnx_path)
+        source = load_source(onnx_path, reading)
         view = view_graph(source)
         found = find_endpoints(view, source.document, choice)
         tensors = [endpoint.tensor for endpoint in found.endpoints]

@@ -11,6 +11,7 @@ from build_rules.calibration.named import find_named
 from build_rules.calibration.sample import read_sample
 from build_rules.calibration.snapshot import Normalization
 from build_rules.endpoints import AUTOMATIC, ModelInput, Preprocessing, Split, SplitChoice, dump_split
+from build_rules.engine.noted import note_reads
 from build_rules.errors import InputError
 from build_rules.graph import SourceDocument, read_document, split_model
 from build_rules.metadata.labels import check_labels, labels_text, read_labels
@@ -36,9 +37,15 @@ def run(
     snapshot that the metadata names in the folder `named_in`, helps to prove the cut and is no input either: which one
     does not show. Returns the files that hold weights.
     """
+
+    def reading(file: Path) -> None:
+        note_reads(split_onnx, [file])
+
+    if labels_file is not None:
+        reading(Path(labels_file))
     source = read_document(onnx)
     samples = _samples(source, calibration or _named(source, named_in))
-    result = split_model(onnx, network_name, split_onnx, choice or AUTOMATIC, samples)
+    result = split_model(onnx, network_name, split_onnx, choice or AUTOMATIC, samples, reading)
     split = result.split
     try:
         preprocessing = read_preprocessing(source.document, split.input.channels)
