@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from build_rules.engine.failure import InputChangedError, StepDiedError
@@ -16,7 +17,19 @@ from build_rules.engine.fingerprint import Fingerprint, is_unchanged, marks_of, 
 from build_rules.engine.noted import marks_now, noted_reads
 from build_rules.errors import InputError
 
-__all__ = ["changed", "check_unchanged", "find_change", "unreadable"]
+__all__ = ["Reader", "changed", "check_agreed", "check_unchanged", "find_change", "note_agreed", "unreadable"]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A step by its name, and its owner (the model), whose steps have to read the same files."""
+
+    task: str
+    owner: str
+
+
+# What each owner's steps have read in this process: of each file the digest, and the first step that read it.
+_agreed: dict[str, dict[str, tuple[str, str]]] = {}
 
 
 def changed(path: Path, task: str, became: str = "changed") -> InputChangedError:
@@ -33,6 +46,27 @@ def unreadable(path: Path, task: str, error: OSError) -> Exception:
         return InputError(f"{path}: is a folder, where {task} reads a file; put the file back.")
     advice = "check its permissions" if isinstance(error, PermissionError) else "check the disk it lies on"
     return InputError(f"{path}: cannot be read ({error.strerror}); {advice}.")
+
+
+def note_agreed(reader: Reader, read: Iterable[tuple[str, str]], made: Iterable[Path] = ()) -> None:
+    """Keep the digests with which a step `read` files for the later steps of its owner; what it has made is new."""
+    known = _agreed.setdefault(reader.owner, {})
+    for path, digest in read:
+        known.setdefault(path, (digest, reader.task))
+    for output in made:
+        known.pop(str(output), None)
+
+
+def check_agreed(reader: Reader, read: Mapping[Path, Fingerprint]) -> None:
+    """Raise `InputChangedError` for a file of which an earlier step of the same owner has read another content.
+
+    What follows from both would be a mixture: the metadata of one network with the layers of another.
+    """
+    known = _agreed.get(reader.owner, {})
+    for path, mark in read.items():
+        digest, other = known.get(str(path), (mark.sha256, ""))
+        if digest != mark.sha256:
+            raise InputChangedError(f"{path} changed after {other} read it, before {reader.task} did; run doit again.")
 
 
 def check_unchanged(read: Mapping[Path, Fingerprint], task: str) -> None:

@@ -18,7 +18,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from build_rules.engine.changes import changed, check_unchanged, find_change, unreadable
+from build_rules.engine.changes import (
+    Reader,
+    changed,
+    check_agreed,
+    check_unchanged,
+    find_change,
+    note_agreed,
+    unreadable,
+)
 from build_rules.engine.fingerprint import Fingerprint, fingerprint, first_marks, marks_of
 from build_rules.engine.hand_on import find_handed_on, hand_on, put_into_place, renewed
 from build_rules.engine.interrupt import drafts as running
@@ -71,7 +79,7 @@ def produce(
     outputs: Mapping[str, Path],
     settings: Mapping[str, Any],
     recall: Recall | None = None,
-    task: str = "",
+    reader: Reader | None = None,
 ) -> Produced:
     """Call `function(**inputs, **outputs, **settings)` and put its outputs into place.
 
@@ -81,12 +89,13 @@ def produce(
     (`hand_on.py`). The inputs' fingerprints are those from before the call. What `recall` knows of former calls with
     the same inputs is put into place instead of calling. Raises
     `InputChangedError` when an input changed meanwhile, whether the function succeeded or not, `InputError` when the
-    disk is full, and whatever the function raises; in each case no output of this call is left behind. Messages name
-    the step as `task`.
+    disk is full, and whatever the function raises; in each case no output of this call is left behind. `reader` is the
+    step as messages name it.
     """
     folder = next(iter(outputs.values())).parent
     partial = folder / f".{rule}.partial"
-    task = task or rule
+    reader = reader or Reader(rule, str(folder))
+    task = reader.task
     read: dict[Path, Fingerprint] = {}
     running.add(partial)
     mark = _mark_running(partial)
@@ -96,6 +105,7 @@ def produce(
         started = partial.stat().st_ctime_ns
         for path in _flatten(inputs):
             read[path] = _read(path, task)
+        check_agreed(reader, read)
         drafts = {key: partial / path.name for key, path in outputs.items()}
         declared, begun = len(read), time.monotonic()
         discovered = recall.restore(read, partial) if recall is not None else None
@@ -106,6 +116,7 @@ def produce(
         check_unchanged(read, task)
         handed_on = find_handed_on(drafts, read)
         made = Produced(read, _publish(drafts, outputs, handed_on, read))
+        note_agreed(reader, ((str(path), mark.sha256) for path, mark in read.items()), made.outputs)
         read.update({path: renewed(path, read[path]) for path in handed_on.values()})
         # Where this step can run, what it hands on is at hand: to fetch it would take longer.
         if recall is not None and not handed_on:

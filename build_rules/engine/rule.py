@@ -17,6 +17,7 @@ from typing import Any
 from doit.exceptions import BaseFail
 from doit.task import clean_targets
 
+from build_rules.engine.changes import Reader, note_agreed
 from build_rules.engine.failure import failure_of
 from build_rules.engine.fingerprint import Fingerprint, as_fingerprint, is_unchanged, remember, verified
 from build_rules.engine.fresh import collect_garbage_again, current_run
@@ -125,6 +126,7 @@ class RunnableStep(Step):
         if not (declared and made and all(is_unchanged(p, as_fingerprint(mark)) for p, mark in files.items())):
             return False
         current_run.good(self.owner, self.name, files)
+        note_agreed(Reader(self.name, self.owner), ((path, mark[4]) for path, mark in read.items()))
         self._refresh(values)
         return True
 
@@ -147,9 +149,9 @@ class RunnableStep(Step):
             with resources.take(dict(self.rule.needs)):
                 hooks.began(self.name)
                 arguments = {**self.settings, **self.passed}
-                recall = self._recall(key)
+                recall, reader = self._recall(key), Reader(self.name, self.owner)
                 produced = produce(
-                    self.rule.name, self._function(), self.inputs, self.outputs, arguments, recall, self.name
+                    self.rule.name, self._function(), self.inputs, self.outputs, arguments, recall, reader
                 )
         except KeyboardInterrupt:
             raise
