@@ -32,6 +32,7 @@ COMPILER = (
     "calibration/__init__.py",
     "alls/script.py",
     "hef",
+    "inference.py",
     "protobuf.py",
     "versions.py",
     "varint.py",
@@ -41,7 +42,7 @@ COMPILER = (
 SPLIT = Rule(
     "split",
     "build_rules.steps.split:run",
-    ("steps/split.py", "graph", "metadata", "calibration", "varint.py", "engine/noted.py", *RECORDS),
+    ("steps/split.py", "graph", "metadata", "calibration", "varint.py", "inference.py", "engine/noted.py", *RECORDS),
     needs=(("cores", 1), ("memory_mb", 1000)),
 )
 CALIBRATION = Rule(

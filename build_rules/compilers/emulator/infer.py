@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 
 from build_rules.compilers.emulator.compile import unpack_payload
 from build_rules.compilers.emulator.run import open_session, run
 from build_rules.compilers.emulator.stored import read_stored
 from build_rules.errors import InputError
 from build_rules.hef import read_payload
+from build_rules.inference import Session
 
 __all__ = ["HefSession", "run_hef"]
 
@@ -54,7 +54,7 @@ class HefSession:
         return outputs
 
 
-def _open(path: Path) -> onnxruntime.InferenceSession:
+def _open(path: Path) -> Session:
     try:
         network = unpack_payload(read_payload(path))
     except InputError as error:
@@ -73,7 +73,7 @@ def _open(path: Path) -> onnxruntime.InferenceSession:
     return session
 
 
-def _check_ends(path: Path, session: onnxruntime.InferenceSession) -> None:
+def _check_ends(path: Path, session: Session) -> None:
     """Refuse a network that does not take one picture of a fixed size or delivers something else than such tensors."""
     inputs = [(value.type, value.shape) for value in session.get_inputs()]
     if len(inputs) != 1 or inputs[0][0] != "tensor(uint8)" or not _is_picture(inputs[0][1]):

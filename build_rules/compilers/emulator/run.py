@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime
+
+from build_rules.inference import Session, new_session, session_options
 
 __all__ = ["map_samples", "open_session", "run", "sum_samples", "worker_count"]
 
@@ -27,20 +28,17 @@ def worker_count() -> int:
     return max(1, min(MAX_WORKERS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2))
 
 
-def open_session(model: onnx.ModelProto | bytes) -> onnxruntime.InferenceSession:
+def open_session(model: onnx.ModelProto | bytes) -> Session:
     """Open a single-threaded CPU session.
 
     Quantize-dequantize pairs are executed as written: the fused integer kernels saturate on processors without VNNI,
     so their results would depend on the machine.
     """
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # errors come as exceptions; a second time on the terminal they would be noise
+    options = session_options()
     options.add_session_config_entry("session.disable_quant_qdq", "1")
     options.add_session_config_entry("session.load_model_format", "ONNX")  # what was checked, not what it looks like
     data = model if isinstance(model, bytes) else model.SerializeToString()
-    return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    return new_session(data, options)
 
 
 def map_samples(work: Callable[[int], Result], samples: Sequence[int], workers: int | None = None) -> list[Result]:
@@ -64,7 +62,7 @@ def sum_samples(work: Callable[[int], Sums], samples: Sequence[int], workers: in
     return total
 
 
-def run(session: onnxruntime.InferenceSession, image: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
+def run(session: Session, image: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
     """Feed the only input of `session` and return every output by its name."""
     names = [output.name for output in session.get_outputs()]
     values = session.run(names, {session.get_inputs()[0].name: image})

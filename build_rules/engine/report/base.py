@@ -28,6 +28,7 @@ from build_rules.engine.outputs import clear_drafts
 from build_rules.engine.recall import close_cache
 from build_rules.engine.report import hooks
 from build_rules.engine.report.model import RunState
+from build_rules.engine.report.streams import say
 from build_rules.engine.report.telling import Telling
 
 if TYPE_CHECKING:
@@ -53,7 +54,8 @@ class RunReporter(Telling):
     desc = ""
 
     def __init__(self, outstream: TextIO, options: Mapping[str, Any]) -> None:
-        self.outstream = outstream
+        # doit's was taken before ours was made; it is None when it had been closed.
+        self.outstream = sys.stdout if outstream in (None, sys.__stdout__) else outstream
         self.state = RunState(time.monotonic())
         self.guard = threading.RLock()
         self.expected: Expected | None = None
@@ -154,7 +156,7 @@ class RunReporter(Telling):
 
     def cleanup_error(self, exception: Any) -> None:
         """A teardown failed."""
-        sys.stderr.write(exception.get_msg())
+        say(sys.stderr, exception.get_msg())
 
     def runtime_error(self, msg: str) -> None:
         """The run itself cannot go on."""
