@@ -7,6 +7,7 @@ can always be made again.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import sys
 from contextlib import suppress
@@ -16,6 +17,8 @@ from typing import Any, Protocol
 from doit.exceptions import InvalidTask
 
 from build_rules.engine.fresh import current_run, forget_snapshot
+from build_rules.engine.ownership import create_shared, explain_unwritable, is_writable
+from build_rules.engine.report.streams import say
 
 __all__ = ["RecordsBackend"]
 
@@ -49,12 +52,17 @@ class RecordsBackend:
         # What was read, as it stands there (None: there is no such row), and what was decoded or changed since.
         self._rows: dict[str, str | None] = {}
         self._changed: dict[str, dict[str, Any] | None] = {}
+        self._read_only = False
         self._asked = 0
         self._all_read = False
 
     def _connect(self) -> sqlite3.Connection:
+        if self._connection is None and not is_writable(Path(self.name)):
+            self._connection = _open_to_read(self.name)
+            self._read_only = True
         if self._connection is None:
             Path(self.name).parent.mkdir(parents=True, exist_ok=True)
+            create_shared(self.name)
             # Parallel runs call from worker threads; doit itself serialises those calls.
             self._connection = sqlite3.connect(self.name, isolation_level=None, check_same_thread=False)
             self._connection.execute("pragma journal_mode=wal")
@@ -94,7 +102,9 @@ class RecordsBackend:
                 return dict(self._connect().execute(query).fetchall())
             return dict(self._connect().execute(f"{query} where task = ?", (task_id,)).fetchall() or [(task_id, None)])
         except sqlite3.DatabaseError as error:
-            if _is_out_of_reach(error):
+            if self._read_only and "no such table" in str(error):
+                return {}
+            if self._read_only or _is_out_of_reach(error):
                 raise InvalidTask(f"{self.name}: what was built before cannot be read: {error}.") from error
             self._set_aside()
             return {}
@@ -103,7 +113,7 @@ class RecordsBackend:
         """Begin a new file; what was read before the damage was found goes into it."""
         self._disconnect()
         self._rows.clear()
-        sys.stderr.write(f"{self.name} is damaged; it is kept as {self.name}.damaged, and everything is built again\n")
+        say(sys.stderr, f"{self.name} is damaged; it is kept as {self.name}.damaged, and everything is built again\n")
         Path(self.name).replace(self.name + ".damaged")
         for suffix in ("-wal", "-shm"):
             with suppress(FileNotFoundError):
@@ -114,6 +124,8 @@ class RecordsBackend:
                 self._connect().execute(INSERT, (task_id, self.codec.encode(record)))
 
     def _write(self, statement: str, values: tuple[str, ...]) -> None:
+        if not is_writable(Path(self.name)):
+            raise InvalidTask(f"what was done cannot be recorded: {explain_unwritable(Path(self.name))}")
         try:
             try:
                 self._connect().execute(statement, values)
@@ -144,6 +156,13 @@ class RecordsBackend:
         record[dependency] = value
         if dependency == IGNORE:
             forget_snapshot()
+        if (
+            dependency == self.LAST_KEY
+            and not record.get("_values_:")
+            and not value
+            and not is_writable(Path(self.name))
+        ):
+            return  # a name for several tasks, which says nothing that could get lost
         if dependency in (self.LAST_KEY, IGNORE):
             row = (task_id, self.codec.encode(record))
             self._write(INSERT, row)
@@ -183,6 +202,22 @@ class RecordsBackend:
                 record.update({path: known[path] for path in record[self.LAST_KEY] if path in known})
                 connection.execute(INSERT, (task_id, self.codec.encode(record)))
         connection.execute("commit")
+
+
+def _open_to_read(name: str) -> sqlite3.Connection:
+    """Open records in a place where nothing can be written, not even the files that sqlite locks with.
+
+    While somebody else builds there, what is recorded since is in a file beside it, and seen where that can be read.
+    """
+    from urllib.parse import quote
+
+    uri = f"file:{quote(os.path.abspath(name))}?mode=ro"
+    if os.path.exists(f"{name}-wal"):
+        with suppress(sqlite3.OperationalError):
+            connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+            connection.execute("select count(*) from sqlite_master").fetchone()
+            return connection
+    return sqlite3.connect(f"{uri}&immutable=1", uri=True, isolation_level=None, check_same_thread=False)
 
 
 def _is_out_of_reach(error: sqlite3.Error) -> bool:

@@ -11,28 +11,42 @@ from pathlib import Path
 from doit import loader
 from doit.exceptions import InvalidCommand
 
-__all__ = ["LOCK", "lock_workspace"]
+from build_rules.engine.ownership import NEW_FILE, explain_unwritable, is_writable
+from build_rules.engine.report.streams import say
+
+__all__ = ["LOCK", "REFUSED", "UnwritableError", "check_writable", "lock_workspace"]
 
 LOCK = Path("build/.lock")
+REFUSED = "nothing can be built here: "
+
+
+class UnwritableError(InvalidCommand):  # type: ignore[misc]  # doit has no type hints
+    """This user cannot write in the workspace; looking at it is another matter."""
+
+
+def check_writable(path: Path) -> None:
+    """Raise `UnwritableError` when this user can neither write nor make a file."""
+    if not is_writable(path):
+        raise UnwritableError(f"{REFUSED}{explain_unwritable(path)}")
 
 
 def lock_workspace(path: Path) -> int:
     """Take the workspace's lock; when another process has it, wait (saying for whom) and start over.
 
     Returns the open descriptor; the lock ends with the process, however that ends. After a wait this process begins
-    anew, because what it had read of the workspace is as old as the wait was long.
+    anew, because what it had read of the workspace is as old as the wait was long. Raises `UnwritableError`.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, NEW_FILE)
     except OSError as error:
-        raise InvalidCommand(f"{path}: cannot be written ({error.strerror}); nothing can be built here.") from error
+        raise UnwritableError(f"{REFUSED}{explain_unwritable(path, error)}") from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         owner = os.pread(descriptor, 20, 0).decode(errors="replace").strip() or "unknown"
         # Not what doit has put in the place of standard error while a clean action runs.
-        print(f"waiting for the doit that is building here (process {owner})", file=sys.__stderr__, flush=True)
+        say(sys.__stderr__, f"waiting for the doit that is building here (process {owner})\n")
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         # doit has gone to the folder of dodo.py; its own arguments count from where it was started.
         os.chdir(loader.initial_workdir or ".")

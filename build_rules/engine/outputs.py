@@ -30,6 +30,7 @@ from build_rules.engine.changes import (
 from build_rules.engine.fingerprint import Fingerprint, fingerprint, first_marks, marks_of
 from build_rules.engine.hand_on import find_handed_on, hand_on, put_into_place, renewed
 from build_rules.engine.interrupt import drafts as running
+from build_rules.engine.ownership import FORBIDDEN, explain_unwritable, is_writable
 from build_rules.errors import InputError
 
 __all__ = ["Produced", "Recall", "clear_drafts", "further_files", "produce"]
@@ -125,7 +126,7 @@ def produce(
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        told: Exception | None = _no_space(folder, rule) if getattr(error, "errno", None) in DISK_FULL else None
+        told: Exception | None = _told(error, folder, rule) if isinstance(error, OSError) else None
         told = find_change(read, partial, task, told or error) or told
         if told is None:
             raise
@@ -137,8 +138,15 @@ def produce(
             os.unlink(mark)
 
 
-def _no_space(folder: Path, rule: str) -> InputError:
-    return InputError(f"{folder}: no space left to write the outputs of {rule}; free some and run again.")
+def _told(error: OSError, folder: Path, rule: str) -> InputError | None:
+    """Return what an error of the file system says of the place of the outputs, None when it is of something else."""
+    if error.errno in DISK_FULL:
+        return InputError(f"{folder}: no space left to write the outputs of {rule}; free some and run again.")
+    if error.errno in FORBIDDEN and isinstance(error.filename, (str, os.PathLike)):
+        place = Path(error.filename)
+        if place == folder or folder in place.parents or place in folder.parents:
+            return InputError(explain_unwritable(place if is_writable(folder) else folder, error))
+    return None
 
 
 def _read(path: Path, task: str) -> Fingerprint:

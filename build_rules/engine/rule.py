@@ -15,15 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from doit.exceptions import BaseFail
-from doit.task import clean_targets
 
 from build_rules.engine.changes import Reader, note_agreed
 from build_rules.engine.failure import failure_of
 from build_rules.engine.fingerprint import Fingerprint, as_fingerprint, is_unchanged, remember, verified
 from build_rules.engine.fresh import collect_garbage_again, current_run
-from build_rules.engine.lock import LOCK, lock_workspace
+from build_rules.engine.lock import LOCK, REFUSED, UnwritableError, lock_workspace
 from build_rules.engine.outputs import further_files, produce
 from build_rules.engine.recall import Recall, shared_cache
+from build_rules.engine.removal import removal
 from build_rules.engine.report import hooks
 from build_rules.engine.request import command_line
 from build_rules.engine.resources import resources
@@ -104,11 +104,15 @@ class RunnableStep(Step):
 
     def clean(self, task: Any, dryrun: bool) -> None:
         """`doit clean`: remove the outputs and what lies beside them and belongs to them, or only say so."""
-        if not dryrun:
-            _take_workspace()
-        clean_targets(task, dryrun)
-        for path in () if dryrun else further_files(self.outputs):
-            path.unlink()
+        try:
+            if not dryrun:
+                _take_workspace()
+            further = further_files(self.outputs)
+        except UnwritableError as error:
+            removal.refuse(str(error).removeprefix(REFUSED))
+        else:
+            for path in (*sorted(self.outputs.values(), reverse=True), *further):
+                removal.remove(path, self.name, dryrun)
 
     def is_current(self, task: Any, values: Mapping[str, Any]) -> bool:
         """doit's `uptodate`: the recorded key is today's, and everything read and written still is what it was.

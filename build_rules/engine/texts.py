@@ -13,6 +13,8 @@ import zlib
 from collections.abc import Iterable, Mapping
 from contextlib import closing, suppress
 
+from build_rules.engine.ownership import create_shared
+
 __all__ = ["TEXTS", "first_difference", "keep_texts", "read_text_of"]
 
 TEXTS = "build/.texts.db"
@@ -28,6 +30,7 @@ def keep_texts(files: Mapping[str, str]) -> None:
     rows = [(digest, zlib.compress(content)) for path, digest in files.items() if (content := _small_text(path))]
     if not rows:
         return
+    create_shared(TEXTS)
     with _writing, suppress(sqlite3.Error, OSError), closing(sqlite3.connect(TEXTS, isolation_level=None)) as table:
         table.execute("create table if not exists texts (sha256 text primary key, content blob not null)")
         table.executemany("insert or ignore into texts values (?, ?)", rows)

@@ -22,8 +22,8 @@ from doit.exceptions import InvalidCommand, TaskFailed
 from build_rules.engine import interrupt
 from build_rules.engine.failure import WrongInput
 from build_rules.engine.failures import note_failures
-from build_rules.engine.fresh import current_run
-from build_rules.engine.lock import LOCK, lock_workspace
+from build_rules.engine.fresh import RECORDS, current_run
+from build_rules.engine.lock import LOCK, UnwritableError, check_writable, lock_workspace
 from build_rules.engine.outputs import clear_drafts
 from build_rules.engine.recall import close_cache
 from build_rules.engine.report import hooks
@@ -66,6 +66,7 @@ class RunReporter(Telling):
         self._restored: set[str] = set()
         self._history: History | None = None
         self._capture: Capture | None = None
+        self._unwritable: UnwritableError | None = None
 
     # What doit calls.
 
@@ -74,9 +75,14 @@ class RunReporter(Telling):
         interrupt.end_on_interrupt()
         if not selected_tasks:
             raise InvalidCommand("no task has a name like that; `doit list --all` shows them all.")
-        self.lock = lock_workspace(LOCK)
-        clear_drafts()
-        current_run.building = True
+        try:
+            self.lock = lock_workspace(LOCK)
+            check_writable(Path(RECORDS))
+        except UnwritableError as error:
+            self._unwritable = error  # when nothing is to be done it does not matter
+        else:
+            clear_drafts()
+            current_run.building = True
         self.tasks, self.selected = tasks, selected_tasks
         self.begun = True
         interrupt.before_end.append(self._interrupted)
@@ -92,6 +98,9 @@ class RunReporter(Telling):
         """A task is about to run, in this thread."""
         if not task.actions:
             return
+        if self._unwritable is not None:
+            self.aborted = True
+            raise self._unwritable
         with self.guard:
             capture = self.capture()
             self._threads[threading.get_ident()] = task.name
