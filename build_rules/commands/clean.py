@@ -22,6 +22,7 @@ class Clean(DoitClean):  # type: ignore[misc]  # doit has no type hints
     def _execute(
         self, dryrun: bool, cleandep: bool, cleanall: bool, cleanforget: bool, pos_args: list[str] | None = None
     ) -> Any:
+        self.outstream = sys.stdout  # doit's own may be closed or full, which is no reason to stop half-way
         code = super()._execute(dryrun, cleandep, cleanall, cleanforget, pos_args)
         if told := removal.told():
             say(sys.stderr, f"ERROR: {printable(told)}\n")
