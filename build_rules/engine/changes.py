@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from build_rules.engine.failure import InputChangedError, StepDiedError
-from build_rules.engine.fingerprint import Fingerprint, is_unchanged, marks_of, still_has
-from build_rules.engine.noted import marks_now, noted_reads
+from build_rules.engine.fingerprint import Fingerprint, first_marks, is_unchanged, marks_of, still_has
+from build_rules.engine.noted import Noted, marks_now, noted_reads
+from build_rules.engine.snapshot import Marks
 from build_rules.errors import InputError
 
 __all__ = ["Reader", "changed", "check_agreed", "check_unchanged", "find_change", "note_agreed", "unreadable"]
@@ -34,14 +35,16 @@ _agreed: dict[str, dict[str, tuple[str, str]]] = {}
 
 def changed(path: Path, task: str, became: str = "changed") -> InputChangedError:
     """Return the error for an input that is not what it was when the step began."""
-    again = "run doit again" if became == "changed" else "put it back, and run doit again"
+    again = "run doit again" if became == "changed" else "put it back if it is needed, and run doit again"
     return InputChangedError(f"{path} {became} while {task} read it; {again}.")
 
 
 def unreadable(path: Path, task: str, error: OSError) -> Exception:
     """Return the error for a declared input that cannot be read when its step begins: doit had found it there."""
     if isinstance(error, (FileNotFoundError, NotADirectoryError)):
-        return InputChangedError(f"{path} disappeared before {task} could read it; put it back, and run doit again.")
+        return InputChangedError(
+            f"{path} disappeared before {task} could read it; put it back if it is needed, and run doit again."
+        )
     if isinstance(error, IsADirectoryError):
         return InputError(f"{path}: is a folder, where {task} reads a file; put the file back.")
     advice = "check its permissions" if isinstance(error, PermissionError) else "check the disk it lies on"
@@ -77,22 +80,29 @@ def check_unchanged(read: Mapping[Path, Fingerprint], task: str) -> None:
 
 
 def find_change(
-    read: Mapping[Path, Fingerprint], drafts: Path, task: str, error: BaseException
+    read: Mapping[Path, Fingerprint], drafts: Path, started: int, task: str, error: BaseException
 ) -> InputChangedError | None:
     """Return what is to be told instead of `error` when something that the step read is not what it was, else None.
 
-    `read` are its inputs as they were before, `drafts` the folder in which it noted what else it was about to read.
+    `read` are its inputs as they were before, `drafts` the folder in which it noted what else it was about to read, and
+    `started` when that folder was made, in ns since 1970 by the clock of its file system.
     """
     if isinstance(error, InputChangedError):
         return None
     found = next(((path, became) for path, before in read.items() if (became := _became(path, before))), None)
     if found is None:
-        later = ((path, _became_of(path)) for path, before in noted_reads(drafts) if marks_now(path) != before)
+        noted = noted_reads(drafts)
+        later = ((path, _became_of(path)) for path, before in noted if _is_other(marks_now(path), before, started))
         found = next(later, None)
     if found is None:
         return None
     told = changed(found[0], task, found[1])
     return InputChangedError(str(told), _said(error))
+
+
+def _is_other(now: Noted, before: Noted, started: int) -> bool:
+    # Written since the step began, though before it came to that file.
+    return now != before or (now is not None and first_marks(Marks(*now)).ctime_ns >= started)
 
 
 def _became(path: Path, before: Fingerprint) -> str | None:

@@ -98,6 +98,7 @@ def produce(
     reader = reader or Reader(rule, str(folder))
     task = reader.task
     read: dict[Path, Fingerprint] = {}
+    started = time.time_ns()
     running.add(partial)
     mark = _mark_running(partial)
     try:
@@ -127,7 +128,7 @@ def produce(
         raise
     except BaseException as error:
         told: Exception | None = _told(error, folder, rule) if isinstance(error, OSError) else None
-        told = find_change(read, partial, task, told or error) or told
+        told = find_change(read, partial, started, task, told or error) or told
         if told is None:
             raise
         raise told from error

@@ -38,6 +38,8 @@ def explain_unwritable(path: Path, error: OSError | None = None) -> str:
     place = _decisive(path)
     error = error or _expected_error(place)
     reason = error.strerror or type(error).__name__
+    if error.errno not in FORBIDDEN:
+        return f"{path} cannot be written ({reason})."
     told = f"{path} cannot be written ({reason}): {place} belongs to {_owner(place)}"
     if error.errno == errno.EROFS:
         return f"{told}, and the file system is mounted read-only; mount it for writing, or build in a copy."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -51,9 +52,18 @@ CHANGES: dict[str, tuple[Callable[[], object], str]] = {
     "written": (lambda: Path("b").write_text("other"), "b changed while har:m:t read it; run doit again."),
     "cut short": (lambda: os.truncate("b", 3), "b changed while har:m:t read it; run doit again."),
     "replaced": (replaced, "b changed while har:m:t read it; run doit again."),
-    "removed": (lambda: Path("b").unlink(), "b disappeared while har:m:t read it; put it back, and run doit again."),
-    "a folder": (to_folder, "b became a folder while har:m:t read it; put it back, and run doit again."),
-    "a pipe": (to_pipe, "b became no regular file while har:m:t read it; put it back, and run doit again."),
+    "removed": (
+        lambda: Path("b").unlink(),
+        "b disappeared while har:m:t read it; put it back if it is needed, and run doit again.",
+    ),
+    "a folder": (
+        to_folder,
+        "b became a folder while har:m:t read it; put it back if it is needed, and run doit again.",
+    ),
+    "a pipe": (
+        to_pipe,
+        "b became no regular file while har:m:t read it; put it back if it is needed, and run doit again.",
+    ),
 }
 
 ENDS: dict[str, tuple[BaseException | None, str]] = {
@@ -122,6 +132,17 @@ def test_files_that_a_step_turns_out_to_read(folder: Path, how: str, returns: bo
     with pytest.raises(InputChangedError, match=f"^weights {how} while har:m:t read it") as raised:
         run(step)
     assert raised.value.said == ("" if returns else "it differs")
+
+
+def test_a_noted_file_that_was_written_after_the_step_began(folder: Path) -> None:
+    def step(*, out: Path, **inputs: object) -> None:
+        time.sleep(0.02)
+        Path("weights").write_text("others")
+        note_reads(out, [Path("weights")])
+        raise InputError("weights: has too few bytes.")
+
+    with pytest.raises(InputChangedError, match=r"^weights changed while"):
+        run(step)
 
 
 def test_a_noted_file_that_comes_into_being(folder: Path) -> None:
