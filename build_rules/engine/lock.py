@@ -11,7 +11,7 @@ from pathlib import Path
 from doit import loader
 from doit.exceptions import InvalidCommand
 
-from build_rules.engine.ownership import NEW_FILE, explain_unwritable, is_writable
+from build_rules.engine.ownership import FORBIDDEN, NEW_FILE, explain_unwritable, is_writable
 from build_rules.engine.report.streams import say
 
 __all__ = ["LOCK", "REFUSED", "UnwritableError", "check_writable", "lock_workspace"]
@@ -40,7 +40,8 @@ def lock_workspace(path: Path) -> int:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, NEW_FILE)
     except OSError as error:
-        raise UnwritableError(f"{REFUSED}{explain_unwritable(path, error)}") from error
+        kind = UnwritableError if error.errno in FORBIDDEN else InvalidCommand
+        raise kind(f"{REFUSED}{explain_unwritable(path, error)}") from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

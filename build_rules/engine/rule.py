@@ -14,13 +14,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from doit.exceptions import BaseFail
+from doit.exceptions import BaseFail, InvalidCommand
 
 from build_rules.engine.changes import Reader, note_agreed
 from build_rules.engine.failure import failure_of
 from build_rules.engine.fingerprint import Fingerprint, as_fingerprint, is_unchanged, remember, verified
 from build_rules.engine.fresh import collect_garbage_again, current_run
-from build_rules.engine.lock import LOCK, REFUSED, UnwritableError, lock_workspace
+from build_rules.engine.lock import LOCK, REFUSED, lock_workspace
 from build_rules.engine.outputs import further_files, produce
 from build_rules.engine.recall import Recall, shared_cache
 from build_rules.engine.removal import removal
@@ -108,7 +108,7 @@ class RunnableStep(Step):
             if not dryrun:
                 _take_workspace()
             further = further_files(self.outputs)
-        except UnwritableError as error:
+        except InvalidCommand as error:
             removal.refuse(str(error).removeprefix(REFUSED))
         else:
             for path in (*sorted(self.outputs.values(), reverse=True), *further):

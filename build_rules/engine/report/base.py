@@ -67,6 +67,7 @@ class RunReporter(Telling):
         self._history: History | None = None
         self._capture: Capture | None = None
         self._unwritable: UnwritableError | None = None
+        self._refused = False
 
     # What doit calls.
 
@@ -99,7 +100,7 @@ class RunReporter(Telling):
         if not task.actions:
             return
         if self._unwritable is not None:
-            self.aborted = True
+            self.aborted = self._refused = True
             raise self._unwritable
         with self.guard:
             capture = self.capture()
@@ -187,15 +188,15 @@ class RunReporter(Telling):
             if self.state.failures or self.state.good:
                 note_failures({task: text.strip() for task, text in self.state.failures}, self.state.good)
         self.tell_end(self.exit_code)
-        if self.exit_code == WRONG_INPUT:
+        if self.exit_code == WRONG_INPUT and not self._refused:
             raise SystemExit(WRONG_INPUT)
 
     @property
     def exit_code(self) -> int:
         """The exit code of the run as far as it has come."""
-        if self.aborted:
+        if self.aborted and not self._refused:
             return 2
-        if self.wrong_input:
+        if self.wrong_input or self._refused:
             return WRONG_INPUT
         return 2 if self._error else 1 if self.state.failed else 0
 
