@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from doit.exceptions import InvalidTask
 
 from build_rules.engine.fresh import current_run, forget_snapshot
-from build_rules.engine.ownership import create_shared, explain_unwritable, is_writable
+from build_rules.engine.ownership import create_shared, explain_unreadable, explain_unwritable, is_writable
 from build_rules.engine.report.streams import say
 
 __all__ = ["RecordsBackend"]
@@ -77,13 +77,20 @@ class RecordsBackend:
         """
         if task_id in self._changed:
             return self._changed[task_id]
-        if task_id not in self._rows and not self._all_read and Path(self.name).exists():
+        if task_id not in self._rows and not self._all_read and self._is_there():
             self._rows.update(self._read(task_id))
         row = self._rows.get(task_id)
         if row is None:
             return None
         self._changed[task_id] = self._decoded(row)
         return self._changed[task_id]
+
+    def _is_there(self) -> bool:
+        if os.path.exists(self.name) and os.access(self.name, os.R_OK):
+            return True
+        if (reason := explain_unreadable(Path(self.name))) is not None:
+            raise InvalidTask(f"what was built before is not known: {reason}")
+        return False
 
     def _decoded(self, row: str) -> dict[str, Any] | None:
         """Return what a row holds, None when that is not what this version writes."""
@@ -182,7 +189,7 @@ class RecordsBackend:
         """Forget every task."""
         forget_snapshot()
         self._rows, self._changed, self._all_read = {}, {}, True
-        if Path(self.name).exists():
+        if self._is_there():
             self._write("delete from records", ())
 
     def dump(self) -> None:

@@ -12,7 +12,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["FORBIDDEN", "NEW_FILE", "create_shared", "explain_unwritable", "is_writable"]
+__all__ = ["FORBIDDEN", "NEW_FILE", "create_shared", "explain_unreadable", "explain_unwritable", "is_writable"]
 
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 """Errors that say nothing but that this user may not write there."""
@@ -47,6 +47,14 @@ def explain_unwritable(path: Path, error: OSError | None = None) -> str:
         f"{told}, and this is {_user(os.geteuid())}; build as that user, or have it made writable for you: a group "
         "shares a workspace with setgid folders and umask 002."
     )
+
+
+def explain_unreadable(path: Path) -> str | None:
+    """Return one sentence on why this user cannot read a file, and whose it is; None when it can, or none is there."""
+    for place in (*reversed(path.parents), path):
+        if os.path.lexists(place) and not os.access(place, os.R_OK | (os.X_OK if os.path.isdir(place) else 0)):
+            return f"{path} cannot be read: {place} belongs to {_owner(place)}, and this is {_user(os.geteuid())}."
+    return None
 
 
 def _expected_error(place: Path) -> OSError:

@@ -21,6 +21,10 @@ class Removal:
         """Say why nothing can be removed at all."""
         self._refused = reason
 
+    def failed(self, path: Path, error: OSError) -> None:
+        """Keep what could not be removed."""
+        self._failed[path] = error
+
     def remove(self, path: Path, task: str, dryrun: bool) -> None:
         """Remove a file if it is there, or only say so."""
         if self._refused or not os.path.lexists(path):
@@ -31,7 +35,7 @@ class Removal:
         except FileNotFoundError:
             return
         except OSError as error:
-            self._failed[path] = error
+            self.failed(path, error)
         else:
             print(f"{task} - removing file '{path}'")
 
@@ -43,7 +47,9 @@ class Removal:
             return ""
         path, error = next(iter(self._failed.items()))
         # To remove a file is to write its folder.
-        why = explain_unwritable(path.parent / ".", error).replace("cannot be written", "cannot be changed")
+        why = explain_unwritable(path if path.is_dir() else path.parent, error).replace(
+            "cannot be written", "cannot be changed"
+        )
         others = f" (and {len(self._failed) - 1} more)" if len(self._failed) > 1 else ""
         return f"{path}{others} cannot be removed: {why}"
 

@@ -107,12 +107,16 @@ class RunnableStep(Step):
         try:
             if not dryrun:
                 _take_workspace()
-            further = further_files(self.outputs)
         except InvalidCommand as error:
             removal.refuse(str(error).removeprefix(REFUSED))
-        else:
-            for path in (*sorted(self.outputs.values(), reverse=True), *further):
-                removal.remove(path, self.name, dryrun)
+            return
+        try:
+            further = further_files(self.outputs)
+        except OSError as error:  # nor can be told what else is in there
+            removal.failed(next(iter(self.outputs.values())).parent, error)
+            return
+        for path in (*sorted(self.outputs.values(), reverse=True), *further):
+            removal.remove(path, self.name, dryrun)
 
     def is_current(self, task: Any, values: Mapping[str, Any]) -> bool:
         """doit's `uptodate`: the recorded key is today's, and everything read and written still is what it was.

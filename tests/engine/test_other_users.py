@@ -174,6 +174,27 @@ def test_records_that_cannot_be_read_are_left_alone(folder: Path, locked: Path, 
     assert not records.with_name(".records.db.damaged").exists()
 
 
+@pytest.mark.parametrize("closed", ["build", "build/.records.db"])
+def test_records_that_this_user_may_not_read(folder: Path, locked: Path, closed: str) -> None:
+    (folder / closed).chmod(0)
+    run = doit(folder, "status")
+    assert run.code == 3
+    told = (
+        rf"ERROR: what was built before is not known: build/\.records\.db cannot be read: {closed} belongs to \S+ .*\n"
+    )
+    assert re.fullmatch(told, run.err)
+
+
+def test_clean_of_a_folder_that_this_user_may_not_read(folder: Path, locked: Path) -> None:
+    set_writable(folder, True)
+    (folder / "build/a").chmod(0)
+    run = doit(folder, "clean")
+    (folder / "build/a").chmod(0o755)
+    assert (run.code, run.err.count("\n"), run.err.count("Traceback")) == (1, 1, 0)
+    told = "ERROR: build/a cannot be removed: build/a cannot be changed (Permission denied): build/a belongs to "
+    assert run.err.startswith(told)
+
+
 def test_a_single_folder_that_belongs_to_somebody_else(folder: Path, locked: Path) -> None:
     set_writable(folder, True)
     (folder / "build/a").chmod(0o555)
