@@ -68,8 +68,16 @@ def test_a_failure_that_nobody_reads_has_its_exit_code(folder: Path) -> None:
 
 
 def test_commands_end_with_their_own_exit_code(folder: Path) -> None:
-    run = shell(folder, "doit status > /dev/full; echo $?; doit clean > /dev/full; echo $?; doit plan >&-; echo $?")
+    run = shell(
+        folder, "doit status > /dev/full; echo $?; doit clean > /dev/full; echo $?; doit list --all >&-; echo $?"
+    )
     assert (run.stdout.split(), run.stderr) == (["1", "0", "0"], "")
+    # More than a buffer holds.
+    (folder / "dodo.py").write_text(
+        DODO.replace('in sorted(p.stem for p in Path("in").iterdir())', "in map(str, range(5000))")
+    )
+    run = shell(folder, "doit list --all > /dev/full; echo $?; set -o pipefail; doit list --all | true; echo $?")
+    assert (run.stdout.split(), run.stderr) == (["0", "0"], "")
 
 
 LOCALES = {
@@ -117,3 +125,4 @@ def test_a_stream_that_fails_is_no_error() -> None:
     assert stream.getvalue() == "text"
     stream.close()
     say(stream, "text")
+    say(None, "text")

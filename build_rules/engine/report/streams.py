@@ -98,5 +98,6 @@ def _bytes_or_escapes(error: UnicodeError) -> tuple[str | bytes, int]:
 def say(stream: Any, text: str) -> None:
     """Print at once; where that is not possible (any more) the text goes nowhere, and the build goes on."""
     with suppress(OSError, ValueError):
-        stream.write(text)
-        stream.flush()
+        if stream is not None:  # as Python's own are that were closed
+            stream.write(text)
+            stream.flush()
