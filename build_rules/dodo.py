@@ -32,6 +32,7 @@ COMPILER = (
     "calibration/__init__.py",
     "alls/script.py",
     "hef",
+    "inference.py",
     "protobuf.py",
     "versions.py",
     "varint.py",
@@ -41,7 +42,17 @@ COMPILER = (
 SPLIT = Rule(
     "split",
     "build_rules.steps.split:run",
-    ("steps/split.py", "graph", "metadata", "calibration", "varint.py", "versions.py", *RECORDS),
+    (
+        "steps/split.py",
+        "graph",
+        "metadata",
+        "calibration",
+        "varint.py",
+        "versions.py",
+        "inference.py",
+        "engine/noted.py",
+        *RECORDS,
+    ),
     needs=(("cores", 1), ("memory_mb", 1000)),
 )
 CALIBRATION = Rule(
@@ -52,6 +63,7 @@ CALIBRATION = Rule(
         "steps/given.py",
         "calibration",
         "versions.py",
+        "engine/noted.py",
         "engine/report/__init__.py",
         "engine/database.py",
         "engine/places.py",

@@ -9,16 +9,23 @@ class InputError(Exception):
     """Wrong input or usage: the message is one paragraph that says what is wrong, in which file, and what to do.
 
     The command line prints the message alone (no traceback) and exits with code 3. `paste` are lines that the person
-    may copy into a file of theirs; they are printed as they are, below the message.
+    may copy into a file of theirs; they are printed as they are, below the message. `facts` is given where the message
+    judges what was found, as the proof of a cut does.
     """
 
-    def __init__(self, message: str, paste: str = "") -> None:
+    def __init__(self, message: str, paste: str = "", facts: str = "") -> None:
         super().__init__(message)
         self.paste = paste
+        self._facts = facts
+
+    @property
+    def facts(self) -> str:
+        """The message without a verdict or advice that would be wrong if the input was changed meanwhile."""
+        return self._facts or str(self)
 
     def within(self, place: object) -> InputError:
         """Return the same error, told of a file or another place."""
-        return InputError(f"{place}: {self}", self.paste)
+        return InputError(f"{place}: {self}", self.paste, self._facts and f"{place}: {self._facts}")
 
     def printed(self) -> str:
         """Return what is shown: the message as one line, then the lines to copy."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import logging
-import mmap
 import os
 import stat
 import threading
@@ -32,6 +31,8 @@ MAX_FILE_BYTES = 1 << 30
 
 MAX_SCANS = 200
 """Most scans of a progressive JPEG. Encoders write about ten; each costs a pass over all pixels, and ten bytes."""
+
+SCANNED_BYTES = 1 << 20
 
 MAX_HEAD_BYTES = 32 << 20
 """Most that a JPEG holds before its first scan; a colour profile takes 16 MiB at most. Pillow joins it bit by bit."""
@@ -191,14 +192,15 @@ def _check_head(file: IO[bytes]) -> None:
 
 
 def _check_scans(file: IO[bytes]) -> None:
-    # Within a scan's data a byte 0xFF is followed by 0x00, so these two begin a scan wherever they are found.
-    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        scans, position = 0, content.find(b"\xff\xda")
-        while position >= 0:
-            scans += 1
-            if scans > MAX_SCANS:
-                raise ValueError(f"a progressive JPEG of more than {MAX_SCANS} scans")
-            position = content.find(b"\xff\xda", position + 2)
+    # Within a scan's data a byte 0xFF is followed by 0x00, so these two begin a scan wherever they are found. Read, not
+    # mapped: a file that is cut short meanwhile would end the process.
+    file.seek(0)
+    scans, last = 0, b""
+    while block := file.read(SCANNED_BYTES):
+        scans += (last + block).count(b"\xff\xda")
+        if scans > MAX_SCANS:
+            raise ValueError(f"a progressive JPEG of more than {MAX_SCANS} scans")
+        last = b"\xff" if block[-1:] == b"\xff" else b""
 
 
 def _reason(error: Exception) -> str:

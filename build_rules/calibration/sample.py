@@ -43,7 +43,7 @@ def read_sample(
             if found.kind == "snapshots":
                 return _from_snapshot(path, shape, name)
             return _from_image(path, shape, resize, normalization, color)
-        except InputError:
+        except (InputError, OSError):
             continue
     return None
 

@@ -1,8 +1,12 @@
-"""`doit clean [TASK...]`: doit's own command, and `doit clean --stale` for what is declared no more."""
+"""`doit clean [TASK...]`: doit's own command, which says what it could not remove.
+
+`--stale` removes what is declared no more.
+"""
 
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any
 
 from doit import doit_cmd
@@ -12,6 +16,8 @@ from doit.exceptions import InvalidCommand
 from build_rules.commands.command import show
 from build_rules.engine.leftovers import Leftover, find_leftovers, why_kept
 from build_rules.engine.lock import LOCK, lock_workspace
+from build_rules.engine.removal import removal
+from build_rules.engine.report.streams import say
 from build_rules.errors import printable
 
 __all__ = ["Clean"]
@@ -27,7 +33,7 @@ STALE = {
 
 
 class Clean(DoitClean):  # type: ignore[misc]  # doit has no type hints
-    """doit's command `clean`, with `--stale`."""
+    """doit's command `clean`, with `--stale` and an exit code: 1 when something is still there that was to go."""
 
     name = "clean"
     cmd_options = (*DoitClean.cmd_options, STALE)
@@ -42,7 +48,7 @@ class Clean(DoitClean):  # type: ignore[misc]  # doit has no type hints
         pos_args: list[str] | None = None,
     ) -> Any:
         if not stale:
-            return super()._execute(dryrun, cleandep, cleanall, cleanforget, pos_args)
+            return self._clean(dryrun, cleandep, cleanall, cleanforget, pos_args)
         if pos_args or doit_cmd._CMDLINE_VARS:
             raise InvalidCommand("doit clean --stale takes no task and no variable: it goes by what is declared.")
         if not dryrun:
@@ -53,6 +59,14 @@ class Clean(DoitClean):  # type: ignore[misc]  # doit has no type hints
             show("nothing is left of targets that are declared no more\n")
         self.dep_manager.close()
         return int(bool(kept))
+
+    def _clean(self, *arguments: Any) -> Any:
+        self.outstream = sys.stdout  # doit's own may be closed or full, which is no reason to stop half-way
+        code = super()._execute(*arguments)
+        if told := removal.told():
+            say(sys.stderr, f"ERROR: {printable(told)}\n")
+            return 1
+        return code
 
     def _remove(self, leftover: Leftover, dryrun: bool) -> int:
         """Remove what is left of one step, or only say so; return how many of its files are kept."""

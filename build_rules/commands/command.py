@@ -12,6 +12,8 @@ from typing import Any
 
 from doit.cmd_base import Command
 
+from build_rules.engine.encoding import insist_on_utf8
+from build_rules.engine.report.streams import never_fail_to_print, say
 from build_rules.errors import InputError, printable
 
 __all__ = ["WRONG_INPUT", "BuildCommand", "check_file", "show"]
@@ -20,6 +22,11 @@ UNEXPECTED = 2
 WRONG_INPUT = 3
 INTERRUPTED = 130
 HELP = ("-h", "--help")
+
+
+# These commands need no dodo.py, with which the others get this.
+insist_on_utf8()
+never_fail_to_print()
 
 
 class BuildCommand(Command):  # type: ignore[misc]  # doit has no type hints
@@ -126,8 +133,4 @@ def check_file(path: Path) -> None:
 def show(text: str) -> None:
     """Print on a terminal of any encoding; that a reader went away (`| head`) is no error."""
     encoding = sys.stdout.encoding or "utf-8"
-    try:
-        sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    say(sys.stdout, text.encode(encoding, "replace").decode(encoding))

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from build_rules.calibrated import Feed
@@ -20,6 +20,7 @@ from build_rules.calibration.container import read_container
 from build_rules.compilers import Compiler, OptimizeJob
 from build_rules.endpoints import swapped_order
 from build_rules.errors import InputError
+from build_rules.inference import new_session, session_options
 
 __all__ = ["prove_pixels"]
 
@@ -37,7 +38,7 @@ def prove_pixels(compiler: Compiler, job: OptimizeJob, exported: Path, feed: Fee
 
     Raises `InputError` with the endpoint and the size of the difference when they do not agree.
     """
-    session = _open(exported)
+    session = new_session(str(exported), session_options())
     source = session.get_inputs()[0]
     sample = _sample(job.calibration, source.name)
     names = [output.name for output in session.get_outputs()]
@@ -55,14 +56,6 @@ def prove_pixels(compiler: Compiler, job: OptimizeJob, exported: Path, feed: Fee
                 "taken off the beginning of the graph do not agree with what the graph computes; please report this "
                 "model."
             )
-
-
-def _open(path: Path) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 def _has_halves(path: Path) -> bool:
@@ -91,7 +84,7 @@ def _sample(snapshot: Path, name: str) -> NDArray[np.uint8]:
     return max(looked_at, key=lambda sample: float(np.std(sample[0].astype(np.int16) - sample[-1])))
 
 
-def _own_input(sample: NDArray[np.uint8], feed: Feed, source: onnxruntime.NodeArg) -> NDArray[np.generic]:
+def _own_input(sample: NDArray[np.uint8], feed: Feed, source: Any) -> NDArray[np.generic]:
     """Return a sample as the exported graph takes it: normalized, in its own order of colours, layout and type."""
     column = (-1, 1, 1)
     values = (sample * np.float64(feed.scale) - np.reshape(feed.mean, column)) / np.reshape(feed.std, column)

@@ -7,6 +7,7 @@ that. A file that is proven to be damaged is set aside, not an error: records ca
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import sys
 from contextlib import suppress
@@ -17,7 +18,9 @@ from doit.exceptions import InvalidTask
 
 from build_rules.engine.database import NO_LOCKS, WAYS, connect, first_way, is_damaged, is_other_way_worth_it
 from build_rules.engine.fresh import current_run, forget_snapshot
+from build_rules.engine.ownership import explain_unreadable, explain_unwritable, is_writable
 from build_rules.engine.places import make_folder
+from build_rules.engine.report.streams import say
 from build_rules.engine.slower import tell_slower
 from build_rules.errors import InputError
 
@@ -52,10 +55,14 @@ class RecordsBackend:
         # What was read, as it stands there (None: there is no such row), and what was decoded or changed since.
         self._rows: dict[str, str | None] = {}
         self._changed: dict[str, dict[str, Any] | None] = {}
+        self._read_only = False
         self._asked = 0
         self._all_read = False
 
     def _connect(self) -> sqlite3.Connection:
+        if self._connection is None and not is_writable(Path(self.name)):
+            self._connection = _open_to_read(self.name)
+            self._read_only = True
         if self._connection is None:
             make_folder(Path(self.name).parent)
             # Parallel runs call from worker threads; doit itself serialises those calls.
@@ -103,13 +110,20 @@ class RecordsBackend:
         """
         if task_id in self._changed:
             return self._changed[task_id]
-        if task_id not in self._rows and not self._all_read and Path(self.name).exists():
+        if task_id not in self._rows and not self._all_read and self._is_there():
             self._rows.update(self._read(task_id))
         row = self._rows.get(task_id)
         if row is None:
             return None
         self._changed[task_id] = self._decoded(row)
         return self._changed[task_id]
+
+    def _is_there(self) -> bool:
+        if os.path.exists(self.name) and os.access(self.name, os.R_OK):
+            return True
+        if (reason := explain_unreadable(Path(self.name))) is not None:
+            raise InvalidTask(f"what was built before is not known: {reason}")
+        return False
 
     def _decoded(self, row: str) -> dict[str, Any] | None:
         """Return what a row holds, None when that is not what this version writes."""
@@ -144,9 +158,9 @@ class RecordsBackend:
         self._rows.clear()
         self._all_read = True  # there is nothing else any more
         if not current_run.building:
-            sys.stderr.write(f"{self.name} is damaged; the next build sets it aside, and builds everything again\n")
+            say(sys.stderr, f"{self.name} is damaged; the next build sets it aside, and builds everything again\n")
             return
-        sys.stderr.write(f"{self.name} is damaged; it is kept as {self.name}.damaged, and everything is built again\n")
+        say(sys.stderr, f"{self.name} is damaged; it is kept as {self.name}.damaged, and everything is built again\n")
         Path(self.name).replace(self.name + ".damaged")
         for suffix in ("-wal", "-shm", "-journal"):
             with suppress(FileNotFoundError):
@@ -156,6 +170,8 @@ class RecordsBackend:
                 self._do(INSERT, (task_id, self.codec.encode(record)))
 
     def _write(self, statement: str, values: tuple[str, ...]) -> None:
+        if not is_writable(Path(self.name)):
+            raise InvalidTask(f"what was done cannot be recorded: {explain_unwritable(Path(self.name))}")
         try:
             if self._do_surely(statement, values) is None:
                 self._set_aside()
@@ -182,6 +198,13 @@ class RecordsBackend:
         record[dependency] = value
         if dependency == IGNORE:
             forget_snapshot()
+        if (
+            dependency == self.LAST_KEY
+            and not record.get("_values_:")
+            and not value
+            and not is_writable(Path(self.name))
+        ):
+            return  # a name for several tasks, which says nothing that could get lost
         if dependency in (self.LAST_KEY, IGNORE):
             row = (task_id, self.codec.encode(record))
             self._write(INSERT, row)
@@ -210,7 +233,7 @@ class RecordsBackend:
         """Forget every task."""
         forget_snapshot()
         self._rows, self._changed, self._all_read = {}, {}, True
-        if Path(self.name).exists():
+        if self._is_there():
             self._write("delete from records", ())
 
     def dump(self) -> None:
@@ -234,6 +257,22 @@ class RecordsBackend:
 
 def _words(error: Exception) -> str:
     return error.strerror if isinstance(error, OSError) and error.strerror else str(error).rstrip(".")
+
+
+def _open_to_read(name: str) -> sqlite3.Connection:
+    """Open records in a place where nothing can be written, not even the files that sqlite locks with.
+
+    While somebody else builds there, what is recorded since is in a file beside it, and seen where that can be read.
+    """
+    from urllib.parse import quote
+
+    uri = f"file:{quote(os.path.abspath(name))}?mode=ro"
+    if os.path.exists(f"{name}-wal"):
+        with suppress(sqlite3.OperationalError):
+            connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+            connection.execute("select count(*) from sqlite_master").fetchone()
+            return connection
+    return sqlite3.connect(f"{uri}&immutable=1", uri=True, isolation_level=None, check_same_thread=False)
 
 
 def _is_record(record: Any) -> bool:

@@ -17,6 +17,7 @@ from contextlib import suppress
 from typing import NamedTuple
 from urllib.parse import quote
 
+from build_rules.engine.ownership import create_shared
 from build_rules.engine.places import BESIDE, clear_place, read_regular
 
 __all__ = ["NO_LOCKS", "WAYS", "WITH_JOURNAL", "connect", "first_way", "is_damaged", "is_other_way_worth_it"]
@@ -73,6 +74,7 @@ def connect(path: str, way: int, timeout: float = 5.0) -> sqlite3.Connection:
     A file in the place of which something else stands is begun anew. Threads may share the connection, one at a time.
     """
     clear_place(path, BESIDE)
+    create_shared(path)
     connection = sqlite3.connect(
         f"file:{quote(os.fsencode(os.path.abspath(path)))}{WAYS[way].options}",
         uri=True,

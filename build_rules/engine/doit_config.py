@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from build_rules.engine.encoding import insist_on_utf8
 from build_rules.engine.fingerprint import ContentChecker
 from build_rules.engine.fresh import RECORDS
 from build_rules.engine.report.streams import never_fail_to_print
@@ -24,4 +25,5 @@ DOIT_CONFIG: dict[str, Any] = {
 }
 
 # Here, because doit's own commands (`info`, `list`) print names, too, and know no reporter.
+insist_on_utf8()
 never_fail_to_print()

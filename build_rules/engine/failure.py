@@ -15,7 +15,15 @@ DEBUG = "BUILD_RULES_DEBUG"
 
 
 class InputChangedError(Exception):
-    """An input was edited while the step that reads it ran."""
+    """An input was edited or removed while the step that reads it ran; `said` is what the step made of that."""
+
+    def __init__(self, message: str, said: str = "") -> None:
+        super().__init__(message)
+        self.said = said
+
+    def printed(self) -> str:
+        """Return what is shown: the change, and below it what the step said."""
+        return printable(str(self)) + (f"\n   {printable(self.said)}" if self.said else "")
 
 
 class StepDiedError(Exception):
@@ -35,7 +43,9 @@ def failure_of(error: BaseException) -> BaseFail:
     trace = "\n" + "".join(traceback.format_exception(error)) if os.environ.get(DEBUG) == "1" else ""
     if isinstance(error, InputError):
         return WrongInput(error.printed() + trace)
-    if isinstance(error, (InputChangedError, StepDiedError)):
+    if isinstance(error, InputChangedError):
+        return TaskFailed(error.printed() + trace)
+    if isinstance(error, StepDiedError):
         return TaskFailed(printable(str(error)) + trace)
     text = (
         f"unexpected {type(error).__name__}: {error}. This is not your input's fault; {DEBUG}=1 doit ... shows where."

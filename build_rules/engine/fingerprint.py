@@ -15,7 +15,7 @@ import stat
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import NamedTuple
 
 from build_rules.engine.clock import file_clock
@@ -255,6 +255,10 @@ class ContentChecker:
         """Return the state to record, or None when the recorded one still holds."""
         if current_state is not None:
             known = as_fingerprint(current_state)
-            if known.settled and not is_vague(known) and marks_of(os.stat(dep)) == known[:4]:
-                return None
-        return fingerprint(dep)
+            with suppress(OSError):
+                if known.settled and not is_vague(known) and marks_of(os.stat(dep)) == known[:4]:
+                    return None
+        try:
+            return fingerprint(dep)
+        except OSError:  # gone since the step read it: what it was then is in the step's own record
+            return None

@@ -51,7 +51,7 @@ def hand_on(draft: Path, source: Path, known: Fingerprint) -> bool:
         return False
     same = still_has(marks_of(os.stat(draft)), known) if known.settled else fingerprint(draft).sha256 == known.sha256
     if not same:
-        raise InputChangedError(f"{source} changed while the step that reads it ran; run doit again.")
+        raise InputChangedError(f"{source} changed while it was handed on; run doit again.")
     return True
 
 

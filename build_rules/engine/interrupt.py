@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 
 from build_rules.engine.places import remove_tree
+from build_rules.engine.report.streams import say
 
 __all__ = ["INTERRUPTED", "before_end", "drafts", "end_on_interrupt", "groups", "leave_on_stop"]
 
@@ -39,9 +40,8 @@ def _end(signum: int = 0, frame: FrameType | None = None) -> None:
             call()
     # Worker threads of a parallel run cannot be interrupted, and waiting for them could take hours. Every finished
     # step is recorded already, and nothing unfinished stands under its name, so there is nothing to wait for.
-    sys.stdout.flush()
-    sys.stderr.write("interrupted; what was finished is kept, run doit again to go on\n")
-    sys.stderr.flush()
+    say(sys.stdout, "")
+    say(sys.stderr, "interrupted; what was finished is kept, run doit again to go on\n")
     for group in list(groups):
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(group, signal.SIGKILL)

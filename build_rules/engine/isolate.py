@@ -21,6 +21,7 @@ from typing import Any
 from build_rules.engine.failure import StepDiedError
 from build_rules.engine.interrupt import groups
 from build_rules.engine.report import hooks
+from build_rules.engine.report.streams import say
 from build_rules.engine.worker import PROGRESS
 
 __all__ = ["call_isolated"]
@@ -45,7 +46,12 @@ def call_isolated(function: str, arguments: Mapping[str, Any], task: str = "") -
         stderr=subprocess.STDOUT,
         pass_fds=(writing,),
         start_new_session=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+            # What it prints is read here, and printed in the encoding of the terminal.
+            "PYTHONIOENCODING": "utf-8:surrogateescape",
+        },
     )
     os.close(writing)
     groups.add(process.pid)
@@ -108,12 +114,11 @@ def _print_lines(process: subprocess.Popen[bytes], task: str, ended: threading.E
 
 def _print(lines: Sequence[bytes]) -> None:
     for line in lines:
-        text = line.decode(errors="replace")
+        text = line.decode("utf-8", "replace")
         if text.startswith(PROGRESS):
             hooks.progress(text[len(PROGRESS) :])
         else:
-            sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
+            say(sys.stdout, f"{text}\n")
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
@@ -134,4 +139,9 @@ def _close(process: subprocess.Popen[bytes]) -> None:
 def _words(code: int) -> str:
     if code == -signal.SIGKILL:
         return "the step was killed (signal 9); the machine may have run out of memory: run fewer at once (doit -n)."
+    if code == -signal.SIGBUS:
+        return (
+            "the step's process ended with signal 7: a file that it was reading was cut short, or the disk that it "
+            "lies on failed; when all files are whole again, run doit again."
+        )
     return f"the step's process ended with {'signal' if code < 0 else 'code'} {abs(code)} before the step did."

@@ -14,13 +14,26 @@ from typing import NoReturn
 from doit import loader
 from doit.exceptions import InvalidCommand
 
+from build_rules.engine.ownership import FORBIDDEN, NEW_FILE, explain_unwritable, is_writable
 from build_rules.engine.places import clear_place, make_folder
+from build_rules.engine.report.streams import say
 from build_rules.errors import InputError
 
-__all__ = ["LOCK", "lock_workspace"]
+__all__ = ["LOCK", "REFUSED", "UnwritableError", "check_writable", "lock_workspace"]
 
 LOCK = Path("build/.lock")
 TAKEN = (errno.EWOULDBLOCK, errno.EACCES)
+REFUSED = "nothing can be built here: "
+
+
+class UnwritableError(InvalidCommand):  # type: ignore[misc]  # doit has no type hints
+    """This user cannot write in the workspace; looking at it is another matter."""
+
+
+def check_writable(path: Path) -> None:
+    """Raise `UnwritableError` when this user can neither write nor make a file."""
+    if not is_writable(path):
+        raise UnwritableError(f"{REFUSED}{explain_unwritable(path)}")
 
 
 def lock_workspace(path: Path) -> int:
@@ -28,16 +41,18 @@ def lock_workspace(path: Path) -> int:
 
     Returns the open descriptor; the lock ends with the process, however that ends. After a wait this process begins
     anew, because what it had read of the workspace is as old as the wait was long. On a file system without locks a
-    file that is there for as long stands for it (`lock_file.py`).
+    file that is there for as long stands for it (`lock_file.py`). Raises `UnwritableError`, and `InvalidCommand` for a
+    place that is not ours.
     """
     try:
         make_folder(path.parent)
         clear_place(path)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, NEW_FILE)
     except InputError as error:
         raise InvalidCommand(str(error)) from error
     except OSError as error:
-        raise InvalidCommand(f"{path}: cannot be written ({error.strerror}); nothing can be built here.") from error
+        kind = UnwritableError if error.errno in FORBIDDEN else InvalidCommand
+        raise kind(f"{REFUSED}{explain_unwritable(path, error)}") from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -69,14 +84,12 @@ def _lock_by_a_file(path: Path) -> None:
             lock.wait()
             _start_over()
     except OSError as error:
-        raise InvalidCommand(
-            f"{lock.path}: cannot be written ({error.strerror}); nothing can be built here."
-        ) from error
+        raise UnwritableError(f"{REFUSED}{explain_unwritable(lock.path, error)}") from error
 
 
 def _tell_wait(owner: str) -> None:
     # Not what doit has put in the place of standard error while a clean action runs.
-    print(f"waiting for the doit that is building here (process {owner})", file=sys.__stderr__, flush=True)
+    say(sys.__stderr__, f"waiting for the doit that is building here (process {owner})\n")
 
 
 def _start_over() -> NoReturn:

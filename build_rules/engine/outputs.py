@@ -18,20 +18,20 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from build_rules.engine import places
-from build_rules.engine.failure import InputChangedError
-from build_rules.engine.fingerprint import (
-    COARSE_TICK_NS,
-    Fingerprint,
-    fingerprint,
-    first_marks,
-    is_vague,
-    marks_of,
-    still_has,
+from build_rules.engine.changes import (
+    Reader,
+    changed,
+    check_agreed,
+    check_unchanged,
+    find_change,
+    note_agreed,
+    unreadable,
 )
+from build_rules.engine.fingerprint import COARSE_TICK_NS, Fingerprint, fingerprint, first_marks, is_vague, marks_of
 from build_rules.engine.hand_on import find_handed_on, hand_on, put_into_place, renewed
 from build_rules.engine.interrupt import drafts as running
+from build_rules.engine.ownership import FORBIDDEN, explain_unwritable, is_writable
 from build_rules.engine.slower import flush
-from build_rules.engine.snapshot import Marks
 from build_rules.errors import InputError
 
 __all__ = ["Produced", "Recall", "clear_drafts", "further_files", "produce"]
@@ -80,6 +80,7 @@ def produce(
     outputs: Mapping[str, Path],
     settings: Mapping[str, Any],
     recall: Recall | None = None,
+    reader: Reader | None = None,
 ) -> Produced:
     """Call `function(**inputs, **outputs, **settings)` and put its outputs into place.
 
@@ -88,46 +89,49 @@ def produce(
     when the next run does not write them. An output that is an input as it is, it may leave as a symbolic link to that
     (`hand_on.py`). The inputs' fingerprints are those from before the call. What `recall` knows of former calls with
     the same inputs is put into place instead of calling. Raises
-    `InputChangedError` when an input changed meanwhile, `InputError` when the disk is full, and whatever the function
-    raises; in each case no output of this call is left behind.
+    `InputChangedError` when an input changed meanwhile, whether the function succeeded or not, `InputError` when the
+    disk is full, and whatever the function raises; in each case no output of this call is left behind. `reader` is the
+    step as messages name it.
     """
     folder = next(iter(outputs.values())).parent
     partial = folder / f".{rule}.partial"
     places.check_folder(folder)
+    reader = reader or Reader(rule, str(folder))
+    task = reader.task
+    read: dict[Path, Fingerprint] = {}
+    started = time.time_ns()
     running.add(partial)
     mark = _mark_running(partial)
     try:
         places.remove_tree(partial)
         places.make_folder(partial)
         started = partial.stat().st_ctime_ns
-        read = _read_all(_flatten(inputs))
+        read.update(_read_all(_flatten(inputs), task))
+        check_agreed(reader, read)
         drafts = {key: partial / path.name for key, path in outputs.items()}
         declared, begun = len(read), time.monotonic()
         discovered = recall.restore(read, partial) if recall is not None else None
         if discovered is None:
             discovered = function(**inputs, **drafts, **settings) or ()
         for path in discovered:
-            read[path] = _discovered(path, started)
-        _check_unchanged(read)
+            read[path] = _discovered(path, started, task)
+        check_unchanged(read, task)
         handed_on = find_handed_on(drafts, read)
         made = Produced(read, _publish(drafts, outputs, handed_on, read))
+        note_agreed(reader, ((str(path), mark.sha256) for path, mark in read.items()), made.outputs)
         read.update({path: renewed(path, read[path]) for path in handed_on.values()})
         # Where this step can run, what it hands on is at hand: to fetch it would take longer.
         if recall is not None and not handed_on:
             recall.offer(made.inputs, declared, made.outputs, time.monotonic() - begun)
         return made
-    except OSError as error:
-        if error.errno in DISK_FULL:
-            raise InputError(
-                f"{folder}: no space left to write the outputs of {rule}; free some and run again."
-            ) from error
-        if error.errno in OF_THE_DISK:
-            what = f"{error.filename}: " if error.filename else ""
-            raise InputError(
-                f"{folder}: the outputs of {rule} cannot be written ({what}{error.strerror}); what was built before is "
-                "untouched. Check the disk and its file system, and run again."
-            ) from error
+    except KeyboardInterrupt:
         raise
+    except BaseException as error:
+        told: Exception | None = _told(error, folder, rule) if isinstance(error, OSError) else None
+        told = find_change(read, partial, started, task, told or error) or told
+        if told is None:
+            raise
+        raise told from error
     finally:
         places.remove_tree(partial)
         running.discard(partial)
@@ -135,24 +139,38 @@ def produce(
             os.unlink(mark)
 
 
-def _read_all(paths: Sequence[Path]) -> dict[Path, Fingerprint]:
+def _told(error: OSError, folder: Path, rule: str) -> InputError | None:
+    """Return what an error of the file system says of the place of the outputs, None when it is of something else."""
+    if error.errno in DISK_FULL:
+        return InputError(f"{folder}: no space left to write the outputs of {rule}; free some and run again.")
+    if error.errno in OF_THE_DISK:
+        what = f"{error.filename}: " if error.filename else ""
+        return InputError(
+            f"{folder}: the outputs of {rule} cannot be written ({what}{error.strerror}); what was built before is "
+            "untouched. Check the disk and its file system, and run again."
+        )
+    if error.errno in FORBIDDEN and isinstance(error.filename, (str, os.PathLike)):
+        place = Path(error.filename)
+        if place == folder or folder in place.parents or place in folder.parents:
+            return InputError(explain_unwritable(place if is_writable(folder) else folder, error))
+    return None
+
+
+def _read_all(paths: Sequence[Path], task: str) -> dict[Path, Fingerprint]:
     """Return the fingerprints of files; a pool of images is hashed on all cores."""
     if len(paths) < MANY:
-        return {path: _read(path) for path in paths}
+        return {path: _read(path, task) for path in paths}
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
-        return dict(zip(paths, threads.map(_read, paths), strict=True))
+        return dict(zip(paths, threads.map(lambda path: _read(path, task), paths), strict=True))
 
 
-def _read(path: Path) -> Fingerprint:
+def _read(path: Path, task: str) -> Fingerprint:
     try:
         return fingerprint(path)
-    except FileNotFoundError:
-        raise
     except OSError as error:
-        advice = "check its permissions" if isinstance(error, PermissionError) else "check the disk it lies on"
-        raise InputError(f"{path}: cannot be read ({error.strerror}); {advice}.") from error
+        raise unreadable(path, task, error) from error
 
 
 def _mark_running(partial: Path) -> str:
@@ -186,26 +204,16 @@ def _is_draft(name: str) -> bool:
     return name.startswith(".") and name.endswith(".partial")
 
 
-def _discovered(path: Path, started: int) -> Fingerprint:
-    found = fingerprint(path)
-    # Its content from before the call is unknown, so a change since then is one too many.
-    marks = first_marks(marks_of(path.stat()))
-    if marks.ctime_ns + (COARSE_TICK_NS if is_vague(marks) else 0) >= started:
-        raise InputChangedError(f"{path} changed while the step that reads it ran; run doit again.")
-    return found
-
-
-def _check_unchanged(read: Mapping[Path, Fingerprint]) -> None:
-    for path, before in read.items():
-        # Marks that were not settled may stand for another content by now.
-        known = path.exists() and _may_be_the_same(marks_of(path.stat()), before)
-        if not known or not (before.settled or fingerprint(path).sha256 == before.sha256):
-            raise InputChangedError(f"{path} changed while the step that reads it ran; run doit again.")
-
-
-def _may_be_the_same(marks: Marks, before: Fingerprint) -> bool:
-    """Say whether marks speak for no change; a ctime of whole seconds tells nothing, and moves with a further name."""
-    return still_has(marks, before) or (is_vague(before) and marks[:2] == before[:2])
+def _discovered(path: Path, started: int, task: str) -> Fingerprint:
+    try:
+        found = fingerprint(path)
+        # Its content from before the call is unknown, so a change since then is one too many.
+        marks = first_marks(marks_of(path.stat()))
+        if marks.ctime_ns + (COARSE_TICK_NS if is_vague(marks) else 0) < started:
+            return found
+    except OSError as error:
+        raise changed(path, task, "disappeared") from error
+    raise changed(path, task)
 
 
 def _publish(

@@ -109,7 +109,7 @@ class BuildReporter(RunReporter):
         word = "ERROR"
         if self._ink is not None and sys.stderr.isatty():
             word = self._ink.paint(self._ink.orange, word)
-        sys.stderr.write(plain.failed(name, text, word))
+        say(sys.stderr, plain.failed(name, text, word))
 
     def tell_line(self, name: str, line: str, warning: str | None, shown: bool) -> None:
         """A step printed a line."""
@@ -131,7 +131,7 @@ class BuildReporter(RunReporter):
 
     def tell_abort(self, text: str) -> None:
         """The run itself cannot go on."""
-        sys.stderr.write(f"ERROR: {text}\n")
+        say(sys.stderr, f"ERROR: {text}\n")
 
     def tell_end(self, code: int) -> None:
         """The run has ended: say what there was, failures last."""

@@ -7,7 +7,6 @@ before the next run.
 from __future__ import annotations
 
 import importlib
-import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,16 +14,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from doit.exceptions import BaseFail
-from doit.task import clean_targets
+from doit.exceptions import BaseFail, InvalidCommand
 
+from build_rules.engine.changes import Reader, note_agreed
 from build_rules.engine.failure import DeclaredWrongly, failure_of
 from build_rules.engine.fingerprint import Fingerprint, as_fingerprint, is_unchanged, verified
 from build_rules.engine.fresh import collect_garbage_again, current_run
-from build_rules.engine.lock import LOCK, lock_workspace
+from build_rules.engine.lock import LOCK, REFUSED, lock_workspace
 from build_rules.engine.outputs import further_files, produce
 from build_rules.engine.places import check_folder
 from build_rules.engine.recall import Recall, shared_cache
+from build_rules.engine.removal import removal
 from build_rules.engine.report import hooks
 from build_rules.engine.request import command_line
 from build_rules.engine.resources import resources
@@ -115,15 +115,21 @@ class RunnableStep(Step):
         try:
             for folder in {path.parent for path in self.outputs.values()}:
                 check_folder(folder)
+            if not dryrun:
+                _take_workspace()
         except InputError as error:
-            # doit would print the traceback of what a clean action raises, and go on.
-            print(f"ERROR: {error.printed()}", file=sys.__stderr__)
-            raise SystemExit(WRONG_INPUT) from None
-        if not dryrun:
-            _take_workspace()
-        clean_targets(task, dryrun)
-        for path in () if dryrun else further_files(self.outputs):
-            path.unlink()
+            removal.refuse(str(error))
+            return
+        except InvalidCommand as error:
+            removal.refuse(str(error).removeprefix(REFUSED))
+            return
+        try:
+            further = further_files(self.outputs)
+        except OSError as error:  # nor can be told what else is in there
+            removal.failed(next(iter(self.outputs.values())).parent, error)
+            return
+        for path in (*sorted(self.outputs.values(), reverse=True), *further):
+            removal.remove(path, self.name, dryrun)
 
     def is_current(self, task: Any, values: Mapping[str, Any]) -> bool:
         """doit's `uptodate`: the recorded key is today's, and everything read and written still is what it was.
@@ -143,6 +149,7 @@ class RunnableStep(Step):
         if not (declared and made and all(is_unchanged(p, as_fingerprint(mark)) for p, mark in files.items())):
             return False
         current_run.good(self.owner, self.name, files)
+        note_agreed(Reader(self.name, self.owner), ((path, mark[4]) for path, mark in read.items()))
         self._refresh(values)
         return True
 
@@ -166,8 +173,10 @@ class RunnableStep(Step):
             with resources.take(dict(self.rule.needs)):
                 hooks.began(self.name)
                 arguments = {**self.settings, **self.passed}
-                recall = self._recall(key)
-                produced = produce(self.rule.name, self._function(), self.inputs, self.outputs, arguments, recall)
+                recall, reader = self._recall(key), Reader(self.name, self.owner)
+                produced = produce(
+                    self.rule.name, self._function(), self.inputs, self.outputs, arguments, recall, reader
+                )
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # doit would end there, or wait for ever, or exit as if all had succeeded

@@ -112,17 +112,21 @@ def _endpoint_tensors(session: Any, name: str, images: Array, endpoints: Sequenc
 def _compare(name: str, expected: Array, found: Array) -> None:
     if expected.shape == found.shape and expected.dtype == found.dtype and expected.tobytes() == found.tobytes():
         return
-    wrong = "the cut is wrong: the removed tail, fed with the endpoint tensors, differs from the original"
+    differs = f"the removed tail, fed with the endpoint tensors, differs from the original output '{name}'"
     if expected.shape != found.shape or expected.dtype != found.dtype:
         kinds = f"{expected.dtype}{list(expected.shape)} and {found.dtype}{list(found.shape)}"
-        raise InputError(f"{wrong} output '{name}' in type or shape ({kinds}); please report this model.")
+        raise _wrong_cut(f"{differs} in type or shape ({kinds})")
     with np.errstate(all="ignore"):
         first, second = expected.astype(np.float64), found.astype(np.float64)
         same = (first == second) | (np.isnan(first) & np.isnan(second))
         difference = np.nan_to_num(np.abs(first - second), nan=np.inf)
         difference[same] = 0
     place = tuple(int(i) for i in np.unravel_index(int(difference.argmax()), difference.shape))
-    raise InputError(
-        f"{wrong} output '{name}' in {np.count_nonzero(~same)} of {same.size} values, most at {list(place)}: "
-        f"{first[place]:g} became {second[place]:g}; please report this model."
+    raise _wrong_cut(
+        f"{differs} in {np.count_nonzero(~same)} of {same.size} values, most at {list(place)}: "
+        f"{first[place]:g} became {second[place]:g}"
     )
+
+
+def _wrong_cut(facts: str) -> InputError:
+    return InputError(f"the cut is wrong: {facts}; please report this model.", facts=facts)

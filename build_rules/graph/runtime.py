@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-import onnxruntime as ort
 
 from build_rules.errors import InputError
 from build_rules.graph.constants import Array
@@ -15,6 +14,7 @@ from build_rules.graph.costs import check_runnable
 from build_rules.graph.cut import tail_of
 from build_rules.graph.view import GraphView
 from build_rules.graph.write import model_content
+from build_rules.inference import load_onnxruntime, new_session, session_options
 
 __all__ = ["open_session", "run_session", "run_tail"]
 
@@ -27,15 +27,12 @@ def open_session(model: str | bytes, what: str, weights: Path | None = None) -> 
 
     Raises `InputError`, naming `what`, when onnxruntime does not take it.
     """
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4
+    options = session_options()
+    options.graph_optimization_level = load_onnxruntime().GraphOptimizationLevel.ORT_DISABLE_ALL
     if isinstance(model, bytes) and weights is not None:
         options.add_session_config_entry(WEIGHTS_FOLDER, str(weights.absolute()))
     try:
-        return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        return new_session(model, options)
     except Exception as error:  # onnxruntime's errors share no other base class
         raise InputError(f"{what} cannot be run by onnxruntime: {_first_line(error)}") from error
 

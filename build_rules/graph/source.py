@@ -22,7 +22,7 @@ from build_rules.graph.sequences import sequences_to_splits
 from build_rules.graph.shapes import static_shape, without_weights
 from build_rules.graph.sizes import IMAGE_CHANNELS, fix_sizes
 from build_rules.graph.skeleton import read_skeleton
-from build_rules.graph.weights import HALVES, place_weights
+from build_rules.graph.weights import HALVES, Reading, place_weights, unwatched
 
 __all__ = ["Source", "check_model", "image_input", "load_source", "prepare"]
 
@@ -52,12 +52,15 @@ class Source:
 
 
 def load_source(
-    onnx_path: Path, document: SourceDocument | None = None, shape: tuple[int, int] | None = None
+    onnx_path: Path,
+    document: SourceDocument | None = None,
+    shape: tuple[int, int] | None = None,
+    reading: Reading = unwatched,
 ) -> Source:
-    """Load and check an ONNX file; weights stay where they are, in it or beside it; `document` are its metadata.
+    """Load and check an ONNX file; weights stay where they are, in it or beside it: `reading` is told of the latter.
 
-    `shape` is the (height, width) that the user wants. Raises `InputError` (whose message the caller prefixes with the
-    file's name) for anything the room cannot work on.
+    `document` are its metadata, `shape` is the (height, width) that the user wants. Raises `InputError` (whose message
+    the caller prefixes with the file's name) for anything the room cannot work on.
     """
     try:
         model = read_skeleton(onnx_path)
@@ -67,7 +70,7 @@ def load_source(
         raise InputError("this is not an ONNX model (it has no graph); export or download the model again.")
     if document is None:
         document = parse_document((entry.key, entry.value) for entry in model.metadata_props)
-    return prepare(model, onnx_path, document, shape=shape)
+    return prepare(model, onnx_path, document, shape=shape, reading=reading)
 
 
 def prepare(
@@ -76,11 +79,12 @@ def prepare(
     document: SourceDocument,
     need_weights: bool = True,
     shape: tuple[int, int] | None = None,
+    reading: Reading = unwatched,
 ) -> Source:
     """Bring a skeleton into the form that this module promises; without `need_weights` their files may be missing."""
     fix_sizes(model, document, shape)
     image = image_input(model.graph)
-    external_files = place_weights(model, onnx_path.parent, onnx_path.name, need_weights)
+    external_files = place_weights(model, onnx_path.parent, onnx_path.name, need_weights, reading)
     model = inline_functions(model)
     sort_nodes(model.graph)
     name_nodes(model.graph)

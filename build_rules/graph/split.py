@@ -19,6 +19,7 @@ from build_rules.graph.foreign import refuse_foreign_operators, refuse_foreign_t
 from build_rules.graph.front import read_front
 from build_rules.graph.source import Source, check_model, load_source
 from build_rules.graph.view import GraphView, view_graph, with_outputs
+from build_rules.graph.weights import Reading, unwatched
 from build_rules.graph.write import write_model
 
 if TYPE_CHECKING:
@@ -48,15 +49,17 @@ def split_model(
     samples: Callable[[ModelInput, PixelFacts], Sequence[Array]] | None = None,
     shape: tuple[int, int] | None = None,
     document: SourceDocument | None = None,
+    reading: Reading = unwatched,
 ) -> SplitResult:
     """Cut a model at its endpoints, write the cut model to `output`, and prove the cut.
 
     `samples` is asked, once the input is known, for further images for the proof, each in its shape; `shape` is the
     (height, width) that the user wants. `document` is what `read_document` gave for the same file (default: it is
-    read). Equal graphs give equal files. Raises `InputError`, naming the file, for anything that cannot be cut.
+    read); `reading` is told of every file beside the model before it is read. Equal graphs give equal files. Raises
+    `InputError`, naming the file, for anything that cannot be cut.
     """
     try:
-        source = load_source(onnx_path, document, shape)
+        source = load_source(onnx_path, document, shape, reading)
         view = with_outputs(view_graph(source), choice.outputs)
         refuse_foreign_operators(view, choice.named)
         found = find_endpoints(view, source.document, choice)

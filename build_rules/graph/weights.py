@@ -7,7 +7,7 @@ file of the machine there, so every location is checked, symbolic links resolved
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -24,6 +24,7 @@ __all__ = [
     "HALVES",
     "LISTS",
     "FileRange",
+    "Reading",
     "all_tensors",
     "as_floats",
     "is_readable",
@@ -32,6 +33,7 @@ __all__ = [
     "place_weights",
     "range_of",
     "refer_as_floats",
+    "unwatched",
 ]
 
 MAX_LIST = 64 * LARGE
@@ -122,7 +124,17 @@ def load_tensor(tensor: onnx.TensorProto, folder: Path) -> onnx.TensorProto:
     return loaded
 
 
-def place_weights(model: onnx.ModelProto, folder: Path, own: str, need_large: bool = True) -> tuple[Path, ...]:
+Reading = Callable[[Path], None]
+"""Is told of a file just before it is read."""
+
+
+def unwatched(path: Path) -> None:
+    """Nobody wants to know which files are read."""
+
+
+def place_weights(
+    model: onnx.ModelProto, folder: Path, own: str, need_large: bool = True, reading: Reading = unwatched
+) -> tuple[Path, ...]:
     """Check every reference of a skeleton and load the small tensors; return the files beside the model, sorted.
 
     `own` is the name of the ONNX file in `folder`. Afterwards only initializers of the main graph are references.
@@ -133,12 +145,13 @@ def place_weights(model: onnx.ModelProto, folder: Path, own: str, need_large: bo
     # The file itself may be a link to another place: the user made it, not the model.
     sizes = {own: (folder / own).stat().st_size}
     for tensor in filter(is_stored_elsewhere, model.graph.initializer):
-        _place(tensor, folder, sizes, may_be_missing=not need_large and (_bytes_of(tensor) or 0) > LARGE)
+        may_be_missing = not need_large and (_bytes_of(tensor) or 0) > LARGE
+        _place(tensor, folder, sizes, reading, may_be_missing)
         limit = MAX_LIST if tensor.data_type in LISTS else LARGE
         if is_readable(tensor) and range_of(tensor, folder).length <= limit:
             tensor.CopyFrom(load_tensor(tensor, folder))
     for tensor in filter(is_stored_elsewhere, _inner_tensors(model)):
-        _place(tensor, folder, sizes)
+        _place(tensor, folder, sizes, reading)
         tensor.CopyFrom(load_tensor(tensor, folder))
     return tuple(sorted(Path(folder, location) for location in sizes if location != own))
 
@@ -186,7 +199,9 @@ def _inner_tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
                 nodes.extend(graph.node)
 
 
-def _place(tensor: onnx.TensorProto, folder: Path, sizes: dict[str, int], may_be_missing: bool = False) -> None:
+def _place(
+    tensor: onnx.TensorProto, folder: Path, sizes: dict[str, int], reading: Reading, may_be_missing: bool = False
+) -> None:
     """Check one reference, and say its extent in full where the file leaves it out."""
     entries = {entry.key: entry.value for entry in tensor.external_data}
     location = str(entries.get("location", ""))
@@ -196,6 +211,7 @@ def _place(tensor: onnx.TensorProto, folder: Path, sizes: dict[str, int], may_be
         if may_be_missing and not file.exists():
             del tensor.external_data[:]
             return
+        reading(folder / location)
         if not file.exists():
             raise InputError(f"{where}, which does not exist; copy it beside the model.")
         descriptor = open_regular(file, f"{where}, which")

@@ -16,6 +16,7 @@ from build_rules.calibration.sheet import Thumbnail, pictures_of, write_sheet
 from build_rules.calibration.snapshot import open_snapshot
 from build_rules.calibration.sources import Sources, sources_of
 from build_rules.endpoints import Split, load_split
+from build_rules.engine.noted import note_reads
 from build_rules.engine.report import hooks
 from build_rules.errors import InputError
 from build_rules.steps.given import check_produced, choose_snapshot, find_snapshot, use_snapshot
@@ -51,6 +52,7 @@ def run(
     further: tuple[Path, ...] = ()
     if source is None:
         given = find_snapshot(Path(named_in or ""), split)
+        note_reads(snapshot, [given])
         further, made = (given,), _use(given, split, snapshot)
     else:
         found = sources_of(Path(source), images)

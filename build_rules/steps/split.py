@@ -21,6 +21,7 @@ from build_rules.endpoints import (
     dump_split,
     swapped_order,
 )
+from build_rules.engine.noted import note_reads
 from build_rules.errors import InputError
 from build_rules.graph import SourceDocument, read_document, split_model
 from build_rules.metadata.anchors import split_anchors
@@ -50,9 +51,15 @@ def run(
     compiling. One sample of `calibration`, or of the snapshot that the metadata names in the folder `named_in`, helps
     to prove the cut and is no input either: which one does not show. Returns the files that hold weights.
     """
+
+    def reading(file: Path) -> None:
+        note_reads(split_onnx, [file])
+
+    if labels_file is not None:
+        reading(Path(labels_file))
     source, said = read_document(onnx, metadata), pixels or InputChoice()
     samples = _samples(source, said, calibration or _named(source, named_in))
-    result = split_model(onnx, network_name, split_onnx, choice or AUTOMATIC, samples, said.shape, source)
+    result = split_model(onnx, network_name, split_onnx, choice or AUTOMATIC, samples, said.shape, source, reading)
     split = result.split
     try:
         decided = decide_pixels(source.document, said, result.pixels, split.input)

@@ -130,3 +130,16 @@ def test_lists_that_are_not_raw_bytes_are_read(tmp_path: Path) -> None:
     (stored,) = source.model.graph.initializer
     assert not is_stored_elsewhere(stored)
     np.testing.assert_array_equal(onnx.numpy_helper.to_array(stored), np.arange(2000) / 4)
+
+
+def test_files_beside_the_model_are_told_before_they_are_read(tmp_path: Path) -> None:
+    folder = tmp_path / "models"
+    folder.mkdir()
+    told: list[Path] = []
+    with pytest.raises(InputError, match="does not exist"):
+        load_source(outside(folder, location="weights.bin"), reading=told.append)
+    assert told == [folder / "weights.bin"]
+    told.clear()
+    with pytest.raises(InputError, match="only files beside the model"):
+        load_source(outside(folder, location="../secret.bin"), reading=told.append)
+    assert told == []

@@ -63,7 +63,7 @@ class Chain:
         f = self.folder
         calibration.run(
             f / "split.json", sorted((f / "pool").iterdir()), f / "snapshot", f / "calibration.json", f / "chosen",
-            f / "sheet", str(f / "pool"), None, 8, False, str(f / "known"), str(f / "snapshot"),
+            f / "sheet", str(f / "pool"), None, 8, False, "", str(f / "known"), str(f / "snapshot"),
         )  # fmt: skip
         parse.run(f / "split.onnx", f / "split.json", f / "parsed.har", "emulator", "m", "hailo8l")
         alls.run(

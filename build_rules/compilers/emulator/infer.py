@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 
 from build_rules.compilers.emulator.compile import unpack_payload
 from build_rules.compilers.emulator.runnable import Tensors, open_network, run_network
 from build_rules.errors import InputError
 from build_rules.hef import read_payload
+from build_rules.inference import Session
 
 __all__ = ["HefSession", "run_hef"]
 
@@ -46,7 +46,7 @@ class HefSession:
         return outputs
 
 
-def _open(path: Path) -> onnxruntime.InferenceSession:
+def _open(path: Path) -> Session:
     try:
         network = unpack_payload(read_payload(path))
     except InputError as error:

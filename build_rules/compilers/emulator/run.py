@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime
+
+from build_rules.inference import Session, load_onnxruntime, new_session, session_options
 
 __all__ = ["map_samples", "open_session", "run", "sum_samples", "worker_count"]
 
@@ -31,28 +32,26 @@ def worker_count() -> int:
     return max(1, min(MAX_WORKERS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2))
 
 
-def open_session(model: onnx.ModelProto | bytes, bounded: bool = False) -> onnxruntime.InferenceSession:
+def open_session(model: onnx.ModelProto | bytes, bounded: bool = False) -> Session:
     """Open a single-threaded CPU session; all `bounded` ones together get no more than `MAX_RUN_BYTES` of memory.
 
     Quantize-dequantize pairs are executed as written: the fused integer kernels saturate on processors without VNNI,
     so their results would depend on the machine.
     """
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # errors come as exceptions; a second time on the terminal they would be noise
+    options = session_options()
     options.add_session_config_entry("session.disable_quant_qdq", "1")
     options.add_session_config_entry("session.load_model_format", "ONNX")  # what was checked, not what it looks like
     if bounded:
         _register_bounded_memory()
         options.add_session_config_entry("session.use_env_allocators", "1")
     data = model if isinstance(model, bytes) else model.SerializeToString()
-    return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    return new_session(data, options)
 
 
 @cache
 def _register_bounded_memory() -> None:
     """Give this process an allocator of onnxruntime that refuses to grow beyond the bound."""
+    onnxruntime = load_onnxruntime()
     kind, memory = onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, onnxruntime.OrtMemType.DEFAULT
     place = onnxruntime.OrtMemoryInfo("Cpu", kind, 0, memory)
     grow_as_asked = 1
@@ -81,9 +80,7 @@ def sum_samples(work: Callable[[int], Sums], samples: Sequence[int], workers: in
     return total
 
 
-def run(
-    session: onnxruntime.InferenceSession, image: npt.NDArray[Any], options: onnxruntime.RunOptions | None = None
-) -> dict[str, npt.NDArray[Any]]:
+def run(session: Session, image: npt.NDArray[Any], options: Any = None) -> dict[str, npt.NDArray[Any]]:
     """Feed the only input of `session` and return every output by its name."""
     names = [output.name for output in session.get_outputs()]
     values = session.run(names, {session.get_inputs()[0].name: image}, options)

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime
 
 from build_rules.compilers.emulator.run import MAX_RUN_BYTES, open_session, run
 from build_rules.compilers.emulator.stored import read_stored
 from build_rules.errors import InputError
+from build_rules.inference import Session, load_onnxruntime
 
 __all__ = ["Tensors", "open_network", "run_network"]
 
@@ -30,7 +30,7 @@ MAX_SECONDS = 600.0
 Tensors = dict[str, npt.NDArray[Any]]
 
 
-def open_network(data: bytes, bounded: bool) -> onnxruntime.InferenceSession:
+def open_network(data: bytes, bounded: bool) -> Session:
     """Open a serialized network; `bounded` ones get a limited amount of memory to run in.
 
     Raises `InputError`, a clause without advice, when it cannot be opened, is none of the emulator's, or does not take
@@ -46,9 +46,9 @@ def open_network(data: bytes, bounded: bool) -> onnxruntime.InferenceSession:
     return session
 
 
-def run_network(session: onnxruntime.InferenceSession, image: npt.NDArray[np.uint8]) -> Tensors:
+def run_network(session: Session, image: npt.NDArray[np.uint8]) -> Tensors:
     """Return the outputs for one image [1, H, W, C]. Raises `InputError`, a clause, when it fails or takes too long."""
-    options, results, errors = onnxruntime.RunOptions(), list[Tensors](), list[Exception]()
+    options, results, errors = load_onnxruntime().RunOptions(), list[Tensors](), list[Exception]()
 
     def work() -> None:
         try:
@@ -95,7 +95,7 @@ def _refuse_endless(model: onnx.ModelProto) -> None:
             known.update(node.output)
 
 
-def _check_ends(session: onnxruntime.InferenceSession) -> None:
+def _check_ends(session: Session) -> None:
     inputs = [(value.type, value.shape) for value in session.get_inputs()]
     if len(inputs) != 1 or inputs[0][0] != "tensor(uint8)" or not _is_picture(inputs[0][1]):
         told = ", ".join(f"{kind} {list(shape)}" for kind, shape in inputs) or "nothing"

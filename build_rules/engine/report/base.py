@@ -23,12 +23,13 @@ from doit.globals import Globals
 from build_rules.engine import interrupt
 from build_rules.engine.failure import WrongInput
 from build_rules.engine.failures import note_failures
-from build_rules.engine.fresh import current_run
-from build_rules.engine.lock import LOCK, lock_workspace
+from build_rules.engine.fresh import RECORDS, current_run
+from build_rules.engine.lock import LOCK, UnwritableError, check_writable, lock_workspace
 from build_rules.engine.outputs import clear_drafts
 from build_rules.engine.recall import close_cache
 from build_rules.engine.report import hooks
 from build_rules.engine.report.model import RunState
+from build_rules.engine.report.streams import say
 from build_rules.engine.report.telling import Telling
 from build_rules.errors import printable
 
@@ -56,7 +57,8 @@ class RunReporter(Telling):
     desc = ""
 
     def __init__(self, outstream: TextIO, options: Mapping[str, Any]) -> None:
-        self.outstream = outstream
+        # doit's was taken before ours was made; it is None when it had been closed.
+        self.outstream = sys.stdout if outstream in (None, sys.__stdout__) else outstream
         self.state = RunState(time.monotonic())
         self.guard = threading.RLock()
         self.expected: Expected | None = None
@@ -69,6 +71,8 @@ class RunReporter(Telling):
         self._restored: set[str] = set()
         self._history: History | None = None
         self._capture: Capture | None = None
+        self._unwritable: UnwritableError | None = None
+        self._refused = False
 
     # What doit calls.
 
@@ -77,9 +81,14 @@ class RunReporter(Telling):
         interrupt.end_on_interrupt()
         if not selected_tasks:
             raise InvalidCommand("no task has a name like that; `doit list --all` shows them all.")
-        self.lock = lock_workspace(LOCK)
-        clear_drafts()
-        current_run.building = True
+        try:
+            self.lock = lock_workspace(LOCK)
+            check_writable(Path(RECORDS))
+        except UnwritableError as error:
+            self._unwritable = error  # when nothing is to be done it does not matter
+        else:
+            clear_drafts()
+            current_run.building = True
         self.tasks, self.selected = tasks, selected_tasks
         self.begun = True
         interrupt.before_end.append(self._interrupted)
@@ -97,6 +106,9 @@ class RunReporter(Telling):
         """A task is about to run, in this thread."""
         if not task.actions or task.name in self._faults:
             return
+        if self._unwritable is not None:
+            self.aborted = self._refused = True
+            raise self._unwritable
         with self.guard:
             capture = self.capture()
             self._threads[threading.get_ident()] = task.name
@@ -184,7 +196,7 @@ class RunReporter(Telling):
 
     def cleanup_error(self, exception: Any) -> None:
         """A teardown failed."""
-        sys.stderr.write(exception.get_msg())
+        say(sys.stderr, exception.get_msg())
 
     def runtime_error(self, msg: str) -> None:
         """The run itself cannot go on."""
@@ -209,15 +221,16 @@ class RunReporter(Telling):
                 note_failures({task: text.strip() for task, text in self.state.failures}, self.state.good)
         self.tell_end(self.exit_code)
         # To doit a step that was not reached is an error of its own, and wrong input is none.
-        if self.exit_code == WRONG_INPUT or (self.exit_code == FAILED and self.state.skipped):
+        refused = self.exit_code == WRONG_INPUT and not self._refused
+        if refused or (self.exit_code == FAILED and self.state.skipped):
             raise SystemExit(self.exit_code)
 
     @property
     def exit_code(self) -> int:
         """The exit code of the run as far as it has come."""
-        if self.aborted:
+        if self.aborted and not self._refused:
             return 2
-        if self.wrong_input:
+        if self.wrong_input or self._refused:
             return WRONG_INPUT
         return 2 if self._error else FAILED if self.state.failed else 0
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from build_rules.engine.report.base import RunReporter
-from build_rules.engine.report.streams import let_go
+from build_rules.engine.report.streams import say
 
 __all__ = ["EventReporter"]
 
@@ -43,11 +43,7 @@ class EventReporter(RunReporter):
             try:
                 if not self._ended:
                     self._ended = event == "end"
-                    self.outstream.write(text)
-                    self.outstream.flush()
-            except BrokenPipeError:
-                self._ended = True
-                let_go(self.outstream)
+                    say(self.outstream, text)
             finally:
                 self._lock.release()
 

@@ -115,7 +115,7 @@ def test_an_input_edited_while_its_step_runs(ws: Workspace, how: str, point: str
     ws.release("upper:b", point)
     run = ws.finish(process)
     assert run.code == 1
-    assert "in/b.txt changed while the step that reads it ran" in run.err
+    assert "in/b.txt changed while upper:b read it" in run.err
     assert not (ws.build / "b/upper").exists()
     ws.check_sound()
 
