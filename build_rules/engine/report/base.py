@@ -64,7 +64,7 @@ class RunReporter(Telling):
         self.expected: Expected | None = None
         self.tasks: Mapping[str, Any] = {}
         self.selected: list[str] = []
-        self.begun = self.aborted = self.wrong_input = self._error = False
+        self.begun = self.aborted = self.wrong_input = self._error = self._unmet = False
         self._faults: dict[str, str] = {}
         self._among_others = False
         self._threads: dict[int, str] = {}
@@ -158,6 +158,7 @@ class RunReporter(Telling):
     def add_failure(self, task: Any, fail: Any) -> None:
         """A task failed, or could not run because another one failed."""
         if fail.get_name() == "UnmetDependency":
+            self._unmet = True
             if task.actions:
                 with self.guard:
                     self.state.not_reached(task.name)
@@ -222,7 +223,7 @@ class RunReporter(Telling):
         self.tell_end(self.exit_code)
         # To doit a step that was not reached is an error of its own, and wrong input is none.
         refused = self.exit_code == WRONG_INPUT and not self._refused
-        if refused or (self.exit_code == FAILED and self.state.skipped):
+        if refused or (self.exit_code == FAILED and self._unmet):
             raise SystemExit(self.exit_code)
 
     @property
