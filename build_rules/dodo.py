@@ -66,6 +66,7 @@ CALIBRATION = Rule(
         "engine/noted.py",
         "engine/report/__init__.py",
         "engine/database.py",
+        "engine/ownership.py",
         "engine/places.py",
         "engine/report/hooks.py",
         "toml_table.py",

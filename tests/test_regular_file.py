@@ -158,6 +158,12 @@ def test_what_a_list_names_is_a_regular_file(tmp_path: Path, kind: str) -> None:
         read_list(tmp_path / "photos.txt")
 
 
+def told_of_models(repository: Path) -> str:
+    """Return what is wrong with what the models of a repository declare."""
+    models = load_models(repository / "models", read_settings(repository / "pyproject.toml"))
+    return "\n".join(fault.text for model in models for fault in model.faults)
+
+
 DECLARED = {
     "onnx": 'onnx = "named"\n',
     "labels": 'labels = "named"\n',
@@ -176,10 +182,9 @@ def test_what_a_model_names_is_looked_at_before_it_is_opened(tmp_path: Path, key
     (folder / "m.onnx").write_bytes(b"")
     (folder / "model.toml").write_text(DECLARED[key])
     KINDS[kind][0](folder / "named")
-    with pytest.raises(InputError) as caught:
-        load_models(tmp_path / "models", read_settings(tmp_path / "pyproject.toml"))
-    assert key in str(caught.value)
-    assert (KINDS[kind][1] if key != "calibration" else "is none of these") in str(caught.value)
+    told = told_of_models(tmp_path)
+    assert key in told
+    assert (KINDS[kind][1] if key != "calibration" else "is none of these") in told
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -193,6 +198,4 @@ def test_what_lies_in_a_models_folder_by_its_usual_name(tmp_path: Path, name: st
     KINDS[kind][0](folder / name)
     if name != "model.toml" and kind in ("pointer", "link"):  # told by the step that reads it
         return
-    with pytest.raises(InputError) as caught:
-        load_models(tmp_path / "models", read_settings(tmp_path / "pyproject.toml"))
-    assert KINDS[kind][1] in str(caught.value)
+    assert KINDS[kind][1] in told_of_models(tmp_path)

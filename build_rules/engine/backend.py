@@ -93,7 +93,7 @@ class RecordsBackend:
         try:
             return self._do(statement, values)
         except sqlite3.Error as error:
-            if not is_damaged(error):
+            if self._read_only or not is_damaged(error):
                 raise
         self._disconnect()
         try:
@@ -146,6 +146,8 @@ class RecordsBackend:
                 self._set_aside()
                 return {}
         except (sqlite3.Error, OSError, InputError) as error:
+            if self._read_only and "no such table" in str(error):
+                return {}
             raise InvalidTask(f"{self.name}: what was built before cannot be read: {_words(error)}.") from error
         return {task_id: None, **dict(found)}
 

@@ -46,7 +46,7 @@ def failure_of(error: BaseException) -> BaseFail:
     if isinstance(error, InputChangedError):
         return TaskFailed(error.printed() + trace)
     if isinstance(error, StepDiedError):
-        return TaskFailed(printable(str(error)) + trace)
+        return TaskError(printable(str(error)) + trace)
     text = (
         f"unexpected {type(error).__name__}: {error}. This is not your input's fault; {DEBUG}=1 doit ... shows where."
     )

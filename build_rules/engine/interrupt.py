@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
@@ -22,31 +23,35 @@ drafts: set[Path] = set()
 """The folders that running steps write into; removed when the run is interrupted."""
 
 before_end: list[Callable[[], None]] = []
-"""What is called before anything else when the run is interrupted: a terminal is to be put back as it was."""
+"""What is called before anything is printed when the run is interrupted: a terminal is to be put back as it was."""
 
 groups: set[int] = set()
 """The process groups of steps that run in processes of their own; killed when the run is interrupted."""
 
 
 PATIENCE = 0.3
-"""Seconds in which Python gets to its signal handler unless it is inside a library."""
-_ending = threading.Event()
+"""Seconds in which Python gets to its signal handler unless it is inside a library, and what is printed is printed."""
+_ending, _cleared = threading.Event(), threading.Event()
 
 
 def _end(signum: int = 0, frame: FrameType | None = None) -> None:
     _ending.set()
+    # Worker threads of a parallel run cannot be interrupted, and waiting for them could take hours. Every finished
+    # step is recorded already, and nothing unfinished stands under its name, so there is nothing to wait for.
+    try:
+        for group in list(groups):
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(group, signal.SIGKILL)
+        for folder in list(drafts):
+            remove_tree(folder)
+    finally:
+        _cleared.set()
+    # What is printed may have no reader (`doit | less`); `_watch` waits no longer than it has patience.
     for call in tuple(before_end):
         with suppress(Exception):
             call()
-    # Worker threads of a parallel run cannot be interrupted, and waiting for them could take hours. Every finished
-    # step is recorded already, and nothing unfinished stands under its name, so there is nothing to wait for.
     say(sys.stdout, "")
     say(sys.stderr, "interrupted; what was finished is kept, run doit again to go on\n")
-    for group in list(groups):
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(group, signal.SIGKILL)
-    for folder in list(drafts):
-        remove_tree(folder)
     os._exit(INTERRUPTED)
 
 
@@ -65,8 +70,12 @@ def end_on_interrupt() -> None:
 def _watch(woken: int) -> None:
     ends = bytes((signal.SIGINT, signal.SIGTERM))
     while True:
-        if any(number in ends for number in os.read(woken, 64)) and not _ending.wait(PATIENCE):
-            _end()
+        if any(number in ends for number in os.read(woken, 64)):
+            if not _ending.wait(PATIENCE):
+                threading.Thread(target=_end, daemon=True).start()
+            _cleared.wait()
+            time.sleep(PATIENCE)
+            os._exit(INTERRUPTED)
 
 
 def leave_on_stop(left: Callable[[], AbstractContextManager[None]]) -> None:

@@ -178,14 +178,14 @@ def save_onnx(path: Path, model: onnx.ModelProto) -> Path:
 
 
 def test_inspect_shows_any_onnx(tmp_path: Path, capfd: Captured) -> None:
-    model = passing(("batch", 8, 8, 3), kind=onnx.TensorProto.FLOAT)
+    model = passing(("batch", "side", 8, 3), kind=onnx.TensorProto.FLOAT)
     model.opset_import.append(onnx.helper.make_opsetid("own", 2))
     model.metadata_props.add(key="note", value="\x1b")
     found = facts(capfd, save_onnx(tmp_path / "a.onnx", model))
     assert (found["opset"], found["other_opsets"]) == (17, [{"domain": "own", "version": 2}])
     assert (found["ir_version"], found["metadata_keys"], found["labels"]) == (8, ["note"], 0)
-    assert found["inputs"] == [{"name": "image", "dtype": "float", "shape": ["batch", 8, 8, 3]}]
-    assert found["outputs"] == [{"name": "out", "dtype": "float", "shape": ["batch", 8, 8, 3]}]
+    assert found["inputs"] == [{"name": "image", "dtype": "float", "shape": ["batch", "side", 8, 3]}]
+    assert found["outputs"] == [{"name": "out", "dtype": "float", "shape": ["batch", "side", 8, 3]}]
     assert "dynamic shape" in found["endpoints_not_found"]
 
 

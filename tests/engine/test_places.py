@@ -264,15 +264,15 @@ def test_build_and_clean(here: Path) -> None:
     victim = here.parent / "victim"
     (victim / "out").write_text(PRECIOUS)
     (here / "build/m").symlink_to(victim)
-    for command in (["run"], ["clean"]):
-        run = doit(here, *command)
-        assert (run.code, "Traceback" in run.err, "build/m: is a link" in run.err) == (3, False, True), run.err
+    for command, code in (("run", 3), ("clean", 1)):
+        run = doit(here, command)
+        assert (run.code, "Traceback" in run.err, "build/m: is a link" in run.err) == (code, False, True), run.err
     (here / "build").rename(here / "old")
     (victim / "m").mkdir()
     (victim / "m/out").write_text(PRECIOUS)
     (here / "build").symlink_to(victim)
-    for command in (["run"], ["clean"], ["forget", "copy:m"]):
-        run = doit(here, *command)
+    for arguments in (["run"], ["clean"], ["forget", "copy:m"]):
+        run = doit(here, *arguments)
         assert "Traceback" not in run.err, run.err
     assert doit(here).code == 3
     assert (victim / "out").read_text() == (victim / "m/out").read_text() == PRECIOUS
