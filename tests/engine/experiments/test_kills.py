@@ -280,5 +280,7 @@ def test_a_reader_that_goes_away_spoils_nothing(ws: Workspace, jobs: tuple[str, 
     assert process.stdout is not None
     process.stdout.close()
     ws.release("mixed:b", "half")
-    assert process.wait(timeout=30) == 0
+    assert process.stderr is not None
+    told = process.stderr.read()
+    assert process.wait(timeout=30) == 0, told
     assert ws.check_sound(*jobs).executed == []
