@@ -22,7 +22,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep together what shares fixtures when tests run side by side: a module, and all that wants the built examples."""
+    """Keep together what shares fixtures when tests run side by side: a module; all that wants the examples."""
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
         item.add_marker(pytest.mark.xdist_group("examples" if "examples" in fixtures else item.nodeid.split("::")[0]))
