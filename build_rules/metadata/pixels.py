@@ -197,7 +197,11 @@ def _word(pixels: Preprocessing, channels: int) -> str:
 def _swapped(
     document: Mapping[str, Any], choice: InputChoice, facts: PixelFacts, pixels: Preprocessing
 ) -> DecidedPixels:
-    """Bring what was decided for the graph's input into the order of the chip, which begins behind the swap."""
+    """Bring what was decided for the graph's input into the order of the chip, which begins behind the swap.
+
+    Without a word about colours it is what comes out of the swap that is `rgb`: detectors are trained on that, and an
+    exporter swaps because its users feed what OpenCV reads.
+    """
     if facts.front is None or not facts.front.swapped:
         return DecidedPixels(pixels)
     section = document.get("input")
@@ -207,15 +211,16 @@ def _swapped(
         pixels,
         mean=tuple(pixels.mean[k] for k in order),
         std=tuple(pixels.std[k] for k in order),
-        color=None if pixels.color is None else SWAPPED_COLORS[pixels.color],
+        color=SWAPPED_COLORS[pixels.color] if known and pixels.color is not None else pixels.color,
     )
     if known or pixels.color is None:
         return DecidedPixels(turned)
+    own = SWAPPED_COLORS[pixels.color]
     return DecidedPixels(
         turned,
         (
-            f"the graph swaps red and blue, and nothing says which comes first at its input; it is taken to be "
-            f'{pixels.color}, so the chip takes {turned.color} (color = "{turned.color}" under [input] in model.toml, '
-            "if it is the other way)",
+            f"the graph swaps red and blue, and nothing says which comes first at its input; it is taken to be {own}, "
+            f'so the chip, which begins behind the swap, takes {turned.color} (color = "{pixels.color}" under [input] '
+            "in model.toml, if it is the other way)",
         ),
     )

@@ -123,11 +123,16 @@ def test_a_swap_in_the_graph_is_the_camera_s_business(color: str, chip: str) -> 
 
 
 def test_a_swap_that_nothing_explains_is_told() -> None:
+    """The network is one of rgb, as one without the swap is; its export is fed what OpenCV reads."""
     decided = decide_pixels({}, InputChoice(), SWAPPED, IMAGE)
-    assert decided.preprocessing.color == "bgr"
-    assert "the graph swaps red and blue" in decided.warnings[0]
-    by_hand = decide_pixels({}, InputChoice(color="bgr"), SWAPPED, IMAGE)
-    assert (by_hand.preprocessing.color, by_hand.warnings) == ("rgb", ())
+    assert decided.preprocessing.color == "rgb"
+    assert "it is taken to be bgr, so the chip, which begins behind the swap, takes rgb" in decided.warnings[0]
+    assert '(color = "rgb" under [input]' in decided.warnings[0]
+    elsewhere = with_front(Split("m", IMAGE, (), (), None, decided.preprocessing, front=SWAPPED.front))
+    assert elsewhere.preprocessing.color == "bgr"
+    for color, chip in (("bgr", "rgb"), ("rgb", "bgr")):
+        by_hand = decide_pixels({}, InputChoice(color=color), SWAPPED, IMAGE)
+        assert (by_hand.preprocessing.color, by_hand.warnings) == (chip, ())
 
 
 def test_the_document_says_what_was_decided() -> None:

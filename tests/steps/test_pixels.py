@@ -127,9 +127,9 @@ def test_the_chip_sees_what_the_graph_saw(name: str, tmp_path: Path) -> None:
     rgb = picture(chain)
     scale = 1.0 if form.takes == "raw" else 1 / 255
     color = load_split(tmp_path / "split.json").preprocessing.color
-    assert color == ("bgr" if form.swapped else "rgb")
-    expected = of_the_export(chain, rgb, scale)
-    found = of_the_chip(chain, rgb[..., ::-1] if form.swapped else rgb)
+    assert color == "rgb", "without a word the network is one of rgb, and a swap before it is for bgr"
+    expected = of_the_export(chain, rgb[..., ::-1] if form.swapped else rgb, scale)
+    found = of_the_chip(chain, rgb)
     assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.98
     assert np.ptp(expected) > 0.2, "a picture that shows nothing proves nothing"
 
