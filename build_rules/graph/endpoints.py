@@ -18,7 +18,7 @@ from build_rules.graph.document import SourceDocument
 from build_rules.graph.hinted import FoundRole, find_hinted, maps_of, one_per_scale
 from build_rules.graph.hints import Hint, parse_hints, unknown_types
 from build_rules.graph.infer import Inferred, infer_hints, is_made_of
-from build_rules.graph.refusals import refuse_uncuttable, uneven_size
+from build_rules.graph.refusals import no_fixed_shape, refuse_uncuttable, uneven_size
 from build_rules.graph.several_heads import find_heads, several_heads
 from build_rules.graph.view import GraphView
 from build_rules.graph.whole_outputs import WholeOutput, peel_output, role_of_whole
@@ -84,7 +84,7 @@ def _found(view: GraphView, source: SourceDocument, choice: SplitChoice) -> Foun
 def _find(view: GraphView, source: SourceDocument, choice: SplitChoice) -> FoundEndpoints:
     outputs = {name: view.shapes[name] for name in view.outputs if name in view.shapes}
     if missing := [name for name in view.outputs if name not in outputs]:
-        raise InputError(f"the output '{missing[0]}' has no fixed shape; export the model with a static shape.")
+        raise no_fixed_shape(view, missing[0])
     given = hints_by_hand(choice.hints, outputs) if choice.hints else _trainers_hints(view, source, outputs)
     wholes = {name: whole for name in outputs if (whole := peel_output(view, name)) is not None}
     naming = {hint.target: hint for hint in given if hint.target in wholes and len(hint.boundaries) == 1}

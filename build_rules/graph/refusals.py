@@ -8,14 +8,17 @@ import onnx
 
 from build_rules.errors import InputError
 from build_rules.graph.attention import find_attention
+from build_rules.graph.order import node_inputs
 from build_rules.graph.view import GraphView, nodes_before_outputs
 
-__all__ = ["refuse_uncuttable", "rounded_stride", "uneven_size", "way_ends"]
+__all__ = ["no_fixed_shape", "refuse_uncuttable", "rounded_stride", "uneven_size", "way_ends"]
 
 SUPPRESSION = "NonMaxSuppression"
 CONVOLUTIONS = ("Conv", "ConvTranspose")
 LARGEST_STRIDE = 32
 STRIDES = (2, 4, 8, 16, 32, 64, 128)
+DATA_DEPENDENT = ("NonZero", "NonMaxSuppression", "Unique", "Compress")
+"""What gives as many rows as the values ask for."""
 
 
 def refuse_uncuttable(view: GraphView) -> None:
@@ -62,17 +65,47 @@ def uneven_size(view: GraphView, maps: Iterable[str]) -> InputError | None:
     uneven = [name for name, stride in strides.items() if view.stride(name) != stride]
     if not uneven:
         return None
-    step = max(LARGEST_STRIDE, *strides.values())
+    largest = max(uneven, key=lambda name: strides[name])
+    fault = (
+        f"of the strides of the head: the map '{largest}' {view.shape_text(largest)} (stride {strides[largest]}) has a "
+        "rounded size, and no decoder can tell where its cells lie"
+    )
+    return _uneven(view, max(LARGEST_STRIDE, *strides.values()), fault)
+
+
+def no_fixed_shape(view: GraphView, output: str) -> InputError:
+    """Return the error of an output whose shape nothing tells: of an uneven size, another size, or of any."""
+    nodes = nodes_before_outputs(view)
+    # What becomes of a tensor without a shape is nobody's fault.
+    first = next((n for n in nodes if any(name and name not in view.shapes for name in n.output)), None)
+    if first is None or first.op_type in DATA_DEPENDENT or not all(n in view.shapes for n in node_inputs(first)):
+        return InputError(f"the output '{output}' has no fixed shape; export the model with a static shape.")
+    parts = " and ".join(view.shape_text(name) for name in node_inputs(first) if name in view.image_tensors)
+    if view.input.height % LARGEST_STRIDE or view.input.width % LARGEST_STRIDE:
+        joint = (
+            f"of the strides of the head: node '{first.name}' ({first.op_type}) cannot take {parts} of rounded sizes"
+        )
+        return _uneven(view, LARGEST_STRIDE, joint)
+    return InputError(
+        f"at {view.input.width}x{view.input.height} pixels (width x height) node '{first.name}' ({first.op_type}) "
+        f"cannot take {parts}, so the output '{output}' has no fixed shape: the graph holds numbers for another size, "
+        "though its input is open; give the size that it was exported for ([input] shape in model.toml), "
+        "or export it at the size that you want."
+    )
+
+
+def _uneven(view: GraphView, step: int, fault: str) -> InputError:
+    height, width = view.input.height, view.input.width
     wrong = [f"{side} {size}" for side, size in (("height", height), ("width", width)) if size % step]
     fitting = [[fit for fit in (size // step * step, -(-size // step) * step) if fit] for size in (height, width)]
     choices = [" or ".join(map(str, dict.fromkeys(fits))) for fits in fitting]
     verb = "is no multiple" if len(wrong) == 1 else "are no multiples"
-    largest = max(uneven, key=lambda name: strides[name])
+    nearest = f"{fitting[0][-1]}, {fitting[1][-1]}"
     return InputError(
-        f"the input is {width}x{height} pixels (width x height), and its {' and '.join(wrong)} {verb} of the strides "
-        f"of the head: the map '{largest}' {view.shape_text(largest)} (stride {strides[largest]}) has a rounded size, "
-        f"and no decoder can tell where its cells lie; export the model at a size of multiples of {step}: height "
-        f"{choices[0]}, width {choices[1]} (Ultralytics: imgsz={fitting[0][-1]},{fitting[1][-1]}, the height first)."
+        f"the input is {width}x{height} pixels (width x height), and its {' and '.join(wrong)} {verb} {fault}; export "
+        f"the model at a size of multiples of {step}: height {choices[0]}, width {choices[1]} (Ultralytics: "
+        f"imgsz={nearest.replace(' ', '')}, the height first; an export with open sizes: [input] shape = [{nearest}] in "
+        "model.toml)."
     )
 
 

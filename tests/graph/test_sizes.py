@@ -78,6 +78,38 @@ def test_the_size(
     assert [dim.dim_value for dim in cut.graph.input[0].type.tensor_type.shape.dim] == list(expected)
 
 
+def pyramid(grid: int | None = None) -> onnx.ModelProto:
+    """Maps at strides 8 and 16, the second joined to the first; with the numbers of a grid of other cells in it."""
+    b = Builder(image=OPEN)
+    near = b.conv("image", 3, 4, 8)
+    far = b.op("Conv", near, b.weight(b.random.standard_normal((4, 4, 3, 3))), strides=[2, 2], pads=[1] * 4)
+    larger = b.op("Resize", far, "", b.weight([1, 1, 2, 2]), mode="nearest")
+    scores = b.reshape(b.conv(b.op("Concat", near, larger, axis=1), 8, 2, 1, "map"), 1, 2, -1)
+    if grid is not None:
+        scores = b.op("Mul", scores, b.weight(b.random.random((1, 2, grid))), name="by_place")
+    b.op("Sigmoid", scores, name="output0")
+    return b.model(("output0", ("batch", 2, "cells")))
+
+
+@pytest.mark.parametrize(
+    ("size", "grid", "message"),
+    [
+        ((72, 128), None, r"128x72 pixels .*its height 72 is no multiple .*shape = \[96, 128\] in model\.toml"),
+        (
+            (8, 8),
+            None,
+            r"height 8 and width 8 are no multiples of the strides .*'.*' \(Concat\) cannot take \[.*\] and \[",
+        ),
+        ((64, 64), 80, r"at 64x64 pixels .*node 'by_place' \(Mul\) cannot take .*holds numbers for another size"),
+    ],
+)
+def test_a_size_that_the_graph_cannot_have(
+    size: tuple[int, int], grid: int | None, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=message):
+        built(tmp_path, pyramid(grid), size)
+
+
 @pytest.mark.parametrize(
     ("shape", "wanted", "properties", "message"),
     [
