@@ -17,8 +17,8 @@ SUPPRESSION = "NonMaxSuppression"
 CONVOLUTIONS = ("Conv", "ConvTranspose")
 LARGEST_STRIDE = 32
 STRIDES = (2, 4, 8, 16, 32, 64, 128)
-DATA_DEPENDENT = ("NonZero", "NonMaxSuppression", "Unique", "Compress")
-"""What gives as many rows as the values ask for."""
+JOINTS = ("Add", "Concat", "Div", "MatMul", "Mul", "Pow", "Reshape", "Split", "Sub", "Sum", "Where")
+"""What always tells the shape of its output, if those of its inputs fit."""
 
 
 def refuse_uncuttable(view: GraphView) -> None:
@@ -60,7 +60,6 @@ def uneven_size(view: GraphView, maps: Iterable[str]) -> InputError | None:
 
     A map of such an input has a rounded size, and no decoder knows where its cells lie.
     """
-    height, width = view.input.height, view.input.width
     strides = {name: stride for name in maps if (stride := rounded_stride(view, name)) is not None}
     uneven = [name for name, stride in strides.items() if view.stride(name) != stride]
     if not uneven:
@@ -78,7 +77,7 @@ def no_fixed_shape(view: GraphView, output: str) -> InputError:
     nodes = nodes_before_outputs(view)
     # What becomes of a tensor without a shape is nobody's fault.
     first = next((n for n in nodes if any(name and name not in view.shapes for name in n.output)), None)
-    if first is None or first.op_type in DATA_DEPENDENT or not all(n in view.shapes for n in node_inputs(first)):
+    if first is None or not _is_known_joint(view, first):
         return InputError(f"the output '{output}' has no fixed shape; export the model with a static shape.")
     parts = " and ".join(view.shape_text(name) for name in node_inputs(first) if name in view.image_tensors)
     if view.input.height % LARGEST_STRIDE or view.input.width % LARGEST_STRIDE:
@@ -94,6 +93,12 @@ def no_fixed_shape(view: GraphView, output: str) -> InputError:
     )
 
 
+def _is_known_joint(view: GraphView, node: onnx.NodeProto) -> bool:
+    if node.op_type not in JOINTS or not all(name in view.shapes for name in node_inputs(node)):
+        return False
+    return node.op_type != "Reshape" or view.constant(node.input[1]) is not None
+
+
 def _uneven(view: GraphView, step: int, fault: str) -> InputError:
     height, width = view.input.height, view.input.width
     wrong = [f"{side} {size}" for side, size in (("height", height), ("width", width)) if size % step]
@@ -104,8 +109,7 @@ def _uneven(view: GraphView, step: int, fault: str) -> InputError:
     return InputError(
         f"the input is {width}x{height} pixels (width x height), and its {' and '.join(wrong)} {verb} {fault}; export "
         f"the model at a size of multiples of {step}: height {choices[0]}, width {choices[1]} (Ultralytics: "
-        f"imgsz={nearest.replace(' ', '')}, the height first; an export with open sizes: [input] shape = [{nearest}] in "
-        "model.toml)."
+        f"imgsz={nearest.replace(' ', '')}, the height first; with open sizes: [input] shape = [{nearest}] in model.toml)."
     )
 
 
