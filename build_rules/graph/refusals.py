@@ -109,7 +109,7 @@ def _uneven(view: GraphView, step: int, fault: str) -> InputError:
     return InputError(
         f"the input is {width}x{height} pixels (width x height), and its {' and '.join(wrong)} {verb} {fault}; export "
         f"the model at a size of multiples of {step}: height {choices[0]}, width {choices[1]} (Ultralytics: "
-        f"imgsz={nearest.replace(' ', '')}, the height first; with open sizes: [input] shape = [{nearest}] in model.toml)."
+        f"imgsz={nearest.replace(' ', '')}, the height first; open sizes: [input] shape = [{nearest}] in model.toml)."
     )
 
 

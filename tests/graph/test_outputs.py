@@ -404,7 +404,7 @@ def sized(height: int, width: int, strides: tuple[int, ...] = (8, 16, 32)) -> on
         ),
         (128, 72, "its width 72 is no multiple"),
         (100, 100, "its height 100 and width 100 are no multiples"),
-        (20, 64, "multiples of 32: height 32, width 64 (Ultralytics: imgsz=32,64, the height first; with open"),
+        (20, 64, "multiples of 32: height 32, width 64 (Ultralytics: imgsz=32,64, the height first; open sizes"),
         (72, 128, "height 64 or 96, width 128 (Ultralytics: imgsz=96,128, the height first;"),
         (70, 70, "height 64 or 96, width 64 or 96"),
         (375, 500, "height 352 or 384, width 480 or 512"),
