@@ -35,12 +35,15 @@ __all__ = ["read_front"]
 MOVES = frozenset(
     {
         *("Identity", "Cast", "Dropout", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Gather", "Slice", "Split"),
-        *("Concat", "Pad", "Resize", "Upsample", "SpaceToDepth"),
+        *("Concat", "Pad", "Resize", "Upsample", "SpaceToDepth", "DepthToSpace", "AveragePool", "MaxPool"),
+        *("CastLike", "CenterCropPad", "Einsum", "Expand", "Flatten", "Pow", "Tile", "Where"),
     }
 )
-BOUNDS = frozenset({"Clip", "Min", "Max", "Round", "Floor", "Ceil"})
+BOUNDS = frozenset({"Abs", "Clip", "Min", "Max", "Relu", "Round", "Floor", "Ceil"})
 """What does nothing to pixels, 0..255, where they are meant, and something to what is meant to be 0..1 already."""
-ARITHMETIC = frozenset({"Sub", "Add", "Mul", "Div", "BatchNormalization", "Conv"})
+ARITHMETIC = frozenset({"Sub", "Add", "Sum", "Mul", "Div", "Neg", "BatchNormalization", "Conv", "MatMul"})
+MIXING = ("Conv", "MatMul")
+"""Arithmetic that makes each channel of all, as a trained layer does."""
 MAX_NODES = 64
 MAX_GROWTH = 4
 """What a layer of a front may make of an image, in images."""
@@ -150,7 +153,7 @@ def _region(view: GraphView) -> _Region:
         nodes.append(node)
         reached.update(node.output)
         tensors += node.output
-        if node.op_type in ("BatchNormalization", "Conv") or learned.intersection(sources):
+        if node.op_type in ("BatchNormalization", *MIXING) or learned.intersection(sources):
             learned.update(node.output)
         if node.op_type in BOUNDS or bounded.intersection(sources):
             bounded.update(node.output)
@@ -173,15 +176,17 @@ def _may_prepare(view: GraphView, node: onnx.NodeProto, sources: Sequence[str]) 
         return True
     if node.op_type not in ARITHMETIC or len(sources) != 1:
         return False
-    if node.op_type == "Conv":
-        return _is_pointwise(view, node)
-    return node.op_type in ("Add", "Mul", "Sub") or node.input[0] == sources[0]
+    if node.op_type in MIXING:
+        return node.input[0] == sources[0] and _is_pointwise(view, node)
+    return node.op_type in ("Add", "Mul", "Sub", "Sum") or node.input[0] == sources[0]
 
 
 def _is_pointwise(view: GraphView, node: onnx.NodeProto) -> bool:
-    """Say whether a convolution looks at one pixel only and gives as many channels as it takes."""
+    """Say whether a layer looks at one pixel only and gives as many channels as it takes."""
     before, after = view.shapes.get(node.input[0], ()), view.shapes.get(node.output[0], ())
     kernel = view.shapes.get(node.input[1], ())
+    if node.op_type == "MatMul":
+        return before == after and before[-1:] == (view.input.channels,) and len(kernel) == 2
     return before == after and len(kernel) == 4 and kernel[2:] == (1, 1) and len(after) == 4
 
 
@@ -279,7 +284,7 @@ def _told_by(view: GraphView, region: _Region, node: onnx.NodeProto, probes: Pro
     if node.op_type == "BatchNormalization":
         return _normalized(probes.gain(source), region, node)
     found = probes.gain(node.output[0])
-    return _usual(found) if node.op_type == "Conv" else found
+    return _usual(found) if node.op_type in MIXING else found
 
 
 def _normalized(
@@ -294,7 +299,7 @@ def _normalized(
 
 
 def _usual(found: tuple[float, float] | None) -> tuple[float, float] | None:
-    """Return what a convolution does if nobody would have trained it to: a usual scale, with a usual mean or none."""
+    """Return what a layer of weights does if nobody would have trained it to: a usual scale, with a usual mean or none."""
     if found is None:
         return None
     std, mean = 1 / found[0], found[1]
@@ -304,6 +309,6 @@ def _usual(found: tuple[float, float] | None) -> tuple[float, float] | None:
 
 
 def _size(gain: float, mean: float) -> str | None:
-    if gain <= SMALL_GAIN or mean >= LARGE_MEAN:
+    if abs(gain) <= SMALL_GAIN or mean >= LARGE_MEAN:
         return "raw"
     return "unit" if gain >= UNIT_GAIN and 0 <= mean <= 1 else None

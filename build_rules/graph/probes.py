@@ -78,13 +78,13 @@ class Probes:
     def gain(self, tensor: str) -> tuple[float, float] | None:
         """Return the (gain, mean) of most of a tensor's values: value = (input - mean) * gain.
 
-        None where white gives no more than black.
+        None where white gives the same as black; a picture turned to its negative has a gain below 0.
         """
         if tensor == self._image.name:
             return 1.0, 0.0
         black = self._black[tensor].median
         gain = (self._white[tensor].median - black) / WHITE
-        return (gain, -black / gain) if np.isfinite(gain) and gain > 0 else None
+        return (gain, -black / gain) if np.isfinite(gain) and gain else None
 
     def channels(self, tensor: str, axis: int) -> tuple[Array, Array]:
         """Return, of the channels along `axis`, the offset (C) and the gain for each channel of the input (C, C)."""

@@ -167,6 +167,29 @@ FORMS: dict[str, Form] = {
     ),
     "bounded to pixels, by 255": Form(lambda b, x: by(b, clipped(b, x, 0, 255), 255), "raw", BY_255),
     "by 255, bounded to 0..1": Form(lambda b, x: clipped(b, by(b, x, 255), 0, 1), "raw", BY_255),
+    "not below 0, by 255": Form(lambda b, x: by(b, b.op("Relu", x), 255), "raw", BY_255),
+    "not above 255, by 255": Form(lambda b, x: by(b, b.op("Min", b.weight(255.0), x), 255), "raw", BY_255),
+    "bounded below alone, by 255": Form(lambda b, x: by(b, b.op("Clip", x, b.weight(0.0)), 255), "raw", BY_255),
+    "bounded above alone, by 255": Form(lambda b, x: by(b, b.op("Clip", x, "", b.weight(255.0)), 255), "raw", BY_255),
+    "channels last, turned by Einsum": Form(
+        lambda b, x: by(b, b.op("Einsum", x, equation="bhwc->bchw"), 255), "raw", BY_255, shape=NHWC
+    ),
+    "in one row, by 255": Form(lambda b, x: b.reshape(by(b, b.op("Flatten", x), 255), 1, 3, SIZE, SIZE), "raw", BY_255),
+    "a sum, by 255": Form(lambda b, x: by(b, b.op("Sum", x, column(b, (0, 0, 0))), 255), "raw", BY_255),
+    "a negative twice": Form(lambda b, x: b.op("Neg", by(b, x, -255)), "raw", BY_255),
+    "bytes, cast like others": Form(
+        lambda b, x: by(b, b.op("CastLike", x, b.weight(1.0)), 255), "raw", BY_255, kind=U8
+    ),
+    "a product with a matrix": Form(
+        lambda b, x: to_nchw(b, b.op("MatMul", x, b.weight(np.eye(3) / 255))), "raw", BY_255, shape=NHWC
+    ),
+    "a product with a matrix that swaps": Form(
+        lambda b, x: to_nchw(b, b.op("MatMul", x, b.weight(np.eye(3)[::-1] / 255))), "raw", BY_255, True, shape=NHWC
+    ),
+    "halved, then by 255": Form(
+        lambda b, x: by(b, b.op("AveragePool", x, kernel_shape=[2, 2], strides=[2, 2]), 255), "raw", None
+    ),
+    "repeated, then by 255": Form(lambda b, x: by(b, b.op("Tile", x, b.integers(1, 2, 1, 1)), 255), "raw", None),
     "rounded pixels, by 255": Form(lambda b, x: by(b, b.op("Round", x), 255), "raw", BY_255),
     "bytes, bounded": Form(lambda b, x: by(b, clipped(b, cast(b, x), 0, 255), 255), "raw", BY_255, kind=U8),
     # What is bounded to 0..1 as it comes in was not meant to be pixels; the bound stays.
@@ -180,7 +203,7 @@ FORMS: dict[str, Form] = {
     # Left where it is: no order of colours, no scale, or not done to each pixel alone.
     "another order": Form(lambda b, x: split_up(b, x, (1, 2, 0)), None, None),
     "one colour three times": Form(lambda b, x: split_up(b, x, (0, 0, 0)), None, None),
-    "turned upside down": Form(lambda b, x: by(b, b.op("Sub", b.weight(255.0), x), 255), None, None),
+    "turned upside down": Form(lambda b, x: by(b, b.op("Sub", b.weight(255.0), x), 255), "raw", None),
     "pixels into channels": Form(focus, None, None),
     "pixels into channels, by 255": Form(lambda b, x: by(b, focus(b, x), 255), "raw", None),
     "a border, then by 255": Form(lambda b, x: by(b, padded(b, x), 255), "raw", None),

@@ -29,8 +29,7 @@ UNBUILDABLE = (
     "one colour three times",
     "pixels into channels",
     "pixels into channels, by 255",
-    # Of this nothing is left in 8 bits: pixels in 0..1, taken from 255.
-    "turned upside down",
+    "repeated, then by 255",
 )
 
 
