@@ -299,7 +299,7 @@ def _normalized(
 
 
 def _usual(found: tuple[float, float] | None) -> tuple[float, float] | None:
-    """Return what a layer of weights does if nobody would have trained it to: a usual scale, with a usual mean or none."""
+    """Return what weights do if nobody would have trained them to: a usual scale, with a usual mean or none."""
     if found is None:
         return None
     std, mean = 1 / found[0], found[1]

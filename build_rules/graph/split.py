@@ -18,7 +18,7 @@ from build_rules.graph.endpoints import FoundEndpoints, find_endpoints
 from build_rules.graph.foreign import refuse_foreign_operators, refuse_foreign_types
 from build_rules.graph.front import read_front
 from build_rules.graph.source import Source, check_model, load_source
-from build_rules.graph.view import GraphView, view_graph, with_outputs
+from build_rules.graph.view import GraphView, nodes_before_outputs, view_graph, with_outputs
 from build_rules.graph.weights import Reading, unwatched
 from build_rules.graph.write import write_model
 
@@ -65,11 +65,14 @@ def split_model(
         found = find_endpoints(view, source.document, choice)
         tensors = [endpoint.tensor for endpoint in found.endpoints]
         cut = cut_graph(view, tensors)
-        refuse_foreign_types(view, cut.graph.node)
+        pixels = read_front(view)
+        compiled = {
+            node.name for node in nodes_before_outputs(view, given=[pixels.front.start] if pixels.front else ())
+        }
+        refuse_foreign_types(view, [node for node in cut.graph.node if node.name in compiled])
         check_model(cut)
         write_model(cut, source.folder, output)
         image = replace(source.input, shape=(1, *source.input.shape[1:]))
-        pixels = read_front(view)
         shown = samples(image, pixels) if samples and choice.prove else ()
         proof = _proof(view, source, output, tensors, choice, shown)
         anchors = _anchors(view, source.document, found, choice)

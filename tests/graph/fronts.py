@@ -190,6 +190,18 @@ FORMS: dict[str, Form] = {
         lambda b, x: by(b, b.op("AveragePool", x, kernel_shape=[2, 2], strides=[2, 2]), 255), "raw", None
     ),
     "repeated, then by 255": Form(lambda b, x: by(b, b.op("Tile", x, b.integers(1, 2, 1, 1)), 255), "raw", None),
+    "bytes in doubles": Form(
+        lambda b, x: cast(b, b.op("Div", cast(b, x, TensorProto.DOUBLE), b.weight(255, np.float64))),
+        "raw",
+        BY_255,
+        kind=U8,
+    ),
+    "bytes in whole numbers": Form(
+        lambda b, x: cast(b, b.op("Sub", cast(b, x, TensorProto.INT32), b.weight(128, np.int32))),
+        "raw",
+        ((128.0,) * 3, (1.0,) * 3),
+        kind=U8,
+    ),
     "rounded pixels, by 255": Form(lambda b, x: by(b, b.op("Round", x), 255), "raw", BY_255),
     "bytes, bounded": Form(lambda b, x: by(b, clipped(b, cast(b, x), 0, 255), 255), "raw", BY_255, kind=U8),
     # What is bounded to 0..1 as it comes in was not meant to be pixels; the bound stays.
