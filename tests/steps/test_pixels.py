@@ -179,6 +179,21 @@ def test_the_script(form: str, choice: InputChoice | None, script: str, tmp_path
     chain.quantize()
 
 
+@pytest.mark.parametrize(
+    ("choice", "normalization", "is_cure"),
+    [(InputChoice(normalization="unsigned"), None, False), (None, "unsigned", False), (None, "unknown", True)],
+)
+def test_the_cure_is_in_the_table_that_is_wrong(
+    choice: InputChoice | None, normalization: str | None, is_cure: bool, tmp_path: Path
+) -> None:
+    chain = Chain(tmp_path, choice)
+    said = {} if normalization is None else {"validation": {"normalization": normalization}}
+    chain.export(scores_of(FORMS["bytes by 255"], said))
+    with pytest.raises(InputError) as caught:
+        chain.cut()
+    assert str(caught.value).endswith("What [metadata] in model.toml says counts instead.") == is_cure
+
+
 @pytest.mark.parametrize("was", ["255.0, 255.0, 255.0", "0.0, 0.0, 0.0"])
 @pytest.mark.parametrize("form", ["nothing", "bytes by 255", "by 255"])
 def test_a_wrong_script_is_caught(form: str, was: str, tmp_path: Path) -> None:
