@@ -21,6 +21,8 @@ __all__ = ["IMAGE_CHANNELS", "fix_sizes"]
 IMAGE_CHANNELS = (1, 2, 3, 4)
 MAX_SIDE = 16384
 MAX_TEXT = 100
+ELEMENTWISE = ("Add", "BatchNormalization", "Cast", "Clip", "Div", "Identity", "Mul", "Relu", "Sub")
+"""What leaves an image its channels."""
 Size = tuple[int, int]
 
 
@@ -44,6 +46,11 @@ def fix_sizes(model: onnx.ModelProto, document: SourceDocument, wanted: Size | N
         sizes[rows], sizes[columns] = told[0]
     sizes[0] = sizes[0] or 1
     sizes[channel] = sizes[channel] or _channels(model.graph, name)
+    if sizes[channel] is None and None not in (sizes[rows], sizes[columns]):
+        raise InputError(
+            f"the input '{name}' leaves its number of channels open, and the first layers do not tell it; export the "
+            "model with a fixed one (torch.onnx.export: no axis of channels among dynamic_axes)."
+        )
     if None in sizes or sizes == [dim.dim_value for dim in dims]:
         return
     for dim, size in zip(dims, sizes, strict=True):
@@ -119,10 +126,13 @@ def _size(sides: Sequence[Any]) -> Size | None:
 
 
 def _channels(graph: onnx.GraphProto, image: str) -> int | None:
-    """Return how many channels the first convolution takes, None when the image goes elsewhere first."""
+    """Return how many channels the first convolution takes, None when the image is turned or cut before."""
     kernels = {tensor.name: tensor.dims for tensor in graph.initializer}
+    same = {image}
     for node in graph.node:
-        if node.op_type == "Conv" and node.input[0] == image and len(kernels.get(node.input[1], ())) == 4:
+        if node.op_type == "Conv" and node.input[0] in same and len(kernels.get(node.input[1], ())) == 4:
             groups = next((a.i for a in node.attribute if a.name == "group"), 1)
             return int(kernels[node.input[1]][1] * groups)
+        if node.op_type in ELEMENTWISE and not same.isdisjoint(node.input):
+            same.update(node.output)
     return None

@@ -69,7 +69,7 @@ def decide_pixels(
     if facts.takes == "raw" and said.by is None:
         pixels = replace(pixels, scale=1.0, mean=(0.0,) * image.channels, std=(1.0,) * image.channels)
     _check_graph(pixels, said, facts)
-    if said.by != "the ONNX metadata" and (said.by is not None or facts.takes == "raw"):
+    if said.by != "the EdgeFirst metadata" and (said.by is not None or facts.takes == "raw"):
         pixels = replace(pixels, normalization=_word(pixels, image.channels))
     return _swapped(document, choice, facts, pixels)
 
@@ -139,7 +139,7 @@ def _who_says(document: Mapping[str, Any], choice: InputChoice) -> _Said:
     word = validation.get("normalization") if isinstance(validation, Mapping) else None
     if word is None:
         return _Said(None, None, "")
-    return _Said("the ONNX metadata", str(word), f"validation.normalization = {str(word)!r}")
+    return _Said("the EdgeFirst metadata", str(word), f"validation.normalization = {str(word)!r}")
 
 
 def _check_graph(pixels: Preprocessing, said: _Said, facts: PixelFacts) -> None:
@@ -206,7 +206,9 @@ def _swapped(
         return DecidedPixels(pixels)
     section = document.get("input")
     known = choice.color is not None or (isinstance(section, Mapping) and any(section.get(key) for key in COLOR_KEYS))
-    order = swapped_order(len(pixels.mean))
+    numbers = choice.mean is not None or choice.std is not None
+    # A word is about colours, so it goes with those that the network behind the swap is taken to see.
+    order = swapped_order(len(pixels.mean)) if known or numbers else range(len(pixels.mean))
     turned = replace(
         pixels,
         mean=tuple(pixels.mean[k] for k in order),

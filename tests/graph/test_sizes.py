@@ -110,6 +110,23 @@ def test_a_size_that_the_graph_cannot_have(
         built(tmp_path, pyramid(grid), size)
 
 
+def test_open_channels_are_told_by_the_first_convolution(tmp_path: Path) -> None:
+    b = Builder(image=("batch", "channels", "height", "width"))
+    scaled = b.op("Mul", b.op("Identity", "image"), b.weight(2.0))
+    b.op("Sigmoid", b.conv(scaled, 1, 2, 8, "map"), name="output0")
+    model = b.model(("output0", ("batch", 2, 8, 8)))
+    hint = {"type": "quantization_split", "target": "output0", "boundaries": [{"name": "scores", "channels": [0, 2]}]}
+    onnx.helper.set_model_props(model, {"edgefirst": json.dumps({"schema_version": 2, "split_hints": [hint]})})
+    assert built(tmp_path, model, (64, 64)).input.shape == (1, 1, 64, 64)
+
+
+def test_open_channels_that_nothing_tells(tmp_path: Path) -> None:
+    b = Builder(image=(1, "channels", 64, 64))
+    b.op("Sigmoid", b.conv(b.op("Concat", "image", "image", axis=1), 6, 2, 8, "map"), name="output0")
+    with pytest.raises(InputError, match="leaves its number of channels open"):
+        built(tmp_path, b.model(("output0", (1, 2, 8, 8))))
+
+
 @pytest.mark.parametrize(
     ("shape", "wanted", "properties", "message"),
     [

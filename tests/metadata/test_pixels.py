@@ -133,6 +133,10 @@ def test_a_swap_that_nothing_explains_is_told() -> None:
     for color, chip in (("bgr", "rgb"), ("rgb", "bgr")):
         by_hand = decide_pixels({}, InputChoice(color=color), SWAPPED, IMAGE)
         assert (by_hand.preprocessing.color, by_hand.warnings) == (chip, ())
+    word = {"validation": {"normalization": "imagenet"}}
+    assert decide_pixels(word, InputChoice(), SWAPPED, IMAGE).preprocessing.mean == (0.485, 0.456, 0.406)
+    numbers = decide_pixels({}, InputChoice(mean=(1, 2, 3)), SWAPPED, IMAGE)
+    assert numbers.preprocessing.mean == (3, 2, 1), "numbers are in the order of the graph's own input"
 
 
 def test_the_document_says_what_was_decided() -> None:
