@@ -86,7 +86,8 @@ def split_model(
             decoded=decoding.roles,
             front=pixels.front,
         )
-        return SplitResult(split, pixels, source.external_files, (*found.warnings, *decoding.warnings))
+        warnings = (*found.warnings, *_doubts(split, choice), *decoding.warnings)
+        return SplitResult(split, pixels, source.external_files, warnings)
     except InputError as error:
         raise error.within(onnx_path) from error
 
@@ -129,6 +130,15 @@ def _anchors(view: GraphView, document: SourceDocument, found: FoundEndpoints, c
             raise
         read = None  # what was said by hand stands where the tail cannot be run
     return check_anchors(choice.anchors, found.endpoints, read) if choice.anchors else read
+
+
+def _doubts(split: Split, choice: SplitChoice) -> tuple[str, ...]:
+    if not choice.anchors or not split.anchors:
+        return ()
+    from build_rules.graph.anchors import unlikely_anchors
+
+    doubt = unlikely_anchors(split.anchors, split.endpoints)
+    return () if doubt is None else (doubt,)
 
 
 def _decoding(

@@ -19,6 +19,7 @@ Level = tuple[tuple[float, float], ...]
 """Anchors of one level, (width, height) each."""
 
 
+GRAPH = "the graph"
 MIN_CHANNELS = 6
 """Four coordinates, objectness and a class."""
 
@@ -39,6 +40,12 @@ def split_anchors(document: dict[str, Any], split: Split) -> Anchors:
                 "objectness and class scores; an anchor head is cut at the whole grid, once per scale: correct the "
                 "anchors or the split hints."
             )
+    if len({level.shape[1] // len(own) for level, own in zip(levels, anchors, strict=True)}) > 1:
+        listing = ", ".join(
+            f"'{level.tensor}' {level.shape[1]} channels for {len(own)} anchors"
+            for level, own in zip(levels, anchors, strict=True)
+        )
+        raise InputError(f"the levels do not hold boxes of one kind: {listing}; correct the anchors.")
     return anchors
 
 
@@ -49,12 +56,13 @@ def anchor_levels(document: dict[str, Any], count: int, image: ModelInput, found
     are no anchors for exactly `count` levels.
     """
     seen = []
-    for place, raw in [*_candidates(document), ("the graph", list(found or ()))]:
+    for place, raw in [*_candidates(document), (GRAPH, list(found or ()))]:
         if not raw:
             continue
         levels = [_level(anchors) for anchors in raw]
         if len(levels) == count and all(levels):
-            return _normalized(tuple(level for level in levels if level), image)
+            whole = tuple(level for level in levels if level)
+            return _divided(whole, image) if place == GRAPH else _normalized(whole, image)
         seen.append(f"{place} ({len(levels)} levels)")
     raise InputError(
         f"an anchor head with {count} levels needs the anchors of {count} levels, each a list of [width, height] "
@@ -116,4 +124,8 @@ def _normalized(levels: Anchors, image: ModelInput) -> Anchors:
     """
     if min(min(pair) for level in levels for pair in level) < 1:
         return levels
+    return _divided(levels, image)
+
+
+def _divided(levels: Anchors, image: ModelInput) -> Anchors:
     return tuple(tuple((width / image.width, height / image.height) for width, height in level) for level in levels)

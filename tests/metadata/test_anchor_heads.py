@@ -269,3 +269,8 @@ def test_whether_anchors_are_pixels_is_told_by_the_smallest(size: int) -> None:
     assert anchor_levels({"model": {"anchors": PIXELS}}, 3, image) == anchor_levels(
         {"split_hints": [{"anchors": fractions}]}, 3, image
     )
+
+
+def test_the_graphs_anchors_are_pixels_however_small() -> None:
+    tiny = as_levels([[[0.5, 2]], [[4, 4]], [[8, 8]]])  # type: ignore[list-item]
+    assert anchor_levels({}, 3, IMAGE, tiny)[1] == ((4 / IMAGE.width, 4 / IMAGE.height),)
