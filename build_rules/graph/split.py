@@ -144,10 +144,11 @@ def _doubts(split: Split, choice: SplitChoice) -> tuple[str, ...]:
 def _decoding(
     view: GraphView, document: SourceDocument, found: FoundEndpoints, anchors: Anchors | None, choice: SplitChoice
 ) -> Decoding:
+    from build_rules.graph.agreement import check_by_hand
+    from build_rules.graph.decoder_check import check_decoding, without_unread
+
     if choice.groups:
-        from build_rules.graph.agreement import check_by_hand
-
-        return check_by_hand(view, document, found.endpoints)
-    from build_rules.graph.decoder_check import check_decoding
-
-    return check_decoding(view, found.endpoints, found.followed, found.picks, anchors, found.classes)
+        decoding = check_by_hand(view, document, found.endpoints)
+    else:
+        decoding = check_decoding(view, found.endpoints, found.followed, found.picks, anchors, found.classes)
+    return without_unread(decoding, found.endpoints)
