@@ -9,7 +9,7 @@ import json
 from collections.abc import Collection, Iterator, Sequence
 
 from build_rules.errors import InputError
-from build_rules.graph.infer import infer_hints
+from build_rules.graph.infer import infer_hints, is_made_of, ways_end
 from build_rules.graph.view import GraphView
 
 __all__ = ["MAX_OUTPUTS", "find_heads", "several_heads", "understood"]
@@ -40,6 +40,9 @@ def find_heads(view: GraphView, outputs: Sequence[str], prototypes: Sequence[int
 def several_heads(view: GraphView, heads: Heads, maps: Sequence[str]) -> InputError:
     """Return the error that lets the user choose; `maps` are the outputs that are maps, such as prototypes."""
     shown = " and ".join(", ".join(f"'{name}' {view.shape_text(name)}" for name in head) for head in heads)
+    # A head's raw maps say nothing new, and those of the other one would ask for a role.
+    ends = {tensor for head in heads for output in head for tensor in ways_end(view, output)}
+    maps = [name for name in maps if not is_made_of(view, name, ends)]
     tables = []
     for number, head in enumerate(heads):
         own = [*head, *(maps[number : number + 1] if len(maps) == len(heads) else maps)]

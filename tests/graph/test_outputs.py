@@ -386,6 +386,17 @@ def test_two_heads_are_told_and_either_can_be_chosen(tmp_path: Path, form: str) 
         assert found.decoded == ("boxes", "scores")
 
 
+def test_raw_maps_of_two_heads_are_in_neither_table(tmp_path: Path) -> None:
+    """YOLOv9 in training: what is joined beside the maps of each scale, of both heads."""
+    model = two_heads()
+    for head in ("main", "aux"):
+        for stride in STRIDES:
+            add(model, f"{head}_{stride}", "Concat", f"{head}_box_{stride}", f"{head}_score_{stride}", axis=1)
+    error = refused(tmp_path, model)
+    assert error.paste == '[split]\noutputs = ["main"]\n# or\n[split]\noutputs = ["aux"]'
+    assert split(save(model, tmp_path), choice=SplitChoice(outputs=("aux",))).proof is not None
+
+
 def test_one_to_many_beside_one_to_one(tmp_path: Path) -> None:
     model = two_heads(picked=True)
     assert "the graph has 2 heads: 'main' [1, 9, 20] and 'aux' [1, 6, 9]" in str(refused(tmp_path, model))
