@@ -20,6 +20,7 @@ Level = tuple[tuple[float, float], ...]
 
 
 GRAPH = "the graph"
+HALF_A_PIXEL, ROUNDED = 0.51, 0.02
 MIN_CHANNELS = 6
 """Four coordinates, objectness and a class."""
 
@@ -46,7 +47,43 @@ def split_anchors(document: dict[str, Any], split: Split) -> Anchors:
             for level, own in zip(levels, anchors, strict=True)
         )
         raise InputError(f"the levels do not hold boxes of one kind: {listing}; correct the anchors.")
+    if not by_hand:
+        _check_told(anchors, split, ", ".join(str(level.stride) for level in levels))
     return anchors
+
+
+def _check_told(told: Anchors, split: Split, strides: str) -> None:
+    """Refuse anchors of a document that are not the graph's, or that stand in the order of other levels."""
+    image = split.input
+    if split.anchors is not None:
+        graph = _divided(split.anchors, image)
+        if [len(level) for level in told] != [len(level) for level in graph] or not _alike(told, graph, image):
+            raise InputError(
+                f"the metadata says the anchors {_pixels(told, image)}, but the graph decodes with "
+                f"{_pixels(graph, image)} (pixels, strides {strides}); correct the metadata or export the model again."
+            )
+        return
+    areas = [sum(width * height for width, height in level) / len(level) for level in told]
+    if areas != sorted(areas):
+        raise InputError(
+            f"the metadata has larger anchors before smaller ones ({_pixels(told, image)}), but the levels are those "
+            f"of the strides {strides}, finest first; correct the metadata or export the model again."
+        )
+
+
+def _alike(told: Anchors, graph: Anchors, image: ModelInput) -> bool:
+    """Say whether anchors are the same, but for what rounding to whole pixels makes of them."""
+    pairs = [
+        (one * side, two * side)
+        for level, own in zip(told, graph, strict=True)
+        for first, second in zip(level, own, strict=True)
+        for one, two, side in zip(first, second, (image.width, image.height), strict=True)
+    ]
+    return all(abs(one - two) <= HALF_A_PIXEL + ROUNDED * two for one, two in pairs)
+
+
+def _pixels(anchors: Anchors, image: ModelInput) -> str:
+    return str([[[round(w * image.width, 1), round(h * image.height, 1)] for w, h in level] for level in anchors])
 
 
 def anchor_levels(document: dict[str, Any], count: int, image: ModelInput, found: Anchors | None = None) -> Anchors:
