@@ -33,7 +33,10 @@ MAX_DEPTH = 24
 """Tables and arrays inside each other; the whole document may have few more."""
 MAX_INTEGER = 1 << 63
 SECTIONS = ("dataset", "host", "input", "model", "tiling", "validation")
-DESCRIPTIVE = ("dataset", "decoder_version", "description", "host", "name", "nms", "nms_multi_label")
+DESCRIPTIVE = (
+    *("author", "dataset", "date", "decoder_version", "description", "host", "license", "name", "nms"),
+    *("nms_multi_label", "version"),
+)
 """What nobody but the last step reads: when nothing else changes, the graph is not cut again."""
 
 _Path = tuple[str, ...]

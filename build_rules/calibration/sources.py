@@ -48,7 +48,8 @@ def find_fault(calibration: Path) -> str | None:
     if calibration.is_dir() or (calibration.suffix.lower() in (SNAPSHOT, LIST) and calibration.is_file()):
         return None
     if os.path.lexists(calibration):
-        return f"{_EXPECTED}; {calibration} is none of these"
+        fault = find_file_fault(calibration)
+        return f"{_EXPECTED}; {calibration} is none of these" + (f" but {fault.removeprefix('is ')}" if fault else "")
     try:
         pattern = split_pattern(calibration)
     except InputError as error:

@@ -13,13 +13,17 @@ from build_rules.endpoints import Endpoint
 from build_rules.errors import InputError
 from build_rules.graph.anchors import read_anchors
 from build_rules.graph.by_hand import PLACE
-from build_rules.graph.decoder_check import ANCHOR, COMPARED, Decoding, check_decoding
+from build_rules.graph.decoder_check import ANCHOR, COMPARED, OBJECTNESS, SCORES, Decoding, check_decoding
 from build_rules.graph.document import SourceDocument
 from build_rules.graph.endpoints import FoundEndpoints, find_endpoints
 from build_rules.graph.hints import Hint
 from build_rules.graph.view import GraphView
 
 __all__ = ["check_by_hand", "hints_of_grids"]
+
+ACTIVATED = (SCORES, OBJECTNESS, ANCHOR)
+ACTIVATIONS = {"Sigmoid": "sigmoid", "Softmax": "softmax"}
+LAYOUT = ("Identity", "Cast", "Transpose")
 
 
 def check_by_hand(view: GraphView, source: SourceDocument, endpoints: Sequence[Endpoint]) -> Decoding:
@@ -30,6 +34,8 @@ def check_by_hand(view: GraphView, source: SourceDocument, endpoints: Sequence[E
     """
     shown = _shown(view, source) or _shown(view, SourceDocument({}))
     if shown is None:
+        for endpoint in endpoints:
+            _check_activation(view, endpoint)
         return Decoding()
     told, decoding = shown
     roles = {*decoding.roles, *(ANCHOR for e in told.endpoints if e.role == ANCHOR and decoding.roles)}
@@ -37,7 +43,9 @@ def check_by_hand(view: GraphView, source: SourceDocument, endpoints: Sequence[E
     read = [e for e in endpoints if e.role in (*COMPARED, ANCHOR)]
     for endpoint in read:
         other = known.get(endpoint.tensor)
-        if other is not None and _kind(endpoint) != _kind(other):
+        if other is None:
+            _check_activation(view, endpoint)
+        elif _kind(endpoint) != _kind(other):
             raise InputError(
                 f"{PLACE} says that '{endpoint.tensor}' is {_words(endpoint)}, but run on random numbers the graph "
                 f"makes it {_words(other)}; correct the table, or give the tensor a role of your own "
@@ -45,6 +53,42 @@ def check_by_hand(view: GraphView, source: SourceDocument, endpoints: Sequence[E
             )
     unknown = {e.role for e in read if e.tensor not in known}
     return Decoding(tuple(role for role in dict.fromkeys(e.role for e in read) if role not in unknown))
+
+
+def _check_activation(view: GraphView, endpoint: Endpoint) -> None:
+    """Refuse an activation that would be applied twice, or not at all."""
+    if endpoint.role not in ACTIVATED:
+        return
+    node = view.producer(endpoint.tensor)
+    while node is not None and node.op_type in LAYOUT:
+        node = view.producer(node.input[0])
+    applied = ACTIVATIONS.get(node.op_type) if node is not None else None
+    if node is not None and applied and (endpoint.activation or endpoint.role == ANCHOR):
+        cure = "" if endpoint.role == ANCHOR else ', or write activation = "none"'
+        raise InputError(
+            f"{PLACE}: '{endpoint.tensor}' is behind a {applied} already (node '{node.name}'), which would be applied "
+            f"once more: name the tensor before it, '{node.input[0]}'{cure}."
+        )
+    users = _users(view, endpoint.tensor)
+    left = {ACTIVATIONS.get(user) for user in users}
+    if endpoint.activation is None and not applied and len(left) == 1 and (kind := left.pop()):
+        raise InputError(
+            f"{PLACE}: the graph applies a {kind} to '{endpoint.tensor}', which is cut off with the rest behind it; "
+            f'write activation = "{kind}".'
+        )
+
+
+def _users(view: GraphView, tensor: str) -> set[str]:
+    """Return the operators that take a tensor, through those that only move its values."""
+    found: set[str] = set()
+    moved = {tensor}
+    for node in view.nodes:
+        if moved.intersection(node.input):
+            if node.op_type in (*LAYOUT, "Reshape", "Flatten", "Concat"):
+                moved.update(node.output)
+            else:
+                found.add(node.op_type)
+    return found
 
 
 def hints_of_grids(view: GraphView, source: SourceDocument, endpoints: Sequence[Endpoint]) -> tuple[Hint, ...]:

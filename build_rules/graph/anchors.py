@@ -21,7 +21,7 @@ from build_rules.graph.rows import rows_of
 from build_rules.graph.runtime import run_tail
 from build_rules.graph.view import GraphView
 
-__all__ = ["check_anchors", "read_anchors"]
+__all__ = ["check_anchors", "read_anchors", "unlikely_anchors"]
 
 BOXES = "boxes"
 TOLERANCE = 1e-3
@@ -79,6 +79,18 @@ def check_anchors(given: Anchors, endpoints: Sequence[Endpoint], read: Anchors |
             f"are those of the strides {strides}, finest first; write them in that order."
         )
     return given if read is None else read
+
+
+def unlikely_anchors(anchors: Anchors, endpoints: Sequence[Endpoint]) -> str | None:
+    """Return a warning about anchors that were written down in cells instead of pixels, as it seems."""
+    strides = sorted(e.stride or 0 for e in endpoints if e.encoding == "anchor")
+    if any(max(map(max, own)) >= stride for stride, own in zip(strides, anchors, strict=False)):
+        return None
+    return (
+        f"the anchors in model.toml are smaller than the cells of their maps ({_shown(anchors)}, strides "
+        f"{', '.join(map(str, strides))}): YOLOv5's checkpoints hold them divided by the stride, and pixels are meant; "
+        "multiply them with the strides, unless all objects are that small"
+    )
 
 
 def _alike(given: Anchors, read: Anchors) -> bool:

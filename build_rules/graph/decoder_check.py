@@ -43,7 +43,7 @@ from build_rules.graph.rows import (
 from build_rules.graph.runtime import run_tail
 from build_rules.graph.view import GraphView
 
-__all__ = ["ANCHOR", "COMPARED", "Decoding", "check_decoding"]
+__all__ = ["ANCHOR", "COMPARED", "Decoding", "check_decoding", "without_unread"]
 
 SEED = 20261125
 SCORES, OBJECTNESS, COEFFICIENTS, ANGLE, ANCHOR = "scores", "objectness", "mask_coefs", "angle", "anchor"
@@ -106,6 +106,19 @@ def check_decoding(
         raise InputError(_refusal(refused[0], endpoints), proposal(view))
     left = [role for role, _, _ in wanted if role != CLASSES and all(role != other for other, _, _ in wrong)]
     return Decoding(tuple(dict.fromkeys(left)), (NO_GRID,) if wrong else ())
+
+
+def without_unread(decoding: Decoding, endpoints: Sequence[Endpoint]) -> Decoding:
+    """Return what remains when nobody applies the activation of the scores: the decoders know a sigmoid alone."""
+    unread = {e.activation for e in endpoints if e.role == SCORES} - {None, "sigmoid"}
+    if not unread:
+        return decoding
+    warning = (
+        f"the scores of this model are made by a {'/'.join(sorted(map(str, unread)))}, which EdgeFirst's decoders do "
+        "not apply (a sigmoid they do): they take the values before it for scores, so that thresholds mean something "
+        "else; a program has to apply it first"
+    )
+    return Decoding(tuple(role for role in decoding.roles if role != SCORES), (*decoding.warnings, warning))
 
 
 def _is_moved(output: Array, grids: Sequence[Array]) -> bool:

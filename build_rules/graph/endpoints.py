@@ -19,13 +19,13 @@ from build_rules.graph.hinted import FoundRole, find_hinted, maps_of, one_per_sc
 from build_rules.graph.hints import Hint, parse_hints, unknown_types
 from build_rules.graph.infer import Inferred, infer_hints, is_made_of
 from build_rules.graph.refusals import no_fixed_shape, refuse_uncuttable, uneven_size
-from build_rules.graph.several_heads import find_heads, several_heads
+from build_rules.graph.several_heads import MAX_OUTPUTS, find_heads, several_heads, understood
 from build_rules.graph.view import GraphView
 from build_rules.graph.whole_outputs import WholeOutput, peel_output, role_of_whole
 
 __all__ = ["FoundEndpoints", "find_endpoints"]
 
-BOXES, COEFFICIENTS = "boxes", "mask_coefs"
+BOXES, SCORES, COEFFICIENTS = "boxes", "scores", "mask_coefs"
 
 
 @dataclass(frozen=True)
@@ -82,9 +82,7 @@ def _found(view: GraphView, source: SourceDocument, choice: SplitChoice) -> Foun
 
 
 def _find(view: GraphView, source: SourceDocument, choice: SplitChoice) -> FoundEndpoints:
-    outputs = {name: view.shapes[name] for name in view.outputs if name in view.shapes}
-    if missing := [name for name in view.outputs if name not in outputs]:
-        raise no_fixed_shape(view, missing[0])
+    outputs = _outputs(view)
     given = hints_by_hand(choice.hints, outputs) if choice.hints else _trainers_hints(view, source, outputs)
     wholes = {name: whole for name in outputs if (whole := peel_output(view, name)) is not None}
     naming = {hint.target: hint for hint in given if hint.target in wholes and len(hint.boundaries) == 1}
@@ -105,6 +103,19 @@ def _find(view: GraphView, source: SourceDocument, choice: SplitChoice) -> Found
         classes=inferred.classes,
         warnings=_warnings(source, given, inferred) if inferred.hints else (),
     )
+
+
+def _outputs(view: GraphView) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the outputs that hang on the image; others have no role, and the proof covers them."""
+    names = [name for name in view.outputs if name in view.image_tensors]
+    if not names:
+        raise InputError(
+            f"its outputs {_listed(view)} do not hang on the image: they hold what is stored in the file; export a "
+            "detector, or name its outputs in [split]."
+        )
+    if missing := [name for name in names if name not in view.shapes]:
+        raise no_fixed_shape(view, missing[0])
+    return {name: view.shapes[name] for name in names}
 
 
 def _trainers_hints(
@@ -136,9 +147,21 @@ def _inferred(
         raise InputError(
             f"there is no way to tell where to cut this model: its EdgeFirst metadata {_lack(source)}, its outputs are "
             f"{_listed(view)}, and the graph does not tell: {error} Export it with a trainer that embeds split_hints, "
-            "or name the endpoints in model.toml; these are the candidates:",
+            f"{_advice(view, outputs, prototypes, found)}or name the endpoints in model.toml; these are the "
+            "candidates:",
             proposal(view),
         ) from error
+
+
+def _advice(view: GraphView, outputs: Sequence[str], prototypes: Sequence[int], found: Collection[str]) -> str:
+    """Return which outputs to leave out, when the others are a detector and these are understood by nobody."""
+    if len(outputs) > MAX_OUTPUTS:
+        return ""
+    strange = [output for output in outputs if not understood(view, [output], prototypes, found)[0]]
+    rest = [output for output in outputs if output not in strange]
+    if not rest or not {BOXES, SCORES} <= understood(view, rest, prototypes, found)[0]:
+        return ""
+    return f"leave {'it' if len(strange) == 1 else 'them'} out ({_without(view, strange)}) "
 
 
 def _listed(view: GraphView) -> str:

@@ -19,7 +19,7 @@ from build_rules.graph.spare import spare_outputs
 from build_rules.graph.view import GraphView
 from build_rules.graph.walk import Beginning, Walk, walk_back
 
-__all__ = ["Inferred", "infer_hints", "is_made_of"]
+__all__ = ["Inferred", "infer_hints", "is_made_of", "ways_end"]
 
 MAX_STEPS = 500_000
 """Inputs of the nodes that all ways together may cross; a large head needs some ten thousand."""
@@ -86,10 +86,17 @@ def _attempts(segments: Sequence[Segment], found: Collection[str]) -> list[froze
 
 def is_made_of(view: GraphView, output: str, tensors: Collection[str]) -> bool:
     """Say whether all ways back from an output end at these tensors."""
+    ends = ways_end(view, output)
+    return bool(ends) and ends <= set(tensors)
+
+
+def ways_end(view: GraphView, output: str) -> frozenset[str]:
+    """Return the tensors at which the ways back from an output end, none when they cannot be followed."""
     try:
-        return {found.tensor for found in walk_back(view, output, full_box(view.shapes[output])).found} <= set(tensors)
+        walk = walk_back(view, output, full_box(view.shapes[output]))
     except InputError:
-        return False
+        return frozenset()
+    return frozenset(found.tensor for found in walk.found)
 
 
 def _inferred(

@@ -37,7 +37,7 @@ def refuse_uncuttable(view: GraphView) -> None:
             "each scale: after the last convolutions there are attention blocks, which cannot be cut off, and no "
             "EdgeFirst decoder reads such boxes; export a YOLO or ModelPack detector."
         )
-    shapes = [view.shapes[name] for name in view.outputs if name in view.shapes]
+    shapes = [view.shapes[name] for name in view.outputs if name in view.shapes and name in view.image_tensors]
     if shapes and all(len(shape) <= 2 for shape in shapes):
         raise InputError(
             f"this is no detector: its outputs are {_listed(view)}, one value for each class of the whole image (a "

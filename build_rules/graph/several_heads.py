@@ -6,13 +6,13 @@ Each head would be understood by itself; together nothing tells which one is wan
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from build_rules.errors import InputError
-from build_rules.graph.infer import infer_hints
+from build_rules.graph.infer import infer_hints, is_made_of, ways_end
 from build_rules.graph.view import GraphView
 
-__all__ = ["find_heads", "several_heads"]
+__all__ = ["MAX_OUTPUTS", "find_heads", "several_heads", "understood"]
 
 MAX_OUTPUTS = 16
 """Outputs of graphs that are looked at for heads, each of which is followed several times."""
@@ -26,11 +26,11 @@ def find_heads(view: GraphView, outputs: Sequence[str], prototypes: Sequence[int
     """
     if len(outputs) > MAX_OUTPUTS:
         return []
-    first = [output for output in outputs if "boxes" in _understood(view, [output], prototypes)[0]]
+    first = [output for output in outputs if "boxes" in understood(view, [output], prototypes)[0]]
     if len(first) < 2:
         return []
     for heads in _groupings(outputs, first):
-        roles, strides = zip(*(_understood(view, head, prototypes) for head in heads), strict=True)
+        roles, strides = zip(*(understood(view, head, prototypes) for head in heads), strict=True)
         if all({"boxes", "scores"} <= own for own in roles):
             # Outputs of one head, one for each scale, have no scale in common.
             return heads if len(frozenset().union(*strides)) < sum(map(len, strides)) else []
@@ -40,6 +40,9 @@ def find_heads(view: GraphView, outputs: Sequence[str], prototypes: Sequence[int
 def several_heads(view: GraphView, heads: Heads, maps: Sequence[str]) -> InputError:
     """Return the error that lets the user choose; `maps` are the outputs that are maps, such as prototypes."""
     shown = " and ".join(", ".join(f"'{name}' {view.shape_text(name)}" for name in head) for head in heads)
+    # A head's raw maps say nothing new, and those of the other one would ask for a role.
+    ends = {tensor for head in heads for output in head for tensor in ways_end(view, output)}
+    maps = [name for name in maps if not is_made_of(view, name, ends)]
     tables = []
     for number, head in enumerate(heads):
         own = [*head, *(maps[number : number + 1] if len(maps) == len(heads) else maps)]
@@ -53,12 +56,12 @@ def several_heads(view: GraphView, heads: Heads, maps: Sequence[str]) -> InputEr
     )
 
 
-def _understood(
-    view: GraphView, outputs: Sequence[str], prototypes: Sequence[int]
+def understood(
+    view: GraphView, outputs: Sequence[str], prototypes: Sequence[int], found: Collection[str] = ()
 ) -> tuple[frozenset[str], frozenset[int]]:
-    """Return the roles and strides of a head, none when it is not understood."""
+    """Return the roles and strides of a head, none when it is not understood; arguments as of `infer_hints`."""
     try:
-        hints = infer_hints(view, outputs, prototypes).hints
+        hints = infer_hints(view, outputs, prototypes, found).hints
     except InputError:
         return frozenset(), frozenset()
     roles = frozenset(boundary.name for hint in hints for boundary in hint.boundaries)

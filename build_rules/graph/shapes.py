@@ -70,6 +70,11 @@ def infer_once(model: onnx.ModelProto) -> Told:
     Raises `InputError` when the shapes in the graph contradict each other.
     """
     scratch = without_weights(model)
+    # An output that is an input again would take the input's shape with it.
+    made = {name for node in scratch.graph.node for name in node.output}
+    outputs = [value for value in scratch.graph.output if value.name in made]
+    del scratch.graph.output[:]
+    scratch.graph.output.extend(outputs)
     claimed = {value.name: value for value in model.graph.output}
     for value in scratch.graph.output:
         value.type.tensor_type.ClearField("shape")

@@ -89,7 +89,8 @@ def split_model(
             decoded=decoding.roles,
             front=pixels.front,
         )
-        return SplitResult(split, pixels, source.external_files, (*found.warnings, *decoding.warnings))
+        warnings = (*found.warnings, *_doubts(split, choice), *decoding.warnings)
+        return SplitResult(split, pixels, source.external_files, warnings)
     except InputError as error:
         raise error.within(onnx_path) from error
 
@@ -134,13 +135,23 @@ def _anchors(view: GraphView, document: SourceDocument, found: FoundEndpoints, c
     return check_anchors(choice.anchors, found.endpoints, read) if choice.anchors else read
 
 
+def _doubts(split: Split, choice: SplitChoice) -> tuple[str, ...]:
+    if not choice.anchors or not split.anchors:
+        return ()
+    from build_rules.graph.anchors import unlikely_anchors
+
+    doubt = unlikely_anchors(split.anchors, split.endpoints)
+    return () if doubt is None else (doubt,)
+
+
 def _decoding(
     view: GraphView, document: SourceDocument, found: FoundEndpoints, anchors: Anchors | None, choice: SplitChoice
 ) -> Decoding:
+    from build_rules.graph.agreement import check_by_hand
+    from build_rules.graph.decoder_check import check_decoding, without_unread
+
     if choice.groups:
-        from build_rules.graph.agreement import check_by_hand
-
-        return check_by_hand(view, document, found.endpoints)
-    from build_rules.graph.decoder_check import check_decoding
-
-    return check_decoding(view, found.endpoints, found.followed, found.picks, anchors, found.classes)
+        decoding = check_by_hand(view, document, found.endpoints)
+    else:
+        decoding = check_decoding(view, found.endpoints, found.followed, found.picks, anchors, found.classes)
+    return without_unread(decoding, found.endpoints)

@@ -19,6 +19,8 @@ Level = tuple[tuple[float, float], ...]
 """Anchors of one level, (width, height) each."""
 
 
+GRAPH = "the graph"
+HALF_A_PIXEL, ROUNDED = 0.51, 0.02
 MIN_CHANNELS = 6
 """Four coordinates, objectness and a class."""
 
@@ -39,7 +41,49 @@ def split_anchors(document: dict[str, Any], split: Split) -> Anchors:
                 "objectness and class scores; an anchor head is cut at the whole grid, once per scale: correct the "
                 "anchors or the split hints."
             )
+    if len({level.shape[1] // len(own) for level, own in zip(levels, anchors, strict=True)}) > 1:
+        listing = ", ".join(
+            f"'{level.tensor}' {level.shape[1]} channels for {len(own)} anchors"
+            for level, own in zip(levels, anchors, strict=True)
+        )
+        raise InputError(f"the levels do not hold boxes of one kind: {listing}; correct the anchors.")
+    if not by_hand:
+        _check_told(anchors, split, ", ".join(str(level.stride) for level in levels))
     return anchors
+
+
+def _check_told(told: Anchors, split: Split, strides: str) -> None:
+    """Refuse anchors of a document that are not the graph's, or that stand in the order of other levels."""
+    image = split.input
+    if split.anchors is not None:
+        graph = _divided(split.anchors, image)
+        if [len(level) for level in told] != [len(level) for level in graph] or not _alike(told, graph, image):
+            raise InputError(
+                f"the metadata says the anchors {_pixels(told, image)}, but the graph decodes with "
+                f"{_pixels(graph, image)} (pixels, strides {strides}); correct the metadata or export the model again."
+            )
+        return
+    areas = [sum(width * height for width, height in level) / len(level) for level in told]
+    if areas != sorted(areas):
+        raise InputError(
+            f"the metadata has larger anchors before smaller ones ({_pixels(told, image)}), but the levels are those "
+            f"of the strides {strides}, finest first; correct the metadata or export the model again."
+        )
+
+
+def _alike(told: Anchors, graph: Anchors, image: ModelInput) -> bool:
+    """Say whether anchors are the same, but for what rounding to whole pixels makes of them."""
+    pairs = [
+        (one * side, two * side)
+        for level, own in zip(told, graph, strict=True)
+        for first, second in zip(level, own, strict=True)
+        for one, two, side in zip(first, second, (image.width, image.height), strict=True)
+    ]
+    return all(abs(one - two) <= HALF_A_PIXEL + ROUNDED * two for one, two in pairs)
+
+
+def _pixels(anchors: Anchors, image: ModelInput) -> str:
+    return str([[[round(w * image.width, 1), round(h * image.height, 1)] for w, h in level] for level in anchors])
 
 
 def anchor_levels(document: dict[str, Any], count: int, image: ModelInput, found: Anchors | None = None) -> Anchors:
@@ -49,12 +93,13 @@ def anchor_levels(document: dict[str, Any], count: int, image: ModelInput, found
     are no anchors for exactly `count` levels.
     """
     seen = []
-    for place, raw in [*_candidates(document), ("the graph", list(found or ()))]:
+    for place, raw in [*_candidates(document), (GRAPH, list(found or ()))]:
         if not raw:
             continue
         levels = [_level(anchors) for anchors in raw]
         if len(levels) == count and all(levels):
-            return _normalized(tuple(level for level in levels if level), image)
+            whole = tuple(level for level in levels if level)
+            return _divided(whole, image) if place == GRAPH else _normalized(whole, image)
         seen.append(f"{place} ({len(levels)} levels)")
     raise InputError(
         f"an anchor head with {count} levels needs the anchors of {count} levels, each a list of [width, height] "
@@ -116,4 +161,8 @@ def _normalized(levels: Anchors, image: ModelInput) -> Anchors:
     """
     if min(min(pair) for level in levels for pair in level) < 1:
         return levels
+    return _divided(levels, image)
+
+
+def _divided(levels: Anchors, image: ModelInput) -> Anchors:
     return tuple(tuple((width / image.width, height / image.height) for width, height in level) for level in levels)

@@ -11,7 +11,8 @@ from build_rules.regular_file import LABELS_BYTES, read_small
 
 __all__ = ["check_labels", "labels_text", "parse_labels", "read_labels"]
 
-_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f]")
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""Those of writing directions are among them: with one, what is shown is not what is there."""
 _LINE_BREAKS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
 
 

@@ -87,7 +87,8 @@ def check_scores(path: str, output: dict[str, Any]) -> Iterator[Problem]:
         if applied is not None and required is not None:
             yield error(14, where, "has an activation that is both applied and required")
         elif required is not None:
-            yield warning(14, where, f"leaves the {required} to the reader; the EdgeFirst validator does not apply it")
+            who = "the EdgeFirst validator does" if required == "sigmoid" else "EdgeFirst's decoders and validator do"
+            yield warning(14, where, f"leaves the {required} to the reader; {who} not apply it")
         elif applied is None:
             yield warning(14, where, "does not say whether its sigmoid has been applied")
         channels = _channels(child)

@@ -10,14 +10,16 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from build_rules.endpoints import Split
+from build_rules.endpoints import Anchors, Split
 from build_rules.errors import InputError
 from build_rules.metadata.anchors import Level, split_anchors
 from build_rules.metadata.physical import Bound, PhysicalTensor, bind_endpoints, looks_folded
 from build_rules.metadata.vocabulary import ACTIVATIONS, CARRIED_TYPE, CHANNEL_AXIS, OUTPUT_TYPES, SPLIT_TYPES
 
-__all__ = ["class_count", "compile_outputs"]
+__all__ = ["class_count", "compile_outputs", "grid_classes"]
 
+BEFORE_SCORES = 5
+"""Channels of an anchor that are no scores: four coordinates and the objectness."""
 _ORDER = ("boxes", "scores", "mask_coefs", "protos", "segmentation")
 
 
@@ -61,8 +63,19 @@ def class_count(outputs: list[dict[str, Any]]) -> int | None:
         if output.get("type") == "scores":
             return int(output["shape"][1])
         if output.get("type") == "detection" and output.get("anchors"):
-            return int(output["shape"][-1]) // len(output["anchors"]) - 5
+            return int(output["shape"][-1]) // len(output["anchors"]) - BEFORE_SCORES
     return None
+
+
+def grid_classes(split: Split, anchors: Anchors) -> int | None:
+    """Return how many classes the grids of an anchor head score, None when no decoder reads them.
+
+    `anchors` are those of its levels, finest first.
+    """
+    grids = sorted((e for e in split.endpoints if e.encoding == "anchor"), key=lambda e: e.stride or 0)
+    if _holds_more(split) or any(endpoint.role == "protos" for endpoint in split.endpoints):
+        return None
+    return grids[0].shape[1] // len(anchors[0]) - BEFORE_SCORES
 
 
 def _check_folded(split: Split, bound: tuple[Bound, ...], folded: Collection[str]) -> None:

@@ -26,6 +26,7 @@ from build_rules.errors import InputError
 from build_rules.graph import SourceDocument, read_document, split_model
 from build_rules.metadata.anchors import split_anchors
 from build_rules.metadata.labels import check_labels, labels_text, read_labels
+from build_rules.metadata.outputs import grid_classes
 from build_rules.metadata.pixels import decide_pixels
 
 __all__ = ["run"]
@@ -117,6 +118,15 @@ def _check_labels(names: Sequence[str], source: SourceDocument, split: Split) ->
     if not names:
         raise InputError(source.lack_of_labels)
     labels_text(names)
+    if split.anchor_head:
+        anchors = split_anchors(source.document, split)
+        classes = grid_classes(split, anchors)
+        if classes is not None and classes != len(names):
+            raise InputError(
+                f"The labels name {len(names)} classes, but with {len(anchors[0])} anchors to a cell the grids hold "
+                f"{classes}; correct the labels, or the anchors where they are written down."
+            )
+        return
     for endpoint in split.endpoints:
-        if endpoint.role == "scores" and not split.anchor_head:
+        if endpoint.role == "scores":
             check_labels(names, endpoint.shape[1])

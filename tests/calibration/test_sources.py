@@ -254,8 +254,8 @@ def test_snapshots(tmp_path: Path) -> None:
     [
         ("absent", "absent does not exist"),
         ("one.jpg", "one.jpg is none of these"),
-        ("dangling.txt", "dangling.txt is none of these"),
-        ("pipe.txt", "pipe.txt is none of these"),
+        ("dangling.txt", "dangling.txt is none of these but a link to a file that is gone"),
+        ("pipe.txt", "pipe.txt is none of these but a pipe and not a regular file"),
         ("absent/*.jpg", "there is no folder"),
         ("**.jpg", r"\*\* stands for folders and is alone between slashes; write \*\*/\*\.jpg"),
         ("*/../*.jpg", ".. behind a wildcard"),

@@ -10,7 +10,7 @@ import pytest
 
 from build_rules.endpoints import Anchors, EndpointGroup, SplitBoundary, SplitChoice, SplitHint
 from build_rules.errors import InputError
-from build_rules.graph import costs
+from build_rules.graph import costs, split_model
 from build_rules.steps.split import run
 from tests.graph.graphs import Builder, save, split
 from tests.graph.heads import Head, anchors_of, head_model
@@ -152,6 +152,7 @@ def test_anchors_beside_a_head_that_has_none(tmp_path: Path) -> None:
     [
         ((), "an anchor head with 3 levels needs the anchors of 3 levels"),
         (tuple((*level, *level) for level in TRUE), "24 channels, which are not 6 anchors of 4 coordinates"),
+        (tuple(level[: 3 - (level == TRUE[1])] for level in TRUE), "'anchor_16' 24 channels for 2 anchors"),
         (TRUE, "its metadata holds no labels"),  # what is checked after the anchors
     ],
 )
@@ -160,3 +161,29 @@ def test_a_lack_of_anchors_is_told_before_anything_is_compiled(tmp_path: Path, a
     with pytest.raises(InputError) as caught:
         run(save(raw_grids(), tmp_path), *outputs, "m", chosen(anchors), None, None)
     assert told in str(caught.value)
+
+
+@pytest.mark.parametrize(("count", "classes"), [(2, 7), (4, 1)])
+def test_anchors_that_leave_another_number_of_classes_are_told_with_the_labels(
+    tmp_path: Path, count: int, classes: int
+) -> None:
+    """24 channels are whole boxes of 2, 3 and 4 anchors; only one of these leaves a class for each name."""
+    (tmp_path / "labels.txt").write_text("a\nb\nc\n")
+    outputs, labels = (tmp_path / "split.onnx", tmp_path / "split.json"), str(tmp_path / "labels.txt")
+    model = save(raw_grids(), tmp_path)
+    wrong = tuple((*level, (99.0, 99.0))[:count] for level in TRUE)
+    with pytest.raises(
+        InputError, match=rf"name 3 classes, but with {count} anchors to a cell the grids hold {classes};"
+    ):
+        run(model, *outputs, "m", chosen(wrong), labels, None)
+    run(model, *outputs, "m", chosen(TRUE), labels, None)
+
+
+def test_anchors_in_cells_are_doubted(tmp_path: Path) -> None:
+    """YOLOv5's checkpoints hold anchors divided by the stride of their level."""
+    path = save(raw_grids(), tmp_path)
+    cells = tuple(
+        tuple((w / stride, h / stride) for w, h in level) for level, stride in zip(TRUE, (8, 16, 32), strict=True)
+    )
+    results = [split_model(path, "m", tmp_path / "cut.onnx", chosen(anchors)) for anchors in (cells, TRUE)]
+    assert ["divided by the stride" in " ".join(result.warnings) for result in results] == [True, False]

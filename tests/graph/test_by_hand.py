@@ -159,6 +159,44 @@ def test_the_role_anchor_is_encoded_as_anchor(tmp_path: Path) -> None:
     ]
 
 
+def activated_maps() -> onnx.ModelProto:
+    """Raw maps and their probabilities as outputs, scale by scale, which nothing in the graph explains."""
+    b = Builder()
+    outputs = []
+    for stride in (8, 16):
+        outputs.append(b.conv("image", 3, 16, stride, f"box_{stride}"))
+        probabilities = b.op("Sigmoid", b.conv("image", 3, 6, stride, f"map_{stride}"), name=f"score_{stride}")
+        outputs.append(b.op("Transpose", probabilities, perm=[0, 2, 3, 1], name=f"last_{stride}"))
+    return b.model(*outputs)
+
+
+@pytest.mark.parametrize(
+    ("role", "tensors", "activation", "told"),
+    [
+        ("scores", "score", "sigmoid", "'score_8' is behind a sigmoid already (node 'score_8')"),
+        ("anchor", "score", "sigmoid", "name the tensor before it, 'map_8'."),
+        ("anchor", "score", None, "name the tensor before it, 'map_8'."),
+        ("scores", "map", None, "the graph applies a sigmoid to 'map_8'"),
+        ("objectness", "map", None, 'write activation = "sigmoid"'),
+        ("anchor", "map", None, 'write activation = "sigmoid"'),
+        ("scores", "score", None, None),
+        ("scores", "map", "sigmoid", None),
+        ("anchor", "map", "sigmoid", None),
+        ("raw_scores", "score", "sigmoid", None),
+        ("raw_scores", "map", None, None),
+    ],
+)
+def test_an_activation_is_applied_once(
+    tmp_path: Path, role: str, tensors: str, activation: str | None, told: str | None
+) -> None:
+    boxes = EndpointGroup("boxes", ("box_8", "box_16"), "dfl")
+    group = EndpointGroup(role, (f"{tensors}_8", f"{tensors}_16"), None, activation)
+    if told is not None:
+        assert told in refused(tmp_path, boxes, group, model=activated_maps())
+    else:
+        assert cut(tmp_path, boxes, group, model=activated_maps()).proof is not None
+
+
 def test_without_a_proof_there_is_none(tmp_path: Path) -> None:
     assert cut(tmp_path, BOXES, SCORES, prove=False).proof is None
     assert split(save(detection(), tmp_path), choice=SplitChoice(prove=False)).proof is None

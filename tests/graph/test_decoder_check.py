@@ -76,6 +76,15 @@ def test_what_is_read_rightly_is_said(tmp_path: Path, head: Head) -> None:
     assert split(save(head_model(head), tmp_path)).decoded == ("boxes", "scores")
 
 
+@pytest.mark.parametrize("with_hints", [True, False], ids=["hints", "structure"])
+def test_a_softmax_is_applied_by_no_decoder(tmp_path: Path, with_hints: bool) -> None:
+    head = Head(scored="Softmax")
+    path = save(head_model(head, hinted(head) if with_hints else None), tmp_path)
+    result = split_model(path, "m", tmp_path / "cut.onnx")
+    assert result.split.decoded == ("boxes",)
+    assert "made by a softmax, which EdgeFirst's decoders do not apply" in " ".join(result.warnings)
+
+
 def test_a_grid_that_is_none_is_a_warning(tmp_path: Path) -> None:
     """Constants drawn at random, as in networks made for tests: nothing tells which formula was meant."""
     model = head_model(DIRECT, hinted(DIRECT))

@@ -198,6 +198,72 @@ def test_logits_beside_the_probabilities_of_a_segmentation(tmp_path: Path, first
     assert found.proof is not None
 
 
+def stored_numbers(model: onnx.ModelProto) -> None:
+    model.graph.initializer.append(from_array(np.array([8, 16], np.float32), "strides"))
+    model.graph.output.append(helper.make_tensor_value_info("strides", TensorProto.FLOAT, [2]))
+
+
+def computed_numbers(model: onnx.ModelProto) -> None:
+    add(model, "size", "Shape", "image", first=True)
+
+
+def constant_map(model: onnx.ModelProto) -> None:
+    model.graph.initializer.append(from_array(np.ones((1, CLASSES, 4, 4), np.float32), "ones"))
+    add(model, "map", "Identity", "ones", first=True)
+
+
+@pytest.mark.parametrize("hinted", [False, True])
+@pytest.mark.parametrize("change", [stored_numbers, computed_numbers, constant_map], ids=lambda f: f.__name__)
+def test_an_output_that_does_not_hang_on_the_image_needs_no_role(
+    tmp_path: Path, change: Callable[[onnx.ModelProto], None], hinted: bool
+) -> None:
+    model = detection() if hinted else bare()
+    change(model)
+    found = split(save(model, tmp_path))
+    assert facts(found) == DETECTED
+    assert found.proof is not None
+
+
+def test_a_graph_of_constants_alone_is_refused(tmp_path: Path) -> None:
+    model = bare()
+    computed_numbers(model)
+    with pytest.raises(InputError, match="do not hang on the image"):
+        split(save(model, tmp_path), choice=SplitChoice(outputs=("size",)))
+
+
+def image_itself(model: onnx.ModelProto) -> None:
+    model.graph.output.append(model.graph.input[0])
+
+
+def image_again(model: onnx.ModelProto) -> None:
+    add(model, "shown", "Identity", "image", first=True)
+
+
+def smaller_image(model: onnx.ModelProto) -> None:
+    model.graph.initializer.append(from_array(np.array([1, 1, 0.5, 0.5], np.float32), "half"))
+    add(model, "shown", "Resize", "image", "", "half")
+
+
+@pytest.mark.parametrize("change", [image_itself, image_again, smaller_image], ids=lambda f: f.__name__)
+def test_an_output_that_cannot_be_cut_is_named_with_the_line_that_leaves_it_out(
+    tmp_path: Path, change: Callable[[onnx.ModelProto], None]
+) -> None:
+    model = bare()
+    change(model)
+    assert 'leave it out ([split] outputs = ["output0"])' in str(refused(tmp_path, model))
+    assert facts(split(save(model, tmp_path), choice=SplitChoice(outputs=("output0",)))) == DETECTED
+
+
+def test_what_is_needed_is_not_told_to_be_left_out(tmp_path: Path) -> None:
+    """Logits without a sigmoid are not understood, and boxes alone are no detector."""
+    model = bare()
+    (source,) = (node.input[0] for node in model.graph.node if node.op_type == "Sigmoid")
+    (boxes,) = (node.input[0] for node in model.graph.node if node.output[0] == "output0")
+    add(model, "logits", "Identity", source, first=True)
+    add(model, "boxes", "Identity", boxes)
+    assert "leave it out" not in str(refused(tmp_path, model, SplitChoice(outputs=("boxes", "logits"))))
+
+
 def test_an_output_that_brings_a_map_of_its_own_is_asked_about(tmp_path: Path) -> None:
     model = bare()
     add(model, "more", "Conv", "image", "weight_0", strides=[8, 8], kernel_shape=[8, 8])
@@ -318,6 +384,17 @@ def test_two_heads_are_told_and_either_can_be_chosen(tmp_path: Path, form: str) 
         assert [e.tensor for e in found.endpoints] == [f"{head}_{r}_{s}" for r in ("box", "score") for s in STRIDES]
         assert found.proof is not None
         assert found.decoded == ("boxes", "scores")
+
+
+def test_raw_maps_of_two_heads_are_in_neither_table(tmp_path: Path) -> None:
+    """YOLOv9 in training: what is joined beside the maps of each scale, of both heads."""
+    model = two_heads()
+    for head in ("main", "aux"):
+        for stride in STRIDES:
+            add(model, f"{head}_{stride}", "Concat", f"{head}_box_{stride}", f"{head}_score_{stride}", axis=1)
+    error = refused(tmp_path, model)
+    assert error.paste == '[split]\noutputs = ["main"]\n# or\n[split]\noutputs = ["aux"]'
+    assert split(save(model, tmp_path), choice=SplitChoice(outputs=("aux",))).proof is not None
 
 
 def test_one_to_many_beside_one_to_one(tmp_path: Path) -> None:

@@ -251,10 +251,32 @@ def test_the_documents_anchors_win() -> None:
 
 
 def test_anchors_of_a_head_described_by_hand_win_over_the_documents() -> None:
-    document = {"model": {"anchors": [[[w + 1, h] for w, h in level] for level in PIXELS]}}
+    document = {"model": {"anchors": [[[w + 0.5, h] for w, h in level] for level in PIXELS]}}
     split = replace(split_of(3), anchors=as_levels(PIXELS))
     assert split_anchors(document, split) != FRACTIONS
     assert split_anchors(document, replace(split, found_by="model.toml")) == FRACTIONS
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        [[[w * 2, h] for w, h in level] for level in PIXELS],
+        PIXELS[::-1],
+        [[[w / stride, h / stride] for w, h in level] for level, stride in zip(PIXELS, (8, 16, 32), strict=True)],
+    ],
+    ids=["others", "coarse first", "in cells"],
+)
+def test_a_document_whose_anchors_are_not_the_graphs_is_refused(told: list[list[list[float]]]) -> None:
+    split = replace(split_of(3), anchors=as_levels(PIXELS))
+    with pytest.raises(
+        InputError, match=r"the metadata says the anchors .* but the graph decodes with \[\[\[10\.0, 13"
+    ):
+        split_anchors({"model": {"anchors": told}}, split)
+
+
+def test_a_documents_anchors_come_finest_level_first() -> None:
+    with pytest.raises(InputError, match=r"larger anchors before smaller ones .* strides 8, 16, 32, finest first"):
+        split_anchors({"model": {"anchors": PIXELS[::-1]}}, split_of(3))
 
 
 def test_anchors_of_another_number_of_levels_are_named() -> None:
@@ -269,3 +291,8 @@ def test_whether_anchors_are_pixels_is_told_by_the_smallest(size: int) -> None:
     assert anchor_levels({"model": {"anchors": PIXELS}}, 3, image) == anchor_levels(
         {"split_hints": [{"anchors": fractions}]}, 3, image
     )
+
+
+def test_the_graphs_anchors_are_pixels_however_small() -> None:
+    tiny = as_levels([[[0.5, 2]], [[4, 4]], [[8, 8]]])  # type: ignore[list-item]
+    assert anchor_levels({}, 3, IMAGE, tiny)[1] == ((4 / IMAGE.width, 4 / IMAGE.height),)

@@ -27,7 +27,9 @@ def test_the_text() -> None:
     assert labels_text(["person", "traffic light", "Straßenbahn"]) == "person\ntraffic light\nStraßenbahn\n"
 
 
-@pytest.mark.parametrize("label", ["a\nb", "a\r", "a\u2028b", "a\x85", "", "  ", "\ufeffperson", "\ud800", 7, None])
+@pytest.mark.parametrize(
+    "label", ["a\nb", "a\r", "a\u2028b", "a\x85", "", "  ", "\ufeffperson", "b\u202e", "\u2066a", "\ud800", 7, None]
+)
 def test_labels_that_would_shift_the_others_are_refused(label: Any) -> None:
     with pytest.raises(InputError, match="Label 1"):
         labels_text(["person", label])
