@@ -9,8 +9,9 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, suppress
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,8 +84,13 @@ class Run:
     _watched: dict[str, dict[str, Marks]] = field(default_factory=dict)
     _steps: dict[str, _Steps] = field(default_factory=dict)
 
-    def begin(self, request: Request, context: Mapping[str, Any]) -> None:
-        """Look at the snapshot. What belongs into `context` must be equal for anything in it to hold."""
+    def begin(
+        self, request: Request, context: Mapping[str, Any], recorded: Callable[[], Iterable[str]] = tuple
+    ) -> None:
+        """Look at the snapshot. What belongs into `context` must be equal for anything in it to hold.
+
+        `recorded` returns the names of all tasks that have a record.
+        """
         self.request, self.context, self._began = request, {**context, **_records()}, True
         gc.disable()  # until a step runs: tens of thousands of tasks are made, none of them is garbage
         snapshot = read_snapshot(SNAPSHOT)
@@ -96,7 +102,7 @@ class Run:
         self._old, self.tree_is_known = snapshot, TREE not in changed
         self._unchanged = {owner for owner, count in snapshot.tasks.items() if count != NOT_FRESH} - changed
         if request.leftovers:
-            self._unchanged -= _with_leftovers(snapshot)
+            self._unchanged -= _with_leftovers(snapshot, recorded())
         if request.default:
             self.fresh = {owner: snapshot.tasks[owner] for owner in snapshot.tasks if owner in self._unchanged}
 
@@ -218,15 +224,9 @@ class _Files:
         return groups
 
 
-def _with_leftovers(snapshot: Snapshot) -> set[str]:
+def _with_leftovers(snapshot: Snapshot, recorded: Iterable[str]) -> set[str]:
     """Return the owners who have more records than tasks: which of them are too many, only their tasks tell."""
-    import sqlite3
-
-    counts: dict[str, int] = {}
-    with suppress(sqlite3.Error), closing(sqlite3.connect(f"file:{RECORDS}?mode=ro", uri=True)) as connection:
-        for (task,) in connection.execute("select task from records"):
-            owner = f"{task}:".split(":")[1]
-            counts[owner] = counts.get(owner, 0) + 1
+    counts = Counter(f"{task}:".split(":")[1] for task in recorded)
     return {owner for owner, count in counts.items() if count > snapshot.tasks.get(owner, count)}
 
 
