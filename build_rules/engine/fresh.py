@@ -51,7 +51,7 @@ class _Steps:
     """The tasks of one owner in this run: all names, those that are good, and every file they read or wrote."""
 
     names: set[str] = field(default_factory=set)
-    reads: set[str] = field(default_factory=set)
+    reads: dict[str, tuple[str, ...]] = field(default_factory=dict)
     writes: dict[str, tuple[str, ...]] = field(default_factory=dict)
     good: set[str] = field(default_factory=set)
     files: set[str] = field(default_factory=set)
@@ -59,7 +59,18 @@ class _Steps:
     @property
     def ends(self) -> list[str]:
         """The tasks whose outputs no other task of the owner reads."""
-        return sorted(name for name, paths in self.writes.items() if self.reads.isdisjoint(paths))
+        read = set().union(*self.reads.values())
+        return sorted(name for name, paths in self.writes.items() if read.isdisjoint(paths))
+
+    def after(self, tasks: Collection[str]) -> set[str]:
+        """Return tasks with all those that need what one of them writes."""
+        found: set[str] = set()
+        further = {task for task in tasks if task in self.names}
+        while further:
+            found |= further
+            written = {path for task in further for path in self.writes.get(task, ())}
+            further = {task for task, paths in self.reads.items() if not written.isdisjoint(paths)} - found
+        return found
 
 
 @dataclass
@@ -123,7 +134,7 @@ class Run:
         """Add a task of an owner, with the files that it reads and writes."""
         steps = self._steps.setdefault(owner, _Steps())
         steps.names.add(task)
-        steps.reads.update(reads)
+        steps.reads[task] = tuple(reads)
         steps.writes[task] = tuple(writes)
 
     def held_up(self) -> set[str]:
@@ -134,6 +145,10 @@ class Run:
             if not steps.names.isdisjoint(self.faults)
             for task in steps.names
         }
+
+    def cannot_run(self) -> set[str]:
+        """Return the tasks that cannot run because of what is declared, with all those that need what they make."""
+        return set().union(*(steps.after(self.faults) for steps in self._steps.values())) if self.faults else set()
 
     def declares_no_more(self, task: str) -> bool:
         """Whether the owner of a task that has been recorded is gone, or has no such task; False in doubt."""
