@@ -162,8 +162,15 @@ def find_workspace_models() -> tuple[Model, ...]:
         check_build()
         variables = _command_line_variables()
         context = {**variables, "python": sys.version, "epoch": source_date_epoch(), "rules": PACKAGE, "path": sys.path}
-        current_run.begin(EVERYTHING if has_other_tasks() else command_line(), context)
+        current_run.begin(EVERYTHING if has_other_tasks() else command_line(), context, _recorded_tasks)
         return () if current_run.knows_everybody() else _read_models(variables)
+
+
+def _recorded_tasks() -> list[str]:
+    from doit.globals import Globals
+
+    found: list[str] = Globals.dep_manager.backend.tasks()
+    return found
 
 
 def _read_models(variables: Mapping[str, str]) -> tuple[Model, ...]:

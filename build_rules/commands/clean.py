@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-import os
 import sys
+from pathlib import Path
 from typing import Any
 
 from doit import doit_cmd
@@ -15,7 +15,6 @@ from doit.exceptions import InvalidCommand
 
 from build_rules.commands.command import show
 from build_rules.engine.leftovers import Leftover, find_leftovers, why_kept
-from build_rules.engine.lock import LOCK, lock_workspace
 from build_rules.engine.removal import removal
 from build_rules.engine.report.streams import say
 from build_rules.errors import printable
@@ -51,18 +50,21 @@ class Clean(DoitClean):  # type: ignore[misc]  # doit has no type hints
             return self._clean(dryrun, cleandep, cleanall, cleanforget, pos_args)
         if pos_args or doit_cmd._CMDLINE_VARS:
             raise InvalidCommand("doit clean --stale takes no task and no variable: it goes by what is declared.")
-        if not dryrun:
-            lock_workspace(LOCK)
         found = find_leftovers(self.dep_manager.backend.tasks(), self.dep_manager.get_values)
-        kept = sum(self._remove(one, dryrun) for one in found)
+        kept = 0
+        if dryrun or not found or removal.take_workspace():
+            kept = sum(self._remove(one, dryrun) for one in found)
         if not found:
             show("nothing is left of targets that are declared no more\n")
         self.dep_manager.close()
-        return int(bool(kept))
+        return self._code(int(bool(kept)))
 
     def _clean(self, *arguments: Any) -> Any:
         self.outstream = sys.stdout  # doit's own may be closed or full, which is no reason to stop half-way
-        code = super()._execute(*arguments)
+        return self._code(super()._execute(*arguments))
+
+    def _code(self, code: Any) -> Any:
+        """Say what could not be removed; return the exit code."""
         if told := removal.told():
             say(sys.stderr, f"ERROR: {printable(told)}\n")
             return 1
@@ -72,15 +74,12 @@ class Clean(DoitClean):  # type: ignore[misc]  # doit has no type hints
         """Remove what is left of one step, or only say so; return how many of its files are kept."""
         kept = 0
         for path, mark in leftover.outputs.items():
-            reason = why_kept(path, mark)
-            if reason is None and not dryrun:
-                try:
-                    os.unlink(path)  # noqa: PTH108
-                except OSError as error:
-                    reason = f"cannot be removed ({error.strerror})"
-            told = f"removing file '{path}'" if reason is None else f"'{path}' is kept: it {reason}"
-            show(f"{printable(f'{leftover.task} - {told}')}\n")
-            kept += reason is not None
+            if (reason := why_kept(path, mark)) is not None:
+                kept_path = f"{leftover.task} - '{path}' is kept: it {reason}"
+                show(f"{printable(kept_path)}\n")
+                kept += 1
+            elif not removal.remove(Path(path), leftover.task, dryrun):
+                kept += 1
         if not dryrun:
             for folder in leftover.empty_folders():
                 show(f"{printable(leftover.task)} - removing dir '{printable(folder)}'\n")

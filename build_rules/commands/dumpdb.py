@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from doit.dependency import JSONCodec
+from doit.exceptions import InvalidTask
+
 from build_rules.commands.command import BuildCommand, check_file, show
+from build_rules.engine.backend import RecordsBackend
 from build_rules.engine.fresh import RECORDS
 from build_rules.errors import InputError, printable
 
@@ -29,10 +32,8 @@ class DumpDB(BuildCommand):
             raise self.usage_error("takes no name.")
         check_file(Path(RECORDS))
         try:
-            connection = sqlite3.connect(f"{Path(RECORDS).absolute().as_uri()}?mode=ro", uri=True)
-            for task, record in connection.execute("select task, record from records order by task"):
+            for task, record in sorted(RecordsBackend(RECORDS, JSONCodec()).rows()):
                 show(f"{printable(str(task))} -> {printable(str(record))}\n")
-            connection.close()
-        except sqlite3.Error as error:
-            raise InputError(f"{RECORDS}: cannot be read as the records of steps ({error}).") from error
+        except InvalidTask as error:
+            raise InputError(str(error)) from error
         return 0

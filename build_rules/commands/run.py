@@ -25,6 +25,6 @@ class Run(cmd_run.Run):  # type: ignore[misc]  # doit has no type hints
     @control.setter
     def control(self, control: Any) -> None:
         control.task_dispatcher = lambda: TargetDispatcher(
-            control.tasks, control.targets, control.selected_tasks, current_run.held_up()
+            control.tasks, control.targets, control.selected_tasks, current_run.cannot_run()
         )
         self._control = control

@@ -65,9 +65,14 @@ class Status(TaskCommand):
 
 
 def _ends(steps: Mapping[str, Any], before: Mapping[str, str]) -> list[str]:
-    """Return the steps whose outputs no other step reads."""
+    """Return the steps whose outputs no other step reads.
+
+    One that cannot run reads nothing, so that what is made for all targets of its model seems to be for nobody.
+    """
     read = {before[str(path)] for step in steps.values() for path in step.input_files() if str(path) in before}
-    return [name for name in steps if name not in read]
+    ends = [_fresh_row(name) for name in steps if name not in read]
+    with_targets = {row["model"] for row in ends if row["target"]}
+    return [row["task"] for row in ends if row["target"] or row["model"] not in with_targets]
 
 
 def _matches(row: Row, patterns: list[str]) -> bool:

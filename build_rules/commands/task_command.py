@@ -69,7 +69,7 @@ class TaskCommand(DoitCmdBase):  # type: ignore[misc]  # doit has no type hints
         """Return the names of the steps that a run would be asked for. Raises doit's `InvalidCommand`."""
         control = TaskControl(self.task_list)
         control.process(self.sel_tasks)
-        names = in_order(control.tasks, control.selected_tasks, current_run.held_up())
+        names = in_order(control.tasks, control.selected_tasks, current_run.cannot_run())
         return [name for name in names if not control.tasks[name].has_subtask]
 
     def finish(self) -> None:

@@ -10,13 +10,22 @@ from __future__ import annotations
 import os
 import sqlite3
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
 from doit.exceptions import InvalidTask
 
-from build_rules.engine.database import NO_LOCKS, WAYS, connect, first_way, is_damaged, is_other_way_worth_it
+from build_rules.engine.database import (
+    NO_LOCKS,
+    WAYS,
+    connect,
+    first_way,
+    is_damaged,
+    is_other_way_worth_it,
+    open_to_read,
+)
 from build_rules.engine.fresh import current_run, forget_snapshot
 from build_rules.engine.ownership import explain_unreadable, explain_unwritable, is_writable
 from build_rules.engine.places import make_folder
@@ -28,6 +37,7 @@ __all__ = ["RecordsBackend"]
 
 
 IGNORE = "ignore:"
+SELECT = "select task, record from records"
 INSERT = "insert or replace into records values (?, ?)"
 FEW = 200
 """Records that are read one by one before all are read at once."""
@@ -61,7 +71,7 @@ class RecordsBackend:
 
     def _connect(self) -> sqlite3.Connection:
         if self._connection is None and not is_writable(Path(self.name)):
-            self._connection = _open_to_read(self.name)
+            self._connection = open_to_read(self.name)
             self._read_only = True
         if self._connection is None:
             make_folder(Path(self.name).parent)
@@ -93,6 +103,8 @@ class RecordsBackend:
         try:
             return self._do(statement, values)
         except sqlite3.Error as error:
+            if self._read_only and "no such table" in str(error):
+                return []
             if self._read_only or not is_damaged(error):
                 raise
         self._disconnect()
@@ -136,20 +148,24 @@ class RecordsBackend:
     def _read(self, task_id: str) -> dict[str, str | None]:
         self._asked += 1
         self._all_read = self._asked > FEW
-        query = "select task, record from records"
-        try:
-            if self._all_read:
-                found = self._do_surely(query)
-            else:
-                found = self._do_surely(f"{query} where task = ?", (task_id,))
+        found = self._select(SELECT) if self._all_read else self._select(f"{SELECT} where task = ?", (task_id,))
+        return {task_id: None, **dict(found)}
+
+    def _select(self, query: str, values: tuple[str, ...] = ()) -> list[tuple[str, str]]:
+        """Return rows; none of a file that is damaged, which is set aside. Raises doit's `InvalidTask`."""
+        with self._told("what was built before cannot be read"):
+            found = self._do_surely(query, values)
             if found is None:
                 self._set_aside()
-                return {}
+            return found or []
+
+    @contextmanager
+    def _told(self, what: str) -> Iterator[None]:
+        try:
+            yield
         except (sqlite3.Error, OSError, InputError) as error:
-            if self._read_only and "no such table" in str(error):
-                return {}
-            raise InvalidTask(f"{self.name}: what was built before cannot be read: {_words(error)}.") from error
-        return {task_id: None, **dict(found)}
+            words = error.strerror if isinstance(error, OSError) and error.strerror else str(error).rstrip(".")
+            raise InvalidTask(f"{self.name}: {what}: {words}.") from error
 
     def _set_aside(self) -> None:
         """Begin a new file; what was read before the damage was found goes into it.
@@ -174,12 +190,10 @@ class RecordsBackend:
     def _write(self, statement: str, values: tuple[str, ...]) -> None:
         if not is_writable(Path(self.name)):
             raise InvalidTask(f"what was done cannot be recorded: {explain_unwritable(Path(self.name))}")
-        try:
+        with self._told("what was done cannot be recorded"):
             if self._do_surely(statement, values) is None:
                 self._set_aside()
                 self._do(statement, values)
-        except (sqlite3.Error, OSError, InputError) as error:
-            raise InvalidTask(f"{self.name}: what was done cannot be recorded: {_words(error)}.") from error
 
     def _disconnect(self) -> None:
         if self._connection is not None:
@@ -211,14 +225,20 @@ class RecordsBackend:
             row = (task_id, self.codec.encode(record))
             self._write(INSERT, row)
 
+    def rows(self) -> list[tuple[str, str]]:
+        """Return the name of every task that has a record, and the record as it stands there.
+
+        Raises doit's `InvalidTask` when that cannot be read, or is damaged.
+        """
+        with self._told("cannot be read as the records of steps"):
+            found = self._do_surely(SELECT) if self._is_there() else []
+            if found is None:
+                raise InputError("the file is damaged; the next build sets it aside, and builds everything again.")
+            return found
+
     def tasks(self) -> list[str]:
-        """Return the names of all tasks that have a record; none when they cannot be read."""
-        if not Path(self.name).exists():
-            return []
-        try:
-            return [task for (task,) in self._connect().execute("select task from records")]
-        except sqlite3.DatabaseError:
-            return []
+        """Return the names of all tasks that have a record. Raises doit's `InvalidTask`."""
+        return [task for task, _ in self._select("select task, '' from records")] if self._is_there() else []
 
     def in_(self, task_id: str) -> bool:
         """Say whether the task has a record."""
@@ -255,26 +275,6 @@ class RecordsBackend:
                 record.update({path: known[path] for path in record[self.LAST_KEY] if path in known})
                 connection.execute(INSERT, (task_id, self.codec.encode(record)))
         connection.execute("commit")
-
-
-def _words(error: Exception) -> str:
-    return error.strerror if isinstance(error, OSError) and error.strerror else str(error).rstrip(".")
-
-
-def _open_to_read(name: str) -> sqlite3.Connection:
-    """Open records in a place where nothing can be written, not even the files that sqlite locks with.
-
-    While somebody else builds there, what is recorded since is in a file beside it, and seen where that can be read.
-    """
-    from urllib.parse import quote
-
-    uri = f"file:{quote(os.path.abspath(name))}?mode=ro"
-    if os.path.exists(f"{name}-wal"):
-        with suppress(sqlite3.OperationalError):
-            connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
-            connection.execute("select count(*) from sqlite_master").fetchone()
-            return connection
-    return sqlite3.connect(f"{uri}&immutable=1", uri=True, isolation_level=None, check_same_thread=False)
 
 
 def _is_record(record: Any) -> bool:

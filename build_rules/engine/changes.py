@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from build_rules.engine.failure import InputChangedError, StepDiedError
-from build_rules.engine.fingerprint import Fingerprint, first_marks, is_unchanged, is_vague, marks_of, still_has
+from build_rules.engine.fingerprint import Fingerprint, fingerprint, first_marks, is_vague, marks_of, still_has
 from build_rules.engine.noted import Noted, marks_now, noted_reads
 from build_rules.engine.snapshot import Marks
 from build_rules.errors import InputError
@@ -113,8 +113,15 @@ def _became(path: Path, before: Fingerprint) -> str | None:
         return _became_of(path)
     if not _may_be_the_same(marks_of(now), before):
         return _became_of(path)
-    # Marks that were not settled may stand for another content by now.
-    return None if before.settled or is_unchanged(path, before) else _became_of(path)
+    # Marks that were not settled may stand for another content by now; what was seen before the step says nothing.
+    return None if before.settled or _digest_now(path) == before.sha256 else _became_of(path)
+
+
+def _digest_now(path: Path) -> str:
+    try:
+        return fingerprint(path).sha256
+    except OSError:
+        return ""
 
 
 def _may_be_the_same(marks: Marks, before: Fingerprint) -> bool:

@@ -20,7 +20,16 @@ from urllib.parse import quote
 from build_rules.engine.ownership import create_shared
 from build_rules.engine.places import BESIDE, clear_place, read_regular
 
-__all__ = ["NO_LOCKS", "WAYS", "WITH_JOURNAL", "connect", "first_way", "is_damaged", "is_other_way_worth_it"]
+__all__ = [
+    "NO_LOCKS",
+    "WAYS",
+    "WITH_JOURNAL",
+    "connect",
+    "first_way",
+    "is_damaged",
+    "is_other_way_worth_it",
+    "open_to_read",
+]
 
 IOERR, CANTOPEN, PROTOCOL, NOLFS = 10, 14, 15, 22
 ERROR, CORRUPT, NOTADB = 1, 11, 26
@@ -95,6 +104,21 @@ def connect(path: str, way: int, timeout: float = 5.0) -> sqlite3.Connection:
             connection.close()
         raise
     return connection
+
+
+def open_to_read(path: str) -> sqlite3.Connection:
+    """Open a file in a place where nothing can be written, not even the files that sqlite locks with.
+
+    While somebody else writes there, what is new is in a file beside it, and seen where that can be read. Raises
+    `sqlite3.Error`.
+    """
+    uri = f"file:{quote(os.fsencode(os.path.abspath(path)))}?mode=ro"
+    if os.path.exists(f"{path}-wal"):
+        with suppress(sqlite3.OperationalError):
+            connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+            connection.execute("select count(*) from sqlite_master").fetchone()
+            return connection
+    return sqlite3.connect(f"{uri}&immutable=1", uri=True, isolation_level=None, check_same_thread=False)
 
 
 def is_other_way_worth_it(error: sqlite3.Error) -> bool:

@@ -37,7 +37,7 @@ class _Ready:
 
 
 class TargetDispatcher(TaskDispatcher):  # type: ignore[misc]  # doit has no type hints
-    """doit's dispatcher, target by target. Tasks of `last` come after all others of their group."""
+    """doit's dispatcher, target by target. Tasks of `last` come after all others."""
 
     def __init__(
         self, tasks: Mapping[str, Any], targets: Mapping[str, str], selected: Sequence[str], last: Collection[str] = ()
@@ -55,10 +55,16 @@ class TargetDispatcher(TaskDispatcher):  # type: ignore[misc]  # doit has no typ
 
 
 def in_order(tasks: Mapping[str, Any], selected: Sequence[str], last: Collection[str] = ()) -> list[str]:
-    """Return the selected tasks with the members of each group before it, one after the other."""
+    """Return the selected tasks with the members of each group before it, one after the other.
+
+    Those of `last`, and groups that hold one, come after all others: the first that fails may end the run.
+    """
     found: dict[str, None] = {}
+    late = set(last)
     for name in selected:
         if name in tasks and tasks[name].has_subtask:
-            found.update(dict.fromkeys(sorted(tasks[name].task_dep, key=lambda one: one in last)))
+            found.update(dict.fromkeys(tasks[name].task_dep))
+            if not late.isdisjoint(tasks[name].task_dep):
+                late.add(name)
         found[name] = None
-    return list(found)
+    return sorted(found, key=late.__contains__)

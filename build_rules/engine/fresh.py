@@ -9,8 +9,9 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, suppress
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,7 +51,7 @@ class _Steps:
     """The tasks of one owner in this run: all names, those that are good, and every file they read or wrote."""
 
     names: set[str] = field(default_factory=set)
-    reads: set[str] = field(default_factory=set)
+    reads: dict[str, tuple[str, ...]] = field(default_factory=dict)
     writes: dict[str, tuple[str, ...]] = field(default_factory=dict)
     good: set[str] = field(default_factory=set)
     files: set[str] = field(default_factory=set)
@@ -58,7 +59,18 @@ class _Steps:
     @property
     def ends(self) -> list[str]:
         """The tasks whose outputs no other task of the owner reads."""
-        return sorted(name for name, paths in self.writes.items() if self.reads.isdisjoint(paths))
+        read = set().union(*self.reads.values())
+        return sorted(name for name, paths in self.writes.items() if read.isdisjoint(paths))
+
+    def after(self, tasks: Collection[str]) -> set[str]:
+        """Return tasks with all those that need what one of them writes."""
+        found: set[str] = set()
+        further = {task for task in tasks if task in self.names}
+        while further:
+            found |= further
+            written = {path for task in further for path in self.writes.get(task, ())}
+            further = {task for task, paths in self.reads.items() if not written.isdisjoint(paths)} - found
+        return found
 
 
 @dataclass
@@ -83,8 +95,13 @@ class Run:
     _watched: dict[str, dict[str, Marks]] = field(default_factory=dict)
     _steps: dict[str, _Steps] = field(default_factory=dict)
 
-    def begin(self, request: Request, context: Mapping[str, Any]) -> None:
-        """Look at the snapshot. What belongs into `context` must be equal for anything in it to hold."""
+    def begin(
+        self, request: Request, context: Mapping[str, Any], recorded: Callable[[], Iterable[str]] = tuple
+    ) -> None:
+        """Look at the snapshot. What belongs into `context` must be equal for anything in it to hold.
+
+        `recorded` returns the names of all tasks that have a record.
+        """
         self.request, self.context, self._began = request, {**context, **_records()}, True
         gc.disable()  # until a step runs: tens of thousands of tasks are made, none of them is garbage
         snapshot = read_snapshot(SNAPSHOT)
@@ -96,7 +113,7 @@ class Run:
         self._old, self.tree_is_known = snapshot, TREE not in changed
         self._unchanged = {owner for owner, count in snapshot.tasks.items() if count != NOT_FRESH} - changed
         if request.leftovers:
-            self._unchanged -= _with_leftovers(snapshot)
+            self._unchanged -= _with_leftovers(snapshot, recorded())
         if request.default:
             self.fresh = {owner: snapshot.tasks[owner] for owner in snapshot.tasks if owner in self._unchanged}
 
@@ -117,7 +134,7 @@ class Run:
         """Add a task of an owner, with the files that it reads and writes."""
         steps = self._steps.setdefault(owner, _Steps())
         steps.names.add(task)
-        steps.reads.update(reads)
+        steps.reads[task] = tuple(reads)
         steps.writes[task] = tuple(writes)
 
     def held_up(self) -> set[str]:
@@ -128,6 +145,10 @@ class Run:
             if not steps.names.isdisjoint(self.faults)
             for task in steps.names
         }
+
+    def cannot_run(self) -> set[str]:
+        """Return the tasks that cannot run because of what is declared, with all those that need what they make."""
+        return set().union(*(steps.after(self.faults) for steps in self._steps.values())) if self.faults else set()
 
     def declares_no_more(self, task: str) -> bool:
         """Whether the owner of a task that has been recorded is gone, or has no such task; False in doubt."""
@@ -218,15 +239,9 @@ class _Files:
         return groups
 
 
-def _with_leftovers(snapshot: Snapshot) -> set[str]:
+def _with_leftovers(snapshot: Snapshot, recorded: Iterable[str]) -> set[str]:
     """Return the owners who have more records than tasks: which of them are too many, only their tasks tell."""
-    import sqlite3
-
-    counts: dict[str, int] = {}
-    with suppress(sqlite3.Error), closing(sqlite3.connect(f"file:{RECORDS}?mode=ro", uri=True)) as connection:
-        for (task,) in connection.execute("select task from records"):
-            owner = f"{task}:".split(":")[1]
-            counts[owner] = counts.get(owner, 0) + 1
+    counts = Counter(f"{task}:".split(":")[1] for task in recorded)
     return {owner for owner, count in counts.items() if count > snapshot.tasks.get(owner, count)}
 
 

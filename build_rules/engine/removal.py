@@ -1,11 +1,19 @@
-"""What `doit clean` could not remove, kept until it has tried everything: doit itself goes on and exits with 0."""
+"""How `doit clean` removes, with `--stale` and without, and what it could not remove.
+
+That is kept until everything has been tried: doit itself goes on and exits with 0.
+"""
 
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
+from doit.exceptions import InvalidCommand
+
+from build_rules.engine.lock import LOCK, REFUSED, lock_workspace
 from build_rules.engine.ownership import explain_unwritable
+from build_rules.engine.report.streams import say
 
 __all__ = ["Removal", "removal"]
 
@@ -16,6 +24,18 @@ class Removal:
     def __init__(self) -> None:
         self._failed: dict[Path, OSError] = {}
         self._refused = ""
+        self._workspace_is_ours = False
+
+    def take_workspace(self) -> bool:
+        """Wait for a build that is going on here; return whether anything can be removed at all."""
+        if not (self._workspace_is_ours or self._refused):
+            try:
+                lock_workspace(LOCK)
+            except InvalidCommand as error:
+                self.refuse(str(error).removeprefix(REFUSED))
+            else:
+                self._workspace_is_ours = True
+        return not self._refused
 
     def refuse(self, reason: str) -> None:
         """Say why nothing can be removed at all."""
@@ -25,19 +45,20 @@ class Removal:
         """Keep what could not be removed."""
         self._failed[path] = error
 
-    def remove(self, path: Path, task: str, dryrun: bool) -> None:
-        """Remove a file if it is there, or only say so."""
+    def remove(self, path: Path, task: str, dryrun: bool) -> bool:
+        """Remove a file if it is there, or only say so; return whether nothing stands in the way."""
         if self._refused or not os.path.lexists(path):
-            return
+            return not self._refused
         try:
             if not dryrun:
                 os.unlink(path)
         except FileNotFoundError:
-            return
+            return True
         except OSError as error:
             self.failed(path, error)
-        else:
-            print(f"{task} - removing file '{path}'")
+            return False
+        say(sys.stdout, f"{task} - removing file '{path}'\n")
+        return True
 
     def told(self) -> str:
         """Return one paragraph on what could not be removed; nothing when there is nothing to tell."""

@@ -10,17 +10,15 @@ import importlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from doit.exceptions import BaseFail, InvalidCommand
+from doit.exceptions import BaseFail
 
 from build_rules.engine.changes import Reader, note_agreed
 from build_rules.engine.failure import DeclaredWrongly, failure_of
 from build_rules.engine.fingerprint import Fingerprint, as_fingerprint, is_unchanged, verified
 from build_rules.engine.fresh import collect_garbage_again, current_run
-from build_rules.engine.lock import LOCK, REFUSED, lock_workspace
 from build_rules.engine.outputs import further_files, produce
 from build_rules.engine.places import check_folder
 from build_rules.engine.recall import Recall, shared_cache
@@ -92,12 +90,6 @@ class Rule(Kind):
 _found: dict[str, Mapping[str, Any]] = {}
 
 
-@cache
-def _take_workspace() -> None:
-    """Wait for a build that is going on here before its outputs are removed."""
-    lock_workspace(LOCK)
-
-
 def _recorded(marks: Mapping[Path, Fingerprint]) -> dict[str, list[int | str]]:
     return {str(path): list(mark) for path, mark in marks.items()}
 
@@ -115,13 +107,9 @@ class RunnableStep(Step):
         try:
             for folder in {path.parent for path in self.outputs.values()}:
                 check_folder(folder)
-            if not dryrun:
-                _take_workspace()
         except InputError as error:
             removal.refuse(str(error))
-            return
-        except InvalidCommand as error:
-            removal.refuse(str(error).removeprefix(REFUSED))
+        if not (dryrun or removal.take_workspace()):
             return
         try:
             further = further_files(self.outputs)

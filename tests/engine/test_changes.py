@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from build_rules.engine import changes, fingerprint
 from build_rules.engine.changes import Reader
 from build_rules.engine.failure import InputChangedError, StepDiedError, failure_of
 from build_rules.engine.isolate import call_isolated
 from build_rules.engine.noted import note_reads
 from build_rules.engine.outputs import produce
+from build_rules.engine.snapshot import Marks
 from build_rules.errors import InputError
 
 READER = Reader("har:m:t", "m")
@@ -200,3 +202,20 @@ def test_a_process_that_dies_because_its_input_is_cut_short(folder: Path) -> Non
     Path("weights").write_bytes(bytes(1 << 16))
     with pytest.raises(StepDiedError, match="a file that it was reading was cut short"):
         call_isolated("tests.engine.test_changes:cut_short", {"path": "weights"})
+
+
+def test_a_file_whose_marks_never_tell_is_read_again_after_the_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was looked at before the step began, too; what was seen then says nothing of what the step has read."""
+    same = 1_700_000_000_000_000_000
+    for module in (changes, fingerprint):
+        monkeypatch.setattr(module, "marks_of", lambda found: Marks(found.st_size, same, same, found.st_ino))
+    path = tmp_path / "in.onnx"
+    path.write_text("one")
+    assert fingerprint.is_unchanged(path, fingerprint.fingerprint(path))
+    before = {path: fingerprint.fingerprint(path)}
+    changes.check_unchanged(before, "step:m")
+    path.write_text("two")
+    with pytest.raises(InputChangedError, match="changed while step:m read it"):
+        changes.check_unchanged(before, "step:m")

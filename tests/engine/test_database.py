@@ -101,8 +101,9 @@ def test_sound_records_are_never_set_aside(here: Path, monkeypatch: pytest.Monke
         patched.setattr(room, "connect", refuse)
         with pytest.raises(InvalidTask, match="what was built before cannot be read"):
             records().in_("step:m")
-        with pytest.raises(InvalidTask):
-            save(records(), "step:n")
+        for ask in (RecordsBackend.tasks, RecordsBackend.rows, lambda backend: save(backend, "step:n")):
+            with pytest.raises(InvalidTask):
+                ask(records())
     assert records().in_("step:m")
     assert not (here / f"{RECORDS}.damaged").exists()
 
@@ -125,6 +126,7 @@ def test_another_way_is_taken_and_said_once(
         patched.setattr(room, "connect", some)
         for task in ("step:n", "step:o"):
             backend = records()
+            assert records().tasks()[0] == records().rows()[0][0] == "step:m"
             assert backend.in_("step:m")
             save(backend, task)
             backend.dump()
@@ -182,6 +184,9 @@ def test_damage_is_set_aside_by_a_build_and_by_nobody_else(
     path.write_bytes(DAMAGE[damage](path.read_bytes()))
     damaged = path.read_bytes()
     assert not records().in_("step:1")
+    assert records().tasks() == []
+    with pytest.raises(InvalidTask, match="damaged"):
+        records().rows()
     assert path.read_bytes() == damaged
     monkeypatch.setattr(current_run, "building", True)
     assert not records().in_("step:1")

@@ -74,3 +74,9 @@ def test_what_cannot_succeed_comes_last() -> None:
         "meta:fast",
         "meta",
     ]
+    assert in_order(control.tasks, ["har:fast", "hef:exact", "hef:fast", "har:exact"], ["hef:fast", "har:fast"]) == [
+        *("hef:exact", "har:exact", "har:fast", "hef:fast"),
+    ]
+    both = in_order(control.tasks, ["har", "hef"], ["har:exact"])
+    assert both[-2:] == ["har:exact", "har"]
+    assert both[3] == "hef:fast"

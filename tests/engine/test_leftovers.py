@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from benchmarks.monorepo import generate
 from tests.doit_runs import doit
+from tests.engine.test_other_users import doit as bound_doit
 
 KEPT, CHANGED = "team000/model00000", "team000/model00001"
 DECLARED = '[[target]]\nhw_arch = "hailo8l"\npreset = "fast"\n'
@@ -112,3 +114,19 @@ def test_the_records_are_printed(folder: Path) -> None:
     assert doit(folder, "dumpdb", "x").code == 3
     (folder / "build/.records.db").write_bytes(b"no database, but something else of some length")
     assert doit(folder, "dumpdb").err.startswith("ERROR: build/.records.db: cannot be read as the records of steps")
+
+
+def test_what_this_user_may_not_remove(folder: Path) -> None:
+    """As `doit clean` without --stale: whose it is, in one paragraph, and exit code 1."""
+    (folder / GONE).chmod(0o555)
+    if bound_doit(folder, "clean", "--stale").code == 0:
+        pytest.skip("this user can write everywhere, and nothing can be done about that")
+    kept = files(folder)
+    run = bound_doit(folder, "clean", "--stale")
+    told = rf"ERROR: {GONE}/\S+ \(and 5 more\) cannot be removed: {GONE} cannot be changed \(Permission denied\): .*\n"
+    assert (run.code, re.fullmatch(told, run.err) is not None) == (1, True), run.err
+    (folder / GONE).chmod(0o755)
+    (folder / "build/.lock").chmod(0o444)
+    run = bound_doit(folder, "clean", "--stale")
+    assert (run.code, run.out, files(folder)) == (1, "", kept)
+    assert run.err.startswith("ERROR: nothing was removed: build/.lock cannot be written (Permission denied)")

@@ -26,11 +26,12 @@ class Act:
 
     def at(self, point: str, path: Path | None = None) -> None:
         """Tell the test that this point is reached, then do what it wants done here."""
-        (CONTROL / f"{self.task}.{point}.reached").touch()
         plan = CONTROL / f"{self.task}.{point}"
-        if plan.exists():
-            hold: Callable[[], None] = lambda: _wait_while(plan.exists)  # noqa: E731
-            exec(plan.read_text(), {"hold": hold, "path": path, "task": self.task})
+        # Read before the test is told: it may take the plan back at once.
+        code = plan.read_text() if plan.exists() else ""
+        (CONTROL / f"{self.task}.{point}.reached").touch()
+        hold: Callable[[], None] = lambda: _wait_while(plan.exists)  # noqa: E731
+        exec(code, {"hold": hold, "path": path, "task": self.task})
 
     def log(self, event: str, *read: str) -> None:
         """Append one line that survives any kill: the event, the task, the digest of what it read, our process."""
