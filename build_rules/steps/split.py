@@ -66,8 +66,7 @@ def run(
         if split.anchor_head:
             split_anchors(source.document, split)
     except InputError as error:
-        # The fault may be in either, and the cure is in one.
-        raise InputError(f"{onnx}: {error} What [metadata] in model.toml says counts instead.") from error
+        raise error.within(onnx) from error
     names = source.labels if labels_file is None else read_labels(Path(labels_file))
     try:
         _check_labels(names, source, split)
