@@ -160,7 +160,11 @@ def _check_graph(pixels: Preprocessing, said: _Said, facts: PixelFacts) -> None:
     if fault is None:
         return
     cure = "raw" if facts.takes == "raw" else "unsigned"
-    where = "there" if said.by == "model.toml" else "under [input] in model.toml, or correct the metadata (of the ONNX, or [metadata] in model.toml)"
+    where = (
+        "there"
+        if said.by == "model.toml"
+        else "under [input] in model.toml, or correct the metadata (in the ONNX, or [metadata])"
+    )
     raise InputError(
         f'{said.by} says {said.value}, but the graph {facts.because}, {fault}; write normalization = "{cure}" {where}.'
     )

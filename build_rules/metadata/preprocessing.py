@@ -31,7 +31,8 @@ def _choice(validation: Mapping[str, Any], key: str, allowed: tuple[str, ...], d
     if value not in allowed:
         raise InputError(
             f"the ONNX metadata says validation.{key} = {value!r}, which is not known; expected one of: "
-            f"{', '.join(allowed)}. Export the model again with one of them, or write {key} under [input] in model.toml."
+            f"{', '.join(allowed)}. Export the model again with one of them, or write {key} under [input] in "
+            "model.toml."
         )
     return str(value)
 
@@ -93,8 +94,8 @@ def read_color(document: Mapping[str, Any], channels: int) -> str | None:
     if color not in CAMERA_ADAPTORS:
         raise InputError(
             f"the ONNX metadata says input.{key} = {section[key]!r}, which is not a camera adaptor that is known; "
-            f"expected one of: {', '.join(CAMERA_ADAPTORS)}. Export the model again with one of them, or write color under "
-            "[input] in model.toml."
+            f"expected one of: {', '.join(CAMERA_ADAPTORS)}. Export the model again with one of them, or write color "
+            "under [input] in model.toml."
         )
     if CAMERA_ADAPTORS[color] != channels:
         raise InputError(

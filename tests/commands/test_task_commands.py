@@ -156,3 +156,20 @@ def test_status_of_some(folder: Path) -> None:
 def test_wrong_calls(folder: Path, arguments: tuple[str, ...], told: str) -> None:
     run = doit(folder, *arguments)
     assert (run.code, told in run.err, "Traceback" in run.err) == (3, True, False)
+
+
+def test_info_gives_the_causes_that_why_gives(folder: Path) -> None:
+    declare(folder, "", "calibration_count = 6")
+    run = doit(folder, "info", "calibration:shapes-det")
+    assert run.code == 1
+    assert "status     : run\n * setting count changed: 8 -> 6\n\n" in run.out
+    assert doit(folder, "info", META).code == 0
+    group = doit(folder, "info", "meta")
+    assert (group.code, "status" in group.out, META in group.out) == (0, False, True)
+    for arguments, told in (
+        (["nope"], 'ERROR: command `info` invalid parameter: "nope". Must be a task'),
+        ([], "ERROR: doit info: needs the name of one task"),
+        ([META, HAR], "ERROR: doit info: needs the name of one task"),
+    ):
+        run = doit(folder, "info", *arguments)
+        assert (run.code, run.out, run.err.startswith(told)) == (3, "", True), run.err
