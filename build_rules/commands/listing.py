@@ -7,9 +7,9 @@ from typing import Any
 
 from doit.cmd_info import Info as DoitInfo
 from doit.cmd_list import List as DoitList
-from doit.exceptions import InvalidCommand
 
 from build_rules.commands.task_command import TaskCommand
+from build_rules.commands.unknown import unknown_task
 from build_rules.engine.encoding import insist_on_utf8
 from build_rules.engine.report.streams import never_fail_to_print
 from build_rules.errors import printable
@@ -47,7 +47,7 @@ class Info(TaskCommand, DoitInfo):  # type: ignore[misc]  # doit has no type hin
         (name,) = pos_args
         task = next((task for task in self.task_list if task.name == name), None)
         if task is None:
-            raise InvalidCommand(not_found=name)
+            raise unknown_task(name, [task.name for task in self.task_list])
         if (judged := self.steps().judged([name])) and not hide_status:
             one = judged[name]
             causes = [str(cause) for cause in one.causes] or [f"{other} runs before it" for other in one.after]
