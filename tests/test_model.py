@@ -218,6 +218,13 @@ def test_settings_are_defaults_that_a_model_overrides(tmp_path: Path) -> None:
         read_settings(tmp_path / "pyproject.toml")
 
 
+@pytest.mark.parametrize("name", ["build-rules", "Build_Rules"])
+def test_settings_that_nobody_would_read_are_told(tmp_path: Path, name: str) -> None:
+    (tmp_path / "pyproject.toml").write_text(f"[tool.other]\n[tool.{name}]\ncalibration_count = 7")
+    with pytest.raises(InputError, match=rf"\[tool\.{name}\] is not read by anybody; write \[tool\.build_rules\]"):
+        read_settings(tmp_path / "pyproject.toml")
+
+
 def test_command_line_replaces_the_targets(tmp_path: Path) -> None:
     models = load_models(repository(tmp_path, MINIMAL), Settings())
     assert replace_targets(models, None, None) == models
