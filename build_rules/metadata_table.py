@@ -40,7 +40,12 @@ DESCRIPTIVE = (
 """What nobody but the last step reads: when nothing else changes, the graph is not cut again."""
 
 _Path = tuple[str, ...]
+_ABOVE = "stands above the first table: whatever is below [metadata] becomes part of the document"
 ELSEWHERE: Mapping[_Path, str] = {
+    **{
+        (key,): f"no {key} here: it {_ABOVE}"
+        for key in ("onnx", "hef", "compiler", "embed", "calibration_count", "skip_broken_images")
+    },
     ("schema_version",): "no schema_version here: this program decides it, it writes schema 2",
     ("outputs",): "no outputs here: the compiled file decides them",
     ("split_hints",): "no split_hints here: where to cut is decided by [[split.hint]]",

@@ -30,6 +30,17 @@ __all__ = ["Fault", "Model", "load_models", "replace_targets"]
 
 T = TypeVar("T")
 
+_ABOVE = "above the first table: whatever stands below a [heading] is part of that table"
+PLACES: Mapping[str, str] = {
+    **dict.fromkeys(("onnx", "labels", "calibration", "calibration_count", "skip_broken_images"), _ABOVE),
+    **dict.fromkeys(("compiler", "embed"), _ABOVE),
+    **dict.fromkeys(("hw_arch", "preset"), "below [[target]]"),
+    **dict.fromkeys(("normalization", "mean", "std", "color", "preprocessing", "shape"), "below [input]"),
+    **dict.fromkeys(("proof", "outputs"), "below [split]"),
+    "anchors": "below [[split.endpoint]] or [[split.hint]]",
+    **dict.fromkeys(("name", "description", "nms", "decoder_version"), "below [metadata]"),
+}
+"""Where keys belong that stand in a table that does not have them."""
 LOOKED_FOR = (DECLARATION, "labels.txt", "calibration")
 """What is looked for in a model's folder: links may begin to lead somewhere while the folder stays as it is."""
 
@@ -263,7 +274,7 @@ def _read_model(place: ModelFolder, settings: Settings) -> Model:
     folder, where = place.folder, place.folder / DECLARATION
     faults = _Faults(folder)
     content: Mapping[str, Any] = faults.ask("split", lambda: read_toml(where) if os.path.lexists(where) else {}, {})
-    table = Table(content, str(where))
+    table = Table(content, str(where), places=PLACES)
     declared = None if faults.found else faults.ask("split", lambda: _read_declared(table, settings), None)
     if declared is None:
         return _unread_model(place, content, settings, tuple(faults.found))

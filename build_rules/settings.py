@@ -14,6 +14,7 @@ from build_rules.toml_table import Table, read_toml
 
 __all__ = ["Settings", "Target", "override", "read_settings"]
 
+TABLE = "build_rules"
 MAX_CALIBRATION = 65536
 MAX_RESOURCE = 1 << 30
 EMBEDDINGS = ("append", "sealed")
@@ -99,7 +100,10 @@ def read_settings(pyproject: Path) -> Settings:
     if not os.path.lexists(pyproject):
         return Settings()
     tool = read_toml(pyproject).get("tool", {})
-    content = tool.get("build_rules", {}) if isinstance(tool, dict) else {}
+    tool = tool if isinstance(tool, dict) else {}
+    if wrong := next((key for key in tool if key != TABLE and key.lower().replace("-", "_") == TABLE), None):
+        raise InputError(f"{pyproject}: [tool.{wrong}] is not read by anybody; write [tool.{TABLE}].")
+    content = tool.get(TABLE, {})
     if not isinstance(content, dict):
         raise InputError(f"{pyproject}: tool.build_rules = {content!r} is not possible; expected a table.")
     table = Table(content, f"{pyproject}, [tool.build_rules]")

@@ -54,6 +54,8 @@ def read_split(table: Table) -> SplitChoice:
     anchors = tuple(level for table in (*of_hints, *of_groups) for level in _anchors(table))
     hints, groups = tuple(map(_hint, of_hints)), tuple(map(_group, of_groups))
     inner.close()
+    if not outputs and "outputs" in inner.names():
+        inner.fail("outputs", "the name of at least one of the graph's outputs; without the key all are built")
     if twice := next((name for name in outputs if outputs.count(name) > 1), None):
         inner.fail("outputs", f'each output once; "{twice}" is there {outputs.count(twice)} times')
     if hints and groups:

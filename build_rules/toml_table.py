@@ -53,12 +53,16 @@ class Table:
     """One TOML table whose every key must be asked for; `close` refuses the keys that nobody asked for.
 
     `where` begins its errors; `name` is what its own tables are headed by in the file (`split` in `[[split.hint]]`).
+    `places` says where in the file the keys belong that people write elsewhere.
     """
 
-    def __init__(self, content: Mapping[str, Any], where: str, name: str = "") -> None:
+    def __init__(
+        self, content: Mapping[str, Any], where: str, name: str = "", places: Mapping[str, str] | None = None
+    ) -> None:
         self._content = content
         self._where = where
         self._name = name
+        self._places = places or {}
         self._known: list[str] = []
 
     def fail(self, key: str, expected: str) -> NoReturn:
@@ -152,7 +156,7 @@ class Table:
         """Return a table (`[key]`), None when absent."""
         name = self._inner_name(key)
         content = self._value(key, dict, f"a table, headed [{name}]")
-        return None if content is None else Table(content, f"{self._where}, [{key}]", name)
+        return None if content is None else Table(content, f"{self._where}, [{key}]", name, self._places)
 
     def tables(self, key: str) -> tuple[Table, ...]:
         """Return an array of tables (`[[key]]`), empty when absent."""
@@ -161,20 +165,24 @@ class Table:
         items = self._value(key, list, expected) or []
         if not all(isinstance(item, dict) for item in items):
             self.fail(key, expected)
-        return tuple(Table(item, f"{self._where}, [[{key}]] number {i + 1}", name) for i, item in enumerate(items))
+        where = f"{self._where}, [[{key}]] number"
+        return tuple(Table(item, f"{where} {i + 1}", name, self._places) for i, item in enumerate(items))
 
     def _inner_name(self, key: str) -> str:
         return f"{self._name}.{key}" if self._name else key
 
     def close(self) -> None:
-        """Refuse unknown keys, with the nearest known one as a suggestion."""
+        """Refuse unknown keys, with their place in the file or the nearest known one as a suggestion."""
         for key in self._content:
             if key not in self._known:
                 import difflib
 
                 near = difflib.get_close_matches(key, self._known, n=1)
-                advice = f'did you mean "{near[0]}"? ' if near else ""
+                if key in self._places:
+                    advice = f"; it belongs {self._places[key]}."
+                else:
+                    advice = f'; did you mean "{near[0]}"?' if near else "."
                 known = ", ".join(self._known)
                 raise InputError(
-                    f"{self._where}: unknown key {key} = {shown(self._content[key])}; {advice}Allowed are: {known}."
+                    f"{self._where}: unknown key {key} = {shown(self._content[key])}{advice} Allowed are: {known}."
                 )

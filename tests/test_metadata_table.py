@@ -86,6 +86,8 @@ def test_the_order_of_lines_means_nothing() -> None:
         ("[metadata]\nschema_version = 2", "schema_version = 2 is not possible; expected no schema_version here"),
         ("[metadata]\noutputs = []", "the compiled file decides them"),
         ("[metadata]\nsplit_hints = []", "where to cut is decided by [[split.hint]]"),
+        ("[metadata]\nname = 'x'\nembed = 'sealed'", "expected no embed here: it stands above the first table"),
+        ("[metadata]\ncalibration_count = 3", "expected no calibration_count here"),
         ("[metadata.hailo]\nx = 1", "the build writes what it did"),
         ("[metadata]\nlabels = ['a']", 'labels = "labels.txt", above every table, names the file that decides them'),
         ("[metadata.input]\nshape = [1, 3, 4, 4]", "the network's input decides it"),

@@ -85,6 +85,29 @@ def test_folders_inside_a_model_and_hidden_ones_are_not_models(tmp_path: Path) -
             "split",
             ["model.toml", "unknown key pressets = 'fast'"],
         ),
+        (
+            {**MINIMAL, "models/a/model.toml": 'preset = "fast"'},
+            "split",
+            ["unknown key preset = 'fast'; it belongs below [[target]]. Allowed are: onnx"],
+        ),
+        ({**MINIMAL, "models/a/model.toml": 'color = "bgr"'}, "split", ["it belongs below [input]. Allowed"]),
+        (
+            {**MINIMAL, "models/a/model.toml": '[input]\ncolor = "bgr"\ncalibration_count = 3'},
+            "split",
+            ["[input]: unknown key calibration_count = 3; it belongs above the first table: whatever stands below"],
+        ),
+        (
+            {**MINIMAL, "models/a/model.toml": '[[target]]\nembed = "sealed"'},
+            "split",
+            ["[[target]] number 1: unknown key embed = 'sealed'; it belongs above the first table"],
+        ),
+        (
+            {**MINIMAL, "models/a/model.toml": "[split]\nanchors = [[[1, 2]]]"},
+            "split",
+            ["it belongs below [[split.endpoint]] or [[split.hint]]. Allowed"],
+        ),
+        ({**MINIMAL, "models/a/model.toml": "zzz = 1"}, "split", ["unknown key zzz = 1. Allowed are: onnx"]),
+        ({**MINIMAL, "models/a/model.toml": "[split]\noutputs = []"}, "split", ["outputs = []", "at least one"]),
         ({**MINIMAL, "models/a/model.toml": 'onxx = "a"'}, "split", ['did you mean "onnx"?']),
         ({**MINIMAL, "models/a/model.toml": "onnx = 3"}, "split", ["onnx = 3", "a string"]),
         ({**MINIMAL, "models/a/model.toml": 'onnx = "b.onnx"'}, "split", ["'b.onnx'", "a.onnx"]),
@@ -192,6 +215,13 @@ def test_settings_are_defaults_that_a_model_overrides(tmp_path: Path) -> None:
     assert read_settings(tmp_path / "none.toml") == Settings()
     (tmp_path / "pyproject.toml").write_text("[tool.build_rules]\ncalibration_cuont = 7")
     with pytest.raises(InputError, match=r"calibration_cuont.*did you mean \"calibration_count\""):
+        read_settings(tmp_path / "pyproject.toml")
+
+
+@pytest.mark.parametrize("name", ["build-rules", "Build_Rules"])
+def test_settings_that_nobody_would_read_are_told(tmp_path: Path, name: str) -> None:
+    (tmp_path / "pyproject.toml").write_text(f"[tool.other]\n[tool.{name}]\ncalibration_count = 7")
+    with pytest.raises(InputError, match=rf"\[tool\.{name}\] is not read by anybody; write \[tool\.build_rules\]"):
         read_settings(tmp_path / "pyproject.toml")
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from doit import doit_cmd
 from doit.cmd_clean import Clean as DoitClean
@@ -29,6 +29,22 @@ STALE = {
     "default": False,
     "help": "remove the outputs of targets and models that are declared no more",
 }
+
+
+class _Removed:
+    """A stream for what doit says while it cleans, without the function of ours that it calls for each step."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        """Print a line of doit's."""
+        if " - executing 'Python: bound method RunnableStep.clean of " not in text:
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        """Print what is written so far."""
+        self._stream.flush()
 
 
 class Clean(DoitClean):  # type: ignore[misc]  # doit has no type hints
@@ -60,7 +76,8 @@ class Clean(DoitClean):  # type: ignore[misc]  # doit has no type hints
         return self._code(int(bool(kept)))
 
     def _clean(self, *arguments: Any) -> Any:
-        self.outstream = sys.stdout  # doit's own may be closed or full, which is no reason to stop half-way
+        # doit's own may be closed or full, which is no reason to stop half-way
+        self.outstream = _Removed(sys.stdout)
         return self._code(super()._execute(*arguments))
 
     def _code(self, code: Any) -> Any:

@@ -8,8 +8,11 @@ from typing import Any
 from doit.cmd_info import Info as DoitInfo
 from doit.cmd_list import List as DoitList
 
+from build_rules.commands.task_command import TaskCommand
+from build_rules.commands.unknown import unknown_task
 from build_rules.engine.encoding import insist_on_utf8
 from build_rules.engine.report.streams import never_fail_to_print
+from build_rules.errors import printable
 
 __all__ = ["Info", "List"]
 
@@ -28,11 +31,30 @@ class List(DoitList):  # type: ignore[misc]  # doit has no type hints
         self.outstream = sys.stdout
 
 
-class Info(DoitInfo):  # type: ignore[misc]  # doit has no type hints
-    """doit's command `info`."""
+class Info(TaskCommand, DoitInfo):  # type: ignore[misc]  # doit has no type hints
+    """doit's command `info`, which gives the causes that `doit why` gives."""
 
     name = "info"
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.outstream = sys.stdout
+        self._causes = ""
+
+    def _execute(self, pos_args: list[str], hide_status: bool = False) -> int:
+        if len(pos_args) != 1:
+            raise self.refuse("needs the name of one task; `doit list --all` shows them.")
+        (name,) = pos_args
+        task = next((task for task in self.task_list if task.name == name), None)
+        if task is None:
+            raise unknown_task(name, [task.name for task in self.task_list])
+        if (judged := self.steps().judged([name])) and not hide_status:
+            one = judged[name]
+            causes = [str(cause) for cause in one.causes] or [f"{other} runs before it" for other in one.after]
+            self._causes = "\n".join(f" * {printable(cause)}" for cause in causes)
+        # What a task with subtasks does is theirs to tell.
+        return int(super()._execute(pos_args, hide_status or bool(task.has_subtask)))
+
+    def get_reasons(self, reasons: Any) -> str:
+        """Return why the step runs; of a task that users made themselves, what doit says."""
+        return self._causes or str(DoitInfo.get_reasons(reasons))

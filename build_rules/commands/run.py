@@ -1,11 +1,13 @@
-"""`doit`, `doit run`: doit's own command, whose tasks run target by target."""
+"""`doit`, `doit run`: doit's own command, whose tasks run target by target, and which helps with misspelled names."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from doit import cmd_run
+from doit.exceptions import InvalidCommand
 
+from build_rules.commands.unknown import unknown_task
 from build_rules.engine.dispatch import TargetDispatcher
 from build_rules.engine.fresh import current_run
 
@@ -16,6 +18,16 @@ class Run(cmd_run.Run):  # type: ignore[misc]  # doit has no type hints
     """doit's command `run`."""
 
     name = "run"
+
+    def execute(self, params: Any, args: Any) -> Any:
+        """Run the tasks that are asked for. Raises doit's `InvalidCommand` for what is none."""
+        try:
+            return super().execute(params, args)
+        except InvalidCommand as error:
+            if error.not_found is None:
+                raise
+            commands = self.loader.cmd_names if args[:1] == [error.not_found] else ()
+            raise unknown_task(error.not_found, [task.name for task in self.task_list], commands) from error
 
     @property
     def control(self) -> Any:

@@ -11,6 +11,7 @@ from doit.cmd_base import DoitCmdBase
 from doit.control import TaskControl
 from doit.exceptions import InvalidCommand
 
+from build_rules.commands.unknown import unknown_task
 from build_rules.engine.dispatch import in_order
 from build_rules.engine.explain import Judgement, judge
 from build_rules.engine.fresh import current_run
@@ -68,7 +69,10 @@ class TaskCommand(DoitCmdBase):  # type: ignore[misc]  # doit has no type hints
     def selected(self) -> list[str]:
         """Return the names of the steps that a run would be asked for. Raises doit's `InvalidCommand`."""
         control = TaskControl(self.task_list)
-        control.process(self.sel_tasks)
+        try:
+            control.process(self.sel_tasks)
+        except InvalidCommand as error:
+            raise error if error.not_found is None else unknown_task(error.not_found, control.tasks) from error
         names = in_order(control.tasks, control.selected_tasks, current_run.cannot_run())
         return [name for name in names if not control.tasks[name].has_subtask]
 

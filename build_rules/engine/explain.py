@@ -133,8 +133,10 @@ def _key(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Cause]:
     before, after = dict(_flat(old.get("settings", {}))), dict(_flat(new["settings"]))
     names = dict.fromkeys((*after, *before))
     changed = [name for name in names if before.get(name) != after.get(name)]
-    # A table that came or went without a word in it is told only when nothing else is there to tell.
-    for name in changed or [name for name in names if (name in before) != (name in after)]:
+    # A table that came or went without a word in it is told only when nothing else is there to tell; nor is an empty
+    # list worth a word that is no longer nothing, where something else is.
+    worth = [name for name in changed if _words(before.get(name)) != "nothing" or _words(after.get(name)) != "nothing"]
+    for name in worth or changed or [name for name in names if (name in before) != (name in after)]:
         yield Cause("setting", name, _words(before.get(name)), _words(after.get(name)))
     tools = old.get("tools", {})
     for name in dict.fromkeys((*new["tools"], *tools)):

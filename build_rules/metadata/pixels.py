@@ -26,6 +26,8 @@ from build_rules.metadata.preprocessing import COLOR_KEYS, COLOR_OF_CHANNELS, NO
 __all__ = ["DecidedPixels", "decide_pixels", "say_pixels", "with_front"]
 
 CLOSE = 0.05
+METADATA = "the metadata"
+"""Of the ONNX, with what `[metadata]` in `model.toml` says over it."""
 FAR = 20.0
 """Where pixels brought to more than this are still to be spread by the graph, they were not meant to be."""
 
@@ -69,7 +71,7 @@ def decide_pixels(
     if facts.takes == "raw" and said.by is None:
         pixels = replace(pixels, scale=1.0, mean=(0.0,) * image.channels, std=(1.0,) * image.channels)
     _check_graph(pixels, said, facts)
-    if said.by != "the EdgeFirst metadata" and (said.by is not None or facts.takes == "raw"):
+    if said.by != METADATA and (said.by is not None or facts.takes == "raw"):
         pixels = replace(pixels, normalization=_word(pixels, image.channels))
     return _swapped(document, choice, facts, pixels)
 
@@ -139,7 +141,7 @@ def _who_says(document: Mapping[str, Any], choice: InputChoice) -> _Said:
     word = validation.get("normalization") if isinstance(validation, Mapping) else None
     if word is None:
         return _Said(None, None, "")
-    return _Said("the EdgeFirst metadata", str(word), f"validation.normalization = {str(word)!r}")
+    return _Said(METADATA, str(word), f"validation.normalization = {str(word)!r}")
 
 
 def _check_graph(pixels: Preprocessing, said: _Said, facts: PixelFacts) -> None:
@@ -158,7 +160,11 @@ def _check_graph(pixels: Preprocessing, said: _Said, facts: PixelFacts) -> None:
     if fault is None:
         return
     cure = "raw" if facts.takes == "raw" else "unsigned"
-    where = "there" if said.by == "model.toml" else "under [input] in model.toml, or correct the metadata"
+    where = (
+        "there"
+        if said.by == "model.toml"
+        else "under [input] in model.toml, or correct the metadata (in the ONNX, or [metadata])"
+    )
     raise InputError(
         f'{said.by} says {said.value}, but the graph {facts.because}, {fault}; write normalization = "{cure}" {where}.'
     )

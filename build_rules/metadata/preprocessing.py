@@ -31,7 +31,8 @@ def _choice(validation: Mapping[str, Any], key: str, allowed: tuple[str, ...], d
     if value not in allowed:
         raise InputError(
             f"the ONNX metadata says validation.{key} = {value!r}, which is not known; expected one of: "
-            f"{', '.join(allowed)}. Export the model again with one of them."
+            f"{', '.join(allowed)}. Export the model again with one of them, or write {key} under [input] in "
+            "model.toml."
         )
     return str(value)
 
@@ -51,8 +52,9 @@ def read_preprocessing(document: dict[str, Any], channels: int) -> Preprocessing
         mean, std = mean * channels, std * channels
     if len(mean) != channels:
         raise InputError(
-            f"the ONNX metadata says validation.normalization = {normalization!r}, which is for {len(mean)} channels, "
-            f"but the network's input has {channels}."
+            f"the metadata says validation.normalization = {normalization!r}, which is for {len(mean)} channels, "
+            f"but the network's input has {channels}; write normalization (or mean and std) under [input] in "
+            "model.toml, or correct the metadata."
         )
     resize = _choice(validation, "preprocessing", RESIZES, "letterbox")
     check_tiling(document)
@@ -92,11 +94,13 @@ def read_color(document: Mapping[str, Any], channels: int) -> str | None:
     if color not in CAMERA_ADAPTORS:
         raise InputError(
             f"the ONNX metadata says input.{key} = {section[key]!r}, which is not a camera adaptor that is known; "
-            f"expected one of: {', '.join(CAMERA_ADAPTORS)}. Export the model again with one of them."
+            f"expected one of: {', '.join(CAMERA_ADAPTORS)}. Export the model again with one of them, or write color "
+            "under [input] in model.toml."
         )
     if CAMERA_ADAPTORS[color] != channels:
         raise InputError(
-            f"the ONNX metadata says input.{key} = {color!r}, which has {CAMERA_ADAPTORS[color]} channels, but the "
-            f"network's input has {channels}. Export the model again with the adaptor that it was trained with."
+            f"the metadata says input.{key} = {color!r}, which has {CAMERA_ADAPTORS[color]} channels, but the "
+            f"network's input has {channels}; write color, as the model was trained, under [input] in model.toml, or "
+            "correct the metadata."
         )
     return color

@@ -67,9 +67,7 @@ def run(
         if split.anchor_head:
             split_anchors(source.document, split)
     except InputError as error:
-        # Whoever speaks of model.toml has said which line of it is wrong, or is the cure.
-        cure = "" if "model.toml" in str(error) else " What [metadata] in model.toml says counts instead."
-        raise InputError(f"{onnx}: {error}{cure}") from error
+        raise error.within(onnx) from error
     names = source.labels if labels_file is None else read_labels(Path(labels_file))
     try:
         _check_labels(names, source, split)

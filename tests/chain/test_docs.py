@@ -28,6 +28,33 @@ def test_links_lead_somewhere_and_nothing_is_left_to_fill_in(page: Path) -> None
     assert [place for place in places if "NAME" not in place and not (REPOSITORY / place).exists()] == []
 
 
+def headings(page: Path) -> set[str]:
+    """The places in a page that links can lead to, as GitHub names them."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_into_a_page_lead_to_one_of_its_headings(page: Path) -> None:
+    links = re.findall(r"\]\(([\w./-]*)#([^)]+)\)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if link[1] not in headings(page.parent / link[0] if link[0] else page)] == []
+
+
+def test_every_file_that_is_kept_in_build_is_listed() -> None:
+    sources = [path.read_text(encoding="utf-8") for path in (REPOSITORY / "build_rules").rglob("*.py")]
+    kept = {name for text in sources for name in re.findall(r'"build/(\.[\w.]+)"', text)}
+    listed = (REPOSITORY / "docs/files.md").read_text(encoding="utf-8")
+    assert len(kept) > 6
+    assert [name for name in sorted(kept) if f"build/{name} " not in listed.replace("/ ", " ")] == []
+
+
+def test_every_module_above_the_rooms_is_in_the_table_of_rooms() -> None:
+    table = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    modules = {path.name for path in (REPOSITORY / "build_rules").glob("[a-z]*.py")}
+    assert [name for name in sorted(modules) if f"`{name}`" not in table.replace("build_rules/", "")] == []
+
+
 def snippet(page: str) -> str:
     """The Python code of a page."""
     (code,) = re.findall(r"```python\n(.*?)```", (REPOSITORY / "docs" / page).read_text(encoding="utf-8"), re.DOTALL)

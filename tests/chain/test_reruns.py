@@ -121,6 +121,56 @@ def test_an_image_that_is_not_selected(folder: Path) -> None:
     pytest.fail("no image could be added without being selected")
 
 
+def test_a_calibration_image_renamed(folder: Path) -> None:
+    pool = folder / "models/scenes/calibration"
+    last = max(pool.iterdir())
+    last.rename(last.with_name("zz.jpg"))
+    run = doit(folder)
+    assert (run.steps, doit(folder).executed) == (["calibration", "calibration"], [])
+
+
+HEIF = """
+from io import BytesIO
+from PIL import Image
+
+def register_heif_opener():
+    read = lambda file, name: Image.open(BytesIO(file.read()[12:]), formats=["JPEG"])
+    Image.register_open("HEIF", read, lambda head: head[4:8] == b"ftyp")
+"""
+
+
+def test_images_that_nothing_here_decodes_until_their_library_is_installed(folder: Path) -> None:
+    shutil.copytree(folder / "models/scenes", folder / "models/other")
+    text = (folder / f"models/{MODEL}/model.toml").read_text().replace("../scenes", "../other")
+    (folder / f"models/{MODEL}/model.toml").write_text(text.replace("count = 8", "count = 64"))
+    step, snapshot = f"calibration:{MODEL}", folder / f"build/{MODEL}/calibration.safetensors"
+    assert doit(folder, step).steps == ["calibration"]
+    image, before = min((folder / "models/other/calibration").iterdir()), snapshot.read_bytes()
+    Image.fromarray(255 - np.asarray(Image.open(image))).save(folder / "negative.jpg")
+    photograph = b"\0\0\0\x18ftypheic" + (folder / "negative.jpg").read_bytes()
+    (image.parent / "IMG_1.HEIC").write_bytes(photograph)
+    (image.parent / "IMG_2.dng").write_bytes(photograph)
+    run = doit(folder, step)
+    assert (run.steps, "passed over: 1 .dng, 1 .heic (where pillow-heif" in run.out) == (["calibration"], True)
+    assert snapshot.read_bytes() == before
+
+    library = folder / "library"
+    (library / "pillow_heif-1.0.dist-info").mkdir(parents=True)
+    (library / "pillow_heif-1.0.dist-info/METADATA").write_text("Name: pillow-heif\nVersion: 1.0\n")
+    (library / "pillow_heif.py").write_text(HEIF)
+    run = doit(folder, step, "calibration:shapes-attn", PYTHONPATH=str(library))
+    assert run.executed == [step], "no image of the other pool needs it"
+    assert "13 of 13 images selected; passed over: 1 .dng\n" in run.out
+    assert snapshot.read_bytes() != before
+    assert doit(folder, step).executed == [step], "it is no longer there"
+    assert snapshot.read_bytes() == before
+
+
+def test_how_metadata_are_carried(folder: Path) -> None:
+    single_target(folder, MODEL, "calibration_count = 8", 'labels = "labels.txt"', 'embed = "sealed"')
+    assert steps_after(folder) == ["meta"]
+
+
 def test_weights(folder: Path) -> None:
     def nudge(model: onnx.ModelProto) -> None:
         weights = next(t for t in model.graph.initializer if len(t.dims) == 4 and t.dims[2] == 3)

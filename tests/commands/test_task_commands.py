@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -156,3 +157,53 @@ def test_status_of_some(folder: Path) -> None:
 def test_wrong_calls(folder: Path, arguments: tuple[str, ...], told: str) -> None:
     run = doit(folder, *arguments)
     assert (run.code, told in run.err, "Traceback" in run.err) == (3, True, False)
+
+
+def test_info_gives_the_causes_that_why_gives(folder: Path) -> None:
+    declare(folder, "", "calibration_count = 6")
+    run = doit(folder, "info", "calibration:shapes-det")
+    assert run.code == 1
+    assert "status     : run\n * setting count changed: 8 -> 6\n\n" in run.out
+    assert doit(folder, "info", META).code == 0
+    group = doit(folder, "info", "meta")
+    assert (group.code, "status" in group.out, META in group.out) == (0, False, True)
+    for arguments, told in (
+        (["nope"], "ERROR: there is no task called nope. `doit list --all` shows the tasks.\n"),
+        ([], "ERROR: doit info: needs the name of one task"),
+        ([META, HAR], "ERROR: doit info: needs the name of one task"),
+    ):
+        run = doit(folder, "info", *arguments)
+        assert (run.code, run.out, run.err.startswith(told)) == (3, "", True), run.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["har:shapes-det:hailo8l-fats"], f"there is no command or task called .*fats; did you mean {HAR} or "),
+        (["why", "har:shapes-det:hailo8l-fats"], f"there is no task called .*fats; did you mean {HAR} or "),
+        (["inspec", "x.hef"], r"there is no command or task called inspec; did you mean inspect\? `doit list --all` "),
+        (["split", "zzz"], "there is no task called zzz. `doit list --all` shows the tasks.\n"),
+    ],
+)
+def test_misspelled_names(built: Path, arguments: list[str], told: str) -> None:
+    run = doit(built, *arguments)
+    assert (run.code, run.out) == (3, "")
+    assert re.match(f"ERROR: {told}", run.err), run.err
+
+
+def test_what_clean_says(folder: Path) -> None:
+    run = doit(folder, "clean", META)
+    assert (run.code, run.out) == (
+        0,
+        "".join(
+            f"{META} - removing file 'build/shapes-det/hailo8l-fast/{name}'\n"
+            for name in ("model+meta.hef", "edgefirst.json")
+        ),
+    )
+
+
+def test_a_table_that_says_one_thing_is_told_as_that(folder: Path) -> None:
+    declare(folder, "", "calibration_count = 8", '[split]\noutputs = ["output0"]')
+    told = doit(folder, "why", "split:shapes-det").out
+    assert "setting choice.outputs changed: nothing -> output0 (models/shapes-det/model.toml:" in told
+    assert "nothing -> nothing" not in told

@@ -232,7 +232,7 @@ def test_pixels_described_as_others_are_caught(tmp_path: Path) -> None:
     """What the metadata say and the graph contradicts ends before anything is calibrated."""
     chain = Chain(tmp_path)
     chain.export(scores_of(FORMS["bytes by 255"], {"validation": {"normalization": "unsigned"}}))
-    with pytest.raises(InputError, match=r"model\.onnx: the EdgeFirst metadata says .*'unsigned'.*'image' is UINT8"):
+    with pytest.raises(InputError, match=r"model\.onnx: the metadata says .*'unsigned'.*'image' is UINT8"):
         chain.cut()
     chain.choice = InputChoice(normalization="raw")
     assert chain.cut().preprocessing.normalization == "raw"
