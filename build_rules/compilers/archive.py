@@ -46,8 +46,8 @@ def unpacked_limit(packed: int) -> int:
 def read_members(path: Path, wanted: Sequence[str] = ("",)) -> tuple[dict[str, bytes], dict[str, int]]:
     """Return files of a tar (plain, gzip, bzip2 or xz) and the bytes of all by name, without a leading `./`.
 
-    Only those that end with one of `wanted` are kept, by default all. Raises `InputError` when it is none, is damaged, has more than `MAX_MEMBERS` entries, headers of more than
-    `HEADER_BYTES`, or more bytes than `unpacked_limit`.
+    Only those that end with one of `wanted` are kept, by default all. Raises `InputError` when it is none, is damaged,
+    has more than `MAX_MEMBERS` entries, headers of more than `HEADER_BYTES`, or more bytes than `unpacked_limit`.
     """
     try:
         with os.fdopen(open_regular(path), "rb") as file, _unpacked(file) as stream:

@@ -22,7 +22,7 @@ from build_rules.graph.sequences import sequences_to_splits
 from build_rules.graph.shapes import static_shape, without_weights
 from build_rules.graph.sizes import IMAGE_CHANNELS, fix_sizes
 from build_rules.graph.skeleton import read_skeleton
-from build_rules.graph.weights import HALVES, Reading, place_weights, unwatched
+from build_rules.graph.weights import HALVES, Reading, check_weights, place_weights, unwatched
 
 __all__ = ["Source", "check_model", "image_input", "load_source", "prepare"]
 
@@ -85,6 +85,8 @@ def prepare(
     fix_sizes(model, document, shape)
     image = image_input(model.graph)
     external_files = place_weights(model, onnx_path.parent, onnx_path.name, need_weights, reading)
+    if need_weights:
+        check_weights(model, onnx_path.parent)
     model = inline_functions(model)
     sort_nodes(model.graph)
     name_nodes(model.graph)
