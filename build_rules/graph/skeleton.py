@@ -13,6 +13,7 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from build_rules.errors import InputError
+from build_rules.graph.extent import check_extent
 from build_rules.graph.wire import LENGTH, Field, FieldReader, encode_field
 
 __all__ = ["LARGE", "read_skeleton", "refer"]
@@ -53,8 +54,10 @@ def read_skeleton(path: Path) -> onnx.ModelProto:
             else:
                 stripped.keep(field)
         try:
+            content = stripped.content()
+            check_extent(content)
             model = onnx.ModelProto()
-            model.ParseFromString(stripped.content())
+            model.ParseFromString(content)
             return model
         except DecodeError as error:
             raise InputError(_NOT_ONNX) from error

@@ -27,6 +27,7 @@ from build_rules.graph.weights import HALVES, Reading, check_weights, place_weig
 __all__ = ["Source", "check_model", "image_input", "load_source", "prepare"]
 
 MAX_BATCH = 256
+SHOWN = 5
 INPUT_TYPES = (onnx.TensorProto.FLOAT, *HALVES, onnx.TensorProto.UINT8)
 
 
@@ -101,7 +102,8 @@ def image_input(graph: onnx.GraphProto) -> ModelInput:
     stored = {tensor.name for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in stored]
     if len(inputs) != 1:
-        names = ", ".join(f"'{value.name}'" for value in inputs) or "none"
+        told = [f"'{value.name}'" for value in inputs[:SHOWN]]
+        names = ", ".join([*told, *([f"{len(inputs)} in all"] if len(inputs) > SHOWN else [])]) or "none"
         raise InputError(f"the model must have exactly one image input, found {names}; export it with only the image.")
     value = inputs[0]
     shown = _shown_shape(value)
