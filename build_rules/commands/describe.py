@@ -39,9 +39,9 @@ def _describe_hef(path: Path) -> Facts:
 
 
 def _describe_har(path: Path) -> Facts:
-    from build_rules.compilers.har import output_layers, read_har
+    from build_rules.compilers.har import outline_har, output_layers
 
-    har = read_har(path)
+    har, sizes = outline_har(path)
     return {
         "kind": "Hailo archive",
         "name": har.name,
@@ -50,7 +50,7 @@ def _describe_har(path: Path) -> Facts:
         "sdk_version": har.sdk_version,
         "emulated": "emulated" in har.sdk_version,
         "layers": len(har.hn["layers"]),
-        "members": [{"name": name, "bytes": len(data)} for name, data in sorted(har.members.items())],
+        "members": [{"name": name, "bytes": size} for name, size in sorted(sizes.items())],
         "outputs": [
             {
                 "name": layer.output_layer,

@@ -13,6 +13,7 @@ import lzma
 import os
 import tarfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -42,16 +43,16 @@ def unpacked_limit(packed: int) -> int:
     return min(MAX_BYTES, PLAIN_BYTES + MAX_RATIO * packed)
 
 
-def read_members(path: Path) -> dict[str, bytes]:
-    """Return the files of a tar (plain, gzip, bzip2 or xz) by name, without a leading `./`.
+def read_members(path: Path, wanted: Sequence[str] = ("",)) -> tuple[dict[str, bytes], dict[str, int]]:
+    """Return files of a tar (plain, gzip, bzip2 or xz) and the bytes of all by name, without a leading `./`.
 
-    Raises `InputError` when it is none, is damaged, has more than `MAX_MEMBERS` entries, headers of more than
-    `HEADER_BYTES`, or more bytes than `unpacked_limit`.
+    Only those that end with one of `wanted` are kept, by default all. Raises `InputError` when it is none, is damaged,
+    has more than `MAX_MEMBERS` entries, headers of more than `HEADER_BYTES`, or more bytes than `unpacked_limit`.
     """
     try:
         with os.fdopen(open_regular(path), "rb") as file, _unpacked(file) as stream:
             limit = unpacked_limit(os.fstat(file.fileno()).st_size)
-            return _members(_Counted(stream), limit, path)
+            return _members(_Counted(stream), limit, path, wanted)
     except _TooMuchError as error:
         raise InputError(
             f"{path}: a header in it unpacks to more than {HEADER_BYTES >> 10} KiB, or a member to more than it "
@@ -101,8 +102,11 @@ class _Counted(io.RawIOBase):
             raise _TooMuchError
 
 
-def _members(stream: _Counted, limit: int, path: Path) -> dict[str, bytes]:
+def _members(
+    stream: _Counted, limit: int, path: Path, wanted: Sequence[str]
+) -> tuple[dict[str, bytes], dict[str, int]]:
     members: dict[str, bytes] = {}
+    sizes: dict[str, int] = {}
     total = count = 0
     with tarfile.open(fileobj=stream, mode="r:") as archive:
         while (info := archive.next()) is not None:
@@ -116,9 +120,12 @@ def _members(stream: _Counted, limit: int, path: Path) -> dict[str, bytes]:
                     "not a HAR."
                 )
             stream.allow(max(info.size, 0))
+            name = info.name.removeprefix("./")
             if info.isfile():
-                members[info.name.removeprefix("./")] = _content(archive, info, path)
-    return members
+                sizes[name] = info.size
+            if info.isfile() and name.endswith(tuple(wanted)):
+                members[name] = _content(archive, info, path)
+    return members, sizes
 
 
 def _content(archive: tarfile.TarFile, info: tarfile.TarInfo, path: Path) -> bytes:

@@ -20,6 +20,7 @@ import json
 import lzma
 import struct
 import tarfile
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
@@ -33,16 +34,20 @@ import numpy.typing as npt
 from build_rules.compilers.archive import read_members, unpacked_limit
 from build_rules.errors import InputError
 
-__all__ = ["Har", "OutputLayer", "dump_npz", "load_npz", "output_layers", "read_har", "write_har"]
+__all__ = ["Har", "OutputLayer", "dump_npz", "load_npz", "outline_har", "output_layers", "read_har", "write_har"]
 
 MAX_JSON_BYTES = 8 << 20
 """Bytes of an HN; YOLOv4 has a hundredth of that. As Python objects they take twenty times as many."""
+MAX_OUTPUTS = 256
+"""Of a network; a HEF has at most as many streams."""
 MAX_ENTRIES = 1 << 16
 """Arrays in an `.npz`, some for each layer."""
+MAX_TOLD = 300
+"""Characters of what numpy says of an array; it repeats headers."""
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 _NPZ_ERRORS = (
     *(ValueError, KeyError, OSError, EOFError, MemoryError, RuntimeError, struct.error),
-    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, tokenize.TokenError),
 )
 _ZIP_ENTRY = b"PK\x01\x02"
 STATES = ("hailo_model", "fp_optimized_model", "quantized_model", "compiled_model")
@@ -93,7 +98,16 @@ def read_har(path: Path) -> Har:
 
     Raises `InputError` when the file is not a HAR, is damaged, or claims more than `read_members` allows.
     """
-    members = read_members(path)
+    return _har(path, read_members(path)[0])
+
+
+def outline_har(path: Path) -> tuple[Har, Mapping[str, int]]:
+    """Return a HAR with no members but its HN and its metadata, and the bytes of all by name. Raises as `read_har`."""
+    members, sizes = read_members(path, (".hn", ".metadata.json"))
+    return _har(path, members), sizes
+
+
+def _har(path: Path, members: Mapping[str, bytes]) -> Har:
     stems = [name[: -len(".hn")] for name in members if name.endswith(".hn")]
     if len(stems) != 1:
         raise InputError(f"{path}: a HAR holds exactly one .hn member, this archive holds {len(stems)}.")
@@ -149,10 +163,12 @@ def output_layers(hn: Mapping[str, Any]) -> tuple[OutputLayer, ...]:
     """Return the outputs of an HN in `net_params.output_layers_order`, which lists their producers.
 
     Each is resolved along `output_layerN -> input[0] -> original_names`, never by its shape: 64 classes look like
-    64 DFL channels. Raises `InputError` when the links are broken.
+    64 DFL channels. Raises `InputError` when the links are broken or there are more than `MAX_OUTPUTS`.
     """
     layers = hn["layers"]
     order = hn["net_params"].get("output_layers_order", [])
+    if isinstance(order, list) and len(order) > MAX_OUTPUTS:
+        raise InputError(f"HN of {hn.get('name')!r}: has more than {MAX_OUTPUTS} outputs, which no chip has.")
     found: dict[str, list[OutputLayer]] = {}
     try:
         for name, layer in layers.items():
@@ -196,4 +212,5 @@ def load_npz(data: bytes, keys: Iterable[str] | None = None) -> dict[str, npt.ND
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             return {key: arrays[key] for key in (arrays.files if keys is None else keys)}
     except _NPZ_ERRORS as error:
-        raise InputError(f"a weights member of the HAR cannot be read ({error}); build the HAR again.") from error
+        told = str(error)[:MAX_TOLD] or type(error).__name__
+        raise InputError(f"a weights member of the HAR cannot be read ({told}); build the HAR again.") from error

@@ -13,6 +13,7 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from build_rules.errors import InputError
+from build_rules.graph.extent import check_extent
 from build_rules.graph.wire import LENGTH, Field, FieldReader, encode_field
 
 __all__ = ["LARGE", "read_skeleton", "refer"]
@@ -20,7 +21,10 @@ __all__ = ["LARGE", "read_skeleton", "refer"]
 LARGE = 1024
 """Bytes from which on a tensor stays in its file; target shapes and slice bounds are smaller."""
 MAX_BYTES = 256 << 20
-"""Bytes of the largest skeleton; that of a large detector has less than one million."""
+"""Bytes of the largest skeleton; that of a large detector has less than one million, unless its tensors are lists."""
+
+MAX_STRUCTURE = 32 << 20
+"""Bytes of all in it that is no tensor; parsed, they take four times as many."""
 
 MAX_TEXT = 2 << 20
 """Bytes of a metadata entry or description that a skeleton keeps."""
@@ -50,8 +54,10 @@ def read_skeleton(path: Path) -> onnx.ModelProto:
             else:
                 stripped.keep(field)
         try:
+            content = stripped.content()
+            check_extent(content)
             model = onnx.ModelProto()
-            model.ParseFromString(stripped.content())
+            model.ParseFromString(content)
             return model
         except DecodeError as error:
             raise InputError(_NOT_ONNX) from error
@@ -66,17 +72,18 @@ class _Stripped:
         self._parts: list[bytes] = []
         self._run = (0, 0)
         self._bytes = 0
+        self._structure = 0
 
-    def keep(self, field: Field) -> None:
+    def keep(self, field: Field, is_tensor: bool = False) -> None:
         if field.start != self._run[1]:
             self._flush()
             self._run = (field.start, field.start)
-        self._count(field.end - field.start)
+        self._count(field.end - field.start, is_tensor)
         self._run = (self._run[0], field.end)
 
     def add(self, value: bytes, number: int) -> None:
         self._flush()
-        self._count(len(value))
+        self._count(len(value), True)
         self._parts += (encode_field(number, len(value)), value)
 
     def content(self) -> bytes:
@@ -88,10 +95,12 @@ class _Stripped:
             self._parts.append(self._reader.read(*self._run))
         self._run = (0, 0)
 
-    def _count(self, size: int) -> None:
+    def _count(self, size: int, is_tensor: bool) -> None:
         self._bytes += size
-        if self._bytes > MAX_BYTES:
-            raise InputError(f"without its weights this model still has over {MAX_BYTES >> 20} MiB; export it again.")
+        self._structure += 0 if is_tensor else size
+        for count, limit in ((self._bytes, MAX_BYTES), (self._structure, MAX_STRUCTURE)):
+            if count > limit:
+                raise InputError(f"without its weights this model still has over {limit >> 20} MiB; export it again.")
 
 
 def _graph(reader: FieldReader, graph: Field, location: str) -> bytes:
@@ -104,7 +113,7 @@ def _graph(reader: FieldReader, graph: Field, location: str) -> bytes:
         elif large and field.number == _GRAPH_NODE:
             tensor = _constant(reader, field, location)
         if tensor is None:
-            stripped.keep(field)
+            stripped.keep(field, field.number == _GRAPH_INITIALIZER)
         else:
             stripped.add(tensor.SerializeToString(), _GRAPH_INITIALIZER)
     return stripped.content()

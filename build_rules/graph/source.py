@@ -22,11 +22,12 @@ from build_rules.graph.sequences import sequences_to_splits
 from build_rules.graph.shapes import static_shape, without_weights
 from build_rules.graph.sizes import IMAGE_CHANNELS, fix_sizes
 from build_rules.graph.skeleton import read_skeleton
-from build_rules.graph.weights import HALVES, Reading, place_weights, unwatched
+from build_rules.graph.weights import HALVES, Reading, check_weights, place_weights, unwatched
 
 __all__ = ["Source", "check_model", "image_input", "load_source", "prepare"]
 
 MAX_BATCH = 256
+SHOWN = 5
 INPUT_TYPES = (onnx.TensorProto.FLOAT, *HALVES, onnx.TensorProto.UINT8)
 
 
@@ -85,6 +86,8 @@ def prepare(
     fix_sizes(model, document, shape)
     image = image_input(model.graph)
     external_files = place_weights(model, onnx_path.parent, onnx_path.name, need_weights, reading)
+    if need_weights:
+        check_weights(model, onnx_path.parent)
     model = inline_functions(model)
     sort_nodes(model.graph)
     name_nodes(model.graph)
@@ -99,7 +102,8 @@ def image_input(graph: onnx.GraphProto) -> ModelInput:
     stored = {tensor.name for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in stored]
     if len(inputs) != 1:
-        names = ", ".join(f"'{value.name}'" for value in inputs) or "none"
+        told = [f"'{value.name}'" for value in inputs[:SHOWN]]
+        names = ", ".join([*told, *([f"{len(inputs)} in all"] if len(inputs) > SHOWN else [])]) or "none"
         raise InputError(f"the model must have exactly one image input, found {names}; export it with only the image.")
     value = inputs[0]
     shown = _shown_shape(value)

@@ -27,6 +27,7 @@ __all__ = [
     "Reading",
     "all_tensors",
     "as_floats",
+    "check_weights",
     "is_readable",
     "is_stored_elsewhere",
     "load_tensor",
@@ -36,6 +37,10 @@ __all__ = [
     "unwatched",
 ]
 
+MAX_WEIGHTS = 1 << 30
+"""Bytes of all large tensors together, as often as they are referred to; YOLOv8x has a quarter."""
+MAX_LOADED = 64 << 20
+"""Bytes of all tensors that are read into the skeleton: small ones, lists, those in attributes and branches."""
 MAX_LIST = 64 * LARGE
 LISTS = (onnx.TensorProto.INT64, onnx.TensorProto.INT32)
 """Whole numbers are sizes, places and axes, which whoever reads the graph wants to see, however many."""
@@ -144,16 +149,42 @@ def place_weights(
     _constants_to_initializers(model.graph)
     # The file itself may be a link to another place: the user made it, not the model.
     sizes = {own: (folder / own).stat().st_size}
+    left = MAX_LOADED
     for tensor in filter(is_stored_elsewhere, model.graph.initializer):
         may_be_missing = not need_large and (_bytes_of(tensor) or 0) > LARGE
         _place(tensor, folder, sizes, reading, may_be_missing)
         limit = MAX_LIST if tensor.data_type in LISTS else LARGE
         if is_readable(tensor) and range_of(tensor, folder).length <= limit:
-            tensor.CopyFrom(load_tensor(tensor, folder))
+            left = _load(tensor, folder, left)
     for tensor in filter(is_stored_elsewhere, _inner_tensors(model)):
         _place(tensor, folder, sizes, reading)
-        tensor.CopyFrom(load_tensor(tensor, folder))
+        left = _load(tensor, folder, left)
     return tuple(sorted(Path(folder, location) for location in sizes if location != own))
+
+
+def _load(tensor: onnx.TensorProto, folder: Path, left: int) -> int:
+    """Read the tensor into the model, and return how many of the bytes that are `left` then are."""
+    left -= range_of(tensor, folder).length
+    if left < 0:
+        raise InputError(
+            f"more than {MAX_LOADED >> 20} MiB of external weights are small tensors or belong to attributes and "
+            f"branches ('{tensor.name}'), as in no detector; export the model again."
+        )
+    tensor.CopyFrom(load_tensor(tensor, folder))
+    return left
+
+
+def check_weights(model: onnx.ModelProto, folder: Path) -> None:
+    """Raise `InputError` when the references of a model, which `place_weights` has seen, make more than `MAX_WEIGHTS`.
+
+    A file of holes costs nobody anything, nor to name the same bytes a thousand times; to run and to write them does.
+    """
+    references = [tensor for tensor in filter(is_stored_elsewhere, model.graph.initializer) if is_readable(tensor)]
+    if (total := sum(range_of(tensor, folder).length for tensor in references)) > MAX_WEIGHTS:
+        raise InputError(
+            f"its weights have {total} bytes in all, more than {MAX_WEIGHTS >> 20} MiB, which no network for these "
+            "chips has; export the model again."
+        )
 
 
 def _constants_to_initializers(graph: onnx.GraphProto) -> None:

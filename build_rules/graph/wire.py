@@ -19,7 +19,7 @@ from build_rules.varint import encode_varint
 __all__ = ["LENGTH", "Field", "FieldReader", "encode_field"]
 
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
-MAX_FIELDS = 1_000_000
+MAX_FIELDS = 300_000
 """Fields that one file may be walked over; a large detector has some thousands."""
 _FIXED = {FIXED64: 8, FIXED32: 4}
 _WINDOW = 1 << 16

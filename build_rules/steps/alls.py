@@ -7,7 +7,7 @@ from pathlib import Path
 from build_rules.alls.compose import Finetune, FoldedActivation, ScriptPlan, compose_script
 from build_rules.alls.script import format_script
 from build_rules.calibrated import Calibrated, Feed, dump_feed, load_calibrated
-from build_rules.compilers.har import OutputLayer, output_layers, read_har
+from build_rules.compilers.har import OutputLayer, outline_har, output_layers
 from build_rules.endpoints import Endpoint, Front, Split, load_split
 from build_rules.errors import InputError
 from build_rules.presets import Preset
@@ -19,7 +19,7 @@ FINETUNE_IMAGES = 1024
 
 def run(split_json: Path, calibrated: Path, parsed_har: Path, script: Path, feed: Path, preset: Preset) -> None:
     """Write the model script of a preset, and what the exported graph takes, by which `har` proves it."""
-    layers = output_layers(read_har(parsed_har).hn)
+    layers = output_layers(outline_har(parsed_har)[0].hn)
     split, facts = load_split(split_json), load_calibrated(calibrated)
     plan = plan_script(split, facts, layers, preset)
     script.write_text(format_script(compose_script(plan)), encoding="utf-8")

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from build_rules.compilers.archive import read_members
-from build_rules.compilers.har import load_npz, read_har
+from build_rules.compilers.har import load_npz, outline_har, read_har
 from build_rules.errors import InputError
 from tests.compilers.test_har import make_har, write_tar
 
@@ -87,7 +87,24 @@ def test_sound_archives_are_read_however_they_are_packed(tmp_path: Path, packer:
     members = {"./net.hn": b"{}", "folder/" + "x" * 300: b"long name", "net.npz": bytes(3 * MIB)}
     path = write_tar(tmp_path / "a.har", members)
     path.write_bytes(PACKERS[packer](path.read_bytes()))
-    assert read_members(path) == {name.removeprefix("./"): data for name, data in members.items()}
+    found, sizes = read_members(path)
+    assert found == {name.removeprefix("./"): data for name, data in members.items()}
+    assert sizes == {name: len(data) for name, data in found.items()}
+
+
+def test_what_nobody_asks_for_is_not_kept(tmp_path: Path) -> None:
+    with (tmp_path / "a.har").open("wb") as file:  # a file of holes, which costs nobody anything
+        file.write(header("net.npz", 1 << 30, tarfile.REGTYPE))
+        file.seek(1 << 30, 1)
+        file.write(padded(header("net.hn", 42, tarfile.REGTYPE) + b'{"net_params": {"a": 1}, "layers": {}}    ') + END)
+    tracemalloc.start()
+    try:
+        har, sizes = outline_har(tmp_path / "a.har")
+        assert tracemalloc.get_traced_memory()[1] < MIB
+    finally:
+        tracemalloc.stop()
+    assert sizes == {"net.npz": 1 << 30, "net.hn": 42}
+    assert set(har.members) == {"net.hn"}
 
 
 def test_an_archive_of_too_many_arrays(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -131,6 +131,22 @@ def test_broken_links_are_input_errors() -> None:
         output_layers(broken)
 
 
+def test_more_outputs_than_any_chip_has() -> None:
+    with pytest.raises(InputError, match="more than 256 outputs"):
+        output_layers({**HN, "net_params": {"output_layers_order": ["net/conv1"] * 257}})
+
+
+@pytest.mark.parametrize("head", [b"(" * 50, b"{'descr': '<f4' \"\"\"", b"-" * 9000 + b"1", b"[" * 9000])
+def test_arrays_whose_headers_cannot_be_parsed(head: bytes) -> None:
+    member = b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("net/conv1/kernel:0.npy", member)
+    with pytest.raises(InputError, match=r"cannot be read \(.+\)") as caught:
+        load_npz(buffer.getvalue())
+    assert len(str(caught.value)) < 500
+
+
 def test_npz_is_the_same_bytes_whatever_the_order() -> None:
     a, b = np.ones(3), np.zeros((2, 2), dtype=np.int8)
     assert dump_npz({"a": a, "b": b}) == dump_npz({"b": b, "a": a})

@@ -227,6 +227,23 @@ def test_a_skeleton_that_is_too_large_is_refused(tmp_path: Path, monkeypatch: py
     read_skeleton(save(holding(floats("w", 1 << 20)), tmp_path))
 
 
+@pytest.mark.parametrize("place", ["graph", "node", "op_type"])
+def test_what_is_no_tensor_may_be_smaller_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    monkeypatch.setattr(skeleton, "MAX_STRUCTURE", 1 << 20)
+    model, text = holding(), "d" * (1 << 20)
+    lists = onnx.TensorProto(name="list", dims=[1 << 20], data_type=TensorProto.FLOAT16, int32_data=[1] * (1 << 20))
+    model.graph.initializer.append(lists)
+    read_skeleton(save(model, tmp_path))
+    if place == "graph":
+        model.graph.doc_string = text
+    elif place == "node":
+        model.graph.node[0].doc_string = text
+    else:
+        model.graph.node[0].op_type = text
+    with pytest.raises(InputError, match="without its weights this model still has over 1 MiB"):
+        read_skeleton(save(model, tmp_path))
+
+
 def test_a_broken_tensor_is_told(tmp_path: Path) -> None:
     path = written(tmp_path, b"\x0a\x01\xff" + encode_field(TENSOR_RAW, LONG) + ONES)
     with pytest.raises(InputError, match="not a complete ONNX file"):

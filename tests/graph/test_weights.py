@@ -143,3 +143,41 @@ def test_files_beside_the_model_are_told_before_they_are_read(tmp_path: Path) ->
     with pytest.raises(InputError, match="only files beside the model"):
         load_source(outside(folder, location="../secret.bin"), reading=told.append)
     assert told == []
+
+
+def reference(name: str, count: int) -> onnx.TensorProto:
+    """The first `count` bytes of a file, which many tensors can name."""
+    tensor = onnx.TensorProto(name=name, dims=[count], data_type=onnx.TensorProto.UINT8)
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="holes.bin")
+    return tensor
+
+
+def holding(folder: Path, size: int, count: int, inside: bool = False) -> Path:
+    model = detection()
+    tensors = [reference(f"w{index}", size) for index in range(count)]
+    if inside:
+        model.graph.node[0].attribute.extend(
+            onnx.helper.make_attribute(tensor.name, tensor, attr_type=onnx.AttributeProto.TENSOR) for tensor in tensors
+        )
+    else:
+        model.graph.initializer.extend(tensors)
+    with (folder / "holes.bin").open("wb") as file:
+        file.truncate(size)  # its zeros take no room on the disk
+    return save(model, folder)
+
+
+@pytest.mark.parametrize(("size", "count"), [((1 << 30) + 1, 1), (1 << 26, 17)])
+def test_more_weights_than_any_network_has(tmp_path: Path, size: int, count: int) -> None:
+    with pytest.raises(InputError, match="more than 1024 MiB, which no network"):
+        load_source(holding(tmp_path, size, count))
+
+
+@pytest.mark.parametrize(("size", "count", "inside"), [((1 << 26) + 1, 1, True), (1 << 24, 5, True), (1024, 70, False)])
+def test_more_to_load_than_any_network_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, count: int, inside: bool
+) -> None:
+    if not inside:
+        monkeypatch.setattr("build_rules.graph.weights.MAX_LOADED", 64 << 10)
+    with pytest.raises(InputError, match="external weights are small tensors or belong to attributes"):
+        load_source(holding(tmp_path, size, count, inside))
