@@ -180,18 +180,22 @@ def test_the_script(form: str, choice: InputChoice | None, script: str, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("choice", "normalization", "is_cure"),
-    [(InputChoice(normalization="unsigned"), None, False), (None, "unsigned", False), (None, "unknown", True)],
+    ("choice", "normalization", "cure"),
+    [
+        (InputChoice(normalization="unsigned"), None, 'write normalization = "raw" there.'),
+        (None, "unsigned", "under [input] in model.toml, or correct the metadata (in the ONNX, or [metadata])."),
+        (None, "unknown", "write normalization under [input] in model.toml."),
+    ],
 )
 def test_the_cure_is_in_the_table_that_is_wrong(
-    choice: InputChoice | None, normalization: str | None, is_cure: bool, tmp_path: Path
+    choice: InputChoice | None, normalization: str | None, cure: str, tmp_path: Path
 ) -> None:
     chain = Chain(tmp_path, choice)
     said = {} if normalization is None else {"validation": {"normalization": normalization}}
     chain.export(scores_of(FORMS["bytes by 255"], said))
     with pytest.raises(InputError) as caught:
         chain.cut()
-    assert str(caught.value).endswith("What [metadata] in model.toml says counts instead.") == is_cure
+    assert str(caught.value).endswith(cure)
 
 
 @pytest.mark.parametrize("was", ["255.0, 255.0, 255.0", "0.0, 0.0, 0.0"])
