@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -33,13 +33,17 @@ def _is_failure(one: Any) -> bool:
     return isinstance(one, dict) and type(one.get("when")) is int and isinstance(one.get("text"), str)
 
 
-def note_failures(failed: Mapping[str, str], succeeded: Iterable[str]) -> None:
-    """Add what failed in a run, with its words, and take out what succeeded; what cannot be written is not noted."""
-    known = read_failures()
+def note_failures(failed: Mapping[str, str], succeeded: Iterable[str], fresh: Container[str] = ()) -> None:
+    """Add what failed in a run, with its words, and take out what succeeded; what cannot be written is not noted.
+
+    `fresh` are the owners of whose steps, all of them, a run has found out together that they are up to date.
+    """
+    before = read_failures()
+    known = {task: one for task, one in before.items() if "".join(task.split(":")[1:2]) not in fresh}
     now = int(time.time())
     after = {task: one for task, one in known.items() if task not in set(succeeded)}
     after |= {task: {"when": now, "text": text[:MAX_TEXT]} for task, text in failed.items()}
-    if after == known:
+    if after == before:
         return
     with suppress(OSError):
         write_whole(FAILURES, [json.dumps(after, indent=1).encode()])

@@ -11,6 +11,8 @@ from build_rules.metadata.vocabulary import TILING_MODES
 
 __all__ = ["check_tiling", "read_grid", "tiling_fault"]
 
+CURE = "correct it in the trainer's export, or [metadata.tiling] in model.toml"
+
 
 def tiling_fault(tiling: Any) -> str | None:
     """Return what is wrong with a `tiling` section, or None.
@@ -31,7 +33,7 @@ def tiling_fault(tiling: Any) -> str | None:
 def check_tiling(document: Mapping[str, Any]) -> None:
     """Raise `InputError` when the document has a `tiling` section that no runtime could obey. Absent is fine."""
     if "tiling" in document and (fault := tiling_fault(document["tiling"])):
-        raise InputError(f"edgefirst.json: the section tiling {fault}; correct it in the trainer's export.")
+        raise InputError(f"the metadata's section tiling {fault}; {CURE}.")
 
 
 def read_grid(tiling: Mapping[str, Any]) -> TileGrid | None:
@@ -53,7 +55,7 @@ def read_grid(tiling: Mapping[str, Any]) -> TileGrid | None:
         or not 0 <= overlap < 1
     ):
         raise InputError(
-            f"edgefirst.json: tiling.grid is {grid!r}; it must hold an algorithm, a version (an integer) and "
-            "min_overlap (from 0 to less than 1). Correct it in the trainer's export."
+            f"the metadata's tiling.grid is {grid!r}; it must hold an algorithm, a version (an integer) and "
+            f"min_overlap (from 0 to less than 1); {CURE}."
         )
     return TileGrid(algorithm, version, float(overlap))

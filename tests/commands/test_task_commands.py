@@ -207,3 +207,17 @@ def test_a_table_that_says_one_thing_is_told_as_that(folder: Path) -> None:
     told = doit(folder, "why", "split:shapes-det").out
     assert "setting choice.outputs changed: nothing -> output0 (models/shapes-det/model.toml:" in told
     assert "nothing -> nothing" not in told
+
+
+def test_a_failure_is_over_when_what_it_was_about_is_as_before(folder: Path) -> None:
+    onnx = folder / "models/shapes-det/shapes-det.onnx"
+    good = onnx.read_bytes()
+    assert doit(folder).code == 0
+    onnx.write_bytes(good[:1000])
+    assert doit(folder).code == 3
+    assert "failed" in doit(folder, "status").out
+    onnx.write_bytes(good)
+    for _ in range(2):  # looked at, and known to be fresh
+        assert doit(folder).executed == []
+    (folder / "build/shapes-det/split.onnx").unlink()
+    assert "failed" not in doit(folder, "status").out

@@ -176,7 +176,7 @@ def test_timestamps_are_iso_8601(timestamp: str) -> None:
 
 
 def test_a_bad_tiling_is_refused() -> None:
-    with pytest.raises(InputError, match=r"tiling has version 1\.0.*trainer's export"):
+    with pytest.raises(InputError, match=r"tiling has version 1\.0.*trainer's export, or \[metadata\.tiling\] in"):
         compiled({**SOURCE, "tiling": {"version": 1.0, "mode": "tiled"}})
 
 

@@ -218,8 +218,9 @@ class RunReporter(Telling):
             self.tell_note(told)
         if not self.aborted:
             current_run.finish()
-            if self.state.failures or self.state.good:
-                note_failures({task: text.strip() for task, text in self.state.failures}, self.state.good)
+            failed = {task: text.strip() for task, text in self.state.failures}
+            if failed or self.state.good or current_run.fresh:
+                note_failures(failed, self.state.good, current_run.fresh)
         self.tell_end(self.exit_code)
         # To doit a step that was not reached is an error of its own, and wrong input is none.
         refused = self.exit_code == WRONG_INPUT and not self._refused
