@@ -68,6 +68,8 @@ class RecordsBackend:
         self._read_only = False
         self._asked = 0
         self._all_read = False
+        # As somebody has found who leaves it as it is.
+        self._is_damaged = False
 
     def _connect(self) -> sqlite3.Connection:
         if self._connection is None and not is_writable(Path(self.name)):
@@ -154,7 +156,7 @@ class RecordsBackend:
     def _select(self, query: str, values: tuple[str, ...] = ()) -> list[tuple[str, str]]:
         """Return rows; none of a file that is damaged, which is set aside. Raises doit's `InvalidTask`."""
         with self._told("what was built before cannot be read"):
-            found = self._do_surely(query, values)
+            found = [] if self._is_damaged else self._do_surely(query, values)
             if found is None:
                 self._set_aside()
             return found or []
@@ -176,6 +178,7 @@ class RecordsBackend:
         self._rows.clear()
         self._all_read = True  # there is nothing else any more
         if not current_run.building:
+            self._is_damaged = True
             say(sys.stderr, f"{self.name} is damaged; the next build sets it aside, and builds everything again\n")
             return
         say(sys.stderr, f"{self.name} is damaged; it is kept as {self.name}.damaged, and everything is built again\n")

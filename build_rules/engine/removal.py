@@ -24,6 +24,7 @@ class Removal:
     def __init__(self) -> None:
         self._failed: dict[Path, OSError] = {}
         self._refused = ""
+        self._passed_over = ""
         self._workspace_is_ours = False
 
     def take_workspace(self) -> bool:
@@ -40,6 +41,10 @@ class Removal:
     def refuse(self, reason: str) -> None:
         """Say why nothing can be removed at all."""
         self._refused = reason
+
+    def pass_over(self, reason: str) -> None:
+        """Say why what one step has made is not looked for; what others have made is removed."""
+        self._passed_over = self._passed_over or reason
 
     def failed(self, path: Path, error: OSError) -> None:
         """Keep what could not be removed."""
@@ -65,7 +70,7 @@ class Removal:
         if self._refused:
             return f"nothing was removed: {self._refused}"
         if not self._failed:
-            return ""
+            return self._passed_over
         path, error = next(iter(self._failed.items()))
         # To remove a file is to write its folder.
         why = explain_unwritable(path if path.is_dir() else path.parent, error).replace(

@@ -108,7 +108,8 @@ class RunnableStep(Step):
             for folder in {path.parent for path in self.outputs.values()}:
                 check_folder(folder)
         except InputError as error:
-            removal.refuse(str(error))
+            removal.pass_over(str(error))
+            return
         if not (dryrun or removal.take_workspace()):
             return
         try:

@@ -174,7 +174,7 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
 
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_damage_is_set_aside_by_a_build_and_by_nobody_else(
-    here: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+    here: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], damage: str
 ) -> None:
     backend = records()
     for number in range(50):
@@ -183,8 +183,10 @@ def test_damage_is_set_aside_by_a_build_and_by_nobody_else(
     path = here / RECORDS
     path.write_bytes(DAMAGE[damage](path.read_bytes()))
     damaged = path.read_bytes()
-    assert not records().in_("step:1")
-    assert records().tasks() == []
+    looking = records()
+    assert not looking.in_("step:1")
+    assert looking.tasks() == []
+    assert capfd.readouterr().err.count("\n") == 1
     with pytest.raises(InvalidTask, match="damaged"):
         records().rows()
     assert path.read_bytes() == damaged

@@ -253,7 +253,8 @@ DOIT_CONFIG = {**DOIT_CONFIG, "default_tasks": ["copy"]}
 COPY = Rule("copy", "steps:copy", ("errors.py",))
 
 def task_copy():
-    yield COPY.task("m", inputs={}, outputs={"out": Path("build/m/out")}, settings={})
+    for name in "mn":
+        yield COPY.task(name, inputs={}, outputs={"out": Path(f"build/{name}/out")}, settings={})
 """
 
 
@@ -264,9 +265,13 @@ def test_build_and_clean(here: Path) -> None:
     victim = here.parent / "victim"
     (victim / "out").write_text(PRECIOUS)
     (here / "build/m").symlink_to(victim)
+    make("build/n")
+    (here / "build/n/out").write_text("made")
     for command, code in (("run", 3), ("clean", 1)):
         run = doit(here, command)
         assert (run.code, "Traceback" in run.err, "build/m: is a link" in run.err) == (code, False, True), run.err
+    assert not (here / "build/n/out").exists(), "what does not lie behind the link is removed"
+    assert "nothing was removed" not in run.err
     (here / "build").rename(here / "old")
     (victim / "m").mkdir()
     (victim / "m/out").write_text(PRECIOUS)
@@ -281,7 +286,7 @@ def test_build_and_clean(here: Path) -> None:
     (here.parent / "scratch").mkdir()
     (here / "build").symlink_to(here.parent / "scratch")
     (here / "pyproject.toml").write_text("[tool.build_rules]\nlinked_build = true\n")
-    assert doit(here).executed == ["copy:m"]
+    assert doit(here).executed == ["copy:m", "copy:n"]
     assert doit(here).executed == []
     assert doit(here, "clean").code == 0
     assert not (here.parent / "scratch/m/out").exists()
