@@ -16,8 +16,12 @@ from build_rules.errors import InputError
 
 __all__ = ["check_lists"]
 
-MAX_LENGTH = 1 << 16
+MAX_LENGTH = 1 << 20
 """Numbers of one list; sizes and places are a few, the cells of a grid some thousands."""
+CARRIERS = frozenset(
+    ("Identity", "Cast", "Unsqueeze", "Squeeze", "Slice", "Gather", "Add", "Sub", "Mul", "Div", "Neg", "Abs", "Mod")
+)
+"""Operators through which a list of numbers is followed."""
 WHOLE = (onnx.TensorProto.INT64, onnx.TensorProto.INT32)
 
 
@@ -52,7 +56,9 @@ def _length(node: onnx.NodeProto, lengths: Mapping[str, int], numbers: Mapping[s
         start, end, step = (numbers[name] for name in node.input)
         return max(0, -(-(end - start) // step)) if step else 0
     held: Iterable[int] = [lengths.get(name, 0) for name in node.input]
-    return sum(held) if node.op_type == "Concat" else max(held, default=0)
+    if node.op_type == "Concat":
+        return sum(held)
+    return max(held, default=0) if node.op_type in CARRIERS else 0
 
 
 def _stored(graph: onnx.GraphProto) -> Iterator[tuple[str, onnx.TensorProto]]:
