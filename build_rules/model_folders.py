@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -120,10 +121,11 @@ class _Search:
             if not stat.S_ISDIR(path.stat().st_mode):
                 return None
         except OSError as error:
-            where = path.readlink()
-            return self._faulty(
-                path, f"a link to {where}, which cannot be reached ({error.strerror}); mend or remove it."
-            )
+            with suppress(OSError):  # of a place like /proc not even that may be asked
+                return self._faulty(
+                    path, f"a link to {path.readlink()}, which cannot be reached ({error.strerror}); mend or remove it."
+                )
+            return self._faulty(path, f"a link that cannot be read ({error.strerror}); mend or remove it.")
         real = os.path.realpath(path)
         left = place.left | {os.path.realpath(place.folder)}
         if any(_is_within(one, real) for one in left):

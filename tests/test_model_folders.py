@@ -114,6 +114,16 @@ def test_a_link_to_far_too_much_is_told(tmp_path: Path, monkeypatch: pytest.Monk
     assert "models/home: a link that leads to more than 10 folders" in (told["home"] or "")
 
 
+def test_a_link_of_which_nothing_may_be_asked_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Below /proc, not even where a link leads may be asked of another user's."""
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models/a").symlink_to("nowhere")
+    monkeypatch.setattr(Path, "readlink", lambda _: (_ for _ in ()).throw(PermissionError(13, "Permission denied")))
+    (found,) = find_models(tmp_path / "models")
+    assert found.fault is not None
+    assert "a link that cannot be read" in found.fault
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
 def test_a_folder_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     root = make(tmp_path / "models", "a", "b")

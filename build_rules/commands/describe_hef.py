@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from build_rules.hef import Hef, HostOp, Stream
+from build_rules.hef.container import open_hef
 from build_rules.hef.header import HEADER_BYTES, LAYOUTS, peek_version
 from build_rules.hef.loaders import oldest_release, without_added
 from build_rules.hef.releases import CHIPS_5, release_text
@@ -27,7 +28,7 @@ MAX_PROBLEMS = 100
 
 def describe_hef(path: Path) -> Facts:
     """Return the facts of a HEF file. Raises `InputError` when it is none or is damaged."""
-    with path.open("rb") as stream:
+    with open_hef(path) as stream:
         version = peek_version(stream.read(HEADER_BYTES))
     if version is not None and version not in LAYOUTS:
         known = ", ".join(map(str, LAYOUTS))

@@ -39,6 +39,8 @@ ALLOWED = "linked_build"
 BESIDE = ("", "-wal", "-shm", "-journal")
 """What sqlite writes: the file, and beside it what it is working on."""
 PathLike = str | os.PathLike[str]
+MAX_STATE = 128 << 20
+"""Bytes that are read of a file of ours; the snapshot of a workspace of a hundred thousand files has a tenth."""
 
 
 def check_build() -> None:
@@ -167,7 +169,7 @@ def write_whole(path: PathLike, pieces: Iterable[bytes]) -> None:
             os.unlink(draft)
 
 
-def read_regular(path: PathLike, most: int = -1) -> bytes:
+def read_regular(path: PathLike, most: int = MAX_STATE) -> bytes:
     """Return what a regular file of ours holds, at most so many bytes. Raises `OSError` for anything else."""
     with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
         if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):

@@ -109,6 +109,8 @@ def read_snapshot(path: str) -> Snapshot | None:
     """Return what was written; None when there is nothing that can be read, whatever the reason."""
     try:
         first, _, body = read_regular(path).partition(b"\n")
+        if not first.startswith(b"{"):  # it could be of any length
+            return None
         head = json.loads(first)
         if head["format"] != FORMAT or head["crc32"] != zlib.crc32(body):
             return None

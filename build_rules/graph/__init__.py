@@ -6,6 +6,7 @@ One file per question of the graph:
 `document.py`             what do the EdgeFirst metadata in the file say? (reads no weights)
 `wire.py`                 where do the fields of the file lie?
 `extent.py`               how much does it hold, before it is parsed?
+`long_lists.py`           which lists of numbers would be too long to be followed?
 `skeleton.py`             what is the model without its weights?
 `weights.py`              where do the weights lie, and may they be read?
 `functions.py`            what is the model without local functions?

@@ -61,7 +61,7 @@ _MANY = {"node": "nodes", "input": "inputs or outputs", "output": "inputs or out
 
 
 def check_extent(data: bytes) -> None:
-    """Raise `InputError` for a serialized skeleton that holds more than any detector; what is none is let by."""
+    """Raise `InputError`, a clause, for serialized ONNX that holds more than any detector; what is none is let by."""
     _Walker(data).walk(0, len(data), "model", 0)
 
 
@@ -73,7 +73,7 @@ class _Walker:
 
     def walk(self, position: int, end: int, kind: str, depth: int) -> None:
         if depth > MAX_DEPTH:
-            raise InputError(f"its messages are nested deeper than {MAX_DEPTH}, as in no detector; export it again.")
+            raise InputError(f"its messages are nested deeper than {MAX_DEPTH}, as in no detector")
         data, known = self.data, _INSIDE[kind]
         while position < end:
             self.parts += 1
@@ -119,4 +119,4 @@ class _Walker:
 
 
 def _too_many(what: str, limit: int) -> InputError:
-    return InputError(f"this model has over {limit} {what}, which no detector needs; export the model again.")
+    return InputError(f"this model has over {limit} {what}, which no detector needs")

@@ -13,6 +13,7 @@ import onnx
 from onnx.shape_inference import InferenceError, infer_shapes
 
 from build_rules.errors import InputError
+from build_rules.graph.long_lists import check_lists
 from build_rules.graph.weights import is_stored_elsewhere
 
 __all__ = ["Shapes", "Told", "element_types", "infer_once", "opset_of", "static_shape", "without_weights"]
@@ -114,6 +115,7 @@ def element_types(model: onnx.ModelProto) -> dict[str, int]:
 
 
 def _inferred(model: onnx.ModelProto) -> onnx.GraphProto:
+    check_lists(model.graph)
     try:
         return infer_shapes(model, strict_mode=False, data_prop=True).graph
     except (InferenceError, RuntimeError) as error:

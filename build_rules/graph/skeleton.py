@@ -55,12 +55,19 @@ def read_skeleton(path: Path) -> onnx.ModelProto:
                 stripped.keep(field)
         try:
             content = stripped.content()
-            check_extent(content)
+            _check_extent(content)
             model = onnx.ModelProto()
             model.ParseFromString(content)
             return model
         except DecodeError as error:
             raise InputError(_NOT_ONNX) from error
+
+
+def _check_extent(content: bytes) -> None:
+    try:
+        check_extent(content)
+    except InputError as error:
+        raise InputError(f"{error}; export the model again.") from error
 
 
 class _Stripped:

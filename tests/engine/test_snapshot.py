@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from build_rules.engine.fingerprint import marks_of
+from build_rules.engine.places import MAX_STATE
 from build_rules.engine.snapshot import (
     ABSENT,
     UNTRUSTED,
@@ -89,3 +91,15 @@ def test_owners_of_changed_files(tmp_path: Path) -> None:
     Path(none).touch()
     assert find_changed(snapshot) == {"one", "two", "three", "four"}
     assert find_changed(Snapshot({}, {}, {("five",): {str(paths["a"]): UNTRUSTED}}, {})) == {"five"}
+
+
+def test_no_more_is_read_of_it_than_it_may_hold(tmp_path: Path) -> None:
+    path = tmp_path / "fresh"
+    with path.open("wb") as file:
+        file.truncate(1 << 40)  # its zeros take no room on the disk
+    tracemalloc.start()
+    try:
+        assert read_snapshot(str(path)) is None
+        assert tracemalloc.get_traced_memory()[1] < 3 * MAX_STATE
+    finally:
+        tracemalloc.stop()

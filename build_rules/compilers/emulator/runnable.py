@@ -23,6 +23,10 @@ __all__ = ["Tensors", "open_network", "run_network"]
 
 OUTPUT_TYPES = ("tensor(uint8)", "tensor(uint16)")
 MAX_INPUT_BYTES = 1 << 28
+MAX_OUTPUT_BYTES = 1 << 28
+"""Of all outputs for one image; those of YOLOv8 at 1280x1280 have 10 MB."""
+MAX_OUTPUTS = 256
+"""A HEF has at most as many streams."""
 MAX_NODES = 100_000
 MAX_SECONDS = 600.0
 """For one image, on one core; YOLOv8n at 640x640 takes 0.4 s."""
@@ -100,7 +104,13 @@ def _check_ends(session: Session) -> None:
     if len(inputs) != 1 or inputs[0][0] != "tensor(uint8)" or not _is_picture(inputs[0][1]):
         told = ", ".join(f"{kind} {list(shape)}" for kind, shape in inputs) or "nothing"
         raise InputError(f"its network takes {told}, not one image [1, H, W, C] of uint8")
-    for value in session.get_outputs():
+    outputs = session.get_outputs()
+    if len(outputs) > MAX_OUTPUTS:
+        raise InputError(f"its network has {len(outputs)} outputs; no device has more than {MAX_OUTPUTS}")
+    sizes = [prod(size if isinstance(size, int) else 1 for size in value.shape) for value in outputs]
+    if sum(sizes) > MAX_OUTPUT_BYTES:
+        raise InputError(f"its network delivers {sum(sizes)} values for one image, more than any device")
+    for value in outputs:
         if value.type not in OUTPUT_TYPES:
             raise InputError(f"its network delivers '{value.name}' as {value.type}, not as uint8 or uint16")
 

@@ -13,12 +13,14 @@ from google.protobuf.descriptor import FieldDescriptor  # type: ignore[import-un
 from google.protobuf.message import DecodeError, Message  # type: ignore[import-untyped]
 
 from build_rules.errors import InputError
+from build_rules.graph.extent import check_extent
 
 __all__ = ["read_stored"]
 
 
 def read_stored(data: bytes) -> onnx.ModelProto:
-    """Return a model from its bytes. Raises `InputError`, a clause, when it is none, or keeps data in other files."""
+    """Return a model from its bytes. Raises `InputError` when it is none, too large, or keeps data in other files."""
+    check_extent(data)
     try:
         model = onnx.load_model_from_string(data)
     except DecodeError as error:

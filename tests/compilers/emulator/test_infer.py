@@ -83,6 +83,26 @@ def test_a_network_that_fails_names_the_file(tmp_path: Path, capfd: pytest.Captu
     assert capfd.readouterr().err == ""
 
 
+def test_networks_that_are_large_before_they_run(tmp_path: Path) -> None:
+    many = passing()
+    many.graph.node.extend(onnx.NodeProto() for _ in range(100_001))
+    with pytest.raises(InputError, match=r"a\.hef: .*over 100000 nodes"):
+        HefSession(save_hef(tmp_path / "a.hef", many))
+    outputs = passing()
+    outputs.graph.node.extend(onnx.helper.make_node("Identity", ["image"], [f"o{index}"]) for index in range(256))
+    outputs.graph.output.extend(
+        onnx.helper.make_tensor_value_info(f"o{index}", onnx.TensorProto.UINT8, [1, 8, 8, 3]) for index in range(256)
+    )
+    with pytest.raises(InputError, match="257 outputs; no device has more than 256"):
+        HefSession(save_hef(tmp_path / "b.hef", outputs))
+    wide = passing()
+    wide.graph.node[0].CopyFrom(onnx.helper.make_node("Expand", ["image", "shape"], ["out"]))
+    wide.graph.initializer.append(onnx.numpy_helper.from_array(np.array([1 << 21, 8, 8, 3]), "shape"))
+    wide.graph.output[0].type.tensor_type.shape.dim[0].dim_value = 1 << 21
+    with pytest.raises(InputError, match="delivers 402653184 values for one image, more than any device"):
+        HefSession(save_hef(tmp_path / "c.hef", wide))
+
+
 def with_external(har: Har, member: str) -> Har:
     """The HAR with the first weights of one of its models moved to another file."""
     model = onnx.load_model_from_string(har.members[member])
