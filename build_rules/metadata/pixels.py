@@ -206,7 +206,8 @@ def _swapped(
     """Bring what was decided for the graph's input into the order of the chip, which begins behind the swap.
 
     Without a word about colours it is what comes out of the swap that is `rgb`: detectors are trained on that, and an
-    exporter swaps because its users feed what OpenCV reads.
+    exporter swaps because its users feed what OpenCV reads. But where ImageNet's means are subtracted blue first,
+    as networks from Caffe have it, it is `bgr`.
     """
     if facts.front is None or not facts.front.swapped:
         return DecidedPixels(pixels)
@@ -215,20 +216,30 @@ def _swapped(
     numbers = choice.mean is not None or choice.std is not None
     # A word is about colours, so it goes with those that the network behind the swap is taken to see.
     order = swapped_order(len(pixels.mean)) if known or numbers else range(len(pixels.mean))
+    turns = known or _subtracts_blue_first(facts)
     turned = replace(
         pixels,
         mean=tuple(pixels.mean[k] for k in order),
         std=tuple(pixels.std[k] for k in order),
-        color=SWAPPED_COLORS[pixels.color] if known and pixels.color is not None else pixels.color,
+        color=SWAPPED_COLORS[pixels.color] if turns and pixels.color is not None else pixels.color,
     )
     if known or pixels.color is None:
         return DecidedPixels(turned)
-    own = SWAPPED_COLORS[pixels.color]
+    own = SWAPPED_COLORS[str(turned.color)]
     return DecidedPixels(
         turned,
         (
             f"the graph swaps red and blue, and nothing says which comes first at its input; it is taken to be {own}, "
-            f'so the chip, which begins behind the swap, takes {turned.color} (color = "{pixels.color}" under [input] '
+            f'so the chip, which begins behind the swap, takes {turned.color} (color = "{turned.color}" under [input] '
             "in model.toml, if it is the other way)",
         ),
     )
+
+
+def _subtracts_blue_first(facts: PixelFacts) -> bool:
+    """Say whether the graph subtracts ImageNet's means, in whatever unit, in the order blue, green, red."""
+    means = NORMALIZATIONS["imagenet"][1][::-1]
+    if facts.mean is None or len(facts.mean) != len(means) or not sum(facts.mean) > 0:
+        return False
+    parts = [(value / sum(facts.mean), mean / sum(means)) for value, mean in zip(facts.mean, means, strict=True)]
+    return all(abs(value - mean) < 0.01 for value, mean in parts)

@@ -139,6 +139,23 @@ def test_a_swap_that_nothing_explains_is_told() -> None:
     assert numbers.preprocessing.mean == (3, 2, 1), "numbers are in the order of the graph's own input"
 
 
+@pytest.mark.parametrize(
+    ("means", "chip"),
+    [
+        ((103.939, 116.779, 123.68), "bgr"),
+        ((0.406, 0.456, 0.485), "bgr"),
+        ((123.675, 116.28, 103.53), "rgb"),
+        ((127.5, 127.5, 127.5), "rgb"),
+        ((0.0, 0.0, 0.0), "rgb"),
+    ],
+)
+def test_means_behind_a_swap_tell_the_colours(means: tuple[float, ...], chip: str) -> None:
+    front = Front("t", (1, 3, 64, 64), means, (1.0,) * 3, True)
+    decided = decide_pixels({}, InputChoice(), PixelFacts(front, "raw", "", means, (1.0,) * 3), IMAGE)
+    assert decided.preprocessing.color == chip
+    assert f'(color = "{chip}" under [input]' in decided.warnings[0]
+
+
 def test_the_document_says_what_was_decided() -> None:
     document: dict[str, Any] = {
         "input": {"camera_adaptor": "rgb"},

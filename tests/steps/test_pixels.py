@@ -126,9 +126,11 @@ def test_the_chip_sees_what_the_graph_saw(name: str, tmp_path: Path) -> None:
     rgb = picture(chain)
     scale = 1.0 if form.takes == "raw" else 1 / 255
     color = load_split(tmp_path / "split.json").preprocessing.color
-    assert color == "rgb", "without a word the network is one of rgb, and a swap before it is for bgr"
-    expected = of_the_export(chain, rgb[..., ::-1] if form.swapped else rgb, scale)
-    found = of_the_chip(chain, rgb)
+    # Without a word the network is one of rgb, and a swap before it is for bgr; unless means say which colour is which.
+    assert color == ("bgr" if name == "spread, then swapped" else "rgb")
+    taken = {"rgb": rgb, "bgr": rgb[..., ::-1]}[color]
+    expected = of_the_export(chain, taken[..., ::-1] if form.swapped else taken, scale)
+    found = of_the_chip(chain, taken)
     assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.98
     assert np.ptp(expected) > 0.2, "a picture that shows nothing proves nothing"
 
