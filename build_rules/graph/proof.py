@@ -99,7 +99,8 @@ def _tail(view: GraphView, endpoints: Sequence[str], outputs: Sequence[str]) -> 
     except InputError as error:
         raise InputError(
             f"the cut is not complete: {error} ({', '.join(endpoints)}); these do not cover every way from the image "
-            "to the outputs: name what is missing, or export the model again."
+            "to the outputs: name what is missing, leave out the outputs that need it ([split] outputs), or export the "
+            "model again."
         ) from error
 
 

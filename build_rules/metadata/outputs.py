@@ -16,7 +16,7 @@ from build_rules.metadata.anchors import Level, split_anchors
 from build_rules.metadata.physical import Bound, PhysicalTensor, bind_endpoints, looks_folded
 from build_rules.metadata.vocabulary import ACTIVATIONS, CARRIED_TYPE, CHANNEL_AXIS, OUTPUT_TYPES, SPLIT_TYPES
 
-__all__ = ["class_count", "compile_outputs", "grid_classes"]
+__all__ = ["check_endpoints", "class_count", "compile_outputs", "grid_classes"]
 
 BEFORE_SCORES = 5
 """Channels of an anchor that are no scores: four coordinates and the objectness."""
@@ -52,6 +52,24 @@ def compile_outputs(
         else:
             outputs.append(_carried(role, roles, folded))
     return _anchor_outputs(document, split, anchored, decoded="protos" not in roles) + outputs
+
+
+def check_endpoints(document: dict[str, Any], split: Split) -> None:
+    """Raise `InputError` for endpoints that could not be described after everything has been compiled.
+
+    The float network stands in for the compiled one: its outputs have the same shapes.
+    """
+    roles = {endpoint.role for endpoint in split.endpoints}
+    if "boxes" in roles and "scores" not in roles:
+        raise InputError(
+            "there are boxes but no scores, and no decoder reads the ones without the others; name the scores, too, in "
+            "[split] of model.toml (outputs, [[split.hint]] or [[split.endpoint]]) or in the split hints."
+        )
+    tensors = tuple(
+        PhysicalTensor(e.name, (1, e.shape[2], e.shape[3], e.shape[1]), "float32", None, None, (e.node,))
+        for e in split.endpoints
+    )
+    compile_outputs(document, split, tensors, ())
 
 
 def class_count(outputs: list[dict[str, Any]]) -> int | None:

@@ -26,7 +26,7 @@ from build_rules.errors import InputError
 from build_rules.graph import SourceDocument, read_document, split_model
 from build_rules.metadata.anchors import split_anchors
 from build_rules.metadata.labels import check_labels, labels_text, read_labels
-from build_rules.metadata.outputs import grid_classes
+from build_rules.metadata.outputs import check_endpoints, grid_classes
 from build_rules.metadata.pixels import decide_pixels
 
 __all__ = ["run"]
@@ -69,6 +69,10 @@ def run(
     except InputError as error:
         raise error.within(onnx) from error
     names = source.labels if labels_file is None else read_labels(Path(labels_file))
+    try:
+        check_endpoints(source.document, split)
+    except InputError as error:
+        raise error.within(onnx) from error
     try:
         _check_labels(names, source, split)
     except InputError as error:

@@ -14,11 +14,13 @@ import tomli
 from onnx import TensorProto, helper
 from onnx.numpy_helper import from_array
 
-from build_rules.endpoints import Split, SplitBoundary, SplitChoice, SplitHint
+from build_rules.endpoints import EndpointGroup, Split, SplitBoundary, SplitChoice, SplitHint
 from build_rules.errors import InputError
 from build_rules.split_table import read_split
+from build_rules.steps.split import run
 from build_rules.toml_table import Table
 from tests.graph.graphs import (
+    BINS,
     CELLS,
     CLASSES,
     SIZE,
@@ -518,3 +520,16 @@ def test_other_faults_are_not_blamed_on_the_size(tmp_path: Path) -> None:
     model = sized(64, 96)
     add(model, "more", "Conv", "image", "weight_0", strides=[2, 2], kernel_shape=[3, 3], pads=[1, 1, 1, 1])
     assert "what the output 'more'" in str(refused(tmp_path, model))
+
+
+@pytest.mark.parametrize("wide", [False, True], ids=["boxes alone", "more bins than decoders take"])
+def test_what_could_not_be_described_is_told_before_anything_is_compiled(tmp_path: Path, wide: bool) -> None:
+    b = Builder()
+    bins = 65 if wide else BINS
+    boxes = [b.conv("image", 3, 4 * bins, stride, f"box_{stride}") for stride in STRIDES]
+    scores = [b.conv("image", 3, CLASSES, stride, f"score_{stride}") for stride in STRIDES]
+    path, outputs = save(b.model(*boxes, *scores), tmp_path), (tmp_path / "split.onnx", tmp_path / "split.json")
+    groups = (EndpointGroup("boxes", tuple(boxes), "dfl"), EndpointGroup("scores", tuple(scores), None, "sigmoid"))
+    choice = SplitChoice(groups=groups) if wide else SplitChoice(groups=groups[:1], outputs=tuple(boxes))
+    with pytest.raises(InputError, match="260 channels" if wide else "there are boxes but no scores"):
+        run(path, *outputs, "m", choice, None, None)
