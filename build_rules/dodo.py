@@ -32,6 +32,7 @@ COMPILER = (
     "calibration/__init__.py",
     "alls/script.py",
     "hef",
+    "graph/extent.py",
     "inference.py",
     "protobuf.py",
     "versions.py",

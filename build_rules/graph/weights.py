@@ -38,7 +38,10 @@ __all__ = [
 ]
 
 MAX_WEIGHTS = 1 << 30
-"""Bytes of all large tensors together, as often as they are referred to; YOLOv8x has a quarter."""
+"""Bytes of all large tensors together, as often as they are referred to, unless so many lie on the disk; YOLOv8x has
+a quarter."""
+BLOCK = 512
+"""What the system counts the space in that a file takes, whatever its file system does (stat(2))."""
 MAX_LOADED = 64 << 20
 """Bytes of all tensors that are read into the skeleton: small ones, lists, those in attributes and branches."""
 MAX_LIST = 64 * LARGE
@@ -178,12 +181,18 @@ def check_weights(model: onnx.ModelProto, folder: Path) -> None:
     """Raise `InputError` when the references of a model, which `place_weights` has seen, make more than `MAX_WEIGHTS`.
 
     A file of holes costs nobody anything, nor to name the same bytes a thousand times; to run and to write them does.
+    What really lies on the disk may be larger.
     """
-    references = [tensor for tensor in filter(is_stored_elsewhere, model.graph.initializer) if is_readable(tensor)]
-    if (total := sum(range_of(tensor, folder).length for tensor in references)) > MAX_WEIGHTS:
+    tensors = [tensor for tensor in filter(is_stored_elsewhere, model.graph.initializer) if is_readable(tensor)]
+    ranges = [range_of(tensor, folder) for tensor in tensors]
+    total = sum(part.length for part in ranges)
+    if total <= MAX_WEIGHTS:
+        return
+    on_disk = sum(path.stat().st_blocks * BLOCK for path in {part.path for part in ranges})
+    if total > on_disk:
         raise InputError(
-            f"its weights have {total} bytes in all, more than {MAX_WEIGHTS >> 20} MiB, which no network for these "
-            "chips has; export the model again."
+            f"its weights have {total} bytes in all, more than {MAX_WEIGHTS >> 20} MiB and than the {on_disk} that lie "
+            "on the disk: they are named several times, or a file of them has holes; export the model again."
         )
 
 

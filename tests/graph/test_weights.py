@@ -169,8 +169,20 @@ def holding(folder: Path, size: int, count: int, inside: bool = False) -> Path:
 
 @pytest.mark.parametrize(("size", "count"), [((1 << 30) + 1, 1), (1 << 26, 17)])
 def test_more_weights_than_any_network_has(tmp_path: Path, size: int, count: int) -> None:
-    with pytest.raises(InputError, match="more than 1024 MiB, which no network"):
+    with pytest.raises(InputError, match=r"more than 1024 MiB and than the .* that lie on the disk"):
         load_source(holding(tmp_path, size, count))
+
+
+def test_weights_that_lie_on_the_disk_may_be_larger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("build_rules.graph.weights.MAX_WEIGHTS", 1 << 16)
+    size = 1 << 17
+    path = holding(tmp_path, size, 1)
+    with pytest.raises(InputError, match="lie on the disk"):
+        load_source(path)
+    for file in tmp_path.iterdir():
+        if file != path:
+            file.write_bytes(b"\1" * file.stat().st_size)
+    assert load_source(path).input.name
 
 
 @pytest.mark.parametrize(("size", "count", "inside"), [((1 << 26) + 1, 1, True), (1 << 24, 5, True), (1024, 70, False)])
