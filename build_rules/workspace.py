@@ -79,6 +79,8 @@ def target_folder(model: Model, target: Target) -> Path:
 
 def targets(models: tuple[Model, ...]) -> tuple[tuple[Model, Target], ...]:
     """Every model with each of its targets, those that are made fastest first."""
+    if not models:
+        return ()
     from build_rules.presets import PRESETS
 
     cost = {name: number for number, name in enumerate(PRESETS)}

@@ -7,7 +7,6 @@ from typing import Any
 from doit import cmd_run
 from doit.exceptions import InvalidCommand
 
-from build_rules.commands.unknown import unknown_task
 from build_rules.engine.dispatch import TargetDispatcher
 from build_rules.engine.fresh import current_run
 
@@ -26,6 +25,8 @@ class Run(cmd_run.Run):  # type: ignore[misc]  # doit has no type hints
         except InvalidCommand as error:
             if error.not_found is None:
                 raise
+            from build_rules.commands.unknown import unknown_task
+
             commands = self.loader.cmd_names if args[:1] == [error.not_found] else ()
             raise unknown_task(error.not_found, [task.name for task in self.task_list], commands) from error
 
