@@ -107,6 +107,8 @@ class _Search:
         link.searched += 1
         if link.searched > MAX_LINKED:
             told = f"a link that leads to more than {MAX_LINKED} folders; {ADVICE}."
+            if link.path == self._root:
+                raise InputError(f"{link.path}: {told}")
             return [self._faulty(link.path, told)] if link.searched == MAX_LINKED + 1 else []
         other = self._reached.setdefault(os.path.realpath(place.folder), place.folder)
         if other != place.folder:
@@ -148,10 +150,11 @@ def find_models(root: Path, watch: Callable[[Path], None] = unwatched) -> Iterat
 
     `watch` is told of every folder just before it is searched. Folders inside a model belong to it and are not
     searched; hidden folders are skipped. A link to a folder stands for that folder; one that leads back to where it
-    lies is passed over. Raises `InputError` when `root` itself cannot be read.
+    lies is passed over. Raises `InputError` when `root` itself cannot be read, or is a link to far too much.
     """
     search = _Search(root, watch)
-    pending = [_Place(root, frozenset({os.path.realpath(root)}))]
+    behind = _Link(root) if root.is_symlink() else None
+    pending = [_Place(root, frozenset({os.path.realpath(root)}), behind=behind)]
     while pending:
         found, inner = search.search(pending.pop())
         yield from found

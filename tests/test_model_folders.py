@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from build_rules import model_folders
+from build_rules.errors import InputError
 from build_rules.model_folders import MAX_NETWORK_NAME, ModelFolder, find_models
 
 KI = "\N{DEVANAGARI LETTER KA}\N{DEVANAGARI VOWEL SIGN I}"
@@ -112,6 +113,18 @@ def test_a_link_to_far_too_much_is_told(tmp_path: Path, monkeypatch: pytest.Monk
     told = found(root)
     assert set(told) == {"a", "home"}
     assert "models/home: a link that leads to more than 10 folders" in (told["home"] or "")
+
+
+def test_models_that_are_a_link_to_far_too_much_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_folders, "MAX_LINKED", 10)
+    for number in range(10):
+        (tmp_path / f"far/{number}").mkdir(parents=True)
+    make(tmp_path / "far", "0/sound")
+    (tmp_path / "models").symlink_to("far")
+    with pytest.raises(InputError, match="models: a link that leads to more than 10 folders"):
+        found(tmp_path / "models")
+    (tmp_path / "far/9").rmdir()
+    assert found(tmp_path / "models") == {"0/sound": None}
 
 
 def test_a_link_of_which_nothing_may_be_asked_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
