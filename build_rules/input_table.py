@@ -14,7 +14,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from build_rules.endpoints import CAMERA_ADAPTORS, InputChoice
-from build_rules.toml_table import Table, read_toml
+from build_rules.toml_table import Table, table_beside
 
 __all__ = ["input_beside", "read_input"]
 
@@ -47,11 +47,7 @@ def input_beside(onnx: Path) -> InputChoice:
 
     Raises `InputError` for what is not possible in its table `input`.
     """
-    where = onnx.parent / "model.toml"
-    content = read_toml(where) if where.is_file() else {}
-    if content.get("onnx", onnx.name) != onnx.name:
-        return InputChoice()
-    return read_input(Table(content, str(where)))
+    return read_input(table_beside(onnx))
 
 
 def _shape(table: Table) -> tuple[int, int] | None:

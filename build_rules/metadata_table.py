@@ -24,7 +24,7 @@ from typing import Any
 from build_rules.endpoints import CAMERA_ADAPTORS
 from build_rules.metadata.preprocessing import COLOR_KEYS, NORMALIZATIONS, RESIZES
 from build_rules.metadata.vocabulary import DECODER_VERSIONS, NMS_MODES
-from build_rules.toml_table import Table, read_toml
+from build_rules.toml_table import Table, table_beside
 
 __all__ = ["MetadataTable", "metadata_beside", "read_metadata"]
 
@@ -89,11 +89,7 @@ def metadata_beside(onnx: Path) -> str | None:
 
     Raises `InputError` for what is not possible in it.
     """
-    where = onnx.parent / "model.toml"
-    content = read_toml(where) if where.is_file() else {}
-    if content.get("onnx", onnx.name) != onnx.name:
-        return None
-    found = read_metadata(Table(content, str(where)))
+    found = read_metadata(table_beside(onnx))
     return None if found is None else found.whole
 
 

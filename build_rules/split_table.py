@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from build_rules.endpoints import Anchors, EndpointGroup, SplitBoundary, SplitChoice, SplitHint
-from build_rules.toml_table import Table, read_toml
+from build_rules.toml_table import Table, table_beside
 
 __all__ = ["read_split", "split_beside"]
 
@@ -71,11 +71,7 @@ def split_beside(onnx: Path) -> SplitChoice:
 
     Raises `InputError` for what is not possible in its table `split`.
     """
-    where = onnx.parent / "model.toml"
-    content = read_toml(where) if where.is_file() else {}
-    if content.get("onnx", onnx.name) != onnx.name:
-        return SplitChoice()
-    return read_split(Table(content, str(where)))
+    return read_split(table_beside(onnx))
 
 
 def _anchors(table: Table) -> Anchors:

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from build_rules.errors import InputError
 from build_rules.regular_file import TOML_BYTES, read_small
 
-__all__ = ["Table", "read_toml", "shown"]
+__all__ = ["Table", "read_toml", "shown", "table_beside"]
 
 MAX_DOTTED = 32
 """Names in one dotted key. The parser needs time and memory that grow with the square of it."""
@@ -186,3 +186,13 @@ class Table:
                 raise InputError(
                     f"{self._where}: unknown key {key} = {shown(self._content[key])}{advice} Allowed are: {known}."
                 )
+
+
+def table_beside(onnx: Path) -> Table:
+    """Return the `model.toml` beside an ONNX file; an empty table when there is none, or it is about another file.
+
+    Raises `InputError` when it is no TOML.
+    """
+    where = onnx.parent / "model.toml"
+    content = read_toml(where) if where.is_file() else {}
+    return Table(content if content.get("onnx", onnx.name) == onnx.name else {}, str(where))
