@@ -91,7 +91,7 @@ def per_step(steps: int, runs: int) -> None:
 def cache(megabytes: int, runs: int) -> None:
     """Print what restoring one file from a folder costs beside `cp`."""
     from build_rules.engine.cache import CachedAction, CachedOutput, SharedCache, parse_location
-    from build_rules.engine.fingerprint import fingerprint
+    from build_rules.engine.freshness.fingerprint import fingerprint
 
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)

@@ -55,11 +55,11 @@ class Cost:
 
 
 def our_cut(prove: bool) -> Callable[[Cut], object]:
-    from build_rules.endpoints import SplitChoice
     from build_rules.graph import split_model
+    from build_rules.records.split_json import SplitChoice
 
     if prove:
-        importlib.import_module("build_rules.graph.proof")
+        importlib.import_module("build_rules.graph.prove.proof")
     choice = SplitChoice(prove=prove)
     return lambda cut: split_model(cut.source, cut.source.stem, cut.output, choice)
 
@@ -129,8 +129,8 @@ def wanted(source: Path, output: Path) -> Cut:
 
     Raises `InputError` when it finds none.
     """
-    from build_rules.endpoints import SplitChoice
     from build_rules.graph import split_model
+    from build_rules.records.split_json import SplitChoice
 
     split = split_model(source, source.stem, output, SplitChoice(prove=False)).split
     return Cut(source, output, [split.input.name], [endpoint.tensor for endpoint in split.endpoints])

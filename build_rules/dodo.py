@@ -10,7 +10,7 @@ from typing import Any
 
 from build_rules import workspace as ws
 from build_rules.engine.doit_config import DOIT_CONFIG
-from build_rules.engine.rule import Rule
+from build_rules.engine.running.rule import Rule
 
 __all__ = [
     "DOIT_CONFIG",
@@ -25,14 +25,14 @@ __all__ = [
 
 ALL = 1 << 16
 """More cores than a machine has: a step that uses all there are."""
-RECORDS = ("endpoints.py", "calibrated.py", "errors.py", "regular_file.py")
+RECORDS = ("records", "errors.py", "regular_file.py")
 COMPILER = (
     "compilers",
-    "calibration/container.py",
+    "calibration/snapshot/safetensors_file.py",
     "calibration/__init__.py",
     "alls/script.py",
     "hef",
-    "graph/extent.py",
+    "onnx_file/extent.py",
     "inference.py",
     "protobuf.py",
     "versions.py",
@@ -46,12 +46,14 @@ SPLIT = Rule(
     (
         "steps/split.py",
         "graph",
+        "onnx_file",
+        "trainer",
         "metadata",
         "calibration",
         "varint.py",
         "versions.py",
         "inference.py",
-        "engine/noted.py",
+        "engine/running/note_reads.py",
         *RECORDS,
     ),
     needs=(("cores", 1), ("memory_mb", 1000)),
@@ -61,16 +63,14 @@ CALIBRATION = Rule(
     "build_rules.steps.calibration:run",
     (
         "steps/calibration.py",
-        "steps/given.py",
         "calibration",
         "versions.py",
-        "engine/noted.py",
-        "engine/report/__init__.py",
+        "engine/running/note_reads.py",
         "engine/database.py",
         "engine/ownership.py",
         "engine/places.py",
-        "engine/report/hooks.py",
-        "toml_table.py",
+        "engine/messages.py",
+        "declared/toml_table.py",
         *RECORDS,
     ),
     needs=(("cores", ALL), ("memory_mb", 900)),
@@ -79,14 +79,26 @@ PARSE = Rule("parse", "build_rules.steps.parse:run", ("steps/parse.py", *COMPILE
 ALLS = Rule(
     "alls",
     "build_rules.steps.alls:run",
-    ("steps/alls.py", "alls", "presets.py", "compilers/archive.py", "compilers/har.py", *RECORDS),
+    ("steps/alls.py", "alls", "presets.py", "compilers/archive.py", "compilers/har_file.py", *RECORDS),
 )
 HAR = Rule("har", "build_rules.steps.har:run", ("steps/har.py", *COMPILER), needs=(("cores", 2), ("memory_mb", 1500)))
 HEF = Rule("hef", "build_rules.steps.hef:run", ("steps/hef.py", *COMPILER))
 META = Rule(
     "meta",
     "build_rules.steps.meta:run",
-    ("__init__.py", "steps/meta.py", "metadata", "hef", "protobuf.py", "graph", "presets.py", "varint.py", *RECORDS),
+    (
+        "__init__.py",
+        "steps/meta.py",
+        "metadata",
+        "trainer",
+        "hef",
+        "protobuf.py",
+        "graph",
+        "onnx_file",
+        "presets.py",
+        "varint.py",
+        *RECORDS,
+    ),
 )
 
 Tasks = Iterator[dict[str, Any]]

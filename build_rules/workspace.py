@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 
 from doit.exceptions import InvalidDodoFile
 
-from build_rules.engine.fresh import (
+from build_rules.engine.cache.of_step import configure_cache
+from build_rules.engine.command_line import EVERYTHING, command_line
+from build_rules.engine.freshness.current_run import (
     EVERYBODY,
     PACKAGE,
     TREE,
@@ -23,18 +25,16 @@ from build_rules.engine.fresh import (
     watch_code,
     watch_marks,
 )
+from build_rules.engine.freshness.index import Marks
 from build_rules.engine.places import check_build
-from build_rules.engine.recall import configure_cache
-from build_rules.engine.request import EVERYTHING, command_line
-from build_rules.engine.resources import resources
-from build_rules.engine.snapshot import Marks
+from build_rules.engine.running.resources import resources
 from build_rules.errors import InputError, printable
 
 if TYPE_CHECKING:  # what is imported takes time, and a run in which nothing is to be done needs none of it
     from build_rules.compilers import Compiler
-    from build_rules.model import Model
+    from build_rules.declared.model import Model
+    from build_rules.declared.settings import Target
     from build_rules.presets import Preset
-    from build_rules.settings import Target
 
 __all__ = [
     "BUILD",
@@ -132,8 +132,8 @@ def _first_built(calibration: Path) -> Path | None:
 @cache
 def _list_once(calibration: Path) -> tuple[Pool, dict[str, Marks]]:
     """List a pool of images, which models of one repository often share, and the folders in which it lies."""
-    from build_rules.calibration.sources import list_sources
-    from build_rules.calibration.suffixes import HEIF_LIBRARY, PassedOver, is_heif
+    from build_rules.calibration.pool.sources import list_sources
+    from build_rules.calibration.pool.suffixes import HEIF_LIBRARY, PassedOver, is_heif
 
     folders: dict[str, Marks] = {}
     passed_over = PassedOver()
@@ -176,8 +176,8 @@ def _recorded_tasks() -> list[str]:
 
 
 def _read_models(variables: Mapping[str, str]) -> tuple[Model, ...]:
-    from build_rules.model import LOOKED_FOR, load_models, replace_targets
-    from build_rules.settings import read_settings
+    from build_rules.declared.model import LOOKED_FOR, load_models, replace_targets
+    from build_rules.declared.settings import read_settings
 
     read: dict[str, Marks] = {}
     found: set[str] = set()
@@ -205,8 +205,8 @@ def _with_targets_asked_for(model: Model) -> Model:
     """Return a model of which nobody knows the targets with those that are asked for, so that these can be told."""
     if model.targets_are_known or model.is_prebuilt:
         return model
+    from build_rules.declared.settings import Target
     from build_rules.presets import HW_ARCHS, PRESETS
-    from build_rules.settings import Target
 
     found = tuple(
         target
@@ -223,7 +223,7 @@ def _longest_first(models: tuple[Model, ...]) -> tuple[Model, ...]:
     """
     if command_line().processes < 2:
         return models
-    from build_rules.engine.history import History
+    from build_rules.engine.memory.durations import History
 
     took = History(HISTORY).by_owner()
     return tuple(sorted(models, key=lambda model: -took.get(model.name, float("inf"))))

@@ -7,19 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from build_rules.calibration.container import read_container
-from build_rules.calibration.images import decode
-from build_rules.calibration.list_file import read_list
-from build_rules.compilers.har import read_har
+from build_rules.calibration.pixels.images import decode
+from build_rules.calibration.pool.list_file import read_list
+from build_rules.calibration.snapshot.safetensors_file import read_container
+from build_rules.compilers.har_file import read_har
+from build_rules.declared.model import load_models
+from build_rules.declared.settings import read_settings
+from build_rules.declared.toml_table import read_toml
 from build_rules.errors import InputError
-from build_rules.graph.document import read_document
-from build_rules.graph.skeleton import read_skeleton
 from build_rules.hef import read_hef
-from build_rules.metadata.labels import read_labels
-from build_rules.model import load_models
+from build_rules.onnx_file.skeleton import read_skeleton
 from build_rules.regular_file import find_fault, open_regular, read_small
-from build_rules.settings import read_settings
-from build_rules.toml_table import read_toml
+from build_rules.trainer.document import read_document
+from build_rules.trainer.labels import read_labels
 
 POINTER = (
     b"version https://git-lfs.github.com/spec/v1\n"

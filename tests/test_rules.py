@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from build_rules import dodo
-from build_rules.engine.rule import Rule
+from build_rules.engine.running.rule import Rule
 
 PACKAGE = Path(dodo.__file__).parent
 RULES = [value for value in vars(dodo).values() if isinstance(value, Rule)]
@@ -60,6 +60,6 @@ def test_a_rule_names_no_code_that_is_not_there(rule: Rule) -> None:
 
 
 def test_nothing_heavy_is_imported_before_a_step_runs() -> None:
-    program = "import sys, build_rules.dodo, build_rules.engine.backend; print(*sys.modules)"
+    program = "import sys, build_rules.dodo, build_rules.engine.freshness.records; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split()
     assert [name for name in HEAVY if name in loaded] == []

@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from build_rules.calibration.outcomes import Outcome
-from build_rules.calibration.select import Choice
+from build_rules.calibration.pool.left_out import Outcome
+from build_rules.calibration.pool.select import Choice
 from build_rules.errors import InputError
 
 __all__ = ["Chosen", "ChosenImage", "dump_chosen", "load_chosen", "reason"]

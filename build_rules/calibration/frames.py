@@ -18,10 +18,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from build_rules.calibration.adaptor import convert
-from build_rules.calibration.letterbox import fit, place
-from build_rules.calibration.parameters import Parameters
-from build_rules.calibration.tiles import Grid, grid
+from build_rules.calibration.pixels.adaptor import convert
+from build_rules.calibration.pixels.letterbox import fit, place
+from build_rules.calibration.pixels.tiles import Grid, grid
+from build_rules.calibration.snapshot.parameters import Parameters
 from build_rules.errors import InputError
 
 __all__ = ["FramePlan", "cut_samples", "first_position", "plan_frame"]

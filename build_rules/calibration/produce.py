@@ -18,16 +18,16 @@ from numpy.typing import NDArray
 
 from build_rules.calibration.chosen import Chosen, ChosenImage, reason
 from build_rules.calibration.frames import FramePlan, cut_samples, first_position, plan_frame
-from build_rules.calibration.images import decoded
-from build_rules.calibration.marks import check_unchanged
-from build_rules.calibration.ordered import Progress, Workers
-from build_rules.calibration.parameters import Parameters, file_name, normalization_members
-from build_rules.calibration.pool import Member, Pool, look_at_pool
-from build_rules.calibration.select import Choice, Extreme, explain
+from build_rules.calibration.pixels.images import decoded
+from build_rules.calibration.pool.image_db import Store, sample_key
+from build_rules.calibration.pool.look_at import Member, Pool, look_at_pool
+from build_rules.calibration.pool.marks import check_unchanged
+from build_rules.calibration.pool.ordered import Progress, Workers
+from build_rules.calibration.pool.select import Choice, Extreme, explain
+from build_rules.calibration.pool.sources import list_images
 from build_rules.calibration.sheet import Thumbnail, thumbnail
-from build_rules.calibration.snapshot import canonical_json, open_snapshot, write_snapshot
-from build_rules.calibration.sources import list_images
-from build_rules.calibration.store import Store, sample_key
+from build_rules.calibration.snapshot.parameters import Parameters, file_name, normalization_members
+from build_rules.calibration.snapshot.snapshot_file import canonical_json, open_snapshot, write_snapshot
 from build_rules.errors import InputError
 
 __all__ = ["Summary", "produce_snapshot"]

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from build_rules.calibration.adaptor import convert
-from build_rules.calibration.images import decode
-from build_rules.calibration.letterbox import RESIZES, fit, place
-from build_rules.calibration.snapshot import Normalization, open_snapshot, read_samples
-from build_rules.calibration.sources import list_sources, sources_of
-from build_rules.endpoints import CAMERA_ADAPTORS
+from build_rules.calibration.pixels.adaptor import convert
+from build_rules.calibration.pixels.images import decode
+from build_rules.calibration.pixels.letterbox import RESIZES, fit, place
+from build_rules.calibration.pool.sources import list_sources, sources_of
+from build_rules.calibration.snapshot.snapshot_file import Normalization, open_snapshot, read_samples
 from build_rules.errors import InputError
+from build_rules.records.split_json import CAMERA_ADAPTORS
 
 __all__ = ["read_sample"]
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from build_rules.calibration.snapshot import Snapshot, read_samples
+from build_rules.calibration.snapshot.snapshot_file import Snapshot, read_samples
 
 __all__ = ["Thumbnail", "pictures_of", "thumbnail", "write_sheet"]
 

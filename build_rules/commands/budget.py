@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any
 
-from build_rules.endpoints import Endpoint
 from build_rules.presets import PRESETS, Preset
+from build_rules.records.split_json import Endpoint
 
 __all__ = ["budget_facts", "endpoint_bytes"]
 

@@ -14,9 +14,9 @@ from doit.cmd_clean import Clean as DoitClean
 from doit.exceptions import InvalidCommand
 
 from build_rules.commands.command import show
-from build_rules.engine.leftovers import Leftover, find_leftovers, why_kept
-from build_rules.engine.removal import removal
-from build_rules.engine.report.streams import say
+from build_rules.engine.cleaning.leftovers import Leftover, find_leftovers, why_kept
+from build_rules.engine.cleaning.removal import removal
+from build_rules.engine.standard_streams import say
 from build_rules.errors import printable
 
 __all__ = ["Clean"]

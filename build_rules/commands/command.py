@@ -13,7 +13,7 @@ from typing import Any
 from doit.cmd_base import Command
 
 from build_rules.engine.encoding import insist_on_utf8
-from build_rules.engine.report.streams import never_fail_to_print, say
+from build_rules.engine.standard_streams import never_fail_to_print, say
 from build_rules.errors import InputError, printable
 
 __all__ = ["WRONG_INPUT", "BuildCommand", "check_file", "show"]
@@ -92,7 +92,7 @@ class BuildCommand(Command):  # type: ignore[misc]  # doit has no type hints
 
     def _tell(self, error: Exception) -> int:
         """Print an error as one paragraph, the traceback only where `BUILD_RULES_DEBUG=1`; return the exit code."""
-        from build_rules.engine.failure import DEBUG
+        from build_rules.engine.running.failure import DEBUG
 
         wrong = isinstance(error, InputError)
         text = (

@@ -39,7 +39,7 @@ def _describe_hef(path: Path) -> Facts:
 
 
 def _describe_har(path: Path) -> Facts:
-    from build_rules.compilers.har import outline_har, output_layers
+    from build_rules.compilers.har_file import outline_har, output_layers
 
     har, sizes = outline_har(path)
     return {
@@ -81,7 +81,7 @@ def _describe_onnx(path: Path) -> Facts:
 
 
 def _describe_snapshot(path: Path) -> Facts:
-    from build_rules.calibration.snapshot import open_snapshot, verify_content
+    from build_rules.calibration.snapshot.snapshot_file import open_snapshot, verify_content
 
     snapshot = open_snapshot(path)
     verify_content(snapshot)

@@ -14,13 +14,13 @@ from build_rules.hef.header import HEADER_BYTES, LAYOUTS, peek_version
 from build_rules.hef.loaders import oldest_release, without_added
 from build_rules.hef.releases import CHIPS_5, release_text
 from build_rules.hef.schema import SILICON
-from build_rules.metadata.embedded import Examined, examine
+from build_rules.metadata.examine import Examined, examine
 from build_rules.metadata.problems import mapping
 
 __all__ = ["describe_hef", "loader_facts", "oldest_facts", "problem_facts"]
 
 if TYPE_CHECKING:
-    from build_rules.metadata.agreement import Pair
+    from build_rules.metadata.compare_with_hef import Pair
 
 Facts = dict[str, Any]
 MAX_PROBLEMS = 100

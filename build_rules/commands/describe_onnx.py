@@ -10,22 +10,22 @@ from typing import Any
 import onnx
 
 from build_rules.commands.budget import budget_facts, endpoint_bytes
-from build_rules.endpoints import Endpoint
+from build_rules.declared.input_table import input_beside
+from build_rules.declared.metadata_table import metadata_beside
+from build_rules.declared.split_table import split_beside
 from build_rules.errors import InputError
 from build_rules.graph.attention import find_attention
-from build_rules.graph.cut import cut_graph
-from build_rules.graph.document import SourceDocument, read_document
-from build_rules.graph.endpoints import find_endpoints
-from build_rules.graph.foreign import refuse_foreign_operators, refuse_foreign_types
-from build_rules.graph.order import name_nodes
-from build_rules.graph.skeleton import read_skeleton
-from build_rules.graph.source import prepare
-from build_rules.graph.view import view_graph, with_outputs
-from build_rules.graph.weights import all_tensors
-from build_rules.input_table import input_beside
-from build_rules.metadata_table import metadata_beside
+from build_rules.graph.find.find_endpoints import find_endpoints
+from build_rules.graph.load.foreign import refuse_foreign_operators, refuse_foreign_types
+from build_rules.graph.load.graph_view import view_graph, with_outputs
+from build_rules.graph.load.node_order import name_nodes
+from build_rules.graph.load.source import prepare
+from build_rules.graph.prove.cut import cut_graph
+from build_rules.onnx_file.skeleton import read_skeleton
+from build_rules.onnx_file.weights import all_tensors
 from build_rules.presets import PRESETS
-from build_rules.split_table import split_beside
+from build_rules.records.split_json import Endpoint
+from build_rules.trainer.document import SourceDocument, read_document
 
 __all__ = ["describe_onnx"]
 

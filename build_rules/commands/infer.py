@@ -36,7 +36,7 @@ class Infer(BuildCommand):
         _check_target(target, files)
 
         from build_rules.commands.npz import write_stacked
-        from build_rules.compilers.emulator.infer import HefSession
+        from build_rules.compilers.emulator.run_hef import HefSession
 
         session = HefSession(files[0])
         height, width, channels = session.input_shape[1:]
@@ -60,9 +60,9 @@ def _check_target(target: Path, sources: tuple[Path, ...]) -> None:
 
 def _loader(hef: Path, shape: tuple[int, int, int]) -> Callable[[Path], Any]:
     """Return a function from an image file to the uint8 [H, W, C] input of the network, whose `shape` that is."""
-    from build_rules.calibration.adaptor import convert
-    from build_rules.calibration.images import decode
-    from build_rules.calibration.letterbox import fit, place
+    from build_rules.calibration.pixels.adaptor import convert
+    from build_rules.calibration.pixels.images import decode
+    from build_rules.calibration.pixels.letterbox import fit, place
 
     document = _document(hef)
     resize, color = _resize(hef, document), _color(hef, document, shape[2])
@@ -78,7 +78,7 @@ def _loader(hef: Path, shape: tuple[int, int, int]) -> Callable[[Path], Any]:
 def _document(hef: Path) -> Mapping[str, Any]:
     """Return the metadata that a HEF carries; none when it has no document."""
     from build_rules.hef import read_members
-    from build_rules.metadata.embedded import load_document
+    from build_rules.metadata.examine import load_document
 
     try:
         return load_document(read_members(hef)) or {}
@@ -88,8 +88,8 @@ def _document(hef: Path) -> Mapping[str, Any]:
 
 def _resize(hef: Path, document: Mapping[str, Any]) -> str:
     """Return how the calibration images were fitted; letterbox where the file does not tell."""
-    from build_rules.calibration.letterbox import RESIZES
-    from build_rules.metadata.embedded import DOCUMENT
+    from build_rules.calibration.pixels.letterbox import RESIZES
+    from build_rules.metadata.examine import DOCUMENT
 
     section: Any = document
     for name in ("hailo", "calibration_geometry"):
@@ -107,7 +107,7 @@ def _resize(hef: Path, document: Mapping[str, Any]) -> str:
 
 def _color(hef: Path, document: Mapping[str, Any], channels: int) -> str:
     """Return the camera adaptor of the network's input."""
-    from build_rules.metadata.preprocessing import read_color
+    from build_rules.trainer.preprocessing import read_color
 
     try:
         color = read_color(document, channels)

@@ -11,7 +11,7 @@ from doit.cmd_list import List as DoitList
 from build_rules.commands.task_command import TaskCommand
 from build_rules.commands.unknown import unknown_task
 from build_rules.engine.encoding import insist_on_utf8
-from build_rules.engine.report.streams import never_fail_to_print
+from build_rules.engine.standard_streams import never_fail_to_print
 from build_rules.errors import printable
 
 __all__ = ["Info", "List"]

@@ -7,10 +7,10 @@ from typing import Any
 
 from build_rules.commands.command import show
 from build_rules.commands.task_command import JSON_OPTION, TaskCommand, first_sentence, upstream
-from build_rules.engine.explain import Judgement
-from build_rules.engine.fresh import current_run
-from build_rules.engine.history import History
-from build_rules.engine.recall import foresee
+from build_rules.engine.cache.of_step import foresee
+from build_rules.engine.freshness.current_run import current_run
+from build_rules.engine.freshness.decide import Judgement
+from build_rules.engine.memory.durations import History
 from build_rules.engine.report.base import HISTORY
 from build_rules.errors import printable
 

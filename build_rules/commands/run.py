@@ -7,8 +7,8 @@ from typing import Any
 from doit import cmd_run
 from doit.exceptions import InvalidCommand
 
-from build_rules.engine.dispatch import TargetDispatcher
-from build_rules.engine.fresh import current_run
+from build_rules.engine.freshness.current_run import current_run
+from build_rules.engine.running.dispatch import TargetDispatcher
 
 __all__ = ["Run"]
 

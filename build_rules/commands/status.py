@@ -11,11 +11,11 @@ from doit import doit_cmd
 
 from build_rules.commands.command import show
 from build_rules.commands.task_command import JSON_OPTION, TaskCommand, first_sentence, upstream
-from build_rules.engine.explain import Judgement
-from build_rules.engine.failures import read_failures
-from build_rules.engine.fresh import current_run
-from build_rules.engine.leftovers import find_leftovers
-from build_rules.engine.recall import foresee
+from build_rules.engine.cache.of_step import foresee
+from build_rules.engine.cleaning.leftovers import find_leftovers
+from build_rules.engine.freshness.current_run import current_run
+from build_rules.engine.freshness.decide import Judgement
+from build_rules.engine.memory.failures import read_failures
 from build_rules.errors import printable
 
 __all__ = ["Status"]

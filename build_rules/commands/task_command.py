@@ -12,10 +12,10 @@ from doit.control import TaskControl
 from doit.exceptions import InvalidCommand
 
 from build_rules.commands.unknown import unknown_task
-from build_rules.engine.dispatch import in_order
-from build_rules.engine.explain import Judgement, judge
-from build_rules.engine.fresh import current_run
-from build_rules.engine.step import Step
+from build_rules.engine.freshness.current_run import current_run
+from build_rules.engine.freshness.decide import Judgement, judge
+from build_rules.engine.freshness.key import Step
+from build_rules.engine.running.dispatch import in_order
 
 __all__ = ["JSON_OPTION", "Steps", "TaskCommand", "first_sentence", "upstream"]
 

@@ -63,7 +63,7 @@ def _verify(path: Path, release: Release | None, device: str | None) -> tuple[in
     """Return the exit code for one file, and what is found out about it."""
     from build_rules.commands.describe_hef import loader_facts, oldest_facts, problem_facts
     from build_rules.hef.loaders import ask
-    from build_rules.metadata.embedded import examine
+    from build_rules.metadata.examine import examine
 
     try:
         check_file(path)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from build_rules.commands.command import show
 from build_rules.commands.task_command import Steps, TaskCommand, upstream
-from build_rules.engine.explain import Cause, Judgement
-from build_rules.engine.failures import read_failures
+from build_rules.engine.freshness.decide import Cause, Judgement
+from build_rules.engine.memory.failures import read_failures
 from build_rules.errors import printable
 from build_rules.workspace import DECLARATION, MODELS
 

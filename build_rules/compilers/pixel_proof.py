@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from build_rules.calibrated import Feed
-from build_rules.calibration.container import read_container
+from build_rules.calibration.snapshot.safetensors_file import read_container
 from build_rules.compilers import Compiler, OptimizeJob
-from build_rules.endpoints import swapped_order
 from build_rules.errors import InputError
 from build_rules.inference import new_session, session_options
+from build_rules.records.calibration_json import Feed
+from build_rules.records.split_json import swapped_order
 
 __all__ = ["prove_pixels"]
 

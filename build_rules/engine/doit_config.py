@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from build_rules.engine.encoding import insist_on_utf8
-from build_rules.engine.fingerprint import ContentChecker
-from build_rules.engine.fresh import RECORDS
-from build_rules.engine.report.streams import never_fail_to_print
-from build_rules.engine.reporter import BuildReporter
+from build_rules.engine.freshness.current_run import RECORDS
+from build_rules.engine.freshness.fingerprint import ContentChecker
+from build_rules.engine.report.console import BuildReporter
+from build_rules.engine.standard_streams import never_fail_to_print
 
 __all__ = ["DOIT_CONFIG"]
 

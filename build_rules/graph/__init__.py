@@ -49,7 +49,7 @@ Nothing here decides by node name, channel count or model family; only by where 
 
 from __future__ import annotations
 
-from build_rules.graph.document import SourceDocument, read_document
-from build_rules.graph.split import SplitResult, split_model
+from build_rules.graph.cut_model import SplitResult, split_model
+from build_rules.trainer.document import SourceDocument, read_document
 
 __all__ = ["SourceDocument", "SplitResult", "read_document", "split_model"]

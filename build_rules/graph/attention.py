@@ -18,8 +18,8 @@ from itertools import islice
 
 import onnx
 
-from build_rules.endpoints import AttentionBlock
-from build_rules.graph.order import node_inputs
+from build_rules.graph.load.node_order import node_inputs
+from build_rules.records.split_json import AttentionBlock
 
 __all__ = ["find_attention"]
 

@@ -20,12 +20,12 @@ import numpy as np
 import onnx
 from onnx.numpy_helper import to_array
 
-from build_rules.endpoints import Front, PixelFacts
 from build_rules.errors import InputError
-from build_rules.graph.constants import Array
-from build_rules.graph.order import node_inputs
-from build_rules.graph.view import GraphView
-from build_rules.graph.weights import is_readable, load_tensor
+from build_rules.graph.load.constants import Array
+from build_rules.graph.load.graph_view import GraphView
+from build_rules.graph.load.node_order import node_inputs
+from build_rules.onnx_file.weights import is_readable, load_tensor
+from build_rules.records.split_json import Front, PixelFacts
 
 if TYPE_CHECKING:
     from build_rules.graph.probes import Probes

@@ -13,9 +13,9 @@ import numpy as np
 import onnx
 from onnx.numpy_helper import from_array
 
-from build_rules.graph.constants import Array
-from build_rules.graph.runtime import open_session, run_session
-from build_rules.graph.view import GraphView
+from build_rules.graph.load.constants import Array
+from build_rules.graph.load.graph_view import GraphView
+from build_rules.graph.prove.runtime import open_session, run_session
 
 __all__ = ["WHITE", "Probes"]
 

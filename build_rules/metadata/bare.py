@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from build_rules.endpoints import Split
-from build_rules.metadata.preprocessing import COLOR_KEYS
-from build_rules.metadata.vocabulary import DEFAULT_NMS
+from build_rules.records.split_json import Split
+from build_rules.trainer.preprocessing import COLOR_KEYS
+from build_rules.trainer.vocabulary import DEFAULT_NMS
 
 __all__ = ["complete_bare"]
 

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from build_rules.metadata.agreement import physical_outputs, same_as_hef
+from build_rules.metadata.compare_with_hef import physical_outputs, same_as_hef
 from build_rules.metadata.output_checks import (
     check_anchor_grid,
     check_boxes,
@@ -20,8 +20,8 @@ from build_rules.metadata.output_checks import (
 )
 from build_rules.metadata.physical import PhysicalTensor
 from build_rules.metadata.problems import Problem, axis, error, mapping, pair_of_axes, warning
-from build_rules.metadata.tiling import tiling_fault
-from build_rules.metadata.vocabulary import (
+from build_rules.trainer.tiling import tiling_fault
+from build_rules.trainer.vocabulary import (
     ACTIVATIONS,
     DECODER_VERSIONS,
     NMS_MODES,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from build_rules.metadata.problems import Problem, axis, error, mapping, warning
-from build_rules.metadata.vocabulary import CARRIED_TYPE, DECODERS, DTYPES, ENCODINGS, SCORE_FORMATS
+from build_rules.trainer.vocabulary import CARRIED_TYPE, DECODERS, DTYPES, ENCODINGS, SCORE_FORMATS
 
 __all__ = ["check_anchor_grid", "check_boxes", "check_scores", "check_tensor", "is_carried"]
 

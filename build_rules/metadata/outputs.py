@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from build_rules.endpoints import Anchors, Split
 from build_rules.errors import InputError
-from build_rules.metadata.anchors import Level, split_anchors
 from build_rules.metadata.physical import Bound, PhysicalTensor, bind_endpoints, looks_folded
-from build_rules.metadata.vocabulary import ACTIVATIONS, CARRIED_TYPE, CHANNEL_AXIS, OUTPUT_TYPES, SPLIT_TYPES
+from build_rules.records.split_json import Anchors, Split
+from build_rules.trainer.anchors import Level, split_anchors
+from build_rules.trainer.vocabulary import ACTIVATIONS, CARRIED_TYPE, CHANNEL_AXIS, OUTPUT_TYPES, SPLIT_TYPES
 
 __all__ = ["check_endpoints", "class_count", "compile_outputs", "grid_classes"]
 

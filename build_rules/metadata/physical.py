@@ -11,8 +11,8 @@ import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from build_rules.endpoints import Endpoint, Split
 from build_rules.errors import InputError
+from build_rules.records.split_json import Endpoint, Split
 
 __all__ = ["Bound", "PhysicalTensor", "bind_endpoints", "found_folded", "looks_folded"]
 

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from build_rules.endpoints import (
+from build_rules.errors import InputError
+from build_rules.records.split_json import (
     CAMERA_ADAPTORS,
     SWAPPED_COLORS,
     InputChoice,
@@ -20,8 +21,7 @@ from build_rules.endpoints import (
     Split,
     swapped_order,
 )
-from build_rules.errors import InputError
-from build_rules.metadata.preprocessing import COLOR_KEYS, COLOR_OF_CHANNELS, NORMALIZATIONS, read_preprocessing
+from build_rules.trainer.preprocessing import COLOR_KEYS, COLOR_OF_CHANNELS, NORMALIZATIONS, read_preprocessing
 
 __all__ = ["DecidedPixels", "decide_pixels", "say_pixels", "with_front"]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from build_rules.metadata.vocabulary import DIMENSIONS
+from build_rules.trainer.vocabulary import DIMENSIONS
 
 __all__ = ["Problem", "axis", "error", "mapping", "pair_of_axes", "warning"]
 

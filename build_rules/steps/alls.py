@@ -6,11 +6,11 @@ from pathlib import Path
 
 from build_rules.alls.compose import Finetune, FoldedActivation, ScriptPlan, compose_script
 from build_rules.alls.script import format_script
-from build_rules.calibrated import Calibrated, Feed, dump_feed, load_calibrated
-from build_rules.compilers.har import OutputLayer, outline_har, output_layers
-from build_rules.endpoints import Endpoint, Front, Split, load_split
+from build_rules.compilers.har_file import OutputLayer, outline_har, output_layers
 from build_rules.errors import InputError
 from build_rules.presets import Preset
+from build_rules.records.calibration_json import Calibrated, Feed, dump_feed, load_calibrated
+from build_rules.records.split_json import Endpoint, Front, Split, load_split
 
 __all__ = ["plan_script", "run"]
 

@@ -7,19 +7,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from build_rules.calibrated import Calibrated, dump_calibrated
 from build_rules.calibration.chosen import Chosen, dump_chosen
-from build_rules.calibration.outcomes import summarize
-from build_rules.calibration.parameters import file_name, parameters_for
+from build_rules.calibration.pool.left_out import summarize
+from build_rules.calibration.pool.sources import Sources, sources_of
 from build_rules.calibration.produce import produce_snapshot
 from build_rules.calibration.sheet import Thumbnail, pictures_of, write_sheet
-from build_rules.calibration.snapshot import open_snapshot
-from build_rules.calibration.sources import Sources, sources_of
-from build_rules.endpoints import Split, load_split
-from build_rules.engine.noted import note_reads
-from build_rules.engine.report import hooks
+from build_rules.calibration.snapshot.given import check_produced, choose_snapshot, find_snapshot, use_snapshot
+from build_rules.calibration.snapshot.parameters import file_name, parameters_for
+from build_rules.calibration.snapshot.snapshot_file import open_snapshot
+from build_rules.engine.messages import progress
+from build_rules.engine.running.note_reads import note_reads
 from build_rules.errors import InputError
-from build_rules.steps.given import check_produced, choose_snapshot, find_snapshot, use_snapshot
+from build_rules.records.calibration_json import Calibrated, dump_calibrated
+from build_rules.records.split_json import Split, load_split
 
 __all__ = ["run"]
 
@@ -98,7 +98,7 @@ def _make(
         skip_broken=skip_broken,
         known=known,
         final=final,
-        tell=hooks.progress,
+        tell=progress,
     )
     chosen = replace(made.chosen, passed_over=passed_over)
     _tell(chosen, output.stat().st_size)

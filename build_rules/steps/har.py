@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from build_rules.calibrated import load_feed
 from build_rules.compilers import OptimizeJob, SampleError, find_compiler
 from build_rules.compilers.pixel_proof import prove_pixels
 from build_rules.errors import InputError
+from build_rules.records.calibration_json import load_feed
 
 __all__ = ["run"]
 

@@ -8,21 +8,21 @@ from pathlib import Path
 from typing import Literal
 
 from build_rules import __version__
-from build_rules.calibrated import Calibrated, load_calibrated
-from build_rules.endpoints import Split, load_split
 from build_rules.errors import InputError
-from build_rules.graph.document import SourceDocument, read_document
 from build_rules.hef import Hef, embed_zip, read_hef
 from build_rules.metadata.bare import complete_bare
-from build_rules.metadata.document import BuildFacts, CalibrationGeometry, compile_document
-from build_rules.metadata.embedded import examine
+from build_rules.metadata.compiled_document import BuildFacts, CalibrationGeometry, compile_document
+from build_rules.metadata.examine import examine
 from build_rules.metadata.hef_outputs import physical_tensors
-from build_rules.metadata.labels import check_labels, labels_text, read_labels
 from build_rules.metadata.outputs import class_count
 from build_rules.metadata.physical import PhysicalTensor, found_folded
 from build_rules.metadata.pixels import with_front
 from build_rules.metadata.serialize import document_bytes
 from build_rules.presets import Preset
+from build_rules.records.calibration_json import Calibrated, load_calibrated
+from build_rules.records.split_json import Split, load_split
+from build_rules.trainer.document import SourceDocument, read_document
+from build_rules.trainer.labels import check_labels, labels_text, read_labels
 
 __all__ = ["run"]
 

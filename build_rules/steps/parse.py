@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from build_rules.compilers import ParseJob, find_compiler
-from build_rules.endpoints import load_split
+from build_rules.records.split_json import load_split
 
 __all__ = ["run"]
 

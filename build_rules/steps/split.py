@@ -7,10 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from build_rules.calibration.named import find_named
 from build_rules.calibration.sample import read_sample
-from build_rules.calibration.snapshot import Normalization
-from build_rules.endpoints import (
+from build_rules.calibration.snapshot.find_named import find_named
+from build_rules.calibration.snapshot.snapshot_file import Normalization
+from build_rules.engine.running.note_reads import note_reads
+from build_rules.errors import InputError
+from build_rules.graph import SourceDocument, read_document, split_model
+from build_rules.metadata.outputs import check_endpoints, grid_classes
+from build_rules.metadata.pixels import decide_pixels
+from build_rules.records.split_json import (
     AUTOMATIC,
     InputChoice,
     ModelInput,
@@ -21,13 +26,8 @@ from build_rules.endpoints import (
     dump_split,
     swapped_order,
 )
-from build_rules.engine.noted import note_reads
-from build_rules.errors import InputError
-from build_rules.graph import SourceDocument, read_document, split_model
-from build_rules.metadata.anchors import split_anchors
-from build_rules.metadata.labels import check_labels, labels_text, read_labels
-from build_rules.metadata.outputs import check_endpoints, grid_classes
-from build_rules.metadata.pixels import decide_pixels
+from build_rules.trainer.anchors import split_anchors
+from build_rules.trainer.labels import check_labels, labels_text, read_labels
 
 __all__ = ["run"]
 

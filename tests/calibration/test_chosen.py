@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from build_rules.calibration.chosen import Chosen, ChosenImage, dump_chosen, load_chosen
-from build_rules.calibration.outcomes import Outcome
+from build_rules.calibration.pool.left_out import Outcome
 from build_rules.errors import InputError
 
 FULL = Chosen(

@@ -12,16 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from build_rules.calibration.adaptor import convert
 from build_rules.calibration.frames import FramePlan, cut_samples, first_position, plan_frame
-from build_rules.calibration.geometry import check_geometry
-from build_rules.calibration.letterbox import PAD, fit, place
-from build_rules.calibration.parameters import Parameters, file_name
-from build_rules.calibration.select import describe, explain
-from build_rules.calibration.snapshot import Normalization, open_snapshot, samples, write_snapshot
-from build_rules.calibration.tiles import grid
-from build_rules.endpoints import TileGrid
+from build_rules.calibration.pixels.adaptor import convert
+from build_rules.calibration.pixels.letterbox import PAD, fit, place
+from build_rules.calibration.pixels.tiles import grid
+from build_rules.calibration.pool.select import describe, explain
+from build_rules.calibration.snapshot.geometry import check_geometry
+from build_rules.calibration.snapshot.parameters import Parameters, file_name
+from build_rules.calibration.snapshot.snapshot_file import Normalization, open_snapshot, samples, write_snapshot
 from build_rules.errors import InputError
+from build_rules.records.split_json import TileGrid
 
 UNIT = Normalization(1 / 255, (0.0,) * 3, (1.0,) * 3)
 WHOLE = Parameters((40, 60), UNIT)

@@ -16,17 +16,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from build_rules.calibration import images
-from build_rules.calibration.adaptor import convert
-from build_rules.calibration.geometry import check_geometry
-from build_rules.calibration.images import decode
-from build_rules.calibration.letterbox import fit, place
-from build_rules.calibration.marks import FileMarks
-from build_rules.calibration.parameters import Parameters, file_name
+from build_rules.calibration.pixels import images
+from build_rules.calibration.pixels.adaptor import convert
+from build_rules.calibration.pixels.images import decode
+from build_rules.calibration.pixels.letterbox import fit, place
+from build_rules.calibration.pool.marks import FileMarks
 from build_rules.calibration.produce import produce_snapshot
-from build_rules.calibration.snapshot import Normalization, open_snapshot, samples, verify_content
-from build_rules.endpoints import TileGrid
+from build_rules.calibration.snapshot.geometry import check_geometry
+from build_rules.calibration.snapshot.parameters import Parameters, file_name
+from build_rules.calibration.snapshot.snapshot_file import Normalization, open_snapshot, samples, verify_content
 from build_rules.errors import InputError
+from build_rules.records.split_json import TileGrid
 from tests.shared import SHARED, needs_shared
 
 UNIT = Normalization(0.00392156863, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
@@ -268,8 +268,8 @@ def test_a_file_that_was_touched_is_looked_at_again(pool: Path, tmp_path: Path) 
 def test_times_that_lie_hide_no_other_pixels(pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An image file system is replaced by one in which all times are the same; or the clock of a server is behind."""
     times = FileMarks(1, 2, 3, 1_700_000_000 * 10**9, 1_700_000_000 * 10**9)
-    monkeypatch.setattr("build_rules.calibration.marks.file_marks", lambda path: times)
-    monkeypatch.setattr("build_rules.calibration.pool.file_marks", lambda path: times)
+    monkeypatch.setattr("build_rules.calibration.pool.marks.file_marks", lambda path: times)
+    monkeypatch.setattr("build_rules.calibration.pool.look_at.file_marks", lambda path: times)
     known = tmp_path / "known.db"
     produce_snapshot(pool, SMALL, tmp_path / "a", "images", known=known)
     for number, path in enumerate(sorted(pool.iterdir())):
@@ -396,7 +396,7 @@ def test_every_choice_has_its_reason(pool: Path, tmp_path: Path) -> None:
 
 
 def test_how_far_it_is(pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("build_rules.calibration.ordered.TELL_SECONDS", 0.0)
+    monkeypatch.setattr("build_rules.calibration.pool.ordered.TELL_SECONDS", 0.0)
     told: list[str] = []
     produce_snapshot(pool, SMALL, tmp_path / "a", "images", tell=told.append)
     assert len(told) == 24 + 6

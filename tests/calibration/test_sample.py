@@ -15,14 +15,14 @@ from onnx import TensorProto, helper
 from PIL import Image
 
 from build_rules.calibration import sample
-from build_rules.calibration.adaptor import convert
-from build_rules.calibration.images import decode
-from build_rules.calibration.letterbox import fit, place
+from build_rules.calibration.pixels.adaptor import convert
+from build_rules.calibration.pixels.images import decode
+from build_rules.calibration.pixels.letterbox import fit, place
 from build_rules.calibration.sample import read_sample
-from build_rules.calibration.snapshot import Normalization
-from build_rules.endpoints import AUTOMATIC, load_split
+from build_rules.calibration.snapshot.snapshot_file import Normalization
+from build_rules.records.split_json import AUTOMATIC, load_split
 from build_rules.steps import split
-from tests.calibration.test_snapshot import PIXELS, store
+from tests.calibration.snapshot.test_snapshot_file import PIXELS, store
 from tests.graph.graphs import CLASSES, Builder
 
 SHAPE = (3, 6, 4)

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from build_rules.calibration.sheet import FEW, FRAME, LARGE, SMALL, pictures_of, thumbnail, write_sheet
-from build_rules.calibration.snapshot import open_snapshot
+from build_rules.calibration.snapshot.snapshot_file import open_snapshot
 from tests.shared import SHARED, needs_shared
 
 

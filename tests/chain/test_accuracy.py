@@ -20,10 +20,10 @@ import onnxruntime
 import pytest
 from PIL import Image
 
-from build_rules.calibration.images import decode
-from build_rules.calibration.letterbox import fit, place
-from build_rules.endpoints import load_split
+from build_rules.calibration.pixels.images import decode
+from build_rules.calibration.pixels.letterbox import fit, place
 from build_rules.hef import read_members
+from build_rules.records.split_json import load_split
 from tests.chain.conftest import MODELS
 from tests.decoders import DECODERS, Detections, physical_outputs, resolve_model_config
 from tests.doit_runs import doit

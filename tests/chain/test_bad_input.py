@@ -14,9 +14,9 @@ import pytest
 from onnx import TensorProto
 from PIL import Image
 
-from build_rules.calibration.parameters import Parameters
 from build_rules.calibration.produce import produce_snapshot
-from build_rules.calibration.snapshot import Normalization
+from build_rules.calibration.snapshot.parameters import Parameters
+from build_rules.calibration.snapshot.snapshot_file import Normalization
 from tests.chain.conftest import single_target
 from tests.doit_runs import doit
 

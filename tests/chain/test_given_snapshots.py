@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
-from build_rules.calibration.snapshot import canonical_json, hash_params, open_snapshot, verify_content
+from build_rules.calibration.snapshot.snapshot_file import canonical_json, hash_params, open_snapshot, verify_content
 from tests.chain.conftest import make_workspace
 from tests.chain.test_bad_input import edit_document, refused
 from tests.doit_runs import doit

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from build_rules import workspace as workspace_module
-from build_rules.engine.request import Request
-from build_rules.model import Model
+from build_rules.declared.model import Model
+from build_rules.engine.command_line import Request
 from tests.chain.conftest import make_workspace, single_target
 from tests.doit_runs import Run, doit
 

@@ -13,9 +13,9 @@ import pytest
 from build_rules.commands.budget import budget_facts, endpoint_bytes
 from build_rules.commands.describe import describe
 from build_rules.commands.render import render_json, render_text
-from build_rules.endpoints import Endpoint
-from build_rules.graph.weights import FileRange
+from build_rules.onnx_file.weights import FileRange
 from build_rules.presets import PRESETS
+from build_rules.records.split_json import Endpoint
 from tests.doit_runs import doit
 from tests.graph.graphs import BINS, CLASSES, Builder, detection, document, save
 from tests.shared import corpus_model, needs_shared

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from build_rules.engine.cache.layout import place
+from build_rules.engine.cache.folder_layout import place
 from build_rules.engine.cache.store import ACTION, BLOB
 from tests.doit_runs import Run, doit
 from tests.engine.cache.results import KEY, digest, stored

@@ -16,8 +16,8 @@ from build_rules.commands.strip import Strip
 from build_rules.commands.verify_hef import VerifyHef
 from build_rules.hef import HefSpec, Quantization, Stream, build_container, embed_zip, read_members, write_hef
 from build_rules.hef.writer import build_proto
-from build_rules.metadata.document import BuildFacts, compile_document
-from build_rules.metadata.embedded import MAX_DOCUMENT
+from build_rules.metadata.compiled_document import BuildFacts, compile_document
+from build_rules.metadata.examine import MAX_DOCUMENT
 from build_rules.metadata.serialize import document_bytes
 from tests.hef.changes import host_work, vectors
 from tests.hef.samples import message

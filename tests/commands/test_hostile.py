@@ -207,7 +207,7 @@ def test_inspect_shows_an_onnx_with_broken_metadata(tmp_path: Path, capfd: Captu
 def test_large_weights_beside_the_model_are_not_needed(
     tmp_path: Path, capfd: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("build_rules.graph.constants.SMALL", 4096)
+    monkeypatch.setattr("build_rules.graph.load.constants.SMALL", 4096)
     source = Path(__file__).resolve().parents[2] / "models/shapes-det/shapes-det.onnx"
     inside = facts(capfd, source)
     model = onnx.load(source)

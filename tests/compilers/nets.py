@@ -16,7 +16,7 @@ from safetensors.numpy import save_file
 
 from build_rules.compilers import CompileJob, OptimizeJob, ParseJob
 from build_rules.compilers.emulator import Emulator
-from build_rules.compilers.emulator.infer import HefSession
+from build_rules.compilers.emulator.run_hef import HefSession
 from build_rules.hef import Stream, read_hef
 
 SIZE = 32

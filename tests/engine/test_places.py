@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from build_rules.engine import outputs, places
-from build_rules.engine.failures import note_failures, read_failures
-from build_rules.engine.history import History
-from build_rules.engine.lock import lock_workspace
-from build_rules.engine.outputs import clear_drafts, further_files, produce
-from build_rules.engine.snapshot import Snapshot, read_snapshot, write_snapshot
-from build_rules.engine.texts import keep_texts, read_text_of
+from build_rules.engine import places
+from build_rules.engine.freshness.index import Snapshot, read_snapshot, write_snapshot
+from build_rules.engine.memory.durations import History
+from build_rules.engine.memory.failures import note_failures, read_failures
+from build_rules.engine.memory.texts import keep_texts, read_text_of
+from build_rules.engine.running import publish
+from build_rules.engine.running.lock import lock_workspace
+from build_rules.engine.running.publish import clear_drafts, further_files, produce
 from build_rules.errors import InputError
 from tests.doit_runs import doit
 
@@ -241,7 +242,7 @@ def test_the_place_of_the_marks_is_something_else(here: Path, kind: str) -> None
         victim_of(here, kind)("build/.running")
     clear_drafts()
     make("build/m")
-    assert list((here / outputs.RUNNING).iterdir()) == []
+    assert list((here / publish.RUNNING).iterdir()) == []
 
 
 DODO = """

@@ -13,12 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from build_rules.engine import lock_file, outputs, slower
+from build_rules.calibration.snapshot import given
+from build_rules.engine import slower
 from build_rules.engine.cache.folder import FolderStore
-from build_rules.engine.lock_file import LockFile
-from build_rules.engine.outputs import produce
+from build_rules.engine.running import lock_file, publish
+from build_rules.engine.running.lock_file import LockFile
+from build_rules.engine.running.publish import produce
 from build_rules.errors import InputError
-from build_rules.steps import given
 from tests.doit_runs import doit, start_doit, wait_until
 
 DODO = """
@@ -140,7 +141,7 @@ def test_one_of_many_gets_the_lock(here: Path) -> None:
     """Eight processes find what a killed one has left."""
     Path("lock").write_bytes(held(process=2**22 + 1))
     program = (
-        "import sys, time\nfrom pathlib import Path\nfrom build_rules.engine.lock_file import LockFile\n"
+        "import sys, time\nfrom pathlib import Path\nfrom build_rules.engine.running.lock_file import LockFile\n"
         "got = LockFile(Path('lock')).take() is None\nsys.stdout.write(str(int(got)))\nsys.stdout.flush()\n"
         "sys.stdin.read()\n"
     )
@@ -187,7 +188,7 @@ def test_the_disk_is_named(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*arguments: object, **options: object) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(outputs, "put_into_place", refuse)
+    monkeypatch.setattr(publish, "put_into_place", refuse)
     with pytest.raises(InputError, match=r"build/m: the outputs of step cannot be written \(Input/output error\)"):
         produce("step", text, {}, {"out": Path("build/m/out")}, {})
 

@@ -12,10 +12,10 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from build_rules.endpoints import Split
 from build_rules.graph import split_model
-from build_rules.graph.source import load_source
-from build_rules.graph.view import GraphView, view_graph
+from build_rules.graph.load.graph_view import GraphView, view_graph
+from build_rules.graph.load.source import load_source
+from build_rules.records.split_json import Split
 
 SIZE = 32
 STRIDES = (8, 16)

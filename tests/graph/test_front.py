@@ -9,9 +9,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from build_rules.endpoints import PixelFacts
 from build_rules.errors import InputError
 from build_rules.graph.front import read_front
+from build_rules.records.split_json import PixelFacts
 from tests.graph.fronts import FORMS, U8, UNIT, Form, by, cast, scores_of, spread
 from tests.graph.graphs import SIZE, Builder, save, split, view_of
 

@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from build_rules.endpoints import AUTOMATIC, SplitChoice
 from build_rules.errors import InputError
 from build_rules.graph import split_model
+from build_rules.records.split_json import AUTOMATIC, SplitChoice
 from tests.graph.graphs import CLASSES, Builder, detection, save
 
 SECONDS = 20

@@ -13,8 +13,8 @@ import onnxruntime
 import pytest
 from PIL import Image
 
-from build_rules.endpoints import Endpoint, ModelInput, Split
 from build_rules.metadata.physical import PhysicalTensor
+from build_rules.records.split_json import Endpoint, ModelInput, Split
 from tests.shared import SHARED, corpus_model, corpus_truth, needs_shared
 
 __all__ = [

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from build_rules.endpoints import Split
+from build_rules.records.split_json import Split
 from tests.metadata.corpus import Array
 
 __all__ = ["Candidates", "Choice", "candidates", "choose", "iou_of", "suppress"]

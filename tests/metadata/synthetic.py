@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from build_rules.endpoints import Endpoint, ModelInput, Split
 from build_rules.metadata.physical import PhysicalTensor
+from build_rules.records.split_json import Endpoint, ModelInput, Split
 
 STRIDES = (8, 16, 32)
 REG_MAX = 16

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from build_rules.endpoints import Anchors, Endpoint, ModelInput, Split, SplitBoundary, SplitHint
 from build_rules.errors import InputError
-from build_rules.metadata.anchors import anchor_levels, split_anchors
 from build_rules.metadata.checks import check_document
-from build_rules.metadata.document import BuildFacts, compile_document
+from build_rules.metadata.compiled_document import BuildFacts, compile_document
 from build_rules.metadata.outputs import class_count
 from build_rules.metadata.physical import PhysicalTensor
+from build_rules.records.split_json import Anchors, Endpoint, ModelInput, Split, SplitBoundary, SplitHint
+from build_rules.trainer.anchors import anchor_levels, split_anchors
 from tests.metadata.test_decoding import Decode, every_decoder
 
 FACTS = BuildFacts("0.1.0", "2026-01-02T03:04:05Z", "hailo8", "fast", "emulator", "1", emulated=True)

@@ -13,13 +13,13 @@ import edgefirst.decoder
 import onnx
 import pytest
 
-from build_rules.endpoints import Preprocessing, Split
-from build_rules.graph.document import parse_document
 from build_rules.metadata.bare import complete_bare
-from build_rules.metadata.document import compile_document
-from build_rules.metadata.labels import labels_text
-from build_rules.metadata.preprocessing import read_preprocessing
+from build_rules.metadata.compiled_document import compile_document
 from build_rules.metadata.serialize import document_bytes
+from build_rules.records.split_json import Preprocessing, Split
+from build_rules.trainer.document import parse_document
+from build_rules.trainer.labels import labels_text
+from build_rules.trainer.preprocessing import read_preprocessing
 from tests.metadata.corpus import CORPUS, TRUTH, split_of
 from tests.metadata.synthetic import Head, tensors_of
 from tests.metadata.test_corpus import FACTS

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from build_rules.metadata.checks import ITEMS, check_document
-from build_rules.metadata.document import BuildFacts, compile_document
+from build_rules.metadata.compiled_document import BuildFacts, compile_document
 from tests.metadata.synthetic import Head, tensors_of
 
 HEAD = Head(nc=3, masks=32)

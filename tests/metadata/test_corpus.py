@@ -8,12 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from build_rules.endpoints import Split
 from build_rules.metadata.checks import check_document
-from build_rules.metadata.document import BuildFacts, compile_document
+from build_rules.metadata.compiled_document import BuildFacts, compile_document
 from build_rules.metadata.outputs import class_count
 from build_rules.metadata.physical import PhysicalTensor
 from build_rules.metadata.serialize import document_bytes as as_bytes
+from build_rules.records.split_json import Split
 from tests.decoders import DECODERS, physical_outputs
 from tests.metadata.corpus import every_model, nhwc, source_of, split_of
 from tests.metadata.synthetic import Head, Thing, decode, encode

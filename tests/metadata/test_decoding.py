@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from build_rules.metadata.document import BuildFacts, compile_document
+from build_rules.metadata.compiled_document import BuildFacts, compile_document
 from build_rules.metadata.physical import PhysicalTensor
 from tests.decoders import DECODERS, Detections
 from tests.metadata.synthetic import Head, Thing, decode, dequantize, encode, tensors_of

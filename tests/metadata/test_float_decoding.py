@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from build_rules.endpoints import Split
 from build_rules.metadata.checks import check_document
-from build_rules.metadata.document import BuildFacts, compile_document
+from build_rules.metadata.compiled_document import BuildFacts, compile_document
 from build_rules.metadata.outputs import class_count
+from build_rules.records.split_json import Split
 from tests.decoders import DECODERS, Detections
 from tests.metadata.corpus import Array, anchors_of, every_model, float_tensors, picture, run, source_of, split_of
 from tests.metadata.originals import Candidates, candidates, choose, suppress

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from build_rules.endpoints import Endpoint, ModelInput, Split
 from build_rules.errors import InputError
 from build_rules.metadata.checks import check_document
-from build_rules.metadata.document import compile_document
+from build_rules.metadata.compiled_document import compile_document
 from build_rules.metadata.outputs import class_count, compile_outputs
 from build_rules.metadata.physical import PhysicalTensor
-from build_rules.metadata.vocabulary import CARRIED_TYPE, OUTPUT_TYPES, UNDECODED_TYPES
+from build_rules.records.split_json import Endpoint, ModelInput, Split
+from build_rules.trainer.vocabulary import CARRIED_TYPE, OUTPUT_TYPES, UNDECODED_TYPES
 from tests.metadata.synthetic import Head, encode, tensors_of
 from tests.metadata.test_decoding import FACTS, Decode, compiled, every_decoder, three_things
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from build_rules.endpoints import Front, InputChoice, ModelInput, PixelFacts, Preprocessing, Split
 from build_rules.errors import InputError
 from build_rules.metadata.pixels import decide_pixels, say_pixels, with_front
+from build_rules.records.split_json import Front, InputChoice, ModelInput, PixelFacts, Preprocessing, Split
 
 IMAGE = ModelInput("images", (1, 3, 64, 64))
 GREY = ModelInput("images", (1, 1, 64, 64))

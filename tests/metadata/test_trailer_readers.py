@@ -8,8 +8,8 @@ from pathlib import Path
 import edgefirst.decoder
 import pytest
 
-from build_rules.metadata.labels import labels_text
 from build_rules.metadata.serialize import document_bytes
+from build_rules.trainer.labels import labels_text
 from tests.metadata.synthetic import Head
 from tests.metadata.test_decoding import compiled
 

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from build_rules.compilers.har import OutputLayer
-from build_rules.endpoints import Endpoint
+from build_rules.compilers.har_file import OutputLayer
 from build_rules.errors import InputError
 from build_rules.presets import PRESETS
+from build_rules.records.split_json import Endpoint
 from build_rules.steps.alls import plan_script
-from tests.test_records import CALIBRATED, SPLIT
+from tests.records.test_records import CALIBRATED, SPLIT
 
 # 64 classes beside 64 DFL channels: only the origin tells them apart.
 LAYERS = (

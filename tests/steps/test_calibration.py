@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from build_rules.endpoints import ModelInput, Preprocessing, dump_split
 from build_rules.errors import InputError
+from build_rules.records.split_json import ModelInput, Preprocessing, dump_split
 from build_rules.steps.calibration import run
-from tests.test_records import SPLIT
+from tests.records.test_records import SPLIT
 
 UNKNOWN = Preprocessing(mean=(0.0, 0.0), std=(1.0, 1.0), color=None)
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from build_rules.calibrated import Feed, dump_feed
 from build_rules.errors import InputError
+from build_rules.records.calibration_json import Feed, dump_feed
 from build_rules.steps import har
 from tests.compilers.nets import NORMAL, SIZE, Build, Net
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import onnx
 import pytest
 
-from build_rules.endpoints import SplitChoice
-from build_rules.engine.noted import marks_now, note_reads, noted_reads
+from build_rules.engine.running.note_reads import marks_now, note_reads, noted_reads
 from build_rules.errors import InputError
+from build_rules.records.split_json import SplitChoice
 from build_rules.steps import split
 from tests.graph.graphs import detection
 

@@ -13,12 +13,12 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from build_rules.calibrated import dump_feed, load_feed
-from build_rules.compilers.emulator.infer import run_hef
-from build_rules.endpoints import InputChoice, Split, load_split
+from build_rules.compilers.emulator.run_hef import run_hef
 from build_rules.errors import InputError
 from build_rules.hef import read_hef
 from build_rules.presets import PRESETS
+from build_rules.records.calibration_json import dump_feed, load_feed
+from build_rules.records.split_json import InputChoice, Split, load_split
 from build_rules.steps import alls, calibration, har, hef, parse, split
 from tests.graph.fronts import FORMS, U8, Form, by, cast, gathered, scores_of
 from tests.graph.graphs import SIZE

@@ -35,15 +35,15 @@ class Emulator:
 
     def parse(self, job: ParseJob) -> None:
         """Translate the cut ONNX graph into a HAR of state `hailo_model`."""
-        from build_rules.compilers.emulator.parse import parse
-        from build_rules.compilers.har import write_har
+        from build_rules.compilers.emulator.parse_onnx import parse
+        from build_rules.compilers.har_file import write_har
 
         write_har(job.output, parse(job, SDK_VERSION))
 
     def optimize(self, job: OptimizeJob) -> None:
         """Quantize as the model script says, into a HAR of state `quantized_model`."""
         from build_rules.compilers.emulator.optimize import optimize
-        from build_rules.compilers.har import write_har
+        from build_rules.compilers.har_file import write_har
 
         write_har(job.output, optimize(job))
 

@@ -11,7 +11,7 @@ from build_rules.compilers import CompileJob
 from build_rules.compilers.emulator.network import Delivered, Network, load_network
 from build_rules.compilers.emulator.optimize import QUANTIZED_MEMBER
 from build_rules.compilers.emulator.stored import read_stored
-from build_rules.compilers.har import Har, read_har
+from build_rules.compilers.har_file import Har, read_har
 from build_rules.errors import InputError
 from build_rules.hef import HefSpec, Quantization, Stream, write_hef
 

@@ -23,15 +23,15 @@ import numpy.typing as npt
 import onnx
 from onnx import helper
 
-from build_rules.compilers.emulator.calibration import Samples
 from build_rules.compilers.emulator.finite import not_finite
 from build_rules.compilers.emulator.fuse import WEIGHTED, Layer
 from build_rules.compilers.emulator.graph import attribute
+from build_rules.compilers.emulator.kernels import quantize_kernel
 from build_rules.compilers.emulator.network import Floats, Network
-from build_rules.compilers.emulator.plan import Kernel, Plan
 from build_rules.compilers.emulator.qdq import float_model, quantized_model, seen
-from build_rules.compilers.emulator.run import map_samples, open_session, run, sum_samples
-from build_rules.compilers.emulator.weights import quantize_kernel
+from build_rules.compilers.emulator.quantization_plan import Kernel, Plan
+from build_rules.compilers.emulator.samples import Samples
+from build_rules.compilers.emulator.sessions import map_samples, open_session, run, sum_samples
 
 __all__ = ["Candidate", "candidates", "finetune", "improved_outputs", "patches"]
 

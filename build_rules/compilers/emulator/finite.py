@@ -15,9 +15,9 @@ import onnx
 from build_rules.compilers import SampleError
 from build_rules.compilers.emulator.graph import Graph
 from build_rules.compilers.emulator.network import Floats, Network
-from build_rules.compilers.emulator.plan import Plan
 from build_rules.compilers.emulator.qdq import float_model
-from build_rules.compilers.emulator.run import open_session, run
+from build_rules.compilers.emulator.quantization_plan import Plan
+from build_rules.compilers.emulator.sessions import open_session, run
 
 __all__ = ["maskable", "not_finite"]
 

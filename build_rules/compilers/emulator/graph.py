@@ -239,7 +239,7 @@ def _black(source: onnx.ValueInfoProto, shape: tuple[int, ...]) -> npt.NDArray[A
 
 
 def _run(model: onnx.ModelProto, tensors: Sequence[str], feeds: dict[str, npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
-    from build_rules.compilers.emulator.run import open_session
+    from build_rules.compilers.emulator.sessions import open_session
 
     probe = onnx.ModelProto()
     probe.CopyFrom(model)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from build_rules.compilers.emulator.script import Settings
+from build_rules.compilers.emulator.script_settings import Settings
 
 __all__ = ["modified_hn"]
 

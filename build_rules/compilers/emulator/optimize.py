@@ -11,18 +11,26 @@ import numpy as np
 import numpy.typing as npt
 
 from build_rules.compilers import OptimizeJob
-from build_rules.compilers.emulator.calibration import Samples
 from build_rules.compilers.emulator.finetune import finetune, improved_outputs
+from build_rules.compilers.emulator.kernels import corrected_bias, quantize_kernel
 from build_rules.compilers.emulator.modify import modified_hn
 from build_rules.compilers.emulator.network import Floats, Network, kernel_axis, load_network
-from build_rules.compilers.emulator.plan import Grid, Kernel, Plan, grid, group_bits, rounding_layers, share_grids
 from build_rules.compilers.emulator.qdq import float_model, quantized_model
+from build_rules.compilers.emulator.quantization_plan import (
+    Grid,
+    Kernel,
+    Plan,
+    grid,
+    group_bits,
+    rounding_layers,
+    share_grids,
+)
 from build_rules.compilers.emulator.ranges import Observation, inner_range, observe, outer_range
-from build_rules.compilers.emulator.run import open_session, run
 from build_rules.compilers.emulator.runnable import open_network, run_network
-from build_rules.compilers.emulator.script import Settings, read_settings
-from build_rules.compilers.emulator.weights import corrected_bias, quantize_kernel
-from build_rules.compilers.har import Har, dump_npz, read_har
+from build_rules.compilers.emulator.samples import Samples
+from build_rules.compilers.emulator.script_settings import Settings, read_settings
+from build_rules.compilers.emulator.sessions import open_session, run
+from build_rules.compilers.har_file import Har, dump_npz, read_har
 from build_rules.errors import InputError
 
 __all__ = ["QUANTIZED_MEMBER", "make_plan", "optimize", "run_float"]

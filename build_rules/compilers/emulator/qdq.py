@@ -13,7 +13,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from build_rules.compilers.emulator.network import Delivered, Network, kernel_axis, prefix, to_nhwc
-from build_rules.compilers.emulator.plan import Grid, Kernel, Plan
+from build_rules.compilers.emulator.quantization_plan import Grid, Kernel, Plan
 
 __all__ = ["float_model", "quantized_model", "seen"]
 

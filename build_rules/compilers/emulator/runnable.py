@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from build_rules.compilers.emulator.run import MAX_RUN_BYTES, open_session, run
+from build_rules.compilers.emulator.sessions import MAX_RUN_BYTES, open_session, run
 from build_rules.compilers.emulator.stored import read_stored
 from build_rules.errors import InputError
 from build_rules.inference import Session, load_onnxruntime

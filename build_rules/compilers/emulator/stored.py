@@ -13,7 +13,7 @@ from google.protobuf.descriptor import FieldDescriptor  # type: ignore[import-un
 from google.protobuf.message import DecodeError, Message  # type: ignore[import-untyped]
 
 from build_rules.errors import InputError
-from build_rules.graph.extent import check_extent
+from build_rules.onnx_file.extent import check_extent
 
 __all__ = ["read_stored"]
 

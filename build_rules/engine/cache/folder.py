@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from build_rules.engine.cache.layout import PARTIAL, place
+from build_rules.engine.cache.folder_layout import PARTIAL, place
 from build_rules.engine.cache.store import (
     CHUNK_BYTES,
     FailedError,

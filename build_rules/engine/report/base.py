@@ -3,7 +3,7 @@
 Exit codes: 0 done, 1 a task failed, 2 a task could not be run, 3 wrong input, 130 interrupted.
 
 A reporter is called by doit (from the main thread, `execute_task` from the thread of the step), by the output of steps
-and by `hooks` (from any thread). `guard` protects the state; nothing is written while it is held.
+and by `messages` (from any thread). `guard` protects the state; nothing is written while it is held.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from typing import TYPE_CHECKING, Any, TextIO
 from doit.exceptions import InvalidCommand, TaskFailed
 from doit.globals import Globals
 
-from build_rules.engine import interrupt
-from build_rules.engine.failure import WrongInput
-from build_rules.engine.failures import note_failures
-from build_rules.engine.fresh import RECORDS, current_run
-from build_rules.engine.lock import LOCK, UnwritableError, check_writable, lock_workspace
-from build_rules.engine.outputs import clear_drafts
-from build_rules.engine.recall import close_cache
-from build_rules.engine.report import hooks
-from build_rules.engine.report.model import RunState
-from build_rules.engine.report.streams import say
+from build_rules.engine import messages
+from build_rules.engine.cache.of_step import close_cache
+from build_rules.engine.freshness.current_run import RECORDS, current_run
+from build_rules.engine.memory.failures import note_failures
+from build_rules.engine.report.run_state import RunState
 from build_rules.engine.report.telling import Telling
+from build_rules.engine.running import interrupt
+from build_rules.engine.running.failure import WrongInput
+from build_rules.engine.running.lock import LOCK, UnwritableError, check_writable, lock_workspace
+from build_rules.engine.running.publish import clear_drafts
+from build_rules.engine.standard_streams import say
 from build_rules.errors import printable
 
 if TYPE_CHECKING:
-    from build_rules.engine.history import History
+    from build_rules.engine.memory.durations import History
     from build_rules.engine.report.capture import Capture
 
 __all__ = ["HISTORY", "WRONG_INPUT", "Expected", "RunReporter"]
@@ -92,7 +92,7 @@ class RunReporter(Telling):
         self.tasks, self.selected = tasks, selected_tasks
         self.begun = True
         interrupt.before_end.append(self._interrupted)
-        hooks.listen(self)
+        messages.listen(self)
         self.tell_begin()
         if current_run.faults:
             self._tell_faults()
@@ -236,7 +236,7 @@ class RunReporter(Telling):
             return WRONG_INPUT
         return 2 if self._error else FAILED if self.state.failed else 0
 
-    # What steps call, through `hooks` and by printing.
+    # What steps call, through `messages` and by printing.
 
     def report_cached(self, task_name: str) -> None:
         """Take a task that doit is about to report as run or up to date for restored."""
@@ -285,7 +285,7 @@ class RunReporter(Telling):
     def capture(self) -> Capture:
         """Let what steps print come by here; begun before the first one: a run without any pays for none of this."""
         if self._capture is None:
-            from build_rules.engine.history import History
+            from build_rules.engine.memory.durations import History
             from build_rules.engine.report.capture import Capture
 
             self._history = History(HISTORY)
@@ -305,7 +305,7 @@ class RunReporter(Telling):
 
     def _close(self) -> None:
         """Give back everything that was taken for the run."""
-        hooks.unlisten(self)
+        messages.unlisten(self)
         with suppress(ValueError):
             interrupt.before_end.remove(self._interrupted)
         if self._capture is not None:

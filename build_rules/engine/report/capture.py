@@ -8,7 +8,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol, TextIO, cast
 
-from build_rules.engine.report.streams import say
+from build_rules.engine.standard_streams import say
 
 __all__ = ["Capture", "Lines", "Writer"]
 

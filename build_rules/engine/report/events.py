@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from build_rules.engine.report.base import RunReporter
-from build_rules.engine.report.streams import say
+from build_rules.engine.standard_streams import say
 
 __all__ = ["EventReporter"]
 

@@ -16,11 +16,11 @@ from collections.abc import Callable
 
 import onnx
 
+from build_rules.graph.load.graph_view import GraphView
 from build_rules.graph.tail.arithmetic import ARITHMETIC
 from build_rules.graph.tail.layout import LAYOUT
 from build_rules.graph.tail.reach import Place, Reach, Steps
 from build_rules.graph.tail.selection import SELECTION
-from build_rules.graph.view import GraphView
 
 __all__ = ["Reach", "step_back"]
 

@@ -11,9 +11,9 @@ from math import prod
 
 import numpy as np
 
-from build_rules.graph.constants import Array
-from build_rules.graph.regions import Box, replace_axis, through_broadcast
-from build_rules.graph.tail.network import ACTIVATIONS, NETWORK_UNARY, is_folded, is_gate
+from build_rules.graph.load.constants import Array
+from build_rules.graph.tail.index_boxes import Box, replace_axis, through_broadcast
+from build_rules.graph.tail.network_arithmetic import ACTIVATIONS, NETWORK_UNARY, is_folded, is_gate
 from build_rules.graph.tail.reach import NONE, Place, Steps
 
 __all__ = ["ARITHMETIC"]

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from build_rules.graph.regions import (
+from build_rules.graph.tail.index_boxes import (
     replace_axis,
     through_broadcast,
     through_concat,

@@ -9,8 +9,8 @@ from typing import Any
 import onnx
 
 from build_rules.errors import InputError
-from build_rules.graph.regions import Box, hull
-from build_rules.graph.view import GraphView
+from build_rules.graph.load.graph_view import GraphView
+from build_rules.graph.tail.index_boxes import Box, hull
 
 __all__ = ["NONE", "Place", "Reach", "Steps"]
 

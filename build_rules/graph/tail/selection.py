@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from build_rules.graph.regions import Box, replace_axis
+from build_rules.graph.tail.index_boxes import Box, replace_axis
 from build_rules.graph.tail.layout import LAYOUT
 from build_rules.graph.tail.reach import NONE, Place, Steps
 

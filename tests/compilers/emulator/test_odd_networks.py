@@ -14,8 +14,8 @@ from safetensors.numpy import save_file
 
 from build_rules.compilers import SampleError
 from build_rules.compilers.emulator import qdq
-from build_rules.compilers.emulator.infer import HefSession
-from build_rules.compilers.emulator.names import reserved
+from build_rules.compilers.emulator.fresh_names import reserved
+from build_rules.compilers.emulator.run_hef import HefSession
 from build_rules.errors import InputError
 from build_rules.hef import read_hef
 from tests.compilers.nets import NORMAL, SIZE, Build, Net, detector, images

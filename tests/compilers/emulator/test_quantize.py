@@ -10,9 +10,9 @@ import pytest
 from safetensors.numpy import save_file
 
 from build_rules.compilers import CompileJob
-from build_rules.compilers.emulator import Emulator, run
-from build_rules.compilers.emulator.infer import HefSession, run_hef
-from build_rules.compilers.har import load_npz, read_har, write_har
+from build_rules.compilers.emulator import Emulator, sessions
+from build_rules.compilers.emulator.run_hef import HefSession, run_hef
+from build_rules.compilers.har_file import load_npz, read_har, write_har
 from build_rules.errors import InputError
 from build_rules.hef import read_hef
 from tests.compilers.nets import NORMAL, Build, Net, attention, detector, images
@@ -208,7 +208,7 @@ def test_same_bytes_twice_and_with_any_number_of_threads(tmp_path: Path, monkeyp
     script = FOLDED + "post_quantization_optimization(finetune, policy=enabled)\n"
     results = []
     for count in (1, 2, 3):
-        monkeypatch.setattr(run, "worker_count", lambda count=count: count)
+        monkeypatch.setattr(sessions, "worker_count", lambda count=count: count)
         build = Build(tmp_path / str(count), *detector()).all(script)
         results.append((build.har.read_bytes(), build.hef.read_bytes()))
     assert results[0] == results[1] == results[2]

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from build_rules.engine.cache.folder import FolderStore
-from build_rules.engine.cache.layout import place
+from build_rules.engine.cache.folder_layout import place
 from build_rules.engine.cache.store import ACTION, BLOB, RefusedError, UnreachableError, UnwantedError
 from build_rules.engine.cache.upkeep import measure, prune, verify
 from tests.doit_runs import wait_until

@@ -15,7 +15,7 @@ import pytest
 from build_rules.engine.cache import CachedAction, CachedOutput
 from build_rules.engine.cache.action import encode_action
 from build_rules.engine.cache.folder import FolderStore
-from build_rules.engine.cache.layout import place
+from build_rules.engine.cache.folder_layout import place
 from build_rules.engine.cache.store import ACTION, BLOB, FailedError, Kind
 from build_rules.errors import InputError
 from tests.engine.cache.remote_execution import ActionResult

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from build_rules.engine.failure import InputChangedError
-from build_rules.engine.fingerprint import fingerprint, is_unchanged
-from build_rules.engine.outputs import produce
+from build_rules.engine.freshness.fingerprint import fingerprint, is_unchanged
+from build_rules.engine.running.failure import InputChangedError
+from build_rules.engine.running.publish import produce
 from tests.engine.experiments.workspace import Workspace
 
 TIMES = {"1970": 0, "past": 10**18, "future": int(4e18), "next second": 0}

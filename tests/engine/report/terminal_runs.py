@@ -27,7 +27,7 @@ DODO = """
 import os, time
 from pathlib import Path
 from build_rules.engine.doit_config import DOIT_CONFIG
-from build_rules.engine.report import hooks
+from build_rules.engine import messages
 from build_rules.errors import InputError
 from build_rules.engine.failure import failure_of
 
@@ -39,9 +39,9 @@ def work(name):
         if line.startswith("raw "):
             os.write(2, line[4:].encode() + b"\\n")
         elif line.startswith("warn "):
-            hooks.warn(f"step:{name}", line[5:])
+            messages.warn(f"step:{name}", line[5:])
         elif line == "cached":
-            hooks.cached(f"step:{name}")
+            messages.cached(f"step:{name}")
         elif line == "fail":
             return failure_of(InputError(f"{name} is wrong; mend it."))
         else:

@@ -12,7 +12,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 import pytest
 from doit.action import Writer as DoitWriter
 
-from build_rules.engine.report import hooks
+from build_rules.engine import messages
 from build_rules.engine.report.capture import LONGEST, Capture, Lines, Writer
 
 Taken = list[tuple[str | None, str, bool]]
@@ -137,15 +137,15 @@ class Ears:
 
 def test_hooks(capsys: pytest.CaptureFixture[str]) -> None:
     ears = Ears()
-    hooks.listen(ears)
-    hooks.cached("a")
-    hooks.warn("a", "odd")
-    hooks.progress("half")
-    hooks.unlisten(ears)
-    hooks.progress("all")
-    hooks.unlisten(ears)
+    messages.listen(ears)
+    messages.cached("a")
+    messages.warn("a", "odd")
+    messages.progress("half")
+    messages.unlisten(ears)
+    messages.progress("all")
+    messages.unlisten(ears)
     assert capsys.readouterr().out == ""
-    hooks.cached("b")
-    hooks.warn("b", "even")
+    messages.cached("b")
+    messages.warn("b", "even")
     assert ears.heard == ["a cached", "a warns odd", "so far: half"]
     assert capsys.readouterr().out == "   warning: even\n"

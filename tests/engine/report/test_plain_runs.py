@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from build_rules.engine.report.base import RunReporter
+from build_rules.engine.report.console import BuildReporter
 from build_rules.engine.report.events import EventReporter
 from build_rules.engine.report.plain import counts
-from build_rules.engine.reporter import BuildReporter
 from tests.doit_runs import Run, doit, start_doit, wait_until
 from tests.engine.report.terminal_runs import make_workspace
 
@@ -245,8 +245,8 @@ def test_what_only_running_steps_need_is_not_imported_before() -> None:
     program = "import sys, build_rules.engine.doit_config, build_rules.engine.report.events; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split()
     ours = {name.removeprefix("build_rules.engine.report.") for name in loaded if "engine.report." in name}
-    assert ours == {"base", "events", "hooks", "model", "plain", "streams", "telling"}
-    assert "build_rules.engine.history" not in loaded
+    assert ours == {"base", "events", "plain", "run_state", "telling"}
+    assert "build_rules.engine.memory.durations" not in loaded
 
 
 def test_every_key_of_every_event_is_in_the_manual(tmp_path: Path) -> None:

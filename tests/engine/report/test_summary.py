@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from build_rules.engine.report.model import RunState
 from build_rules.engine.report.plain import counts
+from build_rules.engine.report.run_state import RunState
 from build_rules.engine.report.summary import failures, slowest, warnings
 from build_rules.engine.report.terminal import NO_INK, choose_ink
 

@@ -101,7 +101,7 @@ def test_an_error_of_doit_leaves_the_terminal_as_it_was(tmp_path: Path) -> None:
     make_workspace(tmp_path, "a b")
     (tmp_path / "dodo.py").write_text(
         (tmp_path / "dodo.py").read_text()
-        + "\nimport build_rules.engine.backend as backend\n"
+        + "\nimport build_rules.engine.freshness.records as backend\n"
         + "def dump(self): raise RuntimeError('the disk is gone')\n"
         + "backend.RecordsBackend.dump = dump\n"
     )

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from build_rules.engine.backend import RecordsBackend
+from build_rules.engine.freshness.records import RecordsBackend
 
 LIMIT = int(os.environ["CRASH_AT"])
 CHANGES = Path("control/changes").absolute()

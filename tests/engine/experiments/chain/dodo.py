@@ -14,10 +14,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from build_rules.engine.command_line import read_request
 from build_rules.engine.doit_config import DOIT_CONFIG as ENGINE_CONFIG
-from build_rules.engine.fresh import EVERYBODY, PACKAGE, TREE, current_run, watch_code, watch_marks
-from build_rules.engine.request import read_request
-from build_rules.engine.rule import Rule
+from build_rules.engine.freshness.current_run import EVERYBODY, PACKAGE, TREE, current_run, watch_code, watch_marks
+from build_rules.engine.running.rule import Rule
 
 if "CRASH_AT" in os.environ:
     import crash  # type: ignore[import-not-found]  # noqa: F401  # lies beside this file once it is in a workspace

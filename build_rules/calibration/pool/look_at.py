@@ -1,0 +1,117 @@
+"""Every image of a pool, looked at once: its content and its statistics, or why it is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from build_rules.calibration.pixels.images import BrokenImageError, broken, measure
+from build_rules.calibration.pool.image_db import Looks, Store
+from build_rules.calibration.pool.left_out import MAX_NAMED, Outcome
+from build_rules.calibration.pool.marks import FileMarks, check_unchanged, digest_of, file_marks
+from build_rules.calibration.pool.ordered import Progress, Workers
+from build_rules.calibration.pool.select import ImageStatistics, describe
+from build_rules.errors import InputError
+
+__all__ = ["Member", "Pool", "look_at_pool"]
+
+
+@dataclass(frozen=True)
+class Member:
+    """An image that can be selected: its name in the pool, marks and SHA-256 of its file, its size, its statistics."""
+
+    name: str
+    path: Path
+    marks: FileMarks
+    sha256: str
+    height: int
+    width: int
+    statistics: ImageStatistics
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The images that can be selected, in order of name, and what became of the others."""
+
+    members: tuple[Member, ...]
+    left_out: tuple[Outcome, ...]
+
+
+def look_at_pool(
+    folder: Path,
+    images: Sequence[tuple[str, Path]],
+    store: Store,
+    workers: Workers,
+    *,
+    skip_broken: bool,
+    tell: Callable[[str], None],
+) -> Pool:
+    """Look at images, each with its name in the pool, in its order; `folder` is what messages call the pool.
+
+    Of several files with the same content the first counts. Raises `InputError` naming the images that cannot be
+    decoded, unless `skip_broken`; one that may not be read; and when none is left.
+    """
+    members: list[Member] = []
+    left_out: list[Outcome] = []
+    known: dict[str, str] = {}
+
+    def look(image: tuple[str, Path]) -> Member | Outcome:
+        try:
+            return _member(*image, store)
+        except BrokenImageError as error:
+            return Outcome(image[0], "broken", error.reason)
+
+    progress = Progress(len(images), "images", tell)
+    for looked in workers.in_order(look, images):
+        progress.step()
+        if isinstance(looked, Outcome):
+            left_out.append(looked)
+        elif looked.sha256 in known:
+            left_out.append(Outcome(looked.name, "duplicate", f"the same file as {known[looked.sha256]}"))
+        else:
+            known[looked.sha256] = looked.name
+            members.append(looked)
+    if not skip_broken:
+        _refuse_broken(folder, [outcome for outcome in left_out if outcome.kind == "broken"])
+    if not members:
+        first = f"{left_out[0].name}: {left_out[0].reason}" if left_out else "there are none"
+        raise InputError(f"{folder}: none of its {len(images)} images can be decoded; the first: {first}.")
+    return Pool(tuple(members), tuple(left_out))
+
+
+def _refuse_broken(folder: Path, broken_ones: Sequence[Outcome]) -> None:
+    """Raise `InputError` for images that cannot be decoded; all are told of at once, to be mended at once."""
+    if not broken_ones:
+        return
+    told = ", ".join(f"{outcome.name} ({outcome.reason})" for outcome in broken_ones[:MAX_NAMED])
+    more = f" and {len(broken_ones) - MAX_NAMED:,} more" if len(broken_ones) > MAX_NAMED else ""
+    images = "1 image" if len(broken_ones) == 1 else f"{len(broken_ones):,} images"
+    raise InputError(
+        f"{folder}: {images} cannot be decoded: {told}{more}; replace or remove them, or leave them out with "
+        "skip_broken_images = true."
+    )
+
+
+def _member(name: str, path: Path, store: Store) -> Member:
+    marks = file_marks(path)
+    sha256 = digest_of(path)
+    looks = store.looks(sha256)
+    if looks is None:
+        looks = _look(path, marks, sha256, store)
+    return Member(name, path, marks, sha256, looks.height, looks.width, looks.statistics)
+
+
+def _look(path: Path, marks: FileMarks, sha256: str, store: Store) -> Looks:
+    if (reason := store.broken(sha256)) is not None:
+        raise broken(path, reason)
+    try:
+        levels, (height, width) = measure(path)
+    except BrokenImageError as error:
+        check_unchanged(path, marks, sha256)
+        store.keep_broken(sha256, error.reason)
+        raise
+    check_unchanged(path, marks, sha256)
+    looks = Looks(height, width, describe(levels))
+    store.keep_looks(sha256, looks)
+    return looks

@@ -1,0 +1,292 @@
+"""doit's records, written the moment a task succeeds.
+
+doit's own backends write at the end of a run, so a kill loses everything. This one is a sqlite file in WAL mode with
+one row per task, committed as soon as the task's record is whole; in a slower way where the file system does not allow
+that. A file that is proven to be damaged is set aside, not an error: records can always be made again.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Protocol
+
+from doit.exceptions import InvalidTask
+
+from build_rules.engine.database import (
+    NO_LOCKS,
+    WAYS,
+    connect,
+    first_way,
+    is_damaged,
+    is_other_way_worth_it,
+    open_to_read,
+)
+from build_rules.engine.freshness.current_run import current_run, forget_snapshot
+from build_rules.engine.ownership import explain_unreadable, explain_unwritable, is_writable
+from build_rules.engine.places import make_folder
+from build_rules.engine.slower import tell_slower
+from build_rules.engine.standard_streams import say
+from build_rules.errors import InputError
+
+__all__ = ["RecordsBackend"]
+
+
+IGNORE = "ignore:"
+SELECT = "select task, record from records"
+INSERT = "insert or replace into records values (?, ?)"
+FEW = 200
+"""Records that are read one by one before all are read at once."""
+
+
+class _Codec(Protocol):
+    def encode(self, data: Any) -> str: ...
+
+    def decode(self, data: str) -> Any: ...
+
+
+class RecordsBackend:
+    """The `DB` interface of doit's dependency manager (doit 0.36 and 0.37: get, set, in_, remove, remove_all, dump)."""
+
+    desc = "one sqlite row per task, written as soon as the task succeeds"
+
+    # doit's Dependency.save_success sets this key last; the record of a task is whole from then on.
+    LAST_KEY = "deps:"
+
+    def __init__(self, name: str, codec: _Codec, *, module_name: str | None = None) -> None:
+        self.name = name
+        self.codec = codec
+        self._connection: sqlite3.Connection | None = None
+        self._way = 0
+        # What was read, as it stands there (None: there is no such row), and what was decoded or changed since.
+        self._rows: dict[str, str | None] = {}
+        self._changed: dict[str, dict[str, Any] | None] = {}
+        self._read_only = False
+        self._asked = 0
+        self._all_read = False
+        # As somebody has found who leaves it as it is.
+        self._is_damaged = False
+
+    def _connect(self) -> sqlite3.Connection:
+        if self._connection is None and not is_writable(Path(self.name)):
+            self._connection = open_to_read(self.name)
+            self._read_only = True
+        if self._connection is None:
+            make_folder(Path(self.name).parent)
+            # Parallel runs call from worker threads; doit itself serialises those calls.
+            begin = first_way(self.name)
+            self._way = max(self._way, begin)
+            self._connection = connect(self.name, self._way)
+            if self._way > begin or begin >= NO_LOCKS:
+                tell_slower(WAYS[self._way].told)
+            self._connection.execute("create table if not exists records (task text primary key, record text not null)")
+        return self._connection
+
+    def _do(self, statement: str, values: tuple[str, ...] = ()) -> list[tuple[str, str]]:
+        """Execute a statement, in another way where the file system does not allow the one before.
+
+        Raises `sqlite3.Error`, `OSError`, and `InputError` for a place that is not ours.
+        """
+        while True:
+            try:
+                return self._connect().execute(statement, values).fetchall()
+            except sqlite3.Error as error:
+                if self._way + 1 == len(WAYS) or not is_other_way_worth_it(error):
+                    raise
+                self._disconnect()
+                self._way += 1
+
+    def _do_surely(self, statement: str, values: tuple[str, ...] = ()) -> list[tuple[str, str]] | None:
+        """Execute a statement; None when the file is damaged, which is only believed when it is opened anew."""
+        try:
+            return self._do(statement, values)
+        except sqlite3.Error as error:
+            if self._read_only and "no such table" in str(error):
+                return []
+            if self._read_only or not is_damaged(error):
+                raise
+        self._disconnect()
+        try:
+            return self._do(statement, values)
+        except sqlite3.Error as error:
+            if not is_damaged(error):
+                raise
+        return None
+
+    def _record(self, task_id: str) -> dict[str, Any] | None:
+        """Return the record of one task, None when it has none.
+
+        A run that asks for a few reads these; one that asks for many reads all rows at once, and decodes what it needs.
+        """
+        if task_id in self._changed:
+            return self._changed[task_id]
+        if task_id not in self._rows and not self._all_read and self._is_there():
+            self._rows.update(self._read(task_id))
+        row = self._rows.get(task_id)
+        if row is None:
+            return None
+        self._changed[task_id] = self._decoded(row)
+        return self._changed[task_id]
+
+    def _is_there(self) -> bool:
+        if os.path.exists(self.name) and os.access(self.name, os.R_OK):
+            return True
+        if (reason := explain_unreadable(Path(self.name))) is not None:
+            raise InvalidTask(f"what was built before is not known: {reason}")
+        return False
+
+    def _decoded(self, row: str) -> dict[str, Any] | None:
+        """Return what a row holds, None when that is not what this version writes."""
+        try:
+            record = self.codec.decode(row)
+        except ValueError:
+            return None
+        return record if _is_record(record) else None
+
+    def _read(self, task_id: str) -> dict[str, str | None]:
+        self._asked += 1
+        self._all_read = self._asked > FEW
+        found = self._select(SELECT) if self._all_read else self._select(f"{SELECT} where task = ?", (task_id,))
+        return {task_id: None, **dict(found)}
+
+    def _select(self, query: str, values: tuple[str, ...] = ()) -> list[tuple[str, str]]:
+        """Return rows; none of a file that is damaged, which is set aside. Raises doit's `InvalidTask`."""
+        with self._told("what was built before cannot be read"):
+            found = [] if self._is_damaged else self._do_surely(query, values)
+            if found is None:
+                self._set_aside()
+            return found or []
+
+    @contextmanager
+    def _told(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError, InputError) as error:
+            words = error.strerror if isinstance(error, OSError) and error.strerror else str(error).rstrip(".")
+            raise InvalidTask(f"{self.name}: {what}: {words}.") from error
+
+    def _set_aside(self) -> None:
+        """Begin a new file; what was read before the damage was found goes into it.
+
+        Who only looks, while another process may be writing, leaves the file to the next build.
+        """
+        self._disconnect()
+        self._rows.clear()
+        self._all_read = True  # there is nothing else any more
+        if not current_run.building:
+            self._is_damaged = True
+            say(sys.stderr, f"{self.name} is damaged; the next build sets it aside, and builds everything again\n")
+            return
+        say(sys.stderr, f"{self.name} is damaged; it is kept as {self.name}.damaged, and everything is built again\n")
+        Path(self.name).replace(self.name + ".damaged")
+        for suffix in ("-wal", "-shm", "-journal"):
+            with suppress(FileNotFoundError):
+                Path(self.name + suffix).unlink()
+        for task_id, record in self._changed.items():
+            if record is not None and self.LAST_KEY in record:
+                self._do(INSERT, (task_id, self.codec.encode(record)))
+
+    def _write(self, statement: str, values: tuple[str, ...]) -> None:
+        if not is_writable(Path(self.name)):
+            raise InvalidTask(f"what was done cannot be recorded: {explain_unwritable(Path(self.name))}")
+        with self._told("what was done cannot be recorded"):
+            if self._do_surely(statement, values) is None:
+                self._set_aside()
+                self._do(statement, values)
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            with suppress(sqlite3.Error):
+                self._connection.close()
+            self._connection = None
+
+    def get(self, task_id: str, dependency: str) -> Any:
+        """Return one value of a task's record, or None."""
+        record = self._record(task_id)
+        return None if record is None else record.get(dependency)
+
+    def set(self, task_id: str, dependency: str, value: Any) -> None:
+        """Set one value; the last one of a record writes the whole of it."""
+        record = self._record(task_id)
+        if record is None:
+            record = self._changed[task_id] = {}
+        record[dependency] = value
+        if dependency == IGNORE:
+            forget_snapshot()
+        if (
+            dependency == self.LAST_KEY
+            and not record.get("_values_:")
+            and not value
+            and not is_writable(Path(self.name))
+        ):
+            return  # a name for several tasks, which says nothing that could get lost
+        if dependency in (self.LAST_KEY, IGNORE):
+            row = (task_id, self.codec.encode(record))
+            self._write(INSERT, row)
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Return the name of every task that has a record, and the record as it stands there.
+
+        Raises doit's `InvalidTask` when that cannot be read, or is damaged.
+        """
+        with self._told("cannot be read as the records of steps"):
+            found = self._do_surely(SELECT) if self._is_there() else []
+            if found is None:
+                raise InputError("the file is damaged; the next build sets it aside, and builds everything again.")
+            return found
+
+    def tasks(self) -> list[str]:
+        """Return the names of all tasks that have a record. Raises doit's `InvalidTask`."""
+        return [task for task, _ in self._select("select task, '' from records")] if self._is_there() else []
+
+    def in_(self, task_id: str) -> bool:
+        """Say whether the task has a record."""
+        return self._record(task_id) is not None
+
+    def remove(self, task_id: str) -> None:
+        """Forget one task; not because it failed, since its outputs are still those of its record."""
+        if not current_run.building and self._record(task_id) is not None:
+            forget_snapshot()
+            self._changed[task_id] = None
+            self._write("delete from records where task = ?", (task_id,))
+
+    def remove_all(self) -> None:
+        """Forget every task."""
+        forget_snapshot()
+        self._rows, self._changed, self._all_read = {}, {}, True
+        if self._is_there():
+            self._write("delete from records", ())
+
+    def dump(self) -> None:
+        """Close the file; everything is written already, but for better marks of what was found to be as recorded."""
+        if current_run.building and current_run.refreshed:
+            with suppress(sqlite3.Error, OSError, InputError):
+                self._write_refreshed()
+        self._disconnect()
+
+    def _write_refreshed(self) -> None:
+        self._do("begin")
+        connection = self._connect()
+        for task_id in current_run.refreshed:
+            record = self._changed.get(task_id)
+            if record is not None and self.LAST_KEY in record:
+                known = record.get("_values_:", {}).get("inputs", {})
+                record.update({path: known[path] for path in record[self.LAST_KEY] if path in known})
+                connection.execute(INSERT, (task_id, self.codec.encode(record)))
+        connection.execute("commit")
+
+
+def _is_record(record: Any) -> bool:
+    """Whether a record has the shape that doit and the steps write."""
+    if not isinstance(record, dict):
+        return False
+    values, files = record.get("_values_:", {}), record.get(RecordsBackend.LAST_KEY, [])
+    return (
+        isinstance(values, dict)
+        and isinstance(files, list)
+        and all(isinstance(values.get(name, {}), dict) for name in ("key", "inputs", "outputs"))
+    )

@@ -1,0 +1,153 @@
+"""An input that changed, or went away, while a step read it: told as that, whatever else came of it.
+
+What a step says that read a mixture of two files is true of neither of them, so the change is the first cause, and what
+the step said stands below it.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from build_rules.engine.freshness.fingerprint import (
+    Fingerprint,
+    fingerprint,
+    first_marks,
+    is_vague,
+    marks_of,
+    still_has,
+)
+from build_rules.engine.freshness.index import Marks
+from build_rules.engine.running.failure import InputChangedError, StepDiedError
+from build_rules.engine.running.note_reads import Noted, marks_now, noted_reads
+from build_rules.errors import InputError
+
+__all__ = ["Reader", "changed", "check_agreed", "check_unchanged", "find_change", "note_agreed", "unreadable"]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A step by its name, and its owner (the model), whose steps have to read the same files."""
+
+    task: str
+    owner: str
+
+
+# What each owner's steps have read in this process: of each file the digest, and the first step that read it.
+_agreed: dict[str, dict[str, tuple[str, str]]] = {}
+
+
+def changed(path: Path, task: str, became: str = "changed") -> InputChangedError:
+    """Return the error for an input that is not what it was when the step began."""
+    again = "run doit again" if became == "changed" else "put it back if it is needed, and run doit again"
+    return InputChangedError(f"{path} {became} while {task} read it; {again}.")
+
+
+def unreadable(path: Path, task: str, error: OSError) -> Exception:
+    """Return the error for a declared input that cannot be read when its step begins: doit had found it there."""
+    if isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        return InputChangedError(
+            f"{path} disappeared before {task} could read it; put it back if it is needed, and run doit again."
+        )
+    if isinstance(error, IsADirectoryError):
+        return InputError(f"{path}: is a folder, where {task} reads a file; put the file back.")
+    advice = "check its permissions" if isinstance(error, PermissionError) else "check the disk it lies on"
+    return InputError(f"{path}: cannot be read ({error.strerror}); {advice}.")
+
+
+def note_agreed(reader: Reader, read: Iterable[tuple[str, str]], made: Iterable[Path] = ()) -> None:
+    """Keep the digests with which a step `read` files for the later steps of its owner; what it has made is new."""
+    known = _agreed.setdefault(reader.owner, {})
+    for path, digest in read:
+        known.setdefault(path, (digest, reader.task))
+    for output in made:
+        known.pop(str(output), None)
+
+
+def check_agreed(reader: Reader, read: Mapping[Path, Fingerprint]) -> None:
+    """Raise `InputChangedError` for a file of which an earlier step of the same owner has read another content.
+
+    What follows from both would be a mixture: the metadata of one network with the layers of another.
+    """
+    known = _agreed.get(reader.owner, {})
+    for path, mark in read.items():
+        digest, other = known.get(str(path), (mark.sha256, ""))
+        if digest != mark.sha256:
+            raise InputChangedError(f"{path} changed after {other} read it, before {reader.task} did; run doit again.")
+
+
+def check_unchanged(read: Mapping[Path, Fingerprint], task: str) -> None:
+    """Raise `InputChangedError` unless all files are what they were."""
+    for path, before in read.items():
+        if (became := _became(path, before)) is not None:
+            raise changed(path, task, became)
+
+
+def find_change(
+    read: Mapping[Path, Fingerprint], drafts: Path, started: int, task: str, error: BaseException
+) -> InputChangedError | None:
+    """Return what is to be told instead of `error` when something that the step read is not what it was, else None.
+
+    `read` are its inputs as they were before, `drafts` the folder in which it noted what else it was about to read, and
+    `started` when that folder was made, in ns since 1970 by the clock of its file system.
+    """
+    if isinstance(error, InputChangedError):
+        return None
+    found = next(((path, became) for path, before in read.items() if (became := _became(path, before))), None)
+    if found is None:
+        noted = noted_reads(drafts)
+        later = ((path, _became_of(path)) for path, before in noted if _is_other(marks_now(path), before, started))
+        found = next(later, None)
+    if found is None:
+        return None
+    told = changed(found[0], task, found[1])
+    return InputChangedError(str(told), _said(error))
+
+
+def _is_other(now: Noted, before: Noted, started: int) -> bool:
+    # Written since the step began, though before it came to that file.
+    return now != before or (now is not None and first_marks(Marks(*now)).ctime_ns >= started)
+
+
+def _became(path: Path, before: Fingerprint) -> str | None:
+    """Return what became of a file in words, None when it is what it was."""
+    try:
+        now = os.stat(path)
+    except OSError:
+        return _became_of(path)
+    if not _may_be_the_same(marks_of(now), before):
+        return _became_of(path)
+    # Marks that were not settled may stand for another content by now; what was seen before the step says nothing.
+    return None if before.settled or _digest_now(path) == before.sha256 else _became_of(path)
+
+
+def _digest_now(path: Path) -> str:
+    try:
+        return fingerprint(path).sha256
+    except OSError:
+        return ""
+
+
+def _may_be_the_same(marks: Marks, before: Fingerprint) -> bool:
+    """Say whether marks speak for no change; a ctime of whole seconds tells nothing, and moves with a further name."""
+    return still_has(marks, before) or (is_vague(before) and marks[:2] == before[:2])
+
+
+def _became_of(path: Path) -> str:
+    try:
+        mode = os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return "disappeared"
+    except OSError as error:
+        return f"became unreadable ({error.strerror})"
+    return "became a folder" if stat.S_ISDIR(mode) else "changed" if stat.S_ISREG(mode) else "became no regular file"
+
+
+def _said(error: BaseException) -> str:
+    """Return what a step said, without the blame that such an error lays on somebody."""
+    if isinstance(error, InputError):
+        return error.facts
+    return str(error) if isinstance(error, StepDiedError) else f"{type(error).__name__}: {error}"

@@ -1,0 +1,92 @@
+"""Ctrl-C and SIGTERM end a run at once, whatever its threads are doing, and leave no draft behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
+from pathlib import Path
+from types import FrameType
+
+from build_rules.engine.places import remove_tree
+from build_rules.engine.standard_streams import say
+
+__all__ = ["INTERRUPTED", "before_end", "drafts", "end_on_interrupt", "groups", "leave_on_stop"]
+
+INTERRUPTED = 130
+
+drafts: set[Path] = set()
+"""The folders that running steps write into; removed when the run is interrupted."""
+
+before_end: list[Callable[[], None]] = []
+"""What is called before anything is printed when the run is interrupted: a terminal is to be put back as it was."""
+
+groups: set[int] = set()
+"""The process groups of steps that run in processes of their own; killed when the run is interrupted."""
+
+
+PATIENCE = 0.3
+"""Seconds in which Python gets to its signal handler unless it is inside a library, and what is printed is printed."""
+_ending, _cleared = threading.Event(), threading.Event()
+
+
+def _end(signum: int = 0, frame: FrameType | None = None) -> None:
+    _ending.set()
+    # Worker threads of a parallel run cannot be interrupted, and waiting for them could take hours. Every finished
+    # step is recorded already, and nothing unfinished stands under its name, so there is nothing to wait for.
+    try:
+        for group in list(groups):
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(group, signal.SIGKILL)
+        for folder in list(drafts):
+            remove_tree(folder)
+    finally:
+        _cleared.set()
+    # What is printed may have no reader (`doit | less`); `_watch` waits no longer than it has patience.
+    for call in tuple(before_end):
+        with suppress(Exception):
+            call()
+    say(sys.stdout, "")
+    say(sys.stderr, "interrupted; what was finished is kept, run doit again to go on\n")
+    os._exit(INTERRUPTED)
+
+
+def end_on_interrupt() -> None:
+    """From now on end this process on SIGINT (Ctrl-C) and SIGTERM (a cancelled job, a stopped container)."""
+    signal.signal(signal.SIGINT, _end)
+    signal.signal(signal.SIGTERM, _end)
+    # Python runs its handlers between two of its own lines, and one call of a library can take minutes. The byte in
+    # this pipe comes at once, for a thread that then does what the handler would have done.
+    woken, wake = os.pipe()
+    os.set_blocking(wake, False)
+    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+    threading.Thread(target=_watch, args=(woken,), daemon=True).start()
+
+
+def _watch(woken: int) -> None:
+    ends = bytes((signal.SIGINT, signal.SIGTERM))
+    while True:
+        if any(number in ends for number in os.read(woken, 64)):
+            if not _ending.wait(PATIENCE):
+                threading.Thread(target=_end, daemon=True).start()
+            _cleared.wait()
+            time.sleep(PATIENCE)
+            os._exit(INTERRUPTED)
+
+
+def leave_on_stop(left: Callable[[], AbstractContextManager[None]]) -> None:
+    """From now on be `left()` while this process is stopped (Ctrl-Z)."""
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        with left():
+            signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGTSTP)
+            signal.signal(signal.SIGTSTP, stop)
+
+    # A shell without job control ignores the signal, and so do its children.
+    if signal.getsignal(signal.SIGTSTP) == signal.SIG_DFL:
+        signal.signal(signal.SIGTSTP, stop)

@@ -1,0 +1,213 @@
+"""One rule = one kind of step as doit runs it: the task, whether it is up to date, what happens when it is not.
+
+What is recorded of a step is its action key with the fingerprints of what it read and wrote; all of it is compared
+before the next run.
+"""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from doit.exceptions import BaseFail
+
+from build_rules.engine import messages
+from build_rules.engine.cache.of_step import Recall, shared_cache
+from build_rules.engine.cleaning.removal import removal
+from build_rules.engine.command_line import command_line
+from build_rules.engine.freshness.current_run import collect_garbage_again, current_run
+from build_rules.engine.freshness.fingerprint import Fingerprint, as_fingerprint, is_unchanged, verified
+from build_rules.engine.freshness.index import UNTRUSTED
+from build_rules.engine.freshness.key import Kind, Step
+from build_rules.engine.places import check_folder
+from build_rules.engine.running.changes import Reader, note_agreed
+from build_rules.engine.running.failure import DeclaredWrongly, failure_of
+from build_rules.engine.running.publish import further_files, produce
+from build_rules.engine.running.resources import resources
+from build_rules.errors import InputError, printable
+
+__all__ = ["Rule", "RunnableStep"]
+
+WRONG_INPUT = 3
+"""The exit code for it."""
+
+
+@dataclass(frozen=True)
+class Rule(Kind):
+    """A kind of step whose steps are tasks of doit."""
+
+    def task(
+        self,
+        name: str,
+        *,
+        inputs: Mapping[str, Path | Sequence[Path]],
+        outputs: Mapping[str, Path],
+        settings: Mapping[str, Any],
+        tools: Mapping[str, str] | None = None,
+        passed: Mapping[str, Any] | None = None,
+        owner: str = "",
+        own_process: bool = False,
+        fault: str | None = None,
+    ) -> dict[str, Any]:
+        """Return the doit task of one step. `settings` hold JSON values or frozen dataclasses, nothing else.
+
+        `passed` goes to the function and not into the key: no output may depend on it. Steps of one `owner` are made
+        together, or, when none of their files has changed, not at all. `own_process`: the step starts programs, which
+        must not outlive doit. `fault`: the step cannot run, and this is why; what it would read is not looked at.
+        """
+        step = RunnableStep(
+            self,
+            dict(inputs) if fault is None else {},
+            dict(outputs),
+            dict(settings),
+            dict(tools or {}),
+            dict(passed or {}),
+            owner,
+            f"{self.name}:{name}",
+            own_process,
+            fault,
+        )
+        reads = [str(path) for path in step.input_files()]
+        writes = [str(path) for path in step.outputs.values()]
+        current_run.register(owner, step.name, reads, writes)
+        if fault is not None:
+            current_run.faults[step.name] = fault
+        return {
+            "name": name,
+            "actions": [step.run],
+            "file_dep": reads,
+            "targets": writes,
+            "uptodate": [step.is_current],
+            "clean": [step.clean],
+        }
+
+
+# The record of each step as it was found before the step ran, to tell why it does.
+_found: dict[str, Mapping[str, Any]] = {}
+
+
+def _recorded(marks: Mapping[Path, Fingerprint]) -> dict[str, list[int | str]]:
+    return {str(path): list(mark) for path, mark in marks.items()}
+
+
+@dataclass(frozen=True, repr=False)
+class RunnableStep(Step):
+    """A step that can be run."""
+
+    def __repr__(self) -> str:
+        """Return the task's name, which doit prints when it cleans."""
+        return self.name
+
+    def clean(self, task: Any, dryrun: bool) -> None:
+        """`doit clean`: remove the outputs and what lies beside them and belongs to them, or only say so."""
+        try:
+            for folder in {path.parent for path in self.outputs.values()}:
+                check_folder(folder)
+        except InputError as error:
+            removal.pass_over(str(error))
+            return
+        if not (dryrun or removal.take_workspace()):
+            return
+        try:
+            further = further_files(self.outputs)
+        except OSError as error:  # nor can be told what else is in there
+            removal.failed(next(iter(self.outputs.values())).parent, error)
+            return
+        for path in (*sorted(self.outputs.values(), reverse=True), *further):
+            removal.remove(path, self.name, dryrun)
+
+    def is_current(self, task: Any, values: Mapping[str, Any]) -> bool:
+        """doit's `uptodate`: the recorded key is today's, and everything read and written still is what it was.
+
+        doit compares the declared inputs as well, but with what it hashes after the step; only the record made here
+        tells what the step really read, including files that it discovered.
+        """
+        _found[self.name] = values
+        if self.fault is not None:
+            return False
+        if values.get("key") != self.key():
+            return False
+        read, written = values.get("inputs", {}), values.get("outputs", {})
+        declared = all(str(path) in read for path in self.input_files())
+        made = all(str(path) in written for path in self.outputs.values())
+        files = {**read, **written}
+        if not (declared and made and all(is_unchanged(p, as_fingerprint(mark)) for p, mark in files.items())):
+            return False
+        current_run.good(self.owner, self.name, files)
+        note_agreed(Reader(self.name, self.owner), ((path, mark[4]) for path, mark in read.items()))
+        self._refresh(values)
+        return True
+
+    def _refresh(self, values: Mapping[str, Any]) -> None:
+        """Put better marks into the record of a step that was found to be current by the content of its files."""
+        for part in ("inputs", "outputs"):
+            for path, mark in values[part].items():
+                marks, known = verified.get(path, UNTRUSTED), as_fingerprint(mark)
+                if marks != UNTRUSTED and (marks != known[:4] or not known.settled):
+                    values[part][path] = [*marks, mark[4], True]
+                    current_run.refreshed.add(self.name)
+
+    def run(self) -> dict[str, Any] | BaseFail:
+        """doit's action: call the rule's function; return what is to be recorded, or the failure."""
+        if self.fault is not None:
+            return DeclaredWrongly(printable(self.fault))
+        collect_garbage_again()
+        key = self.key()
+        because = self._because()
+        try:
+            with resources.take(dict(self.rule.needs)):
+                messages.began(self.name)
+                arguments = {**self.settings, **self.passed}
+                recall, reader = self._recall(key), Reader(self.name, self.owner)
+                produced = produce(
+                    self.rule.name, self._function(), self.inputs, self.outputs, arguments, recall, reader
+                )
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # doit would end there, or wait for ever, or exit as if all had succeeded
+            return failure_of(error)
+        current_run.good(self.owner, self.name, map(str, (*produced.inputs, *produced.outputs)))
+        from build_rules.engine.memory.texts import keep_texts
+
+        keep_texts({str(path): mark.sha256 for path, mark in produced.inputs.items()})
+        return {
+            "key": key,
+            "inputs": _recorded(produced.inputs),
+            "outputs": _recorded(produced.outputs),
+            "because": because,
+        }
+
+    def _recall(self, key: Mapping[str, Any]) -> Recall | None:
+        """Return what the shared cache may know of this step; None when there is no cache."""
+        cache = shared_cache()
+        if cache is None:
+            return None
+        names = [path.name for path in self.outputs.values()]
+        return Recall(cache, key, names, lambda: messages.cached(self.name))
+
+    def _function(self) -> Callable[..., Sequence[Path] | None]:
+        """Return what does the step: here, or in a process of its own where several run at once or it starts programs.
+
+        Programs that a step starts belong to its process, and end with it when doit is killed.
+        """
+        if self.own_process or threading.current_thread() is not threading.main_thread():  # as in every parallel run
+            from build_rules.engine.running.isolate import call_isolated
+
+            return lambda **arguments: call_isolated(self.rule.function, arguments, self.name)
+        module, function = self.rule.function.split(":")
+        found: Callable[..., Sequence[Path] | None] = getattr(importlib.import_module(module), function)
+        return found
+
+    def _because(self) -> str:
+        """Return why this step runs, in words, and print it where the command line asks for it."""
+        from build_rules.engine.freshness.decide import find_causes
+
+        first = next(find_causes(self, _found.get(self.name, {})), None)
+        because = "it was asked for" if first is None else str(first)
+        if command_line().explain:
+            print(f"   because {printable(because)}", flush=True)
+        return because

@@ -1,0 +1,277 @@
+"""Whether EdgeFirst's decoders make of the endpoints what the graph makes of them.
+
+The cut can be right and its description wrong: boxes may be written in another way than any decoder reads them, classes
+in another order. So the removed tail is run on random maps, and what comes out is compared with the decoders' formulas,
+row by row and channel by channel. A head that computes something else has no decoder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+
+from build_rules.errors import InputError
+from build_rules.graph.decoders.formulas import (
+    activated,
+    anchor_boxes,
+    averaged_bins,
+    boxes_from_sides,
+    middles,
+    per_place,
+)
+from build_rules.graph.decoders.match_rows import (
+    BOXES,
+    Order,
+    Scale,
+    Tolerance,
+    are_regular,
+    find_boxes,
+    find_picked,
+    fits,
+    fits_classes,
+    fits_picked,
+    rows_of,
+)
+from build_rules.graph.find.propose import proposal
+from build_rules.graph.load.constants import Array
+from build_rules.graph.load.graph_view import GraphView
+from build_rules.graph.prove.runtime import run_tail
+from build_rules.graph.tail.uncuttable import uneven_size
+from build_rules.records.split_json import Anchors, Endpoint
+from build_rules.trainer.hints import Boundary, Hint
+
+__all__ = ["ANCHOR", "COMPARED", "Decoding", "check_decoding", "without_unread"]
+
+SEED = 20261125
+SCORES, OBJECTNESS, COEFFICIENTS, ANGLE, ANCHOR = "scores", "objectness", "mask_coefs", "angle", "anchor"
+CLASSES = "classes"
+COMPARED = (BOXES, OBJECTNESS, SCORES, COEFFICIENTS)
+MIN_ANCHOR_CHANNELS = 6
+NO_GRID = (
+    "whether EdgeFirst's decoders read the boxes of this model rightly is not known: the graph places them at other "
+    "positions than the middles of the cells; decode a few images before you rely on it"
+)
+FORMULAS = {
+    "dfl": "distances to left, top, right and bottom, each the mean over a run of bins, in cells",
+    "direct": "distances to left, top, right and bottom, in cells",
+    ANCHOR: "raw grids by YOLOv5's formula, with the anchors that the graph holds",
+}
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """The roles whose values the decoders compute as the graph does; sentences for the person at the terminal."""
+
+    roles: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def check_decoding(
+    view: GraphView,
+    endpoints: Sequence[Endpoint],
+    hints: Sequence[Hint],
+    picks: bool,
+    anchors: Anchors | None,
+    numbers: Sequence[Hint] = (),
+) -> Decoding:
+    """Compare the graph with the decoders.
+
+    `hints` say which channels of which output have which role; `picks` that the graph selects boxes itself; `anchors`
+    are those of an anchor head, in pixels; `numbers` are the channels that hold class numbers. Raises `InputError` for
+    a head that the decoders read as something else. Boxes whose grid is no grid are a warning: that is no other formula
+    but other numbers, as in a network whose constants were drawn at random.
+    """
+    roles = {endpoint.role for endpoint in endpoints}
+    known = [role for role in COMPARED if role in roles or ANCHOR in roles]
+    wanted = [(role, hint, b) for role in known for hint in hints for b in hint.boundaries if b.name == role]
+    if not wanted or (picks and BOXES not in known):
+        return Decoding()
+    if not picks and SCORES in known:
+        wanted += [(CLASSES, hint, b) for hint in numbers for b in hint.boundaries]
+    maps = _random_maps(view, endpoints)
+    outputs = run_tail(view, maps, list(dict.fromkeys(hint.target for _, hint, _ in wanted)))
+    grids = [maps[endpoint.tensor] for endpoint in endpoints if endpoint.role == ANCHOR]
+    wanted = [one for one in wanted if not _is_moved(outputs[one[1].target], grids)]
+    classes = _classes(endpoints, [b for role, _, b in wanted if role == SCORES], anchors)
+    scales = _scales(endpoints, maps, anchors, classes)
+    turned = any(endpoint.role == ANGLE for endpoint in endpoints)
+    wrong = (_wrong_picked if picks else _wrong)(view, scales, wanted, outputs, turned)
+    refused = [one for one in wrong if one[0] != BOXES or not (picks or _has_no_grid(view, endpoints, one))]
+    if refused:
+        if (uneven := uneven_size(view, [e.tensor for e in endpoints])) is not None:
+            raise uneven
+        raise InputError(_refusal(refused[0], endpoints), proposal(view))
+    left = [role for role, _, _ in wanted if role != CLASSES and all(role != other for other, _, _ in wrong)]
+    return Decoding(tuple(dict.fromkeys(left)), (NO_GRID,) if wrong else ())
+
+
+def without_unread(decoding: Decoding, endpoints: Sequence[Endpoint]) -> Decoding:
+    """Return what remains when nobody applies the activation of the scores: the decoders know a sigmoid alone."""
+    unread = {e.activation for e in endpoints if e.role == SCORES} - {None, "sigmoid"}
+    if not unread:
+        return decoding
+    warning = (
+        f"the scores of this model are made by a {'/'.join(sorted(map(str, unread)))}, which EdgeFirst's decoders do "
+        "not apply (a sigmoid they do): they take the values before it for scores, so that thresholds mean something "
+        "else; a program has to apply it first"
+    )
+    return Decoding(tuple(role for role in decoding.roles if role != SCORES), (*decoding.warnings, warning))
+
+
+def _is_moved(output: Array, grids: Sequence[Array]) -> bool:
+    """Say whether an output is a raw grid, of which the graph decodes nothing that could be compared."""
+    same = [grid for grid in grids if grid.size == output.size]
+    return any(np.array_equal(np.sort(grid, axis=None), np.sort(output, axis=None)) for grid in same)
+
+
+def _classes(endpoints: Sequence[Endpoint], scored: Sequence[Boundary], anchors: Anchors | None) -> int:
+    """Return how many classes the grids of an anchor head hold: the graph may keep the best one alone."""
+    classes = sum(boundary.stop - boundary.start for boundary in scored[:1])
+    grids = [endpoint.shape[1] for endpoint in endpoints if endpoint.role == ANCHOR]
+    whole = grids and anchors and all(endpoint.role == ANCHOR for endpoint in endpoints)
+    return grids[0] // len(anchors[0]) - MIN_ANCHOR_CHANNELS + 1 if whole and anchors and classes == 1 else classes
+
+
+Wanted = tuple[str, Hint, Boundary]
+
+
+def _wrong(
+    view: GraphView, scales: Sequence[Scale], wanted: Sequence[Wanted], outputs: Mapping[str, Array], turned: bool
+) -> list[Wanted]:
+    """Return the roles that are not what the decoders compute. Boxes come first: they tell the order of rows."""
+    tolerance = _tolerance(view, outputs)
+    orders: dict[int, Order] = {}
+    wrong = []
+    for role, hint, boundary in wanted:
+        rows = _rows(view, hint, boundary, outputs)
+        if role == BOXES:
+            order = find_boxes(scales, rows, (view.input.width, view.input.height), tolerance, turned)
+            if order is None:
+                wrong.append((role, hint, boundary))
+            else:
+                orders[len(rows)] = order
+        elif role == CLASSES:
+            if not fits_classes(scales, SCORES, rows, tolerance, orders.get(len(rows))):
+                wrong.append((role, hint, boundary))
+        elif not fits(scales, role, rows, tolerance, orders.get(len(rows))):
+            wrong.append((role, hint, boundary))
+    return wrong
+
+
+def _wrong_picked(
+    view: GraphView, scales: Sequence[Scale], wanted: Sequence[Wanted], outputs: Mapping[str, Array], turned: bool
+) -> list[Wanted]:
+    """The same for outputs that hold the best boxes only; with wrong boxes nothing tells which places they are."""
+    tolerance = _tolerance(view, outputs)
+    places: Array | None = None
+    wrong: list[Wanted] = []
+    for role, hint, boundary in wanted:
+        rows = _rows(view, hint, boundary, outputs)
+        if role == BOXES:
+            places = find_picked(scales, rows, (view.input.width, view.input.height), tolerance, turned)
+        if places is None:
+            return wrong or [(role, hint, boundary)]
+        if role != BOXES and not fits_picked(scales, role, rows, tolerance, places):
+            wrong.append((role, hint, boundary))
+    return wrong
+
+
+def _has_no_grid(view: GraphView, endpoints: Sequence[Endpoint], wanted: Wanted) -> bool:
+    """Say whether boxes of equal cells are not placed evenly, so that no formula can be told."""
+    _, hint, boundary = wanted
+    zeros = {endpoint.tensor: np.zeros(view.shapes[endpoint.tensor]) for endpoint in endpoints}
+    outputs = run_tail(view, zeros, [hint.target])
+    shapes = [
+        (hint.anchors_per_cell if e.role == ANCHOR else 1, e.shape[2], e.shape[3])
+        for e in endpoints
+        if e.role in (BOXES, ANCHOR)
+    ]
+    return not are_regular(_rows(view, hint, boundary, outputs), shapes)
+
+
+def _refusal(wrong: Wanted, endpoints: Sequence[Endpoint]) -> str:
+    role, hint, boundary = wrong
+    read = next((e for e in endpoints if e.role in (role, ANCHOR)), endpoints[0])
+    if role == CLASSES:
+        formula = "the number of the largest score, counted from 0"
+    elif role == BOXES:
+        formula = FORMULAS.get(read.encoding or "", "by no formula")
+    else:
+        applied = f"the {read.activation} of " if read.activation and read.role != ANCHOR else ""
+        formula = f"{applied}the channels of '{read.tensor}' in their order"
+    return (
+        f"run on random numbers, the graph makes other {role} of its maps (channels [{boundary.start}, "
+        f"{boundary.stop}) of '{hint.target}') than EdgeFirst's decoders would, which read {formula}: it would be "
+        "built and detect nonsense. Export a head that they decode, or, for a decoder of your own, name the endpoints "
+        f'in model.toml under roles of your own ("raw_{role}"); these are the candidates:'
+    )
+
+
+def _rows(view: GraphView, hint: Hint, boundary: Boundary, outputs: Mapping[str, Array]) -> Array:
+    return rows_of(outputs[hint.target], hint.axis, (boundary.start, boundary.stop), view.batch)
+
+
+def _tolerance(view: GraphView, outputs: Mapping[str, Array]) -> Tolerance:
+    half = onnx.TensorProto.FLOAT16 in view.types.values() or any(o.dtype == np.float16 for o in outputs.values())
+    step = float(np.finfo(np.float16 if half else np.float32).eps)
+    return Tolerance(box=1e-2 + 8 * step * max(view.input.width, view.input.height), value=64 * step)
+
+
+def _random_maps(view: GraphView, endpoints: Sequence[Endpoint]) -> dict[str, Array]:
+    """Return seeded maps: logits on both sides of zero, positive distances, what an activation can have given."""
+    random = np.random.default_rng(SEED)
+    maps = {}
+    for endpoint in endpoints:
+        low, high = (0.1, 3.0) if endpoint.encoding == "direct" else (-3.0, 3.0)
+        if endpoint.role in (SCORES, OBJECTNESS) and endpoint.activation is None:
+            low, high = 0.05, 0.95
+        kind = onnx.helper.tensor_dtype_to_np_dtype(view.types[endpoint.tensor])
+        maps[endpoint.tensor] = random.uniform(low, high, view.shapes[endpoint.tensor]).astype(kind)
+    return maps
+
+
+def _scales(
+    endpoints: Sequence[Endpoint], maps: Mapping[str, Array], anchors: Anchors | None, classes: int
+) -> list[Scale]:
+    """Return what the decoders make of the first image, finest scale first."""
+    grids = sorted(e.stride or 0 for e in endpoints if e.role == ANCHOR)
+    own = dict(zip(grids, anchors or (), strict=False))
+    scales: dict[int, dict[str, tuple[Array, ...]]] = {}
+    for endpoint in endpoints:
+        stride = endpoint.stride or 0
+        values = maps[endpoint.tensor][0].astype(np.float64)
+        found = scales.setdefault(stride, {})
+        if endpoint.role == ANCHOR:
+            found |= _of_grid(values, own.get(stride, ()), stride, classes)
+        elif endpoint.role == BOXES:
+            sides = averaged_bins(values) if endpoint.encoding == "dfl" else values
+            found[BOXES] = (_with_middles(boxes_from_sides(sides, stride), stride),)
+        elif endpoint.role in COMPARED:
+            # What the trainer wants to be applied is not always in the graph.
+            found[endpoint.role] = (per_place(activated(values, endpoint.activation, axis=0)), per_place(values))
+    return [Scale(scales[stride]) for stride in sorted(scales) if scales[stride]]
+
+
+def _with_middles(boxes: Array, stride: int) -> Array:
+    places = np.broadcast_to(middles(boxes.shape[1:3], stride), (*boxes.shape[:3], 2))
+    return np.concatenate([boxes, places], axis=-1)
+
+
+def _of_grid(
+    values: Array, anchors: Sequence[tuple[float, float]], stride: int, classes: int
+) -> dict[str, tuple[Array, ...]]:
+    """Return what a grid holds for each anchor: x, y, width, height, objectness, scores and the rest."""
+    if not anchors or len(values) % len(anchors) or len(values) // len(anchors) < MIN_ANCHOR_CHANNELS:
+        return {}
+    grid = values.reshape(len(anchors), -1, *values.shape[1:])
+    last = np.moveaxis(grid, 1, -1)
+    objectness, scores = activated(last[..., 4:5], "sigmoid"), activated(last[..., 5 : 5 + classes], "sigmoid")
+    return {
+        BOXES: (_with_middles(anchor_boxes(grid[:, :4], anchors, stride), stride),),
+        OBJECTNESS: (objectness,),
+        SCORES: (scores, scores * objectness),
+        COEFFICIENTS: (last[..., 5 + classes :],),
+    }

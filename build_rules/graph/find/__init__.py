@@ -1,0 +1,1 @@
+"""Which endpoints a graph has, and what each carries: by hand, by a hint, or by structure."""

@@ -1,0 +1,81 @@
+"""Endpoints as `[split]` of `model.toml` names them, over anything that metadata or graph say."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+
+from build_rules.errors import InputError
+from build_rules.graph.find.follow_hint import FoundRole, one_per_scale
+from build_rules.graph.load.graph_view import GraphView
+from build_rules.graph.tail.uncuttable import uneven_size
+from build_rules.graph.tail.walk import Beginning
+from build_rules.records.split_json import EndpointGroup, SplitHint
+from build_rules.trainer.hints import Hint, parse_hints
+
+__all__ = ["PLACE", "hints_by_hand", "roles_by_hand"]
+
+PLACE = "[split] of model.toml"
+SIDES = 4
+
+
+def hints_by_hand(hints: Sequence[SplitHint], outputs: Mapping[str, tuple[int, ...]]) -> tuple[Hint, ...]:
+    """Return hints written by hand, checked like the trainer's."""
+    entries = [
+        {
+            "type": "quantization_split",
+            "target": hint.target,
+            "boundaries": [
+                {"name": b.name, "channels": list(b.channels), "activation": b.activation} for b in hint.boundaries
+            ],
+            "strides": list(hint.strides) or None,
+            "anchors_per_cell": hint.anchors_per_cell,
+        }
+        for hint in hints
+    ]
+    return parse_hints({"split_hints": entries}, outputs, PLACE)
+
+
+def roles_by_hand(view: GraphView, groups: Sequence[EndpointGroup]) -> list[FoundRole]:
+    """Return the roles whose tensors are named one by one. Raises `InputError` for a name that is no map."""
+    roles = []
+    for group in groups:
+        maps = [_map(view, name, group.activation) for name in group.tensors]
+        ordered = one_per_scale(view, f"{PLACE}: the role '{group.role}'", maps)
+        encoding = "anchor" if group.role == "anchor" else group.encoding
+        _check_sides(view, group, ordered)
+        roles.append(FoundRole(group.role, ordered, encoding))
+    return roles
+
+
+def _check_sides(view: GraphView, group: EndpointGroup, maps: Sequence[Beginning]) -> None:
+    for found in maps if group.role == "boxes" else ():
+        channels = found.channels[1]
+        if group.encoding == "direct" and channels != SIDES:
+            fault = f'one channel for each of {SIDES} sides (encoding = "direct")'
+        elif group.encoding == "dfl" and (channels % SIDES or channels == SIDES):
+            fault = f'bins for each of {SIDES} sides (encoding = "dfl")'
+        else:
+            continue
+        raise InputError(
+            f"{PLACE}: '{found.tensor}' {view.shape_text(found.tensor)} has {channels} channels, but boxes have "
+            f"{fault}; name another tensor or encoding, or export the model with boxes on their own."
+        )
+
+
+def _map(view: GraphView, name: str, activation: str | None) -> Beginning:
+    by_node = {node.name: node.output[0] for node in view.nodes if node.output}
+    tensor = name if name in view.producers else by_node.get(name, name)
+    node = view.producer(tensor)
+    if node is None:
+        near = difflib.get_close_matches(name, [*view.producers, *by_node], n=1)
+        advice = f"; did you mean '{near[0]}'?" if near else "."
+        raise InputError(f"{PLACE}: the graph has no tensor and no node '{name}'{advice}")
+    if view.stride(tensor) is None or tensor not in view.image_tensors:
+        if tensor in view.image_tensors and (uneven := uneven_size(view, [tensor])) is not None:
+            raise uneven
+        raise InputError(
+            f"{PLACE}: '{name}' with shape {view.shape_text(tensor)} is no feature map [N, C, H, W] of the "
+            f"{view.input.width}x{view.input.height} input; name the tensor before it is reshaped."
+        )
+    return Beginning(tensor, node.name, node.op_type, (0, view.shapes[tensor][1]), activation, False)

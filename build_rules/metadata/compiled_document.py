@@ -1,0 +1,171 @@
+"""The compiled `edgefirst.json`: the trainer's document, with what the converter knows in place of what it consumed.
+
+Source: the EdgeFirst metadata documentation (schema v2): `split_hints` goes, `outputs` is compiled, `input` describes
+the compiled input, a section named after the converter comes, and every other member stays as the trainer wrote it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from build_rules.errors import InputError
+from build_rules.metadata.checks import check_document
+from build_rules.metadata.outputs import compile_outputs
+from build_rules.metadata.physical import PhysicalTensor
+from build_rules.metadata.pixels import say_pixels
+from build_rules.records.split_json import ModelInput, Split
+from build_rules.trainer.tiling import check_tiling
+from build_rules.trainer.vocabulary import DECODER_VERSIONS, DEFAULT_NMS, HINT_TYPES, NMS_MODES, SCHEMA_VERSION
+
+__all__ = ["BuildFacts", "CalibrationGeometry", "Compiled", "compile_document"]
+
+SECTION = "hailo"
+
+
+@dataclass(frozen=True)
+class CalibrationGeometry:
+    """How the calibration images were brought to the input: `resize` (`letterbox`, `stretch`, `tiled`), `(H, W)`."""
+
+    resize: str
+    input_shape: tuple[int, int]
+    full_frame: bool = False
+
+
+@dataclass(frozen=True)
+class BuildFacts:
+    """What the build knows and the trainer does not: the content of the section `hailo`.
+
+    `version` is this package's, `timestamp` ISO 8601, `sdk_version` the one in the HEF's header (None when it has
+    none), `calibration` the file name of the snapshot with its geometry. These, the preset and the compiler's
+    version are None for a HEF that was compiled elsewhere; `task` the id of the Studio batch, when there is one.
+    """
+
+    version: str
+    timestamp: str
+    hw_arch: str
+    preset: str | None
+    compiler: str
+    compiler_version: str | None
+    emulated: bool
+    sdk_version: str | None = None
+    calibration: str | None = None
+    calibration_geometry: CalibrationGeometry | None = None
+    task: str | None = None
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """The compiled document, in its final member order, and what the user should know about it."""
+
+    document: dict[str, Any]
+    warnings: tuple[str, ...]
+
+
+def compile_document(
+    source: dict[str, Any],
+    split: Split,
+    tensors: tuple[PhysicalTensor, ...],
+    facts: BuildFacts,
+    folded: Collection[str],
+) -> Compiled:
+    """Compile the trainer's document `source` for the HEF whose outputs are `tensors`; arguments are left unchanged.
+
+    `folded` names the endpoints whose activation is on the chip. Raises `InputError` when split and HEF do not match
+    (see `compile_outputs`), for a `tiling` that no runtime could obey, for a timestamp that is not ISO 8601, and when
+    the result would fail one of the checks of `check_document`.
+    """
+    version = source.get("schema_version", SCHEMA_VERSION)
+    if type(version) is not int or version != SCHEMA_VERSION:
+        raise InputError(
+            f"edgefirst.json: schema_version is {version!r}; this converter knows {SCHEMA_VERSION}. Export the model "
+            "again with a trainer that writes schema 2."
+        )
+    check_tiling(source)
+    warnings: list[str] = []
+    document = {key: value for key, value in source.items() if key not in ("split_hints", SECTION)}
+    document = {"schema_version": SCHEMA_VERSION, **document}
+    document["input"] = _input(source.get("input"), split.input)
+    if isinstance(source.get("model"), dict) and source["model"].get("end2end") is True:
+        # The graph was cut before it selects its boxes: readers that go by this would leave out their suppression.
+        document["model"] = {**source["model"], "end2end": False}
+    say_pixels(document, split)
+    warnings += _close_lists(document)
+    document["outputs"] = compile_outputs(source, split, tensors, folded)
+    document[SECTION] = _section(source, facts)
+    problems = check_document(document, tensors)
+    errors = [f"{problem.path} {problem.text}" for problem in problems if problem.severity == "error"]
+    if errors:
+        raise InputError(f"{split.model}: the compiled edgefirst.json would not be readable: {'; '.join(errors)}.")
+    return Compiled(document, (*warnings, *(f"{problem.path} {problem.text}" for problem in problems)))
+
+
+def _input(source: Any, image: ModelInput) -> dict[str, Any]:
+    """Return the `input` section in the layout of a HEF, NHWC; `dshape` is what tells readers so."""
+    axes = {"batch": 1, "height": image.height, "width": image.width, "num_features": image.channels}
+    section = dict(source) if isinstance(source, dict) else {}
+    section["shape"] = list(axes.values())
+    section["dshape"] = [{name: size} for name, size in axes.items()]
+    return section
+
+
+def _close_lists(document: dict[str, Any]) -> list[str]:
+    """Bring `decoder_version` and `nms` into their closed lists, in place; return what was changed.
+
+    A reader refuses the whole document for an unknown word. `nms` is always written, because its default differs from
+    one release of the readers to the next.
+    """
+    warnings = []
+    version = document.get("decoder_version")
+    if version not in DECODER_VERSIONS and "decoder_version" in document:
+        del document["decoder_version"]
+        warnings.append(
+            f"decoder_version {version!r} is unknown to the decoders and was left out (they know "
+            f"{', '.join(DECODER_VERSIONS)})"
+        )
+    nms = document.get("nms")
+    if nms not in NMS_MODES:
+        document["nms"] = DEFAULT_NMS
+        was = (
+            f"is {nms!r}, not one of {', '.join(NMS_MODES)}" if "nms" in document and nms is not None else "is missing"
+        )
+        warnings.append(
+            f"nms {was}: {DEFAULT_NMS} was written, as decoders do that are told nothing ([metadata] nms in model.toml "
+            "says otherwise)"
+        )
+    return warnings
+
+
+def _section(source: dict[str, Any], facts: BuildFacts) -> dict[str, Any]:
+    """Return the section `hailo`; members that do not apply are absent."""
+    try:
+        datetime.fromisoformat(facts.timestamp.replace("Z", "+00:00"))
+    except ValueError as error:
+        raise InputError(f"The build's timestamp {facts.timestamp!r} is not ISO 8601 ({error}).") from error
+    hints = source.get("split_hints")
+    types = [hint.get("type") for hint in hints if isinstance(hint, dict)] if isinstance(hints, list) else []
+    section: dict[str, Any] = {
+        "version": facts.version,
+        "timestamp": facts.timestamp,
+        "task": facts.task,
+        "hw_arch": facts.hw_arch,
+        "preset": facts.preset,
+        "compiler": facts.compiler,
+        "compiler_version": facts.compiler_version,
+        "sdk_version": facts.sdk_version,
+        "emulated": facts.emulated,
+        "splits_applied": [known for known in HINT_TYPES if known in types],
+        "calibration": facts.calibration,
+        "calibration_geometry": _geometry(facts.calibration_geometry),
+    }
+    return {key: value for key, value in section.items() if value is not None}
+
+
+def _geometry(geometry: CalibrationGeometry | None) -> dict[str, Any] | None:
+    """Return `calibration_geometry`; `full_frame` is written only when it is true."""
+    if geometry is None:
+        return None
+    section: dict[str, Any] = {"resize": geometry.resize, "input_shape": list(geometry.input_shape)}
+    return {**section, "full_frame": True} if geometry.full_frame else section

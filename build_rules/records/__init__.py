@@ -1,0 +1,1 @@
+"""The records that cross rooms, as files: `split.json` and `calibration.json`."""

@@ -1,0 +1,174 @@
+"""Why a step runs: every kind of cause, told with what was and what is."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from build_rules.engine.freshness.decide import find_causes, judge
+from build_rules.engine.freshness.fingerprint import fingerprint
+from build_rules.engine.freshness.key import Step
+from build_rules.engine.memory.failures import note_failures, read_failures
+from build_rules.engine.memory.texts import first_difference, keep_texts, read_text_of
+from build_rules.engine.running.rule import Rule
+
+RULE = Rule("copy", "steps:copy", ("errors.py",))
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("build").mkdir()
+    for name in ("a.txt", "b.txt", "out"):
+        Path(name).write_text(f"{name} one\n{name} two\n")
+
+
+def step(**changes: Any) -> Step:
+    known: dict[str, Any] = {
+        "rule": RULE,
+        "inputs": {"first": Path("a.txt"), "others": (Path("b.txt"),)},
+        "outputs": {"out": Path("out")},
+        "settings": {"count": 3, "preset": {"name": "fast", "wide": ["boxes"]}},
+        "tools": {"onnx": "1.16"},
+        "name": "copy:x",
+    }
+    return Step(**(known | changes))
+
+
+def record(of: Step) -> dict[str, Any]:
+    """What a run of the step would have recorded."""
+    keep_texts({str(path): fingerprint(path).sha256 for path in of.input_files()})
+    return {
+        "key": of.key(),
+        "inputs": {str(path): list(fingerprint(path)) for path in of.input_files()},
+        "outputs": {str(path): list(fingerprint(path)) for path in of.outputs.values()},
+    }
+
+
+def causes(now: Step, recorded: dict[str, Any]) -> list[str]:
+    return [str(cause) for cause in find_causes(now, recorded)]
+
+
+def test_nothing_has_changed() -> None:
+    assert causes(step(), record(step())) == []
+
+
+def test_never_built() -> None:
+    assert causes(step(), {}) == ["it has never been built"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"count": 4, "preset": {"name": "fast", "wide": ["boxes"]}}, ["setting count changed: 3 -> 4"]),
+        (
+            {"count": 3, "preset": {"name": "balanced", "wide": ["boxes", "scores"]}},
+            ["setting preset.name changed: fast -> balanced", "setting preset.wide changed: boxes -> boxes, scores"],
+        ),
+        ({"count": 3, "preset": {"name": "fast", "wide": []}}, ["setting preset.wide changed: boxes -> nothing"]),
+        ({"preset": {"name": "fast", "wide": ["boxes"]}}, ["setting count changed: 3 -> nothing"]),
+        (
+            {"count": 3, "preset": {"name": "fast", "wide": ["boxes"]}, "new": None},
+            ["setting new changed: nothing -> nothing"],
+        ),
+    ],
+)
+def test_settings(settings: dict[str, Any], told: list[str]) -> None:
+    assert causes(step(settings=settings), record(step())) == told
+
+
+def test_tools_and_code() -> None:
+    recorded = record(step())
+    assert causes(step(tools={"onnx": "1.17"}), recorded) == ["onnx changed: 1.16 -> 1.17"]
+    assert causes(step(rule=Rule("copy", "steps:copy", ("errors.py",), version=2)), recorded) == [
+        "the rule's own code changed"
+    ]
+
+
+def test_inputs() -> None:
+    recorded = record(step())
+    Path("a.txt").write_text("a.txt one\na.txt 2\n")
+    Path("c.txt").write_text("new")
+    now = step(inputs={"first": Path("a.txt"), "others": (Path("c.txt"),)})
+    Path("b.txt").unlink()
+    assert causes(now, recorded) == [
+        "a.txt changed: line 2: 'a.txt two' -> 'a.txt 2'",
+        "c.txt is a new input",
+        "b.txt is no longer there",
+    ]
+    Path("a.txt").unlink()
+    assert "a.txt is missing" in causes(now, recorded)
+
+
+def test_outputs() -> None:
+    recorded = record(step())
+    Path("out").write_text("edited")
+    assert causes(step(), recorded) == ["out is not what the step wrote"]
+    Path("out").unlink()
+    assert causes(step(), recorded) == ["out is missing"]
+    assert causes(step(outputs={"out": Path("out"), "more": Path("more")}), recorded)[-1] == "more is a new output"
+
+
+def test_a_step_waits_for_what_comes_before_it() -> None:
+    first = step()
+    second = step(inputs={"first": Path("out")}, outputs={"out": Path("end")}, name="copy:y")
+    Path("end").write_text("end")
+    records = {"copy:x": record(first), "copy:y": record(second)}
+    steps, before = {"copy:y": second, "copy:x": first}, {"out": "copy:x", "end": "copy:y"}
+    assert {name: one.state for name, one in judge(steps, records.__getitem__, before).items()} == {
+        "copy:x": "fresh",
+        "copy:y": "fresh",
+    }
+    Path("a.txt").write_text("changed")
+    judged = judge(steps, records.__getitem__, before)
+    assert (judged["copy:x"].state, judged["copy:y"].state, judged["copy:y"].after) == ("stale", "waits", ("copy:x",))
+    assert judge(steps, lambda name: {}, before)["copy:y"].state == "never"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("a\nb\n", "a\nc\n", "line 2: 'b' -> 'c'"),
+        ("a\n", "a\nb\n", "line 2: new: 'b'"),
+        ("a\nb\n", "a\n", "line 2: gone: 'b'"),
+        ("a\n", "a\n", ""),
+        (f"{'x' * 90}1{'y' * 90}\n", f"{'x' * 90}2{'y' * 90}\n", f"'...{'x' * 20}2{'y' * 39}...'"),
+    ],
+)
+def test_the_first_line_that_differs(old: str, new: str, told: str) -> None:
+    assert told in first_difference(old, new.splitlines())
+
+
+def test_texts_are_kept_when_they_are_small_texts() -> None:
+    Path("large.txt").write_text("x" * 100_000)
+    Path("binary.bin").write_bytes(b"\0")
+    digests = {
+        name: hashlib.sha256(Path(name).read_bytes()).hexdigest() for name in ("a.txt", "large.txt", "binary.bin")
+    }
+    keep_texts({**digests, "gone.txt": "4"})
+    found = [read_text_of(digest) for digest in (*digests.values(), "4")]
+    assert found == ["a.txt one\na.txt two\n", None, None, None]
+    Path("build/.texts.db").write_bytes(b"garbage" * 100)
+    assert read_text_of(digests["a.txt"]) is None
+    keep_texts(digests)
+
+
+def test_a_text_that_has_changed_since_is_not_kept_as_what_it_was() -> None:
+    before = hashlib.sha256(Path("a.txt").read_bytes()).hexdigest()
+    Path("a.txt").write_text("edited since\n")
+    keep_texts({"a.txt": before})
+    assert read_text_of(before) is None
+
+
+def test_failures_are_noted_until_they_are_mended() -> None:
+    note_failures({"copy:x": "boom", "copy:y": "bang"}, [])
+    note_failures({"copy:z": "crash"}, ["copy:x"])
+    assert {task: one["text"] for task, one in read_failures().items()} == {"copy:y": "bang", "copy:z": "crash"}
+    Path("build/.failures.json").write_text("[garbage")
+    assert read_failures() == {}
+    note_failures({"copy:x": "boom"}, [])
+    assert list(read_failures()) == ["copy:x"]
+    assert sorted(path.name for path in Path("build").iterdir()) == [".failures.json"]

@@ -1,0 +1,59 @@
+"""Which tasks a command line asks for; whatever is doubtful asks for all."""
+
+from __future__ import annotations
+
+import pytest
+
+from build_rules.engine.command_line import EVERYTHING, Request, read_request
+
+DEFAULT = Request(default=True)
+
+
+@pytest.mark.parametrize(
+    ("words", "request_"),
+    [
+        ("", DEFAULT),
+        ("run", DEFAULT),
+        ("-n 4", Request(default=True, processes=4)),
+        ("-n4", Request(default=True, processes=4)),
+        ("--process=4 --continue -c", Request(default=True, processes=4)),
+        ("-r events", DEFAULT),
+        ("-v 2 -r events", Request(default=True, explain=True)),
+        ("--verbosity=1 meta:one:x", Request(("one",), explain=True)),
+        ("hw_arch=hailo8 preset=fast", DEFAULT),
+        ("meta:one:hailo8l-fast", Request(("one",))),
+        ("run meta:team/one:hailo8l-fast split:two", Request(("team/one", "two"))),
+        ("meta:yolo*:*", Request(("yolo*",))),
+        ("-n 2 hef:*:hailo8-* preset=fast", Request(("*",), processes=2)),
+        ("meta", EVERYTHING),
+        ("meta:one:hailo8l-fast meta", EVERYTHING),
+        ("build/one/split.onnx", EVERYTHING),
+        ("list --all", EVERYTHING),
+        ("clean", EVERYTHING),
+        ("forget --all", EVERYTHING),
+        ("-a", EVERYTHING),
+        ("--always-execute meta:one:hailo8l-fast", EVERYTHING),
+        ("-f other.py", EVERYTHING),
+        ("--db-file x", EVERYTHING),
+        ("-s meta:one:hailo8l-fast", EVERYTHING),
+        ("status", Request(default=True)),
+        ("status team/* --json", Request(("team/*",), default=True)),
+        ("why meta:one:hailo8l-fast", Request(("one",))),
+        ("plan", DEFAULT),
+        ("plan meta:one:*", Request(("one",))),
+    ],
+)
+@pytest.mark.parametrize("program", ["/usr/bin/doit", "/site-packages/doit/__main__.py"])
+def test_a_command_line(program: str, words: str, request_: Request) -> None:
+    assert read_request([program, *words.split()]) == request_
+
+
+@pytest.mark.parametrize("arguments", [[], ["/usr/bin/pytest"], ["-c"], ["/usr/bin/ipython", "meta:one:x"]])
+def test_what_is_not_doit_asks_for_everything(arguments: list[str]) -> None:
+    assert read_request(arguments) == EVERYTHING
+
+
+def test_patterns_are_those_of_the_shell() -> None:
+    request = Request(("team/yolo*", "one"))
+    assert [request.wants(name) for name in ("team/yolov8n", "one", "two", "One")] == [True, True, False, False]
+    assert EVERYTHING.wants("anything")

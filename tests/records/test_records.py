@@ -1,0 +1,106 @@
+"""The records that cross rooms survive the file between them, and damaged files are refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from build_rules.errors import InputError
+from build_rules.records.calibration_json import (
+    Calibrated,
+    Feed,
+    dump_calibrated,
+    dump_feed,
+    load_calibrated,
+    load_feed,
+)
+from build_rules.records.split_json import (
+    AttentionBlock,
+    Endpoint,
+    Front,
+    ModelInput,
+    Preprocessing,
+    Proof,
+    Split,
+    SplitBoundary,
+    SplitHint,
+    dump_split,
+    load_split,
+)
+
+ENDPOINTS = (
+    Endpoint("boxes_0", "boxes", 0, 8, "t0", "n0", (1, 64, 8, 8), "dfl", None),
+    Endpoint("scores_0", "scores", 0, 8, "t1", "n1", (1, 3, 8, 8), None, "sigmoid"),
+)
+ATTENTION = (AttentionBlock("m1", "s", "m2", ("qkv",), ("proj",), ("pe",)),)
+HINTS = (SplitHint("output0", (SplitBoundary("boxes", (0, 4)), SplitBoundary("scores", (4, 7), "sigmoid")), (8, 16)),)
+ANCHORS = (((10.0, 13.0), (16.0, 30.0)), ((30.5, 61.0), (62.0, 45.0)))
+SPLIT = Split("net", ModelInput("images", (1, 3, 64, 48)), ENDPOINTS, ATTENTION, Proof(0.0, 1), Preprocessing())
+CALIBRATED = Calibrated("a.safetensors", 8, "letterbox", (64, 48), False, 1 / 255, (0.0,) * 3, (1.0,) * 3)
+
+
+@given(st.builds(Split, model=st.text(), proof=st.none() | st.builds(Proof, st.floats(0, 1), st.integers(1))))
+def test_a_split_survives_its_file(tmp_path_factory: pytest.TempPathFactory, split: Split) -> None:
+    path = tmp_path_factory.mktemp("split") / "split.json"
+    path.write_text(dump_split(split), encoding="utf-8")
+    assert load_split(path) == split
+
+
+def test_everything_in_a_split_survives_its_file(tmp_path: Path) -> None:
+    front = Front("t", (1, 3, 64, 48), (0.5, 1.0, 2.0), (255.0, 1.0, 3.0), True)
+    pixels = replace(SPLIT.preprocessing, normalization="raw")
+    full = replace(SPLIT, hints=HINTS, found_by="structure", anchors=ANCHORS, front=front, preprocessing=pixels)
+    path = tmp_path / "split.json"
+    path.write_text(dump_split(full), encoding="utf-8")
+    assert load_split(path) == full
+
+
+def test_a_calibrated_survives_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "calibration.json"
+    path.write_text(dump_calibrated(CALIBRATED))
+    assert load_calibrated(path) == CALIBRATED
+    assert CALIBRATED.mean_pixels == (0.0, 0.0, 0.0)
+    assert CALIBRATED.std_pixels == (255.0, 255.0, 255.0)
+
+
+def test_a_feed_survives_its_file(tmp_path: Path) -> None:
+    feed = Feed(1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), True)
+    path = tmp_path / "feed.json"
+    path.write_text(dump_feed(feed))
+    assert load_feed(path) == feed
+
+
+def test_normalization_in_pixels() -> None:
+    imagenet = Calibrated("a", 8, "stretch", (1, 1), False, 1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    assert imagenet.mean_pixels == pytest.approx((123.675, 116.28, 103.53))
+    assert imagenet.std_pixels == pytest.approx((58.395, 57.12, 57.375))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[]", "null", '{"format": 2}', '{"format": 1}', '{"format": 1, "model": 3}']
+)
+def test_other_files_are_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"x\.json"):
+        load_split(path)
+    with pytest.raises(InputError, match=r"x\.json"):
+        load_calibrated(path)
+    with pytest.raises(InputError, match=r"x\.json"):
+        load_feed(path)
+
+
+def test_sizes_follow_the_layout() -> None:
+    for image in (ModelInput("x", (1, 3, 64, 48)), ModelInput("x", (1, 64, 48, 3), "nhwc")):
+        assert (image.height, image.width, image.channels) == (64, 48, 3)
+
+
+def test_sigmoid_is_folded_except_for_anchor_heads() -> None:
+    assert SPLIT.folded == {"scores_0"}
+    anchors = Endpoint("anchor_0", "anchor", 0, 8, "t", "n", (1, 24, 8, 8), "anchor", "sigmoid")
+    raw = Split("net", SPLIT.input, (anchors,), (), None)
+    assert (raw.anchor_head, raw.folded) == (True, frozenset())
