@@ -70,7 +70,7 @@ CALIBRATION = Rule(
         "engine/ownership.py",
         "engine/places.py",
         "engine/messages.py",
-        "declared/toml_table.py",
+        "toml_table.py",
         *RECORDS,
     ),
     needs=(("cores", ALL), ("memory_mb", 900)),

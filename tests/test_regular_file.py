@@ -13,11 +13,11 @@ from build_rules.calibration.snapshot.safetensors_file import read_container
 from build_rules.compilers.har_file import read_har
 from build_rules.declared.model import load_models
 from build_rules.declared.settings import read_settings
-from build_rules.declared.toml_table import read_toml
 from build_rules.errors import InputError
 from build_rules.hef import read_hef
 from build_rules.onnx_file.skeleton import read_skeleton
 from build_rules.regular_file import find_fault, open_regular, read_small
+from build_rules.toml_table import read_toml
 from build_rules.trainer.document import read_document
 from build_rules.trainer.labels import read_labels
 

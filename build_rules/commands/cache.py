@@ -74,7 +74,7 @@ class Cache(BuildCommand):
         return parse_location(self._places[0] if self._places else self._configured())
 
     def _configured(self) -> str:
-        from build_rules.declared.toml_table import read_toml
+        from build_rules.toml_table import read_toml
 
         tool = read_toml(SETTINGS).get("tool") if SETTINGS.is_file() else None
         rules = tool.get("build_rules") if isinstance(tool, dict) else None

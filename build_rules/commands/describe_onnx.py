@@ -14,13 +14,13 @@ from build_rules.declared.input_table import input_beside
 from build_rules.declared.metadata_table import metadata_beside
 from build_rules.declared.split_table import split_beside
 from build_rules.errors import InputError
-from build_rules.graph.attention import find_attention
 from build_rules.graph.find.find_endpoints import find_endpoints
 from build_rules.graph.load.foreign import refuse_foreign_operators, refuse_foreign_types
 from build_rules.graph.load.graph_view import view_graph, with_outputs
 from build_rules.graph.load.node_order import name_nodes
 from build_rules.graph.load.source import prepare
 from build_rules.graph.prove.cut import cut_graph
+from build_rules.graph.tail.attention import find_attention
 from build_rules.onnx_file.skeleton import read_skeleton
 from build_rules.onnx_file.weights import all_tensors
 from build_rules.presets import PRESETS

@@ -21,8 +21,8 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from build_rules.declared.toml_table import Table, table_beside
 from build_rules.records.split_json import CAMERA_ADAPTORS
+from build_rules.toml_table import Table, table_beside
 from build_rules.trainer.preprocessing import COLOR_KEYS, NORMALIZATIONS, RESIZES
 from build_rules.trainer.vocabulary import DECODER_VERSIONS, NMS_MODES
 

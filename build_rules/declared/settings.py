@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Literal
 
 from build_rules.compilers import COMPILERS, PREBUILT
-from build_rules.declared.toml_table import Table, read_toml
 from build_rules.errors import InputError
 from build_rules.presets import HW_ARCHS, PRESETS
+from build_rules.toml_table import Table, read_toml
 
 __all__ = ["Settings", "Target", "override", "read_settings"]
 

@@ -25,8 +25,8 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from build_rules.declared.toml_table import Table, table_beside
 from build_rules.records.split_json import Anchors, EndpointGroup, SplitBoundary, SplitChoice, SplitHint
+from build_rules.toml_table import Table, table_beside
 
 __all__ = ["read_split", "split_beside"]
 

@@ -56,7 +56,7 @@ def check_build() -> None:
 @cache
 def _is_allowed(folder: str) -> bool:
     """Whether the settings of a workspace allow its `build` to be a link."""
-    from build_rules.declared.toml_table import read_toml
+    from build_rules.toml_table import read_toml
 
     settings = Path(folder) / SETTINGS
     tool = read_toml(settings).get("tool") if settings.is_file() else None

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from build_rules.errors import InputError
-from build_rules.graph.attention import find_attention
 from build_rules.graph.find.find_endpoints import FoundEndpoints, find_endpoints
 from build_rules.graph.front import read_front
 from build_rules.graph.load.constants import Array
@@ -17,6 +16,7 @@ from build_rules.graph.load.graph_view import GraphView, nodes_before_outputs, v
 from build_rules.graph.load.source import Source, check_model, load_source
 from build_rules.graph.prove.cut import cut_graph
 from build_rules.graph.prove.single_image import mixed_images
+from build_rules.graph.tail.attention import find_attention
 from build_rules.onnx_file.weights import Reading, unwatched
 from build_rules.onnx_file.write import write_model
 from build_rules.records.split_json import AUTOMATIC, Anchors, ModelInput, PixelFacts, Proof, Split, SplitChoice

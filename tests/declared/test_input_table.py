@@ -10,9 +10,9 @@ import tomli
 from build_rules.declared.input_table import input_beside, read_input
 from build_rules.declared.model import load_models
 from build_rules.declared.settings import Settings
-from build_rules.declared.toml_table import Table
 from build_rules.errors import InputError
 from build_rules.records.split_json import InputChoice
+from build_rules.toml_table import Table
 
 
 def read(text: str) -> InputChoice:

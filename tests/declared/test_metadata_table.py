@@ -12,10 +12,10 @@ import tomli
 from build_rules.declared.metadata_table import DESCRIPTIVE, MetadataTable, metadata_beside, read_metadata
 from build_rules.declared.model import load_models
 from build_rules.declared.settings import Settings
-from build_rules.declared.toml_table import Table
 from build_rules.errors import InputError
 from build_rules.graph import read_document, split_model
 from build_rules.records.split_json import AUTOMATIC
+from build_rules.toml_table import Table
 from build_rules.trainer.preprocessing import read_preprocessing
 from tests.graph.graphs import detection, save
 

@@ -10,11 +10,11 @@ import pytest
 
 from build_rules.engine import places
 from build_rules.engine.freshness.index import Snapshot, read_snapshot, write_snapshot
+from build_rules.engine.lock import lock_workspace
 from build_rules.engine.memory.durations import History
 from build_rules.engine.memory.failures import note_failures, read_failures
 from build_rules.engine.memory.texts import keep_texts, read_text_of
 from build_rules.engine.running import publish
-from build_rules.engine.running.lock import lock_workspace
 from build_rules.engine.running.publish import clear_drafts, further_files, produce
 from build_rules.errors import InputError
 from tests.doit_runs import doit

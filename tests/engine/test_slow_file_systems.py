@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from build_rules.calibration.snapshot import given
-from build_rules.engine import slower
+from build_rules.engine import lock_file, slower
 from build_rules.engine.cache.folder import FolderStore
-from build_rules.engine.running import lock_file, publish
-from build_rules.engine.running.lock_file import LockFile
+from build_rules.engine.lock_file import LockFile
+from build_rules.engine.running import publish
 from build_rules.engine.running.publish import produce
 from build_rules.errors import InputError
 from tests.doit_runs import doit, start_doit, wait_until
@@ -141,7 +141,7 @@ def test_one_of_many_gets_the_lock(here: Path) -> None:
     """Eight processes find what a killed one has left."""
     Path("lock").write_bytes(held(process=2**22 + 1))
     program = (
-        "import sys, time\nfrom pathlib import Path\nfrom build_rules.engine.running.lock_file import LockFile\n"
+        "import sys, time\nfrom pathlib import Path\nfrom build_rules.engine.lock_file import LockFile\n"
         "got = LockFile(Path('lock')).take() is None\nsys.stdout.write(str(int(got)))\nsys.stdout.flush()\n"
         "sys.stdin.read()\n"
     )

@@ -11,10 +11,10 @@ import pytest
 import tomli
 
 from build_rules.declared.split_table import read_split
-from build_rules.declared.toml_table import Table
 from build_rules.errors import InputError
 from build_rules.graph import read_document, split_model
 from build_rules.records.split_json import Proof, Split, SplitChoice
+from build_rules.toml_table import Table
 from tests.graph.graphs import cut_of, document, hint, save, split
 from tests.shared import corpus_model, corpus_truth, needs_shared
 

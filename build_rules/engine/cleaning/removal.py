@@ -11,8 +11,8 @@ from pathlib import Path
 
 from doit.exceptions import InvalidCommand
 
+from build_rules.engine.lock import LOCK, REFUSED, lock_workspace
 from build_rules.engine.ownership import explain_unwritable
-from build_rules.engine.running.lock import LOCK, REFUSED, lock_workspace
 from build_rules.engine.standard_streams import say
 
 __all__ = ["Removal", "removal"]

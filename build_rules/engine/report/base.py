@@ -20,15 +20,14 @@ from typing import TYPE_CHECKING, Any, TextIO
 from doit.exceptions import InvalidCommand, TaskFailed
 from doit.globals import Globals
 
-from build_rules.engine import messages
+from build_rules.engine import interrupt, messages
 from build_rules.engine.cache.of_step import close_cache
 from build_rules.engine.freshness.current_run import RECORDS, current_run
+from build_rules.engine.lock import LOCK, UnwritableError, check_writable, lock_workspace
 from build_rules.engine.memory.failures import note_failures
 from build_rules.engine.report.run_state import RunState
 from build_rules.engine.report.telling import Telling
-from build_rules.engine.running import interrupt
 from build_rules.engine.running.failure import WrongInput
-from build_rules.engine.running.lock import LOCK, UnwritableError, check_writable, lock_workspace
 from build_rules.engine.running.publish import clear_drafts
 from build_rules.engine.standard_streams import say
 from build_rules.errors import printable

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from doit.action import PythonAction
 
+from build_rules.engine.interrupt import INTERRUPTED, leave_on_stop
 from build_rules.engine.report import plain
 from build_rules.engine.report.base import RunReporter
-from build_rules.engine.running.interrupt import INTERRUPTED, leave_on_stop
 from build_rules.engine.standard_streams import say
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from contextlib import suppress
 from typing import Any
 
 from build_rules.engine import messages
+from build_rules.engine.interrupt import groups
 from build_rules.engine.running.failure import StepDiedError
-from build_rules.engine.running.interrupt import groups
 from build_rules.engine.running.worker import PROGRESS
 from build_rules.engine.standard_streams import say
 

@@ -26,6 +26,7 @@ from build_rules.engine.freshness.fingerprint import (
     is_vague,
     marks_of,
 )
+from build_rules.engine.interrupt import drafts as running
 from build_rules.engine.ownership import FORBIDDEN, explain_unwritable, is_writable
 from build_rules.engine.running.changes import (
     Reader,
@@ -37,7 +38,6 @@ from build_rules.engine.running.changes import (
     unreadable,
 )
 from build_rules.engine.running.hand_on import find_handed_on, hand_on, put_into_place, renewed
-from build_rules.engine.running.interrupt import drafts as running
 from build_rules.engine.slower import flush
 from build_rules.errors import InputError
 

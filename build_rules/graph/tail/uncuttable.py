@@ -7,9 +7,9 @@ from collections.abc import Iterable
 import onnx
 
 from build_rules.errors import InputError
-from build_rules.graph.attention import find_attention
 from build_rules.graph.load.graph_view import GraphView, nodes_before_outputs
 from build_rules.graph.load.node_order import node_inputs
+from build_rules.graph.tail.attention import find_attention
 
 __all__ = ["no_fixed_shape", "refuse_uncuttable", "rounded_stride", "uneven_size", "way_ends"]
 

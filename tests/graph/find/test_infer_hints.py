@@ -12,10 +12,10 @@ import pytest
 import tomli
 
 from build_rules.declared.split_table import read_split
-from build_rules.declared.toml_table import Table
 from build_rules.errors import InputError
 from build_rules.graph.find import infer_hints
 from build_rules.records.split_json import Split, SplitChoice
+from build_rules.toml_table import Table
 from tests.graph.graphs import (
     BINS,
     CELLS,

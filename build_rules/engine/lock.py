@@ -73,7 +73,7 @@ def lock_workspace(path: Path) -> int:
 
 def _lock_by_a_file(path: Path) -> None:
     """Take a lock that needs nothing of the file system but that it makes a file once."""
-    from build_rules.engine.running.lock_file import LockFile
+    from build_rules.engine.lock_file import LockFile
     from build_rules.engine.slower import tell_slower
 
     tell_slower("locks (flock)")

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from build_rules.graph.attention import find_attention
+from build_rules.graph.tail.attention import find_attention
 from build_rules.records.split_json import AttentionBlock
 from tests.graph.graphs import Builder, detection
 from tests.shared import corpus_model, needs_shared

@@ -17,8 +17,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from build_rules.engine.interrupt import before_end
 from build_rules.engine.places import clear_place, read_regular
-from build_rules.engine.running.interrupt import before_end
 
 __all__ = ["LockFile"]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from build_rules.declared.toml_table import Table, read_toml
 from build_rules.errors import InputError
+from build_rules.toml_table import Table, read_toml
 
 
 @pytest.mark.parametrize(
