@@ -6,7 +6,6 @@ results give equal bytes: members are stored in the results' order, with a fixed
 
 from __future__ import annotations
 
-import os
 import tempfile
 import zipfile
 from collections.abc import Iterable, Mapping
@@ -17,6 +16,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
+from build_rules.atomic_file import replacing
 from build_rules.errors import InputError
 
 __all__ = ["write_stacked"]
@@ -32,17 +32,13 @@ def write_stacked(target: Path, results: Iterable[Arrays]) -> int:
     `target` appears whole or not at all. Returns the number of arrays. Raises `InputError` when it cannot be written,
     and when results differ in names, types or shapes.
     """
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
         with tempfile.TemporaryFile(dir=target.parent) as spool:
             first, count = _spool(spool, results)
-            with partial.open("wb") as stream:
+            with replacing(target) as stream:
                 _pack(stream, spool, first, count)
-        partial.replace(target)
     except OSError as error:
         raise InputError(f"{target}: cannot be written ({error.strerror or error}).") from error
-    finally:
-        partial.unlink(missing_ok=True)
     return len(first)
 
 

@@ -155,18 +155,11 @@ def write_whole(path: PathLike, pieces: Iterable[bytes]) -> None:
     """Write a file of ours whole or not at all, over whatever is there. Raises `OSError`."""
     if leads_out(os.path.dirname(path)):
         raise OSError(errno.ELOOP, "lies behind a link", os.fspath(path))
+    from build_rules.atomic_file import replacing
+
     # One name for all: who writes has the lock, and what a kill left is written over.
-    draft = f"{os.fspath(path)}.new"
-    with suppress(FileNotFoundError):
-        os.unlink(draft)
-    try:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        with open(os.open(draft, flags, 0o666), "wb") as stream:
-            stream.writelines(pieces)
-        os.replace(draft, path)
-    finally:
-        with suppress(OSError):
-            os.unlink(draft)
+    with replacing(Path(path), Path(f"{os.fspath(path)}.new")) as stream:
+        stream.writelines(pieces)
 
 
 def read_regular(path: PathLike, most: int = MAX_STATE) -> bytes:

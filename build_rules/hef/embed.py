@@ -14,15 +14,15 @@ Source of the rules: HailoRT 4.17-5.2, open source (`hef.cpp`).
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, Literal
 
+from build_rules.atomic_file import replacing
 from build_rules.errors import InputError
 from build_rules.hef.container import (
     SEAL_FIELD,
@@ -203,14 +203,10 @@ def _write_header(path: Path, header: Header) -> None:
 @contextmanager
 def _replacing(output: Path) -> Iterator[Path]:
     """Give the name of a file that becomes `output` when the block succeeds, and vanishes when it does not."""
-    partial = output.parent / f".{os.getpid()}.partial"
     try:
         if not output.name or output.is_dir():
             raise InputError(f"{output}: is a folder; give the name of the file to write.")
-        yield partial
-        partial.replace(output)
+        with replacing(output) as stream:
+            yield Path(stream.name)
     except OSError as error:
         raise InputError(f"{output}: cannot be written ({error.strerror or error}).") from error
-    finally:
-        with suppress(OSError):
-            partial.unlink()

@@ -53,7 +53,7 @@ FULL = Path("/dev/full")
 @pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")
 def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = Path.open
-    monkeypatch.setattr(Path, "open", lambda self, mode: opened(FULL, mode))
+    monkeypatch.setattr(Path, "open", lambda self, mode: opened(FULL, "wb"))
     with pytest.raises(InputError, match=r"a\.npz: cannot be written \(No space left on device\)"):
         write_stacked(tmp_path / "a.npz", results(3))
 

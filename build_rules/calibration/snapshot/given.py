@@ -52,7 +52,7 @@ def find_snapshot(folder: Path, split: Split) -> Path:
 def use_snapshot(path: Path, split: Split, output: Path) -> Calibrated:
     """Check a given snapshot and make it the build's: as it lies there, as pixels when it holds scaled ones.
 
-    `output` becomes a symbolic link in the first case, for whoever runs the step to hold on to the file itself.
+    `output` becomes a symbolic link in the first case, which whoever runs the step publishes as one.
     Returns what later steps need to know; raises `InputError` when it is damaged or does not fit.
     """
     if not is_plain(path.name):

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from build_rules.atomic_file import replacing
 from build_rules.calibration.snapshot.safetensors_file import Container, encode_header, read_container, shortened
 from build_rules.errors import InputError
 
@@ -339,30 +339,25 @@ def write_snapshot(
     `content` yields `shape[0]` arrays of shape `shape[1:]`. Equal arguments give equal bytes. The file appears under
     its name only when it is whole. Raises `ValueError` when `content` does not have the shape that was announced.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     digest, written = hashlib.sha256(), 0
     hashed: Future[None] | None = None
-    try:
-        with partial.open("wb") as file, ThreadPoolExecutor(1) as hasher:
-            # The digest is part of the header but known last; as it is always 64 digits, the header keeps its length.
-            file.write(encode_header(name, "U8", shape, {**metadata, "content_sha256": "0" * 64}))
-            for sample in content:
-                if sample.shape != shape[1:] or sample.dtype != np.uint8:
-                    raise ValueError(f"sample {written} is {sample.dtype} {sample.shape}, not uint8 {shape[1:]}")
-                data = np.ascontiguousarray(sample).data
-                # Beside the writing, at most one sample behind.
-                if hashed is not None:
-                    hashed.result()
-                hashed = hasher.submit(digest.update, data)
-                file.write(data)
-                written += 1
-            if written != shape[0]:
-                raise ValueError(f"{written} samples instead of {shape[0]}")
+    with replacing(path) as file, ThreadPoolExecutor(1) as hasher:
+        # The digest is part of the header but known last; as it is always 64 digits, the header keeps its length.
+        file.write(encode_header(name, "U8", shape, {**metadata, "content_sha256": "0" * 64}))
+        for sample in content:
+            if sample.shape != shape[1:] or sample.dtype != np.uint8:
+                raise ValueError(f"sample {written} is {sample.dtype} {sample.shape}, not uint8 {shape[1:]}")
+            data = np.ascontiguousarray(sample).data
+            # Beside the writing, at most one sample behind.
             if hashed is not None:
                 hashed.result()
-            file.seek(0)
-            file.write(encode_header(name, "U8", shape, {**metadata, "content_sha256": digest.hexdigest()}))
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+            hashed = hasher.submit(digest.update, data)
+            file.write(data)
+            written += 1
+        if written != shape[0]:
+            raise ValueError(f"{written} samples instead of {shape[0]}")
+        if hashed is not None:
+            hashed.result()
+        file.seek(0)
+        file.write(encode_header(name, "U8", shape, {**metadata, "content_sha256": digest.hexdigest()}))
     return digest.hexdigest()

@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from build_rules.engine.cache.folder_layout import PARTIAL, place
+from build_rules.atomic_file import replacing
+from build_rules.engine.cache.folder_layout import place
 from build_rules.engine.cache.store import (
     CHUNK_BYTES,
     FailedError,
@@ -97,43 +98,15 @@ class FolderStore:
         if self.limit is not None and size > self.limit * ROOM:
             raise UnwantedError(f"{size} bytes are more than its limit has room for")
         path = place(self.folder, kind, name)
-        # In the same folder, for a rename that replaces; a name of its own, for writers on several machines.
-        partial = path.with_name(f".{os.urandom(8).hex()}{PARTIAL}")
         try:
-            descriptor = self._create(partial)
-            try:
-                for chunk in chunks():
-                    self._write(descriptor, chunk)
-                self._publish(descriptor, partial, path)
-            finally:
-                os.close(descriptor)
-        finally:
-            with suppress(OSError):
-                partial.unlink(missing_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(path) as stream:
+                stream.writelines(chunks())
+                stream.flush()
+                _flush(stream.fileno())
+        except OSError as error:  # never one of `chunks`
+            raise _unwritable(error) from error
         self._make_room(size)
-
-    def _create(self, partial: Path) -> int:
-        try:
-            partial.parent.mkdir(parents=True, exist_ok=True)
-            # The umask decides who may read it: a group shares a folder with umask 002.
-            return os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        except OSError as error:
-            raise _unwritable(error) from error
-
-    def _write(self, descriptor: int, chunk: bytes) -> None:
-        rest = memoryview(chunk)
-        try:
-            while rest:
-                rest = rest[os.write(descriptor, rest) :]
-        except OSError as error:
-            raise _unwritable(error) from error
-
-    def _publish(self, descriptor: int, partial: Path, path: Path) -> None:
-        try:
-            _flush(descriptor)
-            os.replace(partial, path)
-        except OSError as error:
-            raise _unwritable(error) from error
 
     def _make_room(self, added: int) -> None:
         """Keep to the limit. What others write meanwhile is seen when the folder is measured again."""

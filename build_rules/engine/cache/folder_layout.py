@@ -6,10 +6,7 @@ from pathlib import Path
 
 from build_rules.engine.cache.store import Kind
 
-__all__ = ["PARTIAL", "place"]
-
-PARTIAL = ".partial"
-"""How the names of files end that are being written; a killed writer leaves one behind."""
+__all__ = ["place"]
 
 
 def place(folder: Path, kind: Kind, name: str) -> Path:

@@ -186,20 +186,15 @@ class SharedCache:
         if shutil.disk_usage(folder).free < action.size:
             self._health.tell(f"the disk of {folder} has no room for {action.size} bytes, taken for a miss")
             return False
-        for number, output in enumerate(action.outputs):
-            # A name that no output has: theirs do not begin with a dot.
-            draft = folder / f".{number}.partial"
+        for output in action.outputs:
             try:
-                if not self._fetch(output, draft):
+                if not self._fetch(output, folder / output.name):
                     return False
-                os.rename(draft, folder / output.name)
             except DamagedError as fault:
                 with self._lock:
                     self._wrong.add(output.sha256)
                 self._health.damaged(f"{BLOB}/{output.sha256}", str(fault))
                 return False
-            finally:
-                draft.unlink(missing_ok=True)
         return True
 
     def _fetch(self, output: CachedOutput, draft: Path) -> bool:

@@ -13,8 +13,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from build_rules.atomic_file import PARTIAL
 from build_rules.engine.cache.action import CachedAction, DamagedError, decode_action, is_digest
-from build_rules.engine.cache.folder_layout import PARTIAL, place
+from build_rules.engine.cache.folder_layout import place
 from build_rules.engine.cache.store import ACTION, BLOB, CHUNK_BYTES, Kind
 
 __all__ = ["Contents", "Verified", "measure", "prune", "verify"]

@@ -51,12 +51,18 @@ def find_leftovers(tasks: Iterable[str], values: Callable[[str], Mapping[str, An
 
 
 def why_kept(path: str, mark: Any) -> str | None:
-    """Return why a file is not removed, None when it is what a step wrote, where it wrote it."""
+    """Return why a file is not removed, None when it is what a step wrote, where it wrote it.
+
+    A link to a given file goes with it: one that leads to what the step handed on, or to what is gone by now.
+    """
     if not _is_ours(path):
         return f"does not lie in {BUILD}/ itself"
-    if not stat.S_ISREG(os.lstat(path).st_mode):
+    mode = os.lstat(path).st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
         return "is not a regular file"
-    return None if is_unchanged(path, as_fingerprint(mark)) else "is not what the step wrote"
+    if is_unchanged(path, as_fingerprint(mark)) or not os.path.exists(path):
+        return None
+    return "is not what the step wrote"
 
 
 def _is_ours(path: str) -> bool:

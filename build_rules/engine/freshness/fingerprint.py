@@ -14,8 +14,8 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from build_rules.engine.freshness.clock import file_clock
@@ -26,13 +26,10 @@ __all__ = [
     "Fingerprint",
     "as_fingerprint",
     "fingerprint",
-    "first_marks",
     "installed_marks",
     "is_unchanged",
     "is_vague",
     "marks_of",
-    "renaming",
-    "still_has",
     "trusted_marks",
     "verified",
 ]
@@ -64,16 +61,9 @@ _noting = threading.Lock()
 
 # What this process has read already, by device and marks: a file is hashed again only when its marks have changed. No
 # two files of a device share an inode, so these tell files apart as well, and one file is one under all of its names.
-_known: dict[tuple[int, Marks], str] = {}
-
-# The same of files whose marks are never settled: many steps ask whether one is what it was. What a step reads, and
-# what is recorded, is hashed each time.
-_seen: dict[tuple[int, Marks], str] = {}
-
-_names = threading.RLock()
-
-# Marks that a file got when this process gave it a name or took one away, and those it had before.
-_renamed: dict[Marks, Marks] = {}
+# Files whose marks are never settled are among them for whoever only compares (many steps ask whether one is what it
+# was); what a step reads, and what is recorded, is hashed each time.
+_digests: dict[tuple[int, Marks], str] = {}
 
 
 def marks_of(found: os.stat_result) -> Marks:
@@ -95,53 +85,8 @@ def is_vague(marks: Sequence[int | str | bool]) -> bool:
 
 
 def _is_settled(device: int, marks: Marks) -> bool:
-    """Say whether whatever is written from now on gets other marks; also false when the clock has been set back.
-
-    Where it was only the names of the file that changed, its mtime is old, and a write shows in that.
-    """
-    return not is_vague(marks) and (marks in _renamed or file_clock.is_past(device, marks.ctime_ns + TICK_NS))
-
-
-@contextmanager
-def renaming(*paths: str | os.PathLike[str]) -> Iterator[None]:
-    """Give files names or take names away in here: what is known of their content still holds afterwards.
-
-    The number of its names belongs to the inode of a file, so that its ctime changes with them, as if it had been
-    written to. Other steps of this run may be reading it; they are told by `still_has` and `first_marks`.
-    """
-    with _names, ExitStack() as stack:
-        files = [os.open(path, os.O_PATH) for path in paths]
-        for file in files:
-            stack.callback(os.close, file)
-        before = [marks_of(os.fstat(file)) for file in files]
-        yield
-        for file, marks in zip(files, before, strict=True):
-            found = os.fstat(file)
-            _follow(found.st_dev, marks, marks_of(found))
-
-
-def _follow(device: int, before: Marks, after: Marks) -> None:
-    same = (before.size, before.mtime_ns) == (after.size, after.mtime_ns)
-    if same and after.ctime_ns > before.ctime_ns and _is_settled(device, before):
-        _renamed[after] = before
-        if (device, before) in _known:
-            _known[device, after] = _known[device, before]
-
-
-def still_has(marks: Marks, known: Fingerprint) -> bool:
-    """Say whether a file with these marks had the known ones, and nothing but its names has changed since."""
-    with _names:
-        while marks != known[:4] and marks in _renamed:
-            marks = _renamed[marks]
-    return marks == known[:4]
-
-
-def first_marks(marks: Marks) -> Marks:
-    """Return the marks that a file had before this process changed its names."""
-    with _names:
-        while marks in _renamed:
-            marks = _renamed[marks]
-    return marks
+    """Say whether whatever is written from now on gets other marks; also false when the clock has been set back."""
+    return not is_vague(marks) and file_clock.is_past(device, marks.ctime_ns + TICK_NS)
 
 
 def trusted_marks(path: str | os.PathLike[str]) -> Marks:
@@ -174,23 +119,13 @@ def _note(path: str | os.PathLike[str], marks: Marks, settled: bool) -> None:
         verified[name] = marks if settled and verified.get(name, marks) == marks else UNTRUSTED
 
 
-def _digest(path: str | os.PathLike[str], found: os.stat_result, settled: bool) -> str:
-    if not settled:
+def _digest(path: str | os.PathLike[str], found: os.stat_result, reuse: bool) -> str:
+    if not reuse:
         return _read_digest(path)
     key = (found.st_dev, marks_of(found))
-    if key not in _known:
-        _known[key] = _read_digest(path)
-    return _known[key]
-
-
-def _digest_to_compare(path: str | os.PathLike[str], found: os.stat_result, settled: bool) -> str:
-    marks = marks_of(found)
-    if not is_vague(marks):
-        return _digest(path, found, settled)
-    key = (found.st_dev, marks)
-    if key not in _seen:
-        _seen[key] = _read_digest(path)
-    return _seen[key]
+    if key not in _digests:
+        _digests[key] = _read_digest(path)
+    return _digests[key]
 
 
 def _read_digest(path: str | os.PathLike[str]) -> str:
@@ -226,7 +161,7 @@ def is_unchanged(path: str | os.PathLike[str], known: Fingerprint, found: os.sta
             return False
         same = known.settled and marks == known[:4] and not is_vague(marks)
         settled = same or _is_settled(found.st_dev, marks)
-        if not same and _digest_to_compare(path, found, settled) != known.sha256:
+        if not same and _digest(path, found, settled or is_vague(marks)) != known.sha256:
             return False
     except OSError:
         return False

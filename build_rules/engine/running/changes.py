@@ -8,19 +8,11 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from build_rules.engine.freshness.fingerprint import (
-    Fingerprint,
-    fingerprint,
-    first_marks,
-    is_vague,
-    marks_of,
-    still_has,
-)
-from build_rules.engine.freshness.index import Marks
+from build_rules.engine.freshness.fingerprint import Fingerprint, fingerprint, marks_of
 from build_rules.engine.running.failure import InputChangedError, StepDiedError
 from build_rules.engine.running.note_reads import Noted, marks_now, noted_reads
 from build_rules.errors import InputError
@@ -36,7 +28,8 @@ class Reader:
     owner: str
 
 
-# What each owner's steps have read in this process: of each file the digest, and the first step that read it.
+# What each owner's steps have read and made in this process: of each file the digest, and the step that had it first.
+# One for the process, since the steps of an owner share nothing else.
 _agreed: dict[str, dict[str, tuple[str, str]]] = {}
 
 
@@ -58,25 +51,24 @@ def unreadable(path: Path, task: str, error: OSError) -> Exception:
     return InputError(f"{path}: cannot be read ({error.strerror}); {advice}.")
 
 
-def note_agreed(reader: Reader, read: Iterable[tuple[str, str]], made: Iterable[Path] = ()) -> None:
-    """Keep the digests with which a step `read` files for the later steps of its owner; what it has made is new."""
-    known = _agreed.setdefault(reader.owner, {})
-    for path, digest in read:
-        known.setdefault(path, (digest, reader.task))
-    for output in made:
-        known.pop(str(output), None)
+def note_agreed(reader: Reader, read: Mapping[str, str], made: Mapping[str, str]) -> None:
+    """Keep the digests of what a step has read and made for the later steps of its owner."""
+    agreed = _agreed.setdefault(reader.owner, {})
+    for path, digest in read.items():
+        agreed.setdefault(path, (digest, f"{reader.task} read it"))
+    agreed.update((path, (digest, f"{reader.task} made it")) for path, digest in made.items())
 
 
 def check_agreed(reader: Reader, read: Mapping[Path, Fingerprint]) -> None:
-    """Raise `InputChangedError` for a file of which an earlier step of the same owner has read another content.
+    """Raise `InputChangedError` for a file of which an earlier step of the same owner had another content.
 
     What follows from both would be a mixture: the metadata of one network with the layers of another.
     """
-    known = _agreed.get(reader.owner, {})
+    agreed = _agreed.get(reader.owner, {})
     for path, mark in read.items():
-        digest, other = known.get(str(path), (mark.sha256, ""))
+        digest, when = agreed.get(str(path), (mark.sha256, ""))
         if digest != mark.sha256:
-            raise InputChangedError(f"{path} changed after {other} read it, before {reader.task} did; run doit again.")
+            raise InputChangedError(f"{path} changed after {when}, before {reader.task} read it; run doit again.")
 
 
 def check_unchanged(read: Mapping[Path, Fingerprint], task: str) -> None:
@@ -109,31 +101,24 @@ def find_change(
 
 def _is_other(now: Noted, before: Noted, started: int) -> bool:
     # Written since the step began, though before it came to that file.
-    return now != before or (now is not None and first_marks(Marks(*now)).ctime_ns >= started)
+    return now != before or (now is not None and now[2] >= started)
 
 
 def _became(path: Path, before: Fingerprint) -> str | None:
-    """Return what became of a file in words, None when it is what it was."""
+    """Return what became of a file in words, None when it is what it was.
+
+    Its content decides where marks do not: when they were not settled, or when nothing but the ctime or the inode has
+    moved, as they do with a further name, or by themselves where a file system makes them up.
+    """
     try:
-        now = os.stat(path)
+        now = marks_of(os.stat(path))
+        if now == before[:4] and before.settled:
+            return None
+        if now[:2] == before[:2] and fingerprint(path).sha256 == before.sha256:
+            return None
     except OSError:
-        return _became_of(path)
-    if not _may_be_the_same(marks_of(now), before):
-        return _became_of(path)
-    # Marks that were not settled may stand for another content by now; what was seen before the step says nothing.
-    return None if before.settled or _digest_now(path) == before.sha256 else _became_of(path)
-
-
-def _digest_now(path: Path) -> str:
-    try:
-        return fingerprint(path).sha256
-    except OSError:
-        return ""
-
-
-def _may_be_the_same(marks: Marks, before: Fingerprint) -> bool:
-    """Say whether marks speak for no change; a ctime of whole seconds tells nothing, and moves with a further name."""
-    return still_has(marks, before) or (is_vague(before) and marks[:2] == before[:2])
+        pass
+    return _became_of(path)
 
 
 def _became_of(path: Path) -> str:

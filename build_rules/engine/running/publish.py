@@ -22,7 +22,6 @@ from build_rules.engine.freshness.fingerprint import (
     COARSE_TICK_NS,
     Fingerprint,
     fingerprint,
-    first_marks,
     is_vague,
     marks_of,
 )
@@ -37,7 +36,7 @@ from build_rules.engine.running.changes import (
     note_agreed,
     unreadable,
 )
-from build_rules.engine.running.hand_on import find_handed_on, hand_on, put_into_place, renewed
+from build_rules.engine.running.hand_on import find_handed_on, relink
 from build_rules.engine.slower import flush
 from build_rules.errors import InputError
 
@@ -74,6 +73,10 @@ class Produced:
 
     inputs: dict[Path, Fingerprint]
     outputs: dict[Path, Fingerprint]
+
+
+def _digests(files: Mapping[Path, Fingerprint]) -> dict[str, str]:
+    return {str(path): mark.sha256 for path, mark in files.items()}
 
 
 def _flatten(inputs: Mapping[str, Path | Sequence[Path]]) -> list[Path]:
@@ -125,8 +128,7 @@ def produce(
         check_unchanged(read, task)
         handed_on = find_handed_on(drafts, read)
         made = Produced(read, _publish(drafts, outputs, handed_on, read))
-        note_agreed(reader, ((str(path), mark.sha256) for path, mark in read.items()), made.outputs)
-        read.update({path: renewed(path, read[path]) for path in handed_on.values()})
+        note_agreed(reader, _digests(made.inputs), _digests(made.outputs))
         # Where this step can run, what it hands on is at hand: to fetch it would take longer.
         if recall is not None and not handed_on:
             recall.offer(made.inputs, declared, made.outputs, time.monotonic() - begun)
@@ -215,7 +217,7 @@ def _discovered(path: Path, started: int, task: str) -> Fingerprint:
     try:
         found = fingerprint(path)
         # Its content from before the call is unknown, so a change since then is one too many.
-        marks = first_marks(marks_of(path.stat()))
+        marks = marks_of(path.stat())
         if marks.ctime_ns + (COARSE_TICK_NS if is_vague(marks) else 0) < started:
             return found
     except OSError as error:
@@ -226,7 +228,7 @@ def _discovered(path: Path, started: int, task: str) -> Fingerprint:
 def _publish(
     drafts: Mapping[str, Path],
     outputs: Mapping[str, Path],
-    handed_on: Mapping[Path, Path],
+    handed_on: Mapping[str, Path],
     read: Mapping[Path, Fingerprint],
 ) -> dict[Path, Fingerprint]:
     for key, draft in drafts.items():
@@ -234,28 +236,26 @@ def _publish(
             raise FileNotFoundError(f"the step ended without writing {outputs[key]}")
     folder = next(iter(outputs.values())).parent
     further = _further(next(iter(drafts.values())).parent, drafts)
-    linked = {draft.name: read[source] for draft, source in handed_on.items() if hand_on(draft, source, read[source])}
-    written = [draft for draft in [*drafts.values(), *further] if draft.name not in linked]
+    for key, source in handed_on.items():
+        relink(drafts[key], source, outputs[key])
+    written = [*(draft for key, draft in drafts.items() if key not in handed_on), *further]
     for draft in written:
         flush(draft)
-    digests = {draft.name: fingerprint(draft).sha256 for draft in written}
-    for place in (*outputs.values(), *(folder / draft.name for draft in further)):
+    digests = {folder / draft.name: fingerprint(draft).sha256 for draft in written}
+    for place in (*outputs.values(), *digests):
         if place.is_dir() and not place.is_symlink():
             raise InputError(f"{place}: is a folder where an output belongs; remove it and run again.")
-    for stale in set(_further(folder, outputs)) - {folder / draft.name for draft in further}:
+    for stale in set(_further(folder, outputs)) - digests.keys():
         stale.unlink()
     # What an output refers to is there before the output is.
     for draft in further:
         os.replace(draft, folder / draft.name)
     for key, draft in drafts.items():
-        put_into_place(draft, outputs[key])
+        os.replace(draft, outputs[key])
     flush(folder)
     # By the digests of the drafts: whoever writes into an output as soon as it is there has not made it.
-    placed = [*outputs.values(), *(folder / draft.name for draft in further)]
-    return {
-        path: renewed(path, linked[path.name]) if path.name in linked else _as_drafted(path, digests[path.name])
-        for path in placed
-    }
+    published = {path: _as_drafted(path, sha256) for path, sha256 in digests.items()}
+    return published | {outputs[key]: read[source] for key, source in handed_on.items()}
 
 
 def _as_drafted(path: Path, sha256: str) -> Fingerprint:

@@ -138,7 +138,8 @@ class RunnableStep(Step):
         if not (declared and made and all(is_unchanged(p, as_fingerprint(mark)) for p, mark in files.items())):
             return False
         current_run.good(self.owner, self.name, files)
-        note_agreed(Reader(self.name, self.owner), ((path, mark[4]) for path, mark in read.items()))
+        digests = [{path: mark[4] for path, mark in part.items()} for part in (read, written)]
+        note_agreed(Reader(self.name, self.owner), *digests)
         self._refresh(values)
         return True
 

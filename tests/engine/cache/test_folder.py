@@ -116,10 +116,10 @@ def test_a_full_or_read_only_disk_ends_uploads_not_reading(
     files = result(tmp_path / "b", model_hef=b"new")
     cache = cache_of(tmp_path / "cache")
 
-    def full(*_: object) -> int:
+    def full(*_: object) -> None:
         raise OSError(getattr(errno, number), "as the system says")
 
-    monkeypatch.setattr("build_rules.engine.cache.folder.os.write", full)
+    monkeypatch.setattr(Path, "replace", full)
     offered(cache, *files, key="cd" * 32)
     monkeypatch.undo()
     assert len(told(cache)) == 1

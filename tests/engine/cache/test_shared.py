@@ -194,10 +194,14 @@ def test_a_disk_that_fills_up_while_restoring(tmp_path: Path, draft: Path, monke
     action = stored(tmp_path / "cache", tmp_path / "built", split_json=b"{}", model_hef=b"blob")
     cache = cache_of(tmp_path / "cache")
 
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
+    real = os.open
 
-    monkeypatch.setattr("build_rules.engine.cache.shared.os.rename", full)
+    def full(path: str | Path, flags: int, *more: int) -> int:
+        if Path(path) == draft / "model.hef":
+            raise OSError(28, "No space left on device")
+        return real(path, flags, *more)
+
+    monkeypatch.setattr(os, "open", full)
     assert not cache.restore(action, draft)
     assert outputs_in(draft) == {}
     assert told(cache)[0].endswith("a result could not be restored: No space left on device")

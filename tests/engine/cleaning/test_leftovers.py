@@ -100,7 +100,7 @@ def test_what_somebody_else_has_put_there_is_kept(folder: Path, tmp_path: Path) 
     run = doit(folder, "clean", "--stale")
     assert run.code == 1
     assert f"'{GONE}/model.har' is kept: it is not what the step wrote" in run.out
-    assert f"'{GONE}/model.alls' is kept: it is not a regular file" in run.out
+    assert f"'{GONE}/model.alls' is kept: it is not what the step wrote" in run.out
     assert "does not lie in build/ itself" in run.out
     assert sorted(path.name for path in (folder / GONE).iterdir()) == ["model.alls", "model.har", "notes.txt"]
     assert (folder / "dodo.py").exists()

@@ -176,7 +176,9 @@ def test_steps_of_one_model_read_the_same_files(folder: Path) -> None:
     run(step, Reader("split:one", "one"), "one")
     Path("a").write_text("another network")
     run(step, Reader("split:two", "two"), "two")  # another model has its own view of what it shares
-    with pytest.raises(InputChangedError, match=r"^a changed after split:one read it, before meta:one:t did; run doit"):
+    with pytest.raises(
+        InputChangedError, match=r"^a changed after split:one read it, before meta:one:t read it; run doit"
+    ):
         run(step, Reader("meta:one:t", "one"), "one-meta")
     shutil.copy("b", "a")
 

@@ -1,10 +1,9 @@
-"""Outputs that are inputs as they are: one file under two names, and the engine is not deceived by that."""
+"""Outputs that are inputs as they are: one file and a link to it, and the engine is not deceived by that."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,11 +12,11 @@ from typing import Any
 import pytest
 
 from build_rules.engine.freshness import fingerprint as fingerprints
-from build_rules.engine.freshness.fingerprint import fingerprint, is_unchanged, renaming
-from build_rules.engine.running import publish
+from build_rules.engine.freshness.fingerprint import fingerprint, is_unchanged
+from build_rules.engine.running.changes import Reader
 from build_rules.engine.running.failure import InputChangedError
-from build_rules.engine.running.hand_on import hand_on
 from build_rules.engine.running.publish import Produced, produce
+from build_rules.errors import InputError
 from tests.doit_runs import doit
 
 SETTLED = 0.05
@@ -83,15 +82,14 @@ def built(folder: Path, *arguments: str, **environment: str) -> list[str]:
 
 
 def same(folder: Path, name: str = "a", source: str = "in/large") -> bool:
-    return (folder / source).samefile(folder / f"build/{name}/taken") and not (
-        folder / f"build/{name}/taken"
-    ).is_symlink()
+    taken = folder / f"build/{name}/taken"
+    return taken.is_symlink() and taken.samefile(folder / source)
 
 
 def test_the_file_is_used_where_it_lies_and_nothing_runs_again(folder: Path) -> None:
     assert built(folder) == ["read:a", "take:a"]
     assert same(folder)
-    assert (folder / "in/large").stat().st_nlink == 2
+    assert str((folder / "build/a/taken").readlink()) == "../../in/large"
     for _ in range(2):
         assert built(folder) == []
     assert built(folder, "take:a") == []
@@ -105,17 +103,69 @@ def test_an_input_that_is_itself_a_link(folder: Path) -> None:
     assert built(folder) == []
 
 
-def test_the_build_keeps_what_is_removed(folder: Path) -> None:
+def test_what_is_removed_is_missed_and_its_return_is_noticed(folder: Path) -> None:
     built(folder)
+    content = (folder / "in/large").read_text()
     (folder / "in/large").unlink()
-    assert (folder / "build/a/taken").read_text() == "some content"
     assert doit(folder).code != 0
-    assert (folder / "build/a/taken").read_text() == "some content"
-    (folder / "in/large").write_text("some content")
+    assert (folder / "build/a/taken").is_symlink(), "nothing is lost of what can be told of it"
+    (folder / "in/large").write_text(content)
     assert built(folder) == [], "the same content under the same name"
+    (folder / "in/large").unlink()
+    (folder / "in/large").write_text("other content")
+    assert built(folder) == ["read:a", "take:a"]
 
 
-def test_written_in_place_both_change_and_the_steps_run(folder: Path) -> None:
+def test_a_workspace_that_is_moved_stays_whole(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    built(folder)
+    moved = tmp_path_factory.mktemp("moved") / "here"
+    folder.rename(moved)
+    assert same(moved)
+    assert built(moved) == []
+    moved.rename(folder)
+
+
+def test_a_build_folder_elsewhere(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A relative path would count from where the folder really is."""
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (folder / "build").symlink_to(elsewhere)
+    (folder / "pyproject.toml").write_text("[tool.build_rules]\nlinked_build = true\n")
+    assert built(folder) == ["read:a", "take:a"]
+    assert same(folder)
+    assert (elsewhere / "a/taken").readlink() == folder / "in/large"
+    assert built(folder) == []
+
+
+def test_a_hard_link_of_a_former_version(folder: Path) -> None:
+    built(folder)
+    (folder / "build/a/taken").unlink()
+    (folder / "build/a/taken").hardlink_to(folder / "in/large")
+    assert built(folder) == [], "it is what was recorded"
+    (folder / "in/large").write_text("other content")
+    assert built(folder) == ["read:a", "take:a"]
+    assert same(folder)
+    assert (folder / "in/large").stat().st_nlink == 1
+    assert (folder / "in/large").read_text() == "other content"
+    assert built(folder) == []
+
+
+def test_a_link_in_the_place_of_an_output_is_not_written_through(folder: Path) -> None:
+    built(folder)
+    (folder / "victim").write_text("theirs")
+    for name in ("taken", "told"):
+        (folder / f"build/a/{name}").unlink()
+        (folder / f"build/a/{name}").symlink_to("../../victim")
+    assert built(folder) == ["take:a"]
+    assert same(folder)
+    (folder / "build/a/taken").unlink()
+    (folder / "build/a/taken").symlink_to("../../victim")
+    (folder / "in/large").write_text("upper case")
+    assert built(folder) == ["read:a", "take:a"]
+    assert (folder / "build/a/taken").read_text() == "UPPER CASE"
+    assert (folder / "victim").read_text() == "theirs"
+
+
+def test_written_in_place_it_is_another_and_the_steps_run(folder: Path) -> None:
     built(folder)
     (folder / "in/large").write_text("other content")
     assert built(folder) == ["read:a", "take:a"]
@@ -144,10 +194,15 @@ def test_what_is_made_later_is_not_written_into_the_given_file(folder: Path) -> 
     assert not same(folder)
 
 
-def test_clean_removes_one_name(folder: Path) -> None:
+@pytest.mark.parametrize("gone", [False, True], ids=["there", "gone"])
+def test_clean_removes_the_link_alone(folder: Path, gone: bool) -> None:
     built(folder)
+    if gone:
+        (folder / "in/large").rename(folder / "in/away")
     assert doit(folder, "clean").code == 0
-    assert not (folder / "build/a/taken").exists()
+    assert not (folder / "build/a/taken").is_symlink()
+    if gone:
+        (folder / "in/away").rename(folder / "in/large")
     assert (folder / "in/large").read_text() == "some content"
     assert built(folder) == ["read:a", "take:a"]
 
@@ -155,7 +210,6 @@ def test_clean_removes_one_name(folder: Path) -> None:
 @pytest.mark.parametrize("jobs", [(), ("-n", "3")], ids=["n1", "n3"])
 @pytest.mark.parametrize("kept", ["", "in"], ids=["declared", "discovered"])
 def test_several_may_take_one_file(folder: Path, jobs: tuple[str, ...], kept: str) -> None:
-    """Each link changes the ctime of what the others read; none of them may take that for an edit."""
     names = "a b c d e f"
     assert len(built(folder, *jobs, NAMES=names, KEPT=kept)) == 12
     assert all(same(folder, name) for name in names.split())
@@ -181,7 +235,7 @@ def test_what_is_handed_on_is_neither_uploaded_nor_written_through(folder: Path,
     built(folder)
     blobs = {path.name for path in (tmp_path / "c/cas").rglob("*") if path.is_file()}
     assert hashlib.sha256(b"some content").hexdigest() not in blobs
-    # What comes from the cache takes the place of the link, and leaves the file that it was a name of.
+    # What comes from the cache takes the place of the link, and leaves the file that it led to.
     (folder / "in/large").write_text("upper case")
     built(folder)
     (folder / "in/large").write_text("some content")
@@ -239,17 +293,6 @@ def test_it_is_hashed_once(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert reads == ["large"]
 
 
-def test_where_there_can_be_no_link_it_is_copied(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise OSError(18, "Invalid cross-device link")
-
-    monkeypatch.setattr(os, "link", refuse)
-    made = call(here, link, here / "large")
-    assert (here / "out/taken").read_text() == "some content"
-    assert not (here / "large").samefile(here / "out/taken")
-    assert made.outputs[here / "out/taken"].sha256 == made.inputs[here / "large"].sha256
-
-
 def test_a_link_to_what_is_no_input_is_refused(here: Path) -> None:
     (here / "other").write_text("nobody watches this")
 
@@ -261,58 +304,55 @@ def test_a_link_to_what_is_no_input_is_refused(here: Path) -> None:
     assert not (here / "out/taken").exists()
 
 
+def test_an_input_that_is_the_output_itself_is_not_lost(here: Path) -> None:
+    (here / "out").mkdir()
+    (here / "large").rename(here / "out/taken")
+    (here / "large").symlink_to("out/taken")
+    with pytest.raises(InputError, match=r"large: leads to .*, which is made of it"):
+        call(here, link, here / "large")
+    assert (here / "out/taken").read_text() == "some content"
+
+
 @pytest.mark.parametrize("keep_times", [False, True])
-def test_an_edit_just_before_the_link_is_noticed(here: Path, monkeypatch: pytest.MonkeyPatch, keep_times: bool) -> None:
+def test_an_edit_while_the_step_runs_is_noticed(here: Path, keep_times: bool) -> None:
     source = here / "large"
 
-    def edit_first(*arguments: Any) -> bool:
+    def edit(*, sources: Sequence[Path], taken: Path) -> None:
+        link(sources=sources, taken=taken)
         found = source.stat()
         source.write_text("SOME CONTENT")
         if keep_times:
             os.utime(source, ns=(found.st_atime_ns, found.st_mtime_ns))
-        return hand_on(*arguments)
 
-    monkeypatch.setattr(publish, "hand_on", edit_first)
     with pytest.raises(InputChangedError):
-        call(here, link, source)
-    assert not (here / "out/taken").exists()
+        call(here, edit, source)
+    assert not (here / "out/taken").is_symlink()
 
 
-def test_names_come_and_go_without_a_trace_in_what_is_known(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    known = fingerprint(here / "large")
-    reads = count_reads(monkeypatch)
-    for number in range(3):
-        with renaming(here / "large"):
-            os.link(here / "large", here / f"name{number}")
-    with renaming(here / "large"):
-        (here / "name0").unlink()
-    found = fingerprints.marks_of((here / "name2").stat())
-    assert found != known[:4]
-    assert fingerprints.still_has(found, known)
-    assert fingerprints.first_marks(found) == known[:4]
-    assert is_unchanged(here / "name1", known)
-    assert reads == []
+def test_a_further_name_is_no_edit(here: Path) -> None:
+    """As a backup of hard links gives one, which moves the ctime."""
+
+    def name(*, sources: Sequence[Path], taken: Path) -> None:
+        link(sources=sources, taken=taken)
+        (here / "backup").hardlink_to(sources[0])
+
+    made = call(here, name, here / "large")
+    assert is_unchanged(here / "out/taken", made.outputs[here / "out/taken"])
 
 
-def test_a_write_among_the_names_is_a_change(here: Path) -> None:
-    known = fingerprint(here / "large")
-    with renaming(here / "large"):
-        os.link(here / "large", here / "name")
-        (here / "large").write_text("SOME CONTENT")
-    assert not fingerprints.still_has(fingerprints.marks_of((here / "name").stat()), known)
-    assert not is_unchanged(here / "name", known)
+def test_an_edit_between_two_steps_of_one_model_is_noticed(here: Path) -> None:
+    """The link leads to another content by now, and what came with it was made of the one before."""
+    taken, owner = here / "out/taken", f"model {here}"
+    produce("take", link, {"sources": [here / "large"]}, {"taken": taken}, {}, None, Reader("take:a", owner))
+    (here / "large").write_text("other content")
+    with pytest.raises(InputChangedError, match=r"taken changed after take:a made it, before read:a read it; run doit"):
+        produce("read", link, {"sources": [taken]}, {"taken": here / "read"}, {}, None, Reader("read:a", owner))
 
 
-def test_another_file_system_gets_a_copy(here: Path) -> None:
-    other = Path("/dev/shm")
-    if not other.is_dir() or other.stat().st_dev == here.stat().st_dev:
-        pytest.skip("there is no second file system here")
-    source = other / f"hand-on-{os.getpid()}"
-    try:
-        source.write_text("far away")
-        time.sleep(SETTLED)
-        call(here, link, source)
-        assert (here / "out/taken").read_text() == "far away"
-    finally:
-        source.unlink(missing_ok=True)
-    shutil.rmtree(here / "out")
+def test_a_file_outside_the_workspace(here: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    source = tmp_path_factory.mktemp("far") / "large"
+    source.write_text("far away")
+    time.sleep(SETTLED)
+    made = call(here, link, source)
+    assert (here / "out/taken").readlink() == source
+    assert made.outputs[here / "out/taken"] == made.inputs[source]
