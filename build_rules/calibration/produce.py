@@ -23,20 +23,23 @@ from build_rules.calibration.pool.select import explain
 from build_rules.calibration.pool.sources import list_images
 from build_rules.calibration.sheet import Thumbnail
 from build_rules.calibration.snapshot.parameters import Parameters, file_name, normalization_members
-from build_rules.calibration.snapshot.snapshot_file import canonical_json, open_snapshot, write_snapshot
+from build_rules.calibration.snapshot.snapshot_file import Snapshot, canonical_json, open_snapshot, write_snapshot
 
 __all__ = ["Summary", "produce_snapshot"]
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What was done: where the snapshot is, what is told of it, and a small picture of each of its samples."""
+    """What was done: the snapshot as it lies there, what is told of it, and a small picture of each of its samples."""
 
-    path: Path
+    snapshot: Snapshot
     chosen: Chosen
-    param_hash: str
-    content_sha256: str
     pictures: Sequence[Thumbnail] = field(repr=False)
+
+    @property
+    def path(self) -> Path:
+        """Where the snapshot lies."""
+        return self.snapshot.path
 
     @property
     def selected(self) -> tuple[str, ...]:
@@ -81,17 +84,18 @@ def produce_snapshot(
             frames = list(threads.in_order(lambda one: fitter.plan(looked_at.members[one.index], one), choices))
             count = sum(len(frame.plan) for frame in frames)
             written = _Written()
-            digest = write_snapshot(
+            write_snapshot(
                 output,
                 tensor_name,
                 (count, parameters.channels, *parameters.input_shape),
                 _samples(frames, fitter, threads, written, tell),
                 _metadata(parameters, tensor_name, count),
             )
-        _remember(store, final or output, output, written)
+        snapshot = open_snapshot(output)
+        _remember(store, final or output, snapshot, written)
     finally:
         store.close()
-    return Summary(output, _chosen(parameters, looked_at, frames), parameters.param_hash, digest, written.pictures)
+    return Summary(snapshot, _chosen(parameters, looked_at, frames), written.pictures)
 
 
 @dataclass
@@ -118,9 +122,9 @@ def _samples(
             yield sample.pixels
 
 
-def _remember(store: Store, final: Path, output: Path, written: _Written) -> None:
+def _remember(store: Store, final: Path, snapshot: Snapshot, written: _Written) -> None:
     """Let the next run find these samples."""
-    tensor = open_snapshot(output).tensors[0]
+    tensor = snapshot.tensors[0]
     size = (tensor.end - tensor.begin) // tensor.shape[0]
     store.keep_samples(final, tensor.begin, size, zip(written.keys, written.digests, strict=True))
 

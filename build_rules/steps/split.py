@@ -9,12 +9,12 @@ from typing import Any
 
 from build_rules.calibration.sample import read_sample
 from build_rules.calibration.snapshot.find_named import find_named
-from build_rules.calibration.snapshot.snapshot_file import Normalization
 from build_rules.engine.running.note_reads import note_reads
 from build_rules.errors import InputError
 from build_rules.graph import SourceDocument, read_document, split_model
 from build_rules.metadata.outputs import check_endpoints, grid_classes
 from build_rules.metadata.pixels import decide_pixels
+from build_rules.records.normalization import Normalization
 from build_rules.records.split_json import (
     AUTOMATIC,
     InputChoice,

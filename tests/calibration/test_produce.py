@@ -25,8 +25,9 @@ from build_rules.calibration.pixels.letterbox import fit, place
 from build_rules.calibration.produce import produce_snapshot
 from build_rules.calibration.snapshot.geometry import check_geometry
 from build_rules.calibration.snapshot.parameters import Parameters, file_name
-from build_rules.calibration.snapshot.snapshot_file import Normalization, open_snapshot, samples, verify_content
+from build_rules.calibration.snapshot.snapshot_file import open_snapshot, samples, verify_content
 from build_rules.errors import InputError
+from build_rules.records.normalization import Normalization
 from build_rules.records.split_json import TileGrid
 from tests.opens import opens
 from tests.shared import SHARED, needs_shared
@@ -114,7 +115,8 @@ def test_the_snapshot_says_what_it_is_and_holds_the_selected_pictures(pool: Path
     snapshot = open_snapshot(summary.path)
     verify_content(snapshot)
     assert (snapshot.count, summary.chosen.pool, summary.chosen.left_out) == (6, 24, ())
-    assert (snapshot.param_hash, snapshot.content_sha256) == (summary.param_hash, summary.content_sha256)
+    assert snapshot == summary.snapshot
+    assert snapshot.param_hash == SMALL.param_hash
     assert snapshot.normalization == UNIT
     check_geometry(snapshot.params, snapshot.tensors[0].shape, (32, 48))
     assert list(summary.selected) == sorted(summary.selected)
@@ -164,7 +166,7 @@ def test_a_selected_pixel_does_reach_the_bytes(pool: Path, tmp_path: Path) -> No
     Image.fromarray(pixels).save(path)
     after = produce_snapshot(pool, SMALL, tmp_path / "b", "images")
     assert after.selected == before.selected
-    assert after.content_sha256 != before.content_sha256
+    assert after.snapshot.content_sha256 != before.snapshot.content_sha256
 
 
 def test_a_small_pool_is_used_whole(pool: Path, tmp_path: Path) -> None:
