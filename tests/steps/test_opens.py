@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from PIL import Image
 
+from build_rules.commands.describe import describe
 from build_rules.records.split_json import dump_split
-from build_rules.steps import calibration
+from build_rules.steps import calibration, split
 from tests.calibration.snapshot.test_given import write as write_snapshot
+from tests.graph.graphs import detection, save
 from tests.opens import opens
 from tests.records.test_records import SPLIT
 
@@ -57,3 +60,22 @@ def test_calibration_reads_the_header_of_a_given_snapshot_once(tmp_path: Path) -
         calibrate(tmp_path, given, [given], 2)
     # The header, all of it for its digest, and its samples for the sheet.
     assert counts[given] + counts[tmp_path / "snapshot"] == 3
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_split_opens_the_model_once(tmp_path: Path, beside: bool) -> None:
+    """For its metadata, its graph and all of its weights."""
+    path = tmp_path / "m.onnx"
+    onnx.save_model(detection(), path, save_as_external_data=beside, location="weights.bin")
+    labels = tmp_path / "labels.txt"
+    labels.write_text("".join(f"{number}\n" for number in range(5)))
+    with opens() as counts:
+        split.run(path, tmp_path / "split.onnx", tmp_path / "split.json", "m", None, str(labels), None)
+    assert (counts[path], counts[tmp_path / "weights.bin"]) == (1, int(beside))
+
+
+def test_inspect_opens_a_model_once(tmp_path: Path) -> None:
+    path = save(detection(), tmp_path)
+    with opens() as counts:
+        assert describe(path)["endpoints"]
+    assert counts[path] == 1
