@@ -68,7 +68,7 @@ def produce(pool: Path, size: int, count: int, work: Path, name: str) -> None:
     """Make a snapshot, with what earlier ones have found out."""
     from build_rules.calibration.produce import produce_snapshot
     from build_rules.calibration.snapshot.parameters import Parameters
-    from build_rules.calibration.snapshot.snapshot_file import Normalization
+    from build_rules.records.normalization import Normalization
 
     unit = Normalization(1 / 255, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
     parameters = Parameters(input_shape=(size, size), normalization=unit, count=count)

@@ -11,8 +11,9 @@ from build_rules.calibration.pixels.adaptor import convert
 from build_rules.calibration.pixels.images import decode
 from build_rules.calibration.pixels.letterbox import RESIZES, fit, place
 from build_rules.calibration.pool.sources import list_sources, sources_of
-from build_rules.calibration.snapshot.snapshot_file import Normalization, open_snapshot, read_samples
+from build_rules.calibration.snapshot.snapshot_file import open_snapshot, read_samples
 from build_rules.errors import InputError
+from build_rules.records.normalization import Normalization
 from build_rules.records.split_json import CAMERA_ADAPTORS
 
 __all__ = ["read_sample"]

@@ -21,6 +21,7 @@ from build_rules.graph.load.node_order import name_nodes
 from build_rules.graph.load.source import prepare
 from build_rules.graph.prove.cut import cut_graph
 from build_rules.graph.tail.attention import find_attention
+from build_rules.onnx_file.onnx_files import OnnxFiles
 from build_rules.onnx_file.skeleton import read_skeleton
 from build_rules.onnx_file.weights import all_tensors
 from build_rules.presets import PRESETS
@@ -34,13 +35,19 @@ Facts = dict[str, Any]
 
 def describe_onnx(path: Path) -> Facts:
     """Return the facts of any ONNX file; weights are left where they are. Raises `InputError` for other files."""
+    with OnnxFiles(path) as files:
+        return _describe(files)
+
+
+def _describe(files: OnnxFiles) -> Facts:
+    path = files.path
     try:
-        model = read_skeleton(path)
+        model = read_skeleton(files)
     except InputError as error:
         raise error.within(path) from error
     if not model.HasField("graph"):
         raise InputError(f"{path}: this is not an ONNX model (it has no graph); export or download the model again.")
-    document, fault = _document(path)
+    document, fault = _document(files)
     stored = {tensor.name for tensor in model.graph.initializer}
     opsets = {entry.domain or "ai.onnx": entry.version for entry in model.opset_import}
     facts = {
@@ -57,15 +64,15 @@ def describe_onnx(path: Path) -> Facts:
         "decoder_version": document.document.get("decoder_version"),
         "labels": len(document.labels),
     }
-    return facts | (_cut_facts(model, path, document) if fault is None else _not_found(model, fault))
+    return facts | (_cut_facts(model, files, document) if fault is None else _not_found(model, fault))
 
 
-def _document(path: Path) -> tuple[SourceDocument, str | None]:
+def _document(files: OnnxFiles) -> tuple[SourceDocument, str | None]:
     """Return the metadata, with `[metadata]` of a `model.toml` beside the file, and what is wrong with them."""
     try:
-        return read_document(path, metadata_beside(path)), None
+        return read_document(files, metadata_beside(files.path)), None
     except InputError as error:
-        return SourceDocument({}), str(error).removeprefix(f"{path}: ")
+        return SourceDocument({}), str(error).removeprefix(f"{files.path}: ")
 
 
 def _value(value: onnx.ValueInfoProto) -> Facts:
@@ -90,11 +97,11 @@ def _external_files(model: onnx.ModelProto, own: str) -> list[str]:
     return sorted({entry.value for entry in entries if entry.key == "location"} - {own})
 
 
-def _cut_facts(model: onnx.ModelProto, path: Path, document: SourceDocument) -> Facts:
+def _cut_facts(model: onnx.ModelProto, files: OnnxFiles, document: SourceDocument) -> Facts:
     """Return the endpoints as the split would find them, with `[split]` of a `model.toml` beside the file."""
     try:
-        choice, shape = split_beside(path), input_beside(path).shape
-        source = prepare(model, path, document, need_weights=False, shape=shape)
+        choice, shape = split_beside(files.path), input_beside(files.path).shape
+        source = prepare(model, files, document, need_weights=False, shape=shape)
         view = with_outputs(view_graph(source), choice.outputs)
         refuse_foreign_operators(view, choice.named)
         found = find_endpoints(view, document, choice)

@@ -87,7 +87,8 @@ def _sample(snapshot: Path, name: str) -> NDArray[np.uint8]:
 def _own_input(sample: NDArray[np.uint8], feed: Feed, source: Any) -> NDArray[np.generic]:
     """Return a sample as the exported graph takes it: normalized, in its own order of colours, layout and type."""
     column = (-1, 1, 1)
-    values = (sample * np.float64(feed.scale) - np.reshape(feed.mean, column)) / np.reshape(feed.std, column)
+    taken = feed.normalization
+    values = (sample * np.float64(taken.scale) - np.reshape(taken.mean, column)) / np.reshape(taken.std, column)
     if feed.swapped:
         values = values[swapped_order(len(values))]
     image = values[None]

@@ -17,6 +17,7 @@ from build_rules.graph.load.source import Source, check_model, load_source
 from build_rules.graph.prove.cut import cut_graph
 from build_rules.graph.prove.single_image import mixed_images
 from build_rules.graph.tail.attention import find_attention
+from build_rules.onnx_file.onnx_files import OnnxFiles, opened
 from build_rules.onnx_file.weights import Reading, unwatched
 from build_rules.onnx_file.write import write_model
 from build_rules.records.split_json import AUTOMATIC, Anchors, ModelInput, PixelFacts, Proof, Split, SplitChoice
@@ -42,7 +43,7 @@ class SplitResult:
 
 
 def split_model(
-    onnx_path: Path,
+    onnx_file: Path | OnnxFiles,
     model_name: str,
     output: Path,
     choice: SplitChoice = AUTOMATIC,
@@ -58,41 +59,53 @@ def split_model(
     read); `reading` is told of every file beside the model before it is read. Equal graphs give equal files. Raises
     `InputError`, naming the file, for anything that cannot be cut.
     """
-    try:
-        source = load_source(onnx_path, document, shape, reading)
-        view = with_outputs(view_graph(source), choice.outputs)
-        refuse_foreign_operators(view, choice.named)
-        found = find_endpoints(view, source.document, choice)
-        tensors = [endpoint.tensor for endpoint in found.endpoints]
-        cut = cut_graph(view, tensors)
-        pixels = read_front(view)
-        compiled = {
-            node.name for node in nodes_before_outputs(view, given=[pixels.front.start] if pixels.front else ())
-        }
-        refuse_foreign_types(view, [node for node in cut.graph.node if node.name in compiled])
-        check_model(cut)
-        write_model(cut, source.folder, output)
-        image = replace(source.input, shape=(1, *source.input.shape[1:]))
-        shown = samples(image, pixels) if samples and choice.prove else ()
-        proof = _proof(view, source, output, tensors, choice, shown)
-        anchors = _anchors(view, source.document, found, choice)
-        decoding = _decoding(view, source.document, found, anchors, choice)
-        split = Split(
-            model=model_name,
-            input=image,
-            endpoints=found.endpoints,
-            attention=find_attention(cut.graph.node),
-            proof=proof,
-            hints=found.hints,
-            found_by=found.found_by,
-            anchors=anchors,
-            decoded=decoding.roles,
-            front=pixels.front,
-        )
-        warnings = (*found.warnings, *_doubts(split, choice), *decoding.warnings)
-        return SplitResult(split, pixels, source.external_files, warnings)
-    except InputError as error:
-        raise error.within(onnx_path) from error
+    with opened(onnx_file) as files:
+        try:
+            return _split(files, model_name, output, choice, samples, shape, document, reading)
+        except InputError as error:
+            raise error.within(files.path) from error
+
+
+def _split(
+    files: OnnxFiles,
+    model_name: str,
+    output: Path,
+    choice: SplitChoice,
+    samples: Callable[[ModelInput, PixelFacts], Sequence[Array]] | None,
+    shape: tuple[int, int] | None,
+    document: SourceDocument | None,
+    reading: Reading,
+) -> SplitResult:
+    source = load_source(files, document, shape, reading)
+    view = with_outputs(view_graph(source), choice.outputs)
+    refuse_foreign_operators(view, choice.named)
+    found = find_endpoints(view, source.document, choice)
+    tensors = [endpoint.tensor for endpoint in found.endpoints]
+    cut = cut_graph(view, tensors)
+    pixels = read_front(view)
+    compiled = {node.name for node in nodes_before_outputs(view, given=[pixels.front.start] if pixels.front else ())}
+    refuse_foreign_types(view, [node for node in cut.graph.node if node.name in compiled])
+    check_model(cut)
+    write_model(cut, source.files, output)
+    image = replace(source.input, shape=(1, *source.input.shape[1:]))
+    shown = samples(image, pixels) if samples and choice.prove else ()
+    proof = _proof(view, source, output, tensors, choice, shown)
+    anchors = _anchors(view, source.document, found, choice)
+    decoding = _decoding(view, source.document, found, anchors, choice)
+    split = Split(
+        model=model_name,
+        input=image,
+        endpoints=found.endpoints,
+        attention=find_attention(cut.graph.node),
+        proof=proof,
+        hints=found.hints,
+        found_by=found.found_by,
+        anchors=anchors,
+        decoded=decoding.roles,
+        front=pixels.front,
+    )
+    warnings = (*found.warnings, *_doubts(split, choice), *decoding.warnings)
+    return SplitResult(split, pixels, source.external_files, warnings)
 
 
 def _proof(
@@ -112,7 +125,7 @@ def _proof(
 
     try:
         beside = bool(source.external_files)
-        return prove_cut(view, source.path, output, endpoints, samples, beside, source.widened)
+        return prove_cut(view, source.files.path, output, endpoints, samples, beside, source.widened)
     except InputError as error:
         if view.batch > 1:
             raise mixed_images(view, f"does not give the same for one ({error})") from error

@@ -165,7 +165,7 @@ def _constant(view: GraphView, name: str) -> Array | None:
     stored = next((tensor for tensor in view.model.graph.initializer if tensor.name == name), None)
     if stored is None or prod(stored.dims) > prod(view.input.shape) or not is_readable(stored):
         return view.constant(name)
-    value: Array = to_array(load_tensor(stored, view.folder))
+    value: Array = to_array(load_tensor(stored, view.files))
     return value
 
 

@@ -16,22 +16,14 @@ from build_rules.metadata.checks import check_document
 from build_rules.metadata.outputs import compile_outputs
 from build_rules.metadata.physical import PhysicalTensor
 from build_rules.metadata.pixels import say_pixels
+from build_rules.records.calibration_json import Calibrated
 from build_rules.records.split_json import ModelInput, Split
 from build_rules.trainer.tiling import check_tiling
 from build_rules.trainer.vocabulary import DECODER_VERSIONS, DEFAULT_NMS, HINT_TYPES, NMS_MODES, SCHEMA_VERSION
 
-__all__ = ["BuildFacts", "CalibrationGeometry", "Compiled", "compile_document"]
+__all__ = ["BuildFacts", "Compiled", "compile_document"]
 
 SECTION = "hailo"
-
-
-@dataclass(frozen=True)
-class CalibrationGeometry:
-    """How the calibration images were brought to the input: `resize` (`letterbox`, `stretch`, `tiled`), `(H, W)`."""
-
-    resize: str
-    input_shape: tuple[int, int]
-    full_frame: bool = False
 
 
 @dataclass(frozen=True)
@@ -39,7 +31,7 @@ class BuildFacts:
     """What the build knows and the trainer does not: the content of the section `hailo`.
 
     `version` is this package's, `timestamp` ISO 8601, `sdk_version` the one in the HEF's header (None when it has
-    none), `calibration` the file name of the snapshot with its geometry. These, the preset and the compiler's
+    none), `calibrated` the facts of the snapshot. These, the preset and the compiler's
     version are None for a HEF that was compiled elsewhere; `task` the id of the Studio batch, when there is one.
     """
 
@@ -51,8 +43,7 @@ class BuildFacts:
     compiler_version: str | None
     emulated: bool
     sdk_version: str | None = None
-    calibration: str | None = None
-    calibration_geometry: CalibrationGeometry | None = None
+    calibrated: Calibrated | None = None
     task: str | None = None
 
 
@@ -157,15 +148,7 @@ def _section(source: dict[str, Any], facts: BuildFacts) -> dict[str, Any]:
         "sdk_version": facts.sdk_version,
         "emulated": facts.emulated,
         "splits_applied": [known for known in HINT_TYPES if known in types],
-        "calibration": facts.calibration,
-        "calibration_geometry": _geometry(facts.calibration_geometry),
+        "calibration": None if facts.calibrated is None else facts.calibrated.file_name,
+        "calibration_geometry": None if facts.calibrated is None else facts.calibrated.geometry.as_mapping(),
     }
     return {key: value for key, value in section.items() if value is not None}
-
-
-def _geometry(geometry: CalibrationGeometry | None) -> dict[str, Any] | None:
-    """Return `calibration_geometry`; `full_frame` is written only when it is true."""
-    if geometry is None:
-        return None
-    section: dict[str, Any] = {"resize": geometry.resize, "input_shape": list(geometry.input_shape)}
-    return {**section, "full_frame": True} if geometry.full_frame else section

@@ -6,14 +6,11 @@ length and that many bytes (2), or four bytes (5). Source: https://protobuf.dev/
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
-from types import TracebackType
 from typing import NamedTuple
 
 from build_rules.errors import InputError
-from build_rules.regular_file import open_regular
+from build_rules.onnx_file.onnx_files import OnnxFiles
 from build_rules.varint import encode_varint
 
 __all__ = ["LENGTH", "Field", "FieldReader", "encode_field"]
@@ -38,31 +35,21 @@ class Field(NamedTuple):
 
 
 class FieldReader:
-    """An open file whose messages are walked. Every method raises `InputError` where the bytes are no protobuf."""
+    """One walk over a model's own file. Every method raises `InputError` where the bytes are no protobuf."""
 
-    def __init__(self, path: Path) -> None:
-        self._file = open_regular(path, "this")
-        self.size = os.fstat(self._file).st_size
+    def __init__(self, files: OnnxFiles) -> None:
+        self._files = files
+        self.size = files.stat(files.own).st_size
         self._window = b""
         self._base = 0
         self._left = MAX_FIELDS
 
-    def __enter__(self) -> FieldReader:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        os.close(self._file)
-
     def read(self, start: int, end: int) -> bytes:
         """Return the bytes [start, end) of the file."""
-        parts = []
-        while start < end:
-            part = os.pread(self._file, end - start, start)
-            if not part:
-                raise InputError(_NOT_ONNX.format(f"it ends at byte {start}, {end} are announced"))
-            parts.append(part)
-            start += len(part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        content = self._files.read(self._files.own, start, end - start)
+        if len(content) < end - start:
+            raise InputError(_NOT_ONNX.format(f"it ends at byte {start + len(content)}, {end} are announced"))
+        return content
 
     def fields(self, start: int = 0, end: int | None = None) -> Iterator[Field]:
         """Yield the fields of the message in [start, end), by default of the whole file."""
@@ -95,7 +82,7 @@ class FieldReader:
 
     def _varint(self, position: int, end: int) -> tuple[int, int]:
         if not self._base <= position <= self._base + len(self._window) - _VARINT_BYTES:
-            self._window, self._base = os.pread(self._file, _WINDOW, position), position
+            self._window, self._base = self._files.read(self._files.own, position, _WINDOW), position
         at = position - self._base
         value = 0
         for count, byte in enumerate(self._window[at : at + min(_VARINT_BYTES, end - position)]):

@@ -15,6 +15,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from build_rules.errors import InputError
 from build_rules.onnx_file.extent import check_extent
 from build_rules.onnx_file.field_reader import LENGTH, Field, FieldReader, encode_field
+from build_rules.onnx_file.onnx_files import OnnxFiles, opened
 
 __all__ = ["LARGE", "read_skeleton", "refer"]
 
@@ -40,15 +41,16 @@ _RAW, _FLOATS, _DOUBLES = 9, 4, 10
 _NOT_ONNX = "this is not a complete ONNX file; export or download the model again."
 
 
-def read_skeleton(path: Path) -> onnx.ModelProto:
+def read_skeleton(onnx_file: Path | OnnxFiles) -> onnx.ModelProto:
     """Return the model with references in place of its large tensors. Raises `InputError` when it is no ONNX."""
-    if not path.name.isprintable():
-        raise InputError("the file's name is not printable text; rename it.")
-    with FieldReader(path) as reader:
-        stripped = _Stripped(reader, path.name)
+    with opened(onnx_file) as files:
+        if not files.own.isprintable():
+            raise InputError("the file's name is not printable text; rename it.")
+        reader = FieldReader(files)
+        stripped = _Stripped(reader)
         for field in reader.fields():
             if field.number == _MODEL_GRAPH and field.wire == LENGTH:
-                stripped.add(_graph(reader, field, path.name), _MODEL_GRAPH)
+                stripped.add(_graph(reader, field, files.own), _MODEL_GRAPH)
             elif field.number in _MODEL_TEXTS and field.end - field.value > MAX_TEXT:
                 continue  # whoever needs the metadata asks for them, and is told that they are too long
             else:
@@ -73,9 +75,8 @@ def _check_extent(content: bytes) -> None:
 class _Stripped:
     """A message in the making; fields that are kept are read from the file in runs."""
 
-    def __init__(self, reader: FieldReader, location: str) -> None:
+    def __init__(self, reader: FieldReader) -> None:
         self._reader = reader
-        self._location = location
         self._parts: list[bytes] = []
         self._run = (0, 0)
         self._bytes = 0
@@ -111,7 +112,7 @@ class _Stripped:
 
 
 def _graph(reader: FieldReader, graph: Field, location: str) -> bytes:
-    stripped = _Stripped(reader, location)
+    stripped = _Stripped(reader)
     for field in reader.fields(graph.value, graph.end):
         large = field.wire == LENGTH and field.end - field.value > LARGE
         tensor = None

@@ -1,12 +1,11 @@
 """The bytes of tensors that stay in their files: the model's own, or external weights beside it.
 
 `TensorProto.external_data` names a file by a path relative to the model (onnx.proto3). A hostile model can name any
-file of the machine there, so every location is checked, symbolic links resolved, before the first byte is read.
+file of the machine there, so every location is checked, symbolic links resolved, before it is opened.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import prod
@@ -17,8 +16,8 @@ import numpy.typing as npt
 import onnx
 
 from build_rules.errors import InputError
+from build_rules.onnx_file.onnx_files import OnnxFiles
 from build_rules.onnx_file.skeleton import LARGE, refer
-from build_rules.regular_file import open_regular
 
 __all__ = [
     "HALVES",
@@ -59,7 +58,8 @@ _CHUNK = 1 << 20
 class FileRange:
     """`length` bytes at `offset` of a file; those of `stored`, one of `HALVES`, are read as floats, twice as many."""
 
-    path: Path
+    files: OnnxFiles
+    location: str
     offset: int
     length: int
     stored: int | None = None
@@ -75,14 +75,13 @@ class FileRange:
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the bytes in pieces. Raises `InputError` when the file has become shorter."""
-        with self.path.open("rb") as file:
-            file.seek(self.offset)
-            for begin in range(0, self.length, _CHUNK):
-                wanted = min(self.length - begin, _CHUNK)
-                chunk = file.read(wanted)
-                if len(chunk) < wanted:
-                    raise InputError(f"{self.path} became shorter while it was read; run again.")
-                yield chunk if self.stored is None else _widened(chunk, self.stored)
+        for begin in range(0, self.length, _CHUNK):
+            wanted = min(self.length - begin, _CHUNK)
+            chunk = self.files.read(self.location, self.offset + begin, wanted)
+            if len(chunk) < wanted:
+                place = self.files.folder / self.location
+                raise InputError(f"{place} became shorter while it was read; run again.")
+            yield chunk if self.stored is None else _widened(chunk, self.stored)
 
 
 def _widened(halves: bytes, kind: int) -> bytes:
@@ -102,11 +101,11 @@ def is_readable(tensor: onnx.TensorProto) -> bool:
     return not is_stored_elsewhere(tensor) or bool(tensor.external_data)
 
 
-def range_of(tensor: onnx.TensorProto, folder: Path) -> FileRange:
+def range_of(tensor: onnx.TensorProto, files: OnnxFiles) -> FileRange:
     """Return where the bytes of a tensor lie that `place_weights` has checked."""
     entries = {entry.key: entry.value for entry in tensor.external_data}
     stored = int(entries[STORED]) if STORED in entries else None
-    return FileRange(folder / entries["location"], int(entries["offset"]), int(entries["length"]), stored)
+    return FileRange(files, entries["location"], int(entries["offset"]), int(entries["length"]), stored)
 
 
 def refer_as_floats(tensor: onnx.TensorProto) -> None:
@@ -121,12 +120,12 @@ def as_floats(tensor: onnx.TensorProto) -> npt.NDArray[np.float32]:
     return np.asarray(onnx.numpy_helper.to_array(tensor)).astype(np.float32)
 
 
-def load_tensor(tensor: onnx.TensorProto, folder: Path) -> onnx.TensorProto:
+def load_tensor(tensor: onnx.TensorProto, files: OnnxFiles) -> onnx.TensorProto:
     """Return the tensor with its data."""
     if not is_stored_elsewhere(tensor):
         return tensor
     loaded = onnx.TensorProto(dims=tensor.dims, data_type=tensor.data_type)
-    loaded.raw_data = range_of(tensor, folder).read()
+    loaded.raw_data = range_of(tensor, files).read()
     if tensor.HasField("name"):
         loaded.name = tensor.name
     return loaded
@@ -141,54 +140,54 @@ def unwatched(path: Path) -> None:
 
 
 def place_weights(
-    model: onnx.ModelProto, folder: Path, own: str, need_large: bool = True, reading: Reading = unwatched
+    model: onnx.ModelProto, files: OnnxFiles, need_large: bool = True, reading: Reading = unwatched
 ) -> tuple[Path, ...]:
     """Check every reference of a skeleton and load the small tensors; return the files beside the model, sorted.
 
-    `own` is the name of the ONNX file in `folder`. Afterwards only initializers of the main graph are references.
-    Raises `InputError` for a location outside `folder`, one that cannot be read, and one of another size than the
+    Afterwards only initializers of the main graph are references. Raises `InputError` for a location outside the
+    model's folder, one that cannot be read, and one of another size than the
     tensor. Without `need_large`, the files of large initializers may be missing; those tensors are then unreadable.
     """
     _constants_to_initializers(model.graph)
     # The file itself may be a link to another place: the user made it, not the model.
-    sizes = {own: (folder / own).stat().st_size}
+    sizes = {files.own: files.stat(files.own).st_size}
     left = MAX_LOADED
     for tensor in filter(is_stored_elsewhere, model.graph.initializer):
         may_be_missing = not need_large and (_bytes_of(tensor) or 0) > LARGE
-        _place(tensor, folder, sizes, reading, may_be_missing)
+        _place(tensor, files, sizes, reading, may_be_missing)
         limit = MAX_LIST if tensor.data_type in LISTS else LARGE
-        if is_readable(tensor) and range_of(tensor, folder).length <= limit:
-            left = _load(tensor, folder, left)
+        if is_readable(tensor) and range_of(tensor, files).length <= limit:
+            left = _load(tensor, files, left)
     for tensor in filter(is_stored_elsewhere, _inner_tensors(model)):
-        _place(tensor, folder, sizes, reading)
-        left = _load(tensor, folder, left)
-    return tuple(sorted(Path(folder, location) for location in sizes if location != own))
+        _place(tensor, files, sizes, reading)
+        left = _load(tensor, files, left)
+    return tuple(sorted(files.folder / location for location in sizes if location != files.own))
 
 
-def _load(tensor: onnx.TensorProto, folder: Path, left: int) -> int:
+def _load(tensor: onnx.TensorProto, files: OnnxFiles, left: int) -> int:
     """Read the tensor into the model, and return how many of the bytes that are `left` then are."""
-    left -= range_of(tensor, folder).length
+    left -= range_of(tensor, files).length
     if left < 0:
         raise InputError(
             f"more than {MAX_LOADED >> 20} MiB of external weights are small tensors or belong to attributes and "
             f"branches ('{tensor.name}'), as in no detector; export the model again."
         )
-    tensor.CopyFrom(load_tensor(tensor, folder))
+    tensor.CopyFrom(load_tensor(tensor, files))
     return left
 
 
-def check_weights(model: onnx.ModelProto, folder: Path) -> None:
+def check_weights(model: onnx.ModelProto, files: OnnxFiles) -> None:
     """Raise `InputError` when the references of a model, which `place_weights` has seen, make more than `MAX_WEIGHTS`.
 
     A file of holes costs nobody anything, nor to name the same bytes a thousand times; to run and to write them does.
     What really lies on the disk may be larger.
     """
     tensors = [tensor for tensor in filter(is_stored_elsewhere, model.graph.initializer) if is_readable(tensor)]
-    ranges = [range_of(tensor, folder) for tensor in tensors]
+    ranges = [range_of(tensor, files) for tensor in tensors]
     total = sum(part.length for part in ranges)
     if total <= MAX_WEIGHTS:
         return
-    on_disk = sum(path.stat().st_blocks * BLOCK for path in {part.path for part in ranges})
+    on_disk = sum(files.stat(location).st_blocks * BLOCK for location in {part.location for part in ranges})
     if total > on_disk:
         raise InputError(
             f"its weights have {total} bytes in all, more than {MAX_WEIGHTS >> 20} MiB and than the {on_disk} that lie "
@@ -240,23 +239,22 @@ def _inner_tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
 
 
 def _place(
-    tensor: onnx.TensorProto, folder: Path, sizes: dict[str, int], reading: Reading, may_be_missing: bool = False
+    tensor: onnx.TensorProto, files: OnnxFiles, sizes: dict[str, int], reading: Reading, may_be_missing: bool = False
 ) -> None:
     """Check one reference, and say its extent in full where the file leaves it out."""
     entries = {entry.key: entry.value for entry in tensor.external_data}
     location = str(entries.get("location", ""))
     where = f"the external weights of '{tensor.name}' lie in '{location}'"
     if location not in sizes:
-        file = _file_of(location, folder, tensor.name, where)
+        file = _file_of(location, files.folder, tensor.name, where)
         if may_be_missing and not file.exists():
             del tensor.external_data[:]
             return
-        reading(folder / location)
+        reading(files.folder / location)
         if not file.exists():
             raise InputError(f"{where}, which does not exist; copy it beside the model.")
-        descriptor = open_regular(file, f"{where}, which")
-        sizes[location] = os.fstat(descriptor).st_size
-        os.close(descriptor)
+        files.admit(location, file, f"{where}, which")
+        sizes[location] = files.stat(location).st_size
     try:
         offset = int(entries.get("offset") or 0)
         length = int(entries.get("length") or sizes[location] - offset)

@@ -15,6 +15,7 @@ from typing import BinaryIO
 import onnx
 
 from build_rules.onnx_file.field_reader import encode_field
+from build_rules.onnx_file.onnx_files import OnnxFiles
 from build_rules.onnx_file.skeleton import refer
 from build_rules.onnx_file.weights import is_stored_elsewhere, range_of
 
@@ -27,25 +28,25 @@ ALIGNMENT = 4096  # what onnx.proto3 recommends for offsets, so that readers can
 _MODEL_GRAPH, _GRAPH_INITIALIZER, _TENSOR_RAW = 7, 5, 9
 
 
-def write_model(model: onnx.ModelProto, folder: Path, output: Path) -> None:
-    """Write a skeleton whose references lie in `folder`; equal models give equal bytes.
+def write_model(model: onnx.ModelProto, files: OnnxFiles, output: Path) -> None:
+    """Write a skeleton whose references lie in `files`; equal models give equal bytes.
 
     Raises `InputError` when a file of weights becomes shorter meanwhile.
     """
-    whole = model.ByteSize() + sum(range_of(t, folder).size for t in _references(model.graph)) <= MAX_BYTES
+    whole = model.ByteSize() + sum(range_of(t, files).size for t in _references(model.graph)) <= MAX_BYTES
     if not whole:
         with output.with_name(output.name + DATA_SUFFIX).open("wb") as data:
-            model = _moved(model, folder, data)
+            model = _moved(model, files, data)
     with output.open("wb") as file:
-        _write(model, folder, file, whole)
+        _write(model, files, file, whole)
 
 
-def model_content(model: onnx.ModelProto, folder: Path) -> bytes:
+def model_content(model: onnx.ModelProto, files: OnnxFiles) -> bytes:
     """Return what `write_model` writes, for models that fit into memory."""
     from io import BytesIO
 
     buffer = BytesIO()
-    _write(model, folder, buffer, whole=True)
+    _write(model, files, buffer, whole=True)
     return buffer.getvalue()
 
 
@@ -53,7 +54,7 @@ def _references(graph: onnx.GraphProto) -> list[onnx.TensorProto]:
     return [tensor for tensor in graph.initializer if is_stored_elsewhere(tensor)]
 
 
-def _write(model: onnx.ModelProto, folder: Path, file: BinaryIO, whole: bool) -> None:
+def _write(model: onnx.ModelProto, files: OnnxFiles, file: BinaryIO, whole: bool) -> None:
     """Write the model; `whole` puts the referenced weights into it, else the references stay."""
     graph = onnx.GraphProto()
     graph.CopyFrom(model.graph)
@@ -62,7 +63,7 @@ def _write(model: onnx.ModelProto, folder: Path, file: BinaryIO, whole: bool) ->
     rest.CopyFrom(model)
     rest.ClearField("graph")
     body = graph.SerializeToString(deterministic=True)
-    tensors = [_Entry(tensor, folder, whole) for tensor in model.graph.initializer]
+    tensors = [_Entry(tensor, files, whole) for tensor in model.graph.initializer]
     file.write(rest.SerializeToString(deterministic=True))
     file.write(encode_field(_MODEL_GRAPH, len(body) + sum(entry.size for entry in tensors)) + body)
     for entry in tensors:
@@ -75,11 +76,11 @@ def _write(model: onnx.ModelProto, folder: Path, file: BinaryIO, whole: bool) ->
 class _Entry:
     """One initializer: what precedes its data, where they lie (None: they are in `head`), and the size of both."""
 
-    def __init__(self, tensor: onnx.TensorProto, folder: Path, whole: bool) -> None:
+    def __init__(self, tensor: onnx.TensorProto, files: OnnxFiles, whole: bool) -> None:
         self.data = None
         content = tensor.SerializeToString(deterministic=True)
         if whole and is_stored_elsewhere(tensor):
-            self.data = range_of(tensor, folder)
+            self.data = range_of(tensor, files)
             content = _head(tensor).SerializeToString(deterministic=True) + encode_field(_TENSOR_RAW, self.data.size)
         length = 0 if self.data is None else self.data.size
         self.head = encode_field(_GRAPH_INITIALIZER, len(content) + length) + content
@@ -90,13 +91,13 @@ def _head(tensor: onnx.TensorProto) -> onnx.TensorProto:
     return onnx.TensorProto(name=tensor.name, dims=tensor.dims, data_type=tensor.data_type)
 
 
-def _moved(model: onnx.ModelProto, folder: Path, data: BinaryIO) -> onnx.ModelProto:
+def _moved(model: onnx.ModelProto, files: OnnxFiles, data: BinaryIO) -> onnx.ModelProto:
     """Copy all references into one file; return the model that refers to it."""
     moved = onnx.ModelProto()
     moved.CopyFrom(model)
     for tensor in _references(moved.graph):
         data.write(b"\0" * (-data.tell() % ALIGNMENT))
-        source, offset = range_of(tensor, folder), data.tell()
+        source, offset = range_of(tensor, files), data.tell()
         digest = hashlib.sha1(usedforsecurity=False)
         for chunk in source.chunks():
             digest.update(chunk)

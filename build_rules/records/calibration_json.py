@@ -21,81 +21,83 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from build_rules.errors import InputError
+from build_rules.records.normalization import Normalization, read_normalization
 
-__all__ = ["Calibrated", "Feed", "dump_calibrated", "dump_feed", "load_calibrated", "load_feed"]
+__all__ = ["Calibrated", "Feed", "Geometry", "dump_calibrated", "dump_feed", "load_calibrated", "load_feed"]
 
 FORMAT = 1
 
 
 @dataclass(frozen=True)
-class Calibrated:
-    """The snapshot's conventional file name, its sample count, geometry (`input_shape` is H, W) and normalization.
+class Geometry:
+    """How frames were brought to the input; a converter records it as `calibration_geometry`.
 
-    real = (pixel * scale - mean) / std, per channel.
+    `resize` is `letterbox`, `stretch` or `tiled`, `input_shape` the samples' (height, width) in pixels; `full_frame`
+    says that whole frames are samples beside the tiles.
     """
+
+    resize: str
+    input_shape: tuple[int, int]
+    full_frame: bool = False
+
+    def as_mapping(self) -> dict[str, object]:
+        """Return the JSON members `resize`, `input_shape` and, only when true, `full_frame`."""
+        members: dict[str, object] = {"resize": self.resize, "input_shape": list(self.input_shape)}
+        return {**members, "full_frame": True} if self.full_frame else members
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """The snapshot's conventional file name, its sample count, how samples were fitted, and what the model expects."""
 
     file_name: str
     count: int
-    resize: str
-    input_shape: tuple[int, int]
-    full_frame: bool
-    scale: float
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-    @property
-    def mean_pixels(self) -> tuple[float, ...]:
-        """Mean in pixel units: (pixel - mean_pixels) / std_pixels is the real value."""
-        return tuple(mean / self.scale for mean in self.mean)
-
-    @property
-    def std_pixels(self) -> tuple[float, ...]:
-        """Deviation in pixel units."""
-        return tuple(std / self.scale for std in self.std)
+    geometry: Geometry
+    normalization: Normalization
 
 
 def dump_calibrated(calibrated: Calibrated) -> str:
     """Return the text of `calibration.json`."""
-    return json.dumps({"format": FORMAT, **asdict(calibrated)}, indent=2) + "\n"
+    named = {"format": FORMAT, "file_name": calibrated.file_name, "count": calibrated.count}
+    facts = named | asdict(calibrated.geometry) | asdict(calibrated.normalization)
+    return json.dumps(facts, indent=2) + "\n"
 
 
 def load_calibrated(path: Path) -> Calibrated:
     """Read a `calibration.json`. Raises `InputError` when the file is not one of format 1."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        if document.pop("format") != FORMAT:
+        if document["format"] != FORMAT:
             raise InputError(f"{path}: its format is not {FORMAT}; delete it and run doit again.")
-        for key in ("input_shape", "mean", "std"):
-            document[key] = tuple(document[key])
-        return Calibrated(**document)
+        height, width = document["input_shape"]
+        geometry = Geometry(document["resize"], (height, width), document["full_frame"])
+        return Calibrated(document["file_name"], document["count"], geometry, read_normalization(document))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: not a calibration.json of this version ({error!r}); delete it.") from error
 
 
 @dataclass(frozen=True)
 class Feed:
-    """What the exported graph takes of a sample: (pixel * scale - mean) / std, per channel in the sample's order.
+    """What the exported graph takes of a sample, per channel in the sample's order.
 
     After that red and blue change places, if `swapped`.
     """
 
-    scale: float
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    normalization: Normalization
     swapped: bool = False
 
 
 def dump_feed(feed: Feed) -> str:
     """Return the text of `feed.json`."""
-    return json.dumps({"format": FORMAT, **asdict(feed)}, indent=2) + "\n"
+    return json.dumps({"format": FORMAT, **asdict(feed.normalization), "swapped": feed.swapped}, indent=2) + "\n"
 
 
 def load_feed(path: Path) -> Feed:
     """Read a `feed.json`. Raises `InputError` when the file is not one of format 1."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        if document.pop("format") != FORMAT:
+        if document["format"] != FORMAT:
             raise InputError(f"{path}: its format is not {FORMAT}; delete it and run doit again.")
-        return Feed(document["scale"], tuple(document["mean"]), tuple(document["std"]), document["swapped"])
+        return Feed(read_normalization(document), document["swapped"])
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: not a feed.json of this version ({error!r}); delete it.") from error

@@ -24,7 +24,7 @@ def run(split_json: Path, calibrated: Path, parsed_har: Path, script: Path, feed
     plan = plan_script(split, facts, layers, preset)
     script.write_text(format_script(compose_script(plan)), encoding="utf-8")
     swapped = split.front is not None and split.front.swapped
-    feed.write_text(dump_feed(Feed(facts.scale, facts.mean, facts.std, swapped)), encoding="utf-8")
+    feed.write_text(dump_feed(Feed(facts.normalization, swapped)), encoding="utf-8")
 
 
 def plan_script(split: Split, calibrated: Calibrated, layers: tuple[OutputLayer, ...], preset: Preset) -> ScriptPlan:
@@ -51,7 +51,7 @@ def plan_script(split: Split, calibrated: Calibrated, layers: tuple[OutputLayer,
 
 def _normalization(calibrated: Calibrated, front: Front | None) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return (mean, std) in pixel units of what is done to pixels, before the graph and by its front, as one."""
-    mean, std = calibrated.mean_pixels, calibrated.std_pixels
+    mean, std = calibrated.normalization.in_pixels()
     if front is None:
         return mean, std
     # ((p - m) / s - M) / S = (p - (m + M * s)) / (s * S)

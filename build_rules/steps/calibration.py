@@ -14,7 +14,6 @@ from build_rules.calibration.produce import produce_snapshot
 from build_rules.calibration.sheet import Thumbnail, pictures_of, write_sheet
 from build_rules.calibration.snapshot.given import check_produced, choose_snapshot, find_snapshot, use_snapshot
 from build_rules.calibration.snapshot.parameters import file_name, parameters_for
-from build_rules.calibration.snapshot.snapshot_file import open_snapshot
 from build_rules.engine.messages import progress
 from build_rules.engine.running.note_reads import note_reads
 from build_rules.errors import InputError
@@ -55,9 +54,9 @@ def run(
         note_reads(snapshot, [given])
         further, made = (given,), _use(given, split, snapshot)
     else:
-        found = sources_of(Path(source), images)
-        if found.kind == "images":
-            made = _make(found, split, snapshot, count, skip_broken, passed_over, Path(known), Path(final))
+        sources = sources_of(Path(source), images)
+        if sources.kind == "images":
+            made = _make(sources, split, snapshot, count, skip_broken, passed_over, Path(known), Path(final))
         else:
             made = _use(choose_snapshot(Path(source), images, split), split, snapshot)
     write_sheet(sheet, made.pictures)
@@ -102,14 +101,13 @@ def _make(
     )
     chosen = replace(made.chosen, passed_over=passed_over)
     _tell(chosen, output.stat().st_size)
-    return _Made(check_produced(output, split, file_name(parameters)), chosen, made.pictures)
+    return _Made(check_produced(made.snapshot, split, file_name(parameters)), chosen, made.pictures)
 
 
 def _use(given: Path, split: Split, output: Path) -> _Made:
-    facts = use_snapshot(given, split, output)
-    opened = open_snapshot(output)
-    chosen = Chosen(given.name, image_ids=_image_ids(opened.metadata.get("image_ids")))
-    return _Made(facts, chosen, pictures_of(opened, split.input.name))
+    used = use_snapshot(given, split, output)
+    chosen = Chosen(given.name, image_ids=_image_ids(used.snapshot.metadata.get("image_ids")))
+    return _Made(used.facts, chosen, pictures_of(used.snapshot, split.input.name))
 
 
 def _tell(chosen: Chosen, size: int) -> None:
@@ -133,7 +131,7 @@ def _tell(chosen: Chosen, size: int) -> None:
 def _image_ids(text: str | None) -> tuple[str, ...]:
     """Return the names of Studio's samples; whatever else stands there is nothing that could be looked up."""
     try:
-        found = json.loads(text or "[]")
+        names = json.loads(text or "[]")
     except (ValueError, RecursionError):
         return ()
-    return tuple(map(str, found)) if isinstance(found, list) else ()
+    return tuple(map(str, names)) if isinstance(names, list) else ()

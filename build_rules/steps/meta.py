@@ -11,7 +11,7 @@ from build_rules import __version__
 from build_rules.errors import InputError
 from build_rules.hef import Hef, embed_zip, read_hef
 from build_rules.metadata.bare import complete_bare
-from build_rules.metadata.compiled_document import BuildFacts, CalibrationGeometry, compile_document
+from build_rules.metadata.compiled_document import BuildFacts, compile_document
 from build_rules.metadata.examine import examine
 from build_rules.metadata.hef_outputs import physical_tensors
 from build_rules.metadata.outputs import class_count
@@ -126,10 +126,7 @@ def _facts(
         compiler_version=version or None,
         emulated="emulated" in hef.sdk_version,
         sdk_version=hef.sdk_version,
-        calibration=None if calibrated is None else calibrated.file_name,
-        calibration_geometry=None
-        if calibrated is None
-        else CalibrationGeometry(calibrated.resize, calibrated.input_shape, calibrated.full_frame),
+        calibrated=calibrated,
     )
 
 

@@ -9,12 +9,13 @@ from typing import Any
 
 from build_rules.calibration.sample import read_sample
 from build_rules.calibration.snapshot.find_named import find_named
-from build_rules.calibration.snapshot.snapshot_file import Normalization
 from build_rules.engine.running.note_reads import note_reads
 from build_rules.errors import InputError
 from build_rules.graph import SourceDocument, read_document, split_model
 from build_rules.metadata.outputs import check_endpoints, grid_classes
 from build_rules.metadata.pixels import decide_pixels
+from build_rules.onnx_file.onnx_files import OnnxFiles
+from build_rules.records.normalization import Normalization
 from build_rules.records.split_json import (
     AUTOMATIC,
     InputChoice,
@@ -58,9 +59,11 @@ def run(
 
     if labels_file is not None:
         reading(Path(labels_file))
-    source, said = read_document(onnx, metadata), pixels or InputChoice()
-    samples = _samples(source, said, calibration or _named(source, named_in))
-    result = split_model(onnx, network_name, split_onnx, choice or AUTOMATIC, samples, said.shape, source, reading)
+    said = pixels or InputChoice()
+    with OnnxFiles(onnx) as files:
+        source = read_document(files, metadata)
+        samples = _samples(source, said, calibration or _named(source, named_in))
+        result = split_model(files, network_name, split_onnx, choice or AUTOMATIC, samples, said.shape, source, reading)
     split = result.split
     try:
         decided = decide_pixels(source.document, said, result.pixels, split.input)

@@ -17,6 +17,7 @@ from typing import Any
 
 from build_rules.errors import InputError
 from build_rules.onnx_file.field_reader import LENGTH, Field, FieldReader
+from build_rules.onnx_file.onnx_files import OnnxFiles, opened
 from build_rules.trainer.class_names import parse_names
 
 __all__ = ["SourceDocument", "parse_document", "read_document"]
@@ -63,13 +64,15 @@ class SourceDocument:
         return f"its metadata holds no labels; {advice}."
 
 
-def read_document(onnx_path: Path, metadata: str | None = None) -> SourceDocument:
+def read_document(onnx_file: Path | OnnxFiles, metadata: str | None = None) -> SourceDocument:
     """Return the metadata of an ONNX file without reading its weights, under `metadata`, a JSON object.
 
     Raises `InputError`, naming the file, when it is no ONNX or when its metadata is malformed or of another version.
     """
+    place = onnx_file.path if isinstance(onnx_file, OnnxFiles) else onnx_file
     try:
-        with FieldReader(onnx_path) as reader:
+        with opened(onnx_file) as files:
+            reader = FieldReader(files)
             fields = [f for f in reader.fields() if f.number == _METADATA_PROPS and f.wire == LENGTH]
             if len(fields) > MAX_ENTRIES:
                 raise InputError(f"its metadata has {len(fields)} keys, more than {MAX_ENTRIES}; export it again.")
@@ -80,9 +83,9 @@ def read_document(onnx_path: Path, metadata: str | None = None) -> SourceDocumen
             entries = [entry for field in fields if (entry := _entry(reader, field)) is not None]
         return parse_document(entries, metadata)
     except OSError as error:
-        raise InputError(f"{onnx_path}: cannot be read ({error.strerror}).") from error
+        raise InputError(f"{place}: cannot be read ({error.strerror}).") from error
     except InputError as error:
-        raise InputError(f"{onnx_path}: {error}") from error
+        raise InputError(f"{place}: {error}") from error
 
 
 def _entry(reader: FieldReader, entry: Field) -> tuple[str, str] | None:

@@ -19,8 +19,9 @@ from build_rules.calibration.pixels.tiles import grid
 from build_rules.calibration.pool.select import describe, explain
 from build_rules.calibration.snapshot.geometry import check_geometry
 from build_rules.calibration.snapshot.parameters import Parameters, file_name
-from build_rules.calibration.snapshot.snapshot_file import Normalization, open_snapshot, samples, write_snapshot
+from build_rules.calibration.snapshot.snapshot_file import open_snapshot, samples, write_snapshot
 from build_rules.errors import InputError
+from build_rules.records.normalization import Normalization
 from build_rules.records.split_json import TileGrid
 
 UNIT = Normalization(1 / 255, (0.0,) * 3, (1.0,) * 3)

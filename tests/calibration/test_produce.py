@@ -16,17 +16,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from build_rules.calibration import fitted
 from build_rules.calibration.pixels import images
 from build_rules.calibration.pixels.adaptor import convert
+from build_rules.calibration.pixels.image_file import ImageFile
 from build_rules.calibration.pixels.images import decode
 from build_rules.calibration.pixels.letterbox import fit, place
-from build_rules.calibration.pool.marks import FileMarks
 from build_rules.calibration.produce import produce_snapshot
 from build_rules.calibration.snapshot.geometry import check_geometry
 from build_rules.calibration.snapshot.parameters import Parameters, file_name
-from build_rules.calibration.snapshot.snapshot_file import Normalization, open_snapshot, samples, verify_content
+from build_rules.calibration.snapshot.snapshot_file import open_snapshot, samples, verify_content
 from build_rules.errors import InputError
+from build_rules.records.normalization import Normalization
 from build_rules.records.split_json import TileGrid
+from tests.opens import opens
 from tests.shared import SHARED, needs_shared
 
 UNIT = Normalization(0.00392156863, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
@@ -112,7 +115,8 @@ def test_the_snapshot_says_what_it_is_and_holds_the_selected_pictures(pool: Path
     snapshot = open_snapshot(summary.path)
     verify_content(snapshot)
     assert (snapshot.count, summary.chosen.pool, summary.chosen.left_out) == (6, 24, ())
-    assert (snapshot.param_hash, snapshot.content_sha256) == (summary.param_hash, summary.content_sha256)
+    assert snapshot == summary.snapshot
+    assert snapshot.param_hash == SMALL.param_hash
     assert snapshot.normalization == UNIT
     check_geometry(snapshot.params, snapshot.tensors[0].shape, (32, 48))
     assert list(summary.selected) == sorted(summary.selected)
@@ -162,7 +166,7 @@ def test_a_selected_pixel_does_reach_the_bytes(pool: Path, tmp_path: Path) -> No
     Image.fromarray(pixels).save(path)
     after = produce_snapshot(pool, SMALL, tmp_path / "b", "images")
     assert after.selected == before.selected
-    assert after.content_sha256 != before.content_sha256
+    assert after.snapshot.content_sha256 != before.snapshot.content_sha256
 
 
 def test_a_small_pool_is_used_whole(pool: Path, tmp_path: Path) -> None:
@@ -206,9 +210,9 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     decoded: list[str] = []
     load = images._load
 
-    def counting(path: Path, held: ExitStack) -> Image.Image:
-        decoded.append(path.name)
-        return load(path, held)
+    def counting(file: ImageFile, held: ExitStack) -> Image.Image:
+        decoded.append(file.path.name)
+        return load(file, held)
 
     monkeypatch.setattr(images, "_load", counting)
     return decoded
@@ -265,45 +269,76 @@ def test_a_file_that_was_touched_is_looked_at_again(pool: Path, tmp_path: Path) 
     assert third.path.read_bytes() == first.path.read_bytes()
 
 
-def test_times_that_lie_hide_no_other_pixels(pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An image file system is replaced by one in which all times are the same; or the clock of a server is behind."""
-    times = FileMarks(1, 2, 3, 1_700_000_000 * 10**9, 1_700_000_000 * 10**9)
-    monkeypatch.setattr("build_rules.calibration.pool.marks.file_marks", lambda path: times)
-    monkeypatch.setattr("build_rules.calibration.pool.look_at.file_marks", lambda path: times)
+def test_times_that_lie_hide_no_other_pixels(pool: Path, tmp_path: Path) -> None:
     known = tmp_path / "known.db"
+    for path in pool.iterdir():
+        os.utime(path, ns=(0, 0))
     produce_snapshot(pool, SMALL, tmp_path / "a", "images", known=known)
     for number, path in enumerate(sorted(pool.iterdir())):
         draw(path, 500 + number)
+        os.utime(path, ns=(0, 0))
     found = produce_snapshot(pool, SMALL, tmp_path / "b", "images", known=known)
     assert found.path.read_bytes() == produce_snapshot(pool, SMALL, tmp_path / "c", "images").path.read_bytes()
 
 
-@pytest.mark.parametrize("moment", ["measured", "fitted"])
+@pytest.mark.parametrize("count", [12, 24])
 def test_a_file_that_changes_while_it_is_read_poisons_nothing(
-    pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+    pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
-    """Between its digest and its pixels an image is replaced: the run fails, and nothing wrong is remembered."""
-    known, path = tmp_path / "known.db", pool / "000.png"
-    clean = produce_snapshot(pool, dataclasses.replace(SMALL, count=24), tmp_path / "a", "images").path.read_bytes()
-    content, other = path.read_bytes(), (pool / "001.png").read_bytes()
+    """An image is replaced after its digest was computed: its own pixels are used, or the run fails."""
+    parameters, known = dataclasses.replace(SMALL, count=count), tmp_path / "known.db"
+    first = produce_snapshot(pool, parameters, tmp_path / "a", "images")
+    clean, path = first.path.read_bytes(), pool / first.selected[0]
+    content, other = path.read_bytes(), (pool / first.selected[1]).read_bytes()
     load = images._load
-    loads = 0
 
-    def replacing(one: Path, held: ExitStack) -> Image.Image:
-        nonlocal loads
-        loads += one == path
-        if one == path and loads == (1 if moment == "measured" else 2):
+    def replacing(file: ImageFile, held: ExitStack) -> Image.Image:
+        if file.path == path:
             path.with_suffix(".new").write_bytes(other)
             path.with_suffix(".new").replace(path)
-        return load(one, held)
+        return load(file, held)
 
     monkeypatch.setattr(images, "_load", replacing)
-    with pytest.raises(InputError, match=r"000\.png: changed while it was read"):
-        produce_snapshot(pool, dataclasses.replace(SMALL, count=24), tmp_path / "b", "images", known=known)
+    if count < 24:
+        with pytest.raises(InputError, match=rf"{path.name}: changed while it was read"):
+            produce_snapshot(pool, parameters, tmp_path / "b", "images", known=known)
+    else:
+        assert produce_snapshot(pool, parameters, tmp_path / "b", "images", known=known).path.read_bytes() == clean
     monkeypatch.setattr(images, "_load", load)
     path.write_bytes(content)
-    again = produce_snapshot(pool, dataclasses.replace(SMALL, count=24), tmp_path / "c", "images", known=known)
+    again = produce_snapshot(pool, parameters, tmp_path / "c", "images", known=known)
     assert again.path.read_bytes() == clean
+
+
+def test_each_image_is_opened_for_its_digest_and_for_its_pixels(pool: Path, tmp_path: Path) -> None:
+    known = tmp_path / "known.db"
+    with opens() as counts:
+        chosen = produce_snapshot(pool, SMALL, tmp_path / "a", "images", known=known).selected
+    assert {path.name: counts[path] for path in pool.iterdir()} == {
+        path.name: 2 if path.name in chosen else 1 for path in pool.iterdir()
+    }
+    with opens() as counts:
+        produce_snapshot(pool, SMALL, tmp_path / "b", "images", known=known)
+    assert {counts[path] for path in pool.iterdir()} == {1}
+
+
+@pytest.mark.parametrize("tiled", [False, True])
+def test_what_is_sure_to_be_wanted_is_decoded_once(
+    pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiled: bool
+) -> None:
+    """A pool that is selected whole; of a tiled model the images that were selected for their extremes."""
+    parameters = TILED if tiled else dataclasses.replace(SMALL, count=24)
+    decoded = counted(monkeypatch)
+    with opens() as counts:
+        once = produce_snapshot(pool, parameters, tmp_path / "a", "images").path.read_bytes()
+    assert {counts[path] for path in pool.iterdir()} == ({1, 2} if tiled else {1})
+    assert len(decoded) == 24 + (6 if tiled else 0)
+    # Where memory holds three samples, the others are made in their turn.
+    monkeypatch.setattr(fitted, "KEPT_BYTES", 3 * 3 * 32 * 48)
+    decoded.clear()
+    assert produce_snapshot(pool, parameters, tmp_path / "b", "images").path.read_bytes() == once
+    if not tiled:
+        assert len(decoded) == 2 * 24 - 3
 
 
 def test_broken_images_are_decoded_once(pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

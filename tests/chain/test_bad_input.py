@@ -16,7 +16,7 @@ from PIL import Image
 
 from build_rules.calibration.produce import produce_snapshot
 from build_rules.calibration.snapshot.parameters import Parameters
-from build_rules.calibration.snapshot.snapshot_file import Normalization
+from build_rules.records.normalization import Normalization
 from tests.chain.conftest import single_target
 from tests.doit_runs import doit
 

@@ -218,10 +218,10 @@ def test_weights_that_a_file_names_elsewhere_are_not_read(tmp_path: Path, monkey
         for entry in tensor.external_data:
             entry.value = "../secret.bin" if entry.key == "location" else entry.value
     path.write_bytes(model.SerializeToString())
-    read: list[Path] = []
+    read: list[str] = []
 
     def noted(place: FileRange) -> bytes:
-        read.append(place.path)
+        read.append(place.location)
         return bytes(place.length)
 
     monkeypatch.setattr(FileRange, "read", noted)

@@ -10,10 +10,18 @@ import pytest
 
 from build_rules.errors import InputError
 from build_rules.metadata.checks import check_document
-from build_rules.metadata.compiled_document import BuildFacts, CalibrationGeometry, Compiled, compile_document
+from build_rules.metadata.compiled_document import BuildFacts, Compiled, compile_document
+from build_rules.records.calibration_json import Calibrated, Geometry
+from build_rules.records.normalization import Normalization
 from tests.metadata.synthetic import Head, tensors_of
 
 HEAD = Head(nc=3, size=(384, 640))
+CALIBRATED = Calibrated(
+    "calibration-local-0123456789abcdef.safetensors",
+    8,
+    Geometry("letterbox", (384, 640)),
+    Normalization(1 / 255, (0.0,) * 3, (1.0,) * 3),
+)
 FACTS = BuildFacts(
     version="0.1.0",
     timestamp="2026-01-02T03:04:05+00:00",
@@ -23,8 +31,7 @@ FACTS = BuildFacts(
     compiler_version="0.1.0",
     emulated=True,
     sdk_version="3.30.0",
-    calibration="calibration-local-0123456789abcdef.safetensors",
-    calibration_geometry=CalibrationGeometry("letterbox", (384, 640)),
+    calibrated=CALIBRATED,
 )
 SOURCE: dict[str, Any] = {
     "name": "shapes",
@@ -117,14 +124,15 @@ def test_the_section_of_the_converter() -> None:
 
 
 def test_full_frame_and_task_are_written_when_there_are_any() -> None:
-    facts = replace(FACTS, task="b-42", calibration_geometry=CalibrationGeometry("letterbox", (384, 640), True))
+    calibrated = replace(CALIBRATED, geometry=Geometry("letterbox", (384, 640), True))
+    facts = replace(FACTS, task="b-42", calibrated=calibrated)
     section = compiled(facts=facts).document["hailo"]
     assert section["task"] == "b-42"
     assert section["calibration_geometry"]["full_frame"] is True
 
 
 def test_a_hef_from_elsewhere_has_no_calibration() -> None:
-    section = compiled(facts=replace(FACTS, calibration=None, calibration_geometry=None, sdk_version=None)).document
+    section = compiled(facts=replace(FACTS, calibrated=None, sdk_version=None)).document
     assert not {"calibration", "calibration_geometry", "sdk_version", "task"} & section["hailo"].keys()
 
 

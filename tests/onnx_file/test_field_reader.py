@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from build_rules.errors import InputError
 from build_rules.onnx_file import field_reader
 from build_rules.onnx_file.field_reader import LENGTH, Field, FieldReader, encode_field
+from build_rules.onnx_file.onnx_files import OnnxFiles
 from build_rules.varint import encode_varint
 from tests.graph.graphs import detection
 
@@ -57,7 +58,8 @@ def path(tmp_path: Path) -> Path:
 
 def walk(path: Path, content: bytes) -> list[Field]:
     path.write_bytes(content)
-    with FieldReader(path) as reader:
+    with OnnxFiles(path) as files:
+        reader = FieldReader(files)
         return list(reader.fields())
 
 
@@ -87,7 +89,8 @@ def check_walk(reader: FieldReader, message: Message, start: int, end: int) -> N
 @given(message=st.one_of(models, tensors, nodes).filter(lambda message: message.ByteSize()), window=WINDOWS)
 def test_the_walk_agrees_with_the_parsed_message(path: Path, message: Message, window: int) -> None:
     path.write_bytes(message.SerializeToString())
-    with pytest.MonkeyPatch.context() as patch, FieldReader(path) as reader:
+    with pytest.MonkeyPatch.context() as patch, OnnxFiles(path) as files:
+        reader = FieldReader(files)
         patch.setattr(field_reader, "_WINDOW", window)
         check_walk(reader, message, 0, reader.size)
 
@@ -95,7 +98,8 @@ def test_the_walk_agrees_with_the_parsed_message(path: Path, message: Message, w
 def test_the_walk_agrees_with_a_detector(path: Path) -> None:
     model = detection()
     path.write_bytes(model.SerializeToString())
-    with FieldReader(path) as reader:
+    with OnnxFiles(path) as files:
+        reader = FieldReader(files)
         check_walk(reader, model, 0, reader.size)
 
 
@@ -130,7 +134,8 @@ def test_what_is_encoded_is_read_back(path: Path, fields: list[tuple[int, bytes]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(field_reader, "_WINDOW", window)
         found = walk(path, b"".join(encode_field(number, len(value)) + value for number, value in fields))
-    with FieldReader(path) as reader:
+    with OnnxFiles(path) as files:
+        reader = FieldReader(files)
         assert [(f.number, f.wire, reader.read(f.value, f.end)) for f in found] == [(n, LENGTH, v) for n, v in fields]
 
 
@@ -170,7 +175,8 @@ def test_what_is_no_protobuf_is_told(path: Path, content: bytes, told: str) -> N
 def test_an_inner_message_ends_where_the_outer_one_says(path: Path) -> None:
     """The length of a field inside must not lead out of the message that holds it."""
     path.write_bytes(b"\x0a\x03\x0a\x05a" + b"\x12\x02bc")
-    with FieldReader(path) as reader:
+    with OnnxFiles(path) as files:
+        reader = FieldReader(files)
         outer = next(reader.fields())
         with pytest.raises(InputError, match="it ends at byte 5, 9 are announced"):
             list(reader.fields(outer.value, outer.end))
@@ -186,7 +192,8 @@ def test_a_file_of_too_many_fields_is_refused(path: Path, monkeypatch: pytest.Mo
 def test_fields_are_counted_over_all_messages_of_a_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(field_reader, "MAX_FIELDS", 100)
     path.write_bytes(b"\x08\x01" * 60)
-    with FieldReader(path) as reader:
+    with OnnxFiles(path) as files:
+        reader = FieldReader(files)
         list(reader.fields())
         with pytest.raises(InputError, match="more than 100 fields"):
             list(reader.fields())
@@ -200,7 +207,8 @@ def test_what_nobody_reads_costs_nothing(path: Path) -> None:
             file.write(encode_field(number, length))
             file.seek(length, 1)
         file.write(b"\x20\x07")
-    with FieldReader(path) as reader:
+    with OnnxFiles(path) as files:
+        reader = FieldReader(files)
         fields = list(reader.fields())
         assert [(f.number, f.end - f.value) for f in fields[:3]] == [(1, length), (2, length), (3, length)]
         assert reader.varint(fields[3]) == 7
@@ -212,7 +220,8 @@ def shorten(path: Path) -> None:
 
 def test_a_file_that_became_shorter_is_told(path: Path) -> None:
     path.write_bytes(b"\x0a\x20" + b"x" * 32)
-    with FieldReader(path) as reader:
+    with OnnxFiles(path) as files:
+        reader = FieldReader(files)
         (field,) = reader.fields()
         shorten(path)
         with pytest.raises(InputError, match="it ends at byte 2, 34 are announced"):
@@ -220,8 +229,8 @@ def test_a_file_that_became_shorter_is_told(path: Path) -> None:
 
 
 def test_what_is_not_there_is_an_error_of_the_system(path: Path) -> None:
-    with pytest.raises(OSError), FieldReader(path) as reader:
-        list(reader.fields())
+    with pytest.raises(FileNotFoundError):
+        FieldReader(OnnxFiles(path))
 
 
 @pytest.mark.parametrize(
@@ -234,5 +243,5 @@ def test_what_is_not_there_is_an_error_of_the_system(path: Path) -> None:
 )
 def test_what_is_no_file_with_content_is_told(path: Path, make: Callable[[Path], object], message: str) -> None:
     make(path)
-    with pytest.raises(InputError, match=message), FieldReader(path) as reader:
-        list(reader.fields())
+    with pytest.raises(InputError, match=message):
+        FieldReader(OnnxFiles(path))

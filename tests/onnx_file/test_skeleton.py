@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from build_rules.errors import InputError
 from build_rules.onnx_file import skeleton
 from build_rules.onnx_file.field_reader import FieldReader, encode_field
+from build_rules.onnx_file.onnx_files import OnnxFiles
 from build_rules.onnx_file.skeleton import LARGE, read_skeleton
 from build_rules.onnx_file.weights import is_stored_elsewhere, load_tensor, place_weights
 from tests.graph.graphs import Builder, save
@@ -86,7 +87,7 @@ def test_weights_of_gigabytes_are_left_alone(tmp_path: Path) -> None:
         file.write(start)
         file.truncate(len(start) + count)
     found = read_skeleton(path)
-    place_weights(found, tmp_path, path.name)
+    place_weights(found, OnnxFiles(path))
     assert references(found) == ["weight"]
     assert {e.key: e.value for e in found.graph.initializer[0].external_data} == {
         "location": "model.onnx",
@@ -103,11 +104,12 @@ def constant(name: str = "c", kind: str = "Constant", outputs: int = 1, **attrib
 
 
 def test_a_large_constant_becomes_an_initializer_of_its_name(tmp_path: Path) -> None:
-    found = read_skeleton(save(constant(value=floats("inner", LONG)), tmp_path))
+    path = save(constant(value=floats("inner", LONG)), tmp_path)
+    found = read_skeleton(path)
     assert [node.op_type for node in found.graph.node] == ["Identity"]
     (tensor,) = found.graph.initializer
     assert (tensor.name, is_stored_elsewhere(tensor)) == ("c", True)
-    loaded = numpy_helper.to_array(load_tensor(tensor, tmp_path))
+    loaded = numpy_helper.to_array(load_tensor(tensor, OnnxFiles(path)))
     np.testing.assert_array_equal(loaded, np.arange(LONG, dtype=np.float32))
 
 
@@ -160,9 +162,10 @@ def lists(kind: int, count: int) -> onnx.TensorProto:
 )
 def test_lists_that_are_stored_as_raw_bytes_would_be_are_references(tmp_path: Path, kind: int, referred: bool) -> None:
     tensor = lists(kind, LONG)
-    found = read_skeleton(save(holding(tensor), tmp_path))
+    path = save(holding(tensor), tmp_path)
+    found = read_skeleton(path)
     assert references(found) == (["list"] if referred else [])
-    loaded = numpy_helper.to_array(load_tensor(found.graph.initializer[0], tmp_path))
+    loaded = numpy_helper.to_array(load_tensor(found.graph.initializer[0], OnnxFiles(path)))
     np.testing.assert_array_equal(loaded, numpy_helper.to_array(tensor))
 
 
@@ -204,7 +207,7 @@ def test_odd_writings_of_a_tensor_mean_what_protobuf_says(tmp_path: Path, tensor
     (expected,) = onnx.load(path).graph.initializer
     found = read_skeleton(path)
     assert references(found) == (["w"] if referred else [])
-    loaded = numpy_helper.to_array(load_tensor(found.graph.initializer[0], tmp_path))
+    loaded = numpy_helper.to_array(load_tensor(found.graph.initializer[0], OnnxFiles(path)))
     np.testing.assert_array_equal(loaded, numpy_helper.to_array(expected))
 
 
@@ -251,8 +254,9 @@ def test_a_broken_tensor_is_told(tmp_path: Path) -> None:
 
 
 def test_the_name_of_the_file_need_not_be_ascii(tmp_path: Path) -> None:
-    found = read_skeleton(save(holding(floats("large", LONG)), tmp_path, "m \u00e9.onnx"))
-    np.testing.assert_array_equal(numpy_helper.to_array(load_tensor(found.graph.initializer[0], tmp_path)), range(LONG))
+    path = save(holding(floats("large", LONG)), tmp_path, "m \u00e9.onnx")
+    (tensor,) = read_skeleton(path).graph.initializer
+    np.testing.assert_array_equal(numpy_helper.to_array(load_tensor(tensor, OnnxFiles(path))), range(LONG))
 
 
 def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:

@@ -79,8 +79,8 @@ def test_reads_what_lies_beside_the_model(tmp_path: Path) -> None:
     length = str(len(weight.raw_data))
     source = load_source(outside(tmp_path, location="sub/weights.bin", offset="64", length=length))
     stored = source.model.graph.initializer[0]
-    assert range_of(stored, source.folder) == FileRange(tmp_path / "sub/weights.bin", 64, len(weight.raw_data))
-    assert load_tensor(stored, source.folder).SerializeToString() == weight.SerializeToString()
+    assert range_of(stored, source.files) == FileRange(source.files, "sub/weights.bin", 64, len(weight.raw_data))
+    assert load_tensor(stored, source.files).SerializeToString() == weight.SerializeToString()
     assert source.external_files == (tmp_path / "sub/weights.bin",)
 
 
@@ -92,7 +92,7 @@ def test_the_model_itself_may_be_a_link(tmp_path: Path) -> None:
     source = load_source(tmp_path / "models" / "m.onnx")
     stored = next(t for t in source.model.graph.initializer if is_stored_elsewhere(t))
     expected = next(t for t in detection().graph.initializer if t.name == stored.name)
-    assert load_tensor(stored, source.folder).raw_data == expected.raw_data
+    assert load_tensor(stored, source.files).raw_data == expected.raw_data
     assert source.external_files == ()
 
 
@@ -101,7 +101,9 @@ def test_small_tensors_are_loaded_wherever_they_lie(tmp_path: Path) -> None:
     onnx.save_model(detection(), tmp_path / "m.onnx", save_as_external_data=True, location="all.bin", size_threshold=0)
     source = load_source(tmp_path / "m.onnx")
     loaded = {t.name for t in source.model.graph.initializer if not is_stored_elsewhere(t)}
-    assert loaded == {t.name for t in source.model.graph.initializer if len(load_tensor(t, tmp_path).raw_data) <= LARGE}
+    assert loaded == {
+        t.name for t in source.model.graph.initializer if len(load_tensor(t, source.files).raw_data) <= LARGE
+    }
 
 
 @pytest.mark.parametrize("kind", ["initializer", "constant", "floats"])
@@ -118,8 +120,8 @@ def test_large_tensors_stay_in_the_model_file(tmp_path: Path, kind: str) -> None
     source = load_source(save(model, tmp_path))
     stored = next(t for t in source.model.graph.initializer if t.name == "weight_0")
     assert is_stored_elsewhere(stored)
-    assert range_of(stored, source.folder).path == tmp_path / "model.onnx"
-    np.testing.assert_array_equal(onnx.numpy_helper.to_array(load_tensor(stored, source.folder)), values)
+    assert range_of(stored, source.files).location == "model.onnx"
+    np.testing.assert_array_equal(onnx.numpy_helper.to_array(load_tensor(stored, source.files)), values)
 
 
 def test_lists_that_are_not_raw_bytes_are_read(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from build_rules.errors import InputError
 from build_rules.graph import split_model
 from build_rules.graph.load.source import load_source
 from build_rules.onnx_file import write
+from build_rules.onnx_file.onnx_files import OnnxFiles
 from build_rules.onnx_file.skeleton import LARGE, read_skeleton
 from build_rules.onnx_file.weights import place_weights
 from build_rules.onnx_file.write import ALIGNMENT, model_content, write_model
@@ -118,8 +119,9 @@ def check_equal(found: Tensors, expected: Tensors) -> None:
 
 def rewrite(path: Path, output: Path) -> Path:
     model = read_skeleton(path)
-    place_weights(model, path.parent, path.name)
-    write_model(model, path.parent, output)
+    files = OnnxFiles(path)
+    place_weights(model, files)
+    write_model(model, files, output)
     return output
 
 
@@ -291,8 +293,8 @@ def test_a_split_beyond_the_limit_is_proven_and_cut_alike(tmp_path: Path, monkey
 
 def test_the_content_in_memory_is_that_of_the_file(tmp_path: Path) -> None:
     source = load_source(save(detection(), tmp_path))
-    write_model(source.model, source.folder, tmp_path / "written")
-    assert model_content(source.model, source.folder) == (tmp_path / "written").read_bytes()
+    write_model(source.model, source.files, tmp_path / "written")
+    assert model_content(source.model, source.files) == (tmp_path / "written").read_bytes()
 
 
 def test_weights_that_become_shorter_meanwhile_are_told(tmp_path: Path) -> None:
@@ -303,4 +305,4 @@ def test_weights_that_become_shorter_meanwhile_are_told(tmp_path: Path) -> None:
     source = load_source(path)
     path.write_bytes(path.read_bytes()[:LARGE])
     with pytest.raises(InputError, match=r"model\.onnx became shorter while it was read; run again"):
-        write_model(source.model, source.folder, tmp_path / "written")
+        write_model(source.model, source.files, tmp_path / "written")

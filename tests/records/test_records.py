@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,11 +14,13 @@ from build_rules.errors import InputError
 from build_rules.records.calibration_json import (
     Calibrated,
     Feed,
+    Geometry,
     dump_calibrated,
     dump_feed,
     load_calibrated,
     load_feed,
 )
+from build_rules.records.normalization import Normalization
 from build_rules.records.split_json import (
     AttentionBlock,
     Endpoint,
@@ -40,7 +43,11 @@ ATTENTION = (AttentionBlock("m1", "s", "m2", ("qkv",), ("proj",), ("pe",)),)
 HINTS = (SplitHint("output0", (SplitBoundary("boxes", (0, 4)), SplitBoundary("scores", (4, 7), "sigmoid")), (8, 16)),)
 ANCHORS = (((10.0, 13.0), (16.0, 30.0)), ((30.5, 61.0), (62.0, 45.0)))
 SPLIT = Split("net", ModelInput("images", (1, 3, 64, 48)), ENDPOINTS, ATTENTION, Proof(0.0, 1), Preprocessing())
-CALIBRATED = Calibrated("a.safetensors", 8, "letterbox", (64, 48), False, 1 / 255, (0.0,) * 3, (1.0,) * 3)
+CALIBRATED = Calibrated(
+    "a.safetensors", 8, Geometry("letterbox", (64, 48)), Normalization(1 / 255, (0.0,) * 3, (1.0,) * 3)
+)
+
+IMAGENET = Normalization(1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 @given(st.builds(Split, model=st.text(), proof=st.none() | st.builds(Proof, st.floats(0, 1), st.integers(1))))
@@ -63,21 +70,29 @@ def test_a_calibrated_survives_its_file(tmp_path: Path) -> None:
     path = tmp_path / "calibration.json"
     path.write_text(dump_calibrated(CALIBRATED))
     assert load_calibrated(path) == CALIBRATED
-    assert CALIBRATED.mean_pixels == (0.0, 0.0, 0.0)
-    assert CALIBRATED.std_pixels == (255.0, 255.0, 255.0)
 
 
 def test_a_feed_survives_its_file(tmp_path: Path) -> None:
-    feed = Feed(1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), True)
+    feed = Feed(IMAGENET, True)
     path = tmp_path / "feed.json"
     path.write_text(dump_feed(feed))
     assert load_feed(path) == feed
 
 
 def test_normalization_in_pixels() -> None:
-    imagenet = Calibrated("a", 8, "stretch", (1, 1), False, 1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-    assert imagenet.mean_pixels == pytest.approx((123.675, 116.28, 103.53))
-    assert imagenet.std_pixels == pytest.approx((58.395, 57.12, 57.375))
+    mean, std = IMAGENET.in_pixels()
+    assert mean == pytest.approx((123.675, 116.28, 103.53))
+    assert std == pytest.approx((58.395, 57.12, 57.375))
+    assert CALIBRATED.normalization.in_pixels() == ((0.0, 0.0, 0.0), (255.0, 255.0, 255.0))
+
+
+def test_the_form_of_the_small_files() -> None:
+    """Whoever reads them need not know how the records lie in one another."""
+    assert json.loads(dump_calibrated(CALIBRATED)) == {
+        **{"format": 1, "file_name": "a.safetensors", "count": 8, "resize": "letterbox", "input_shape": [64, 48]},
+        **{"full_frame": False, "scale": 1 / 255, "mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0]},
+    }
+    assert list(json.loads(dump_feed(Feed(IMAGENET)))) == ["format", "scale", "mean", "std", "swapped"]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from safetensors.numpy import save_file
 
 from build_rules.errors import InputError
 from build_rules.records.calibration_json import Feed, dump_feed
+from build_rules.records.normalization import Normalization
 from build_rules.steps import har
 from tests.compilers.nets import NORMAL, SIZE, Build, Net
 
@@ -42,7 +43,7 @@ def build(tmp_path: Path) -> Build:
 )
 def test_the_image_of_a_wrong_sample(build: Build, record: str | None, told: str) -> None:
     chosen, feed = build.folder / "calibration-images.json", build.folder / "feed.json"
-    feed.write_text(dump_feed(Feed(1 / 255, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))), encoding="utf-8")
+    feed.write_text(dump_feed(Feed(Normalization(1 / 255, (0.0,) * 3, (1.0,) * 3))), encoding="utf-8")
     if record is not None:
         chosen.write_text(record)
     with pytest.raises(InputError, match=told):

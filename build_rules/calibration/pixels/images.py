@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import logging
-import os
-import stat
 import threading
 import warnings
 from collections.abc import Iterator
@@ -16,18 +13,14 @@ from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image
 
-from build_rules.errors import InputError
-from build_rules.regular_file import open_regular
+from build_rules.calibration.pixels.image_file import ImageFile, blamed, open_image
 
-__all__ = ["MAX_PIXELS", "BrokenImageError", "broken", "decode", "decoded", "measure"]
+__all__ = ["MAX_PIXELS", "decode", "decoded", "measure"]
 
 MAX_PIXELS = 89_478_485
 """Largest picture that is decoded: 256 MiB of RGB, Pillow's own bound. A few bytes of file can claim far more."""
-
-MAX_FILE_BYTES = 1 << 30
-"""Largest file that is read; without compression the largest picture takes less."""
 
 MAX_SCANS = 200
 """Most scans of a progressive JPEG. Encoders write about ten; each costs a pass over all pixels, and ten bytes."""
@@ -42,9 +35,6 @@ MAX_PADDING = 1 << 16
 
 # Contents decide among these, not the suffix. Pillow reads more, some of it (EPS) with the help of other programs.
 _FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-
-_NOT_ITS_FAULT = (errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.EINTR)
-"""Errors of the machine. Those of Pillow, which are of the same type, have no number."""
 
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -62,47 +52,33 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
-class BrokenImageError(InputError):
-    """A file that cannot be decoded as a whole image; `reason` says why, without the file's name."""
-
-    def __init__(self, message: str, reason: str = "") -> None:
-        super().__init__(message)
-        self.reason = reason
-
-
-def broken(path: Path, reason: str) -> BrokenImageError:
-    """Return the error for an image that cannot be decoded."""
-    return BrokenImageError(f"{path}: cannot be decoded as an image ({reason}); replace or remove the file.", reason)
-
-
 @contextmanager
-def decoded(path: Path) -> Iterator[NDArray[np.uint8]]:
-    """Give what `decode` returns to a block; the next large picture is decoded when it is left."""
-    with ExitStack() as held:
-        yield np.asarray(_load(path, held))
-
-
-def decode(path: Path) -> NDArray[np.uint8]:
-    """Return the pixels (H, W, 3), uint8 RGB, upright.
+def decoded(file: ImageFile) -> Iterator[Image.Image]:
+    """Give the picture in a file to a block, 8-bit RGB and upright; the next large one is decoded when it is left.
 
     The EXIF orientation is applied, one that cannot be read is none; transparency is dropped, as OpenCV drops it; of 16
     bits the upper 8 are kept; of several frames or pages the first is taken; colour profiles are ignored.
 
-    Raises `BrokenImageError` naming the file when it cannot be decoded whole, `InputError` when it is not there or may
-    not be read.
-    """
-    with decoded(path) as image:
-        return image
-
-
-def measure(path: Path) -> tuple[NDArray[np.int64], tuple[int, int]]:
-    """Return how many pixels have each level, per channel, (3, 256), and the height and width in pixels, upright.
-
-    Errors as for `decode`.
+    Raises `BrokenImageError` naming the file when it cannot be decoded whole, `InputError` when it cannot be read now,
+    or is no longer what it was when it was opened.
     """
     with ExitStack() as held:
-        image = _load(path, held)
-        return np.array(image.histogram(), np.int64).reshape(3, 256), (image.height, image.width)
+        try:
+            picture = _load(file, held)
+        finally:
+            file.check_unchanged()
+        yield picture
+
+
+def decode(path: Path) -> NDArray[np.uint8]:
+    """Return the pixels (H, W, 3), uint8 RGB, of the image at `path`; errors as for `decoded` and `open_image`."""
+    with open_image(path) as file, decoded(file) as picture:
+        return np.asarray(picture)
+
+
+def measure(picture: Image.Image) -> NDArray[np.int64]:
+    """Return how many pixels of an RGB picture have each level, per channel, (3, 256)."""
+    return np.array(picture.histogram(), np.int64).reshape(3, 256)
 
 
 class _Budget:
@@ -130,29 +106,20 @@ class _Budget:
 _budget = _Budget(MAX_PIXELS)
 
 
-def _load(path: Path, held: ExitStack) -> Image.Image:
-    try:
-        _check_file(path)
-        with os.fdopen(open_regular(path), "rb") as file:
-            _check_head(file)
-            image = Image.open(file, formats=_formats())
-            if image.width * image.height > MAX_PIXELS:
-                raise ValueError(f"{image.width}x{image.height} pixels are more than {MAX_PIXELS}")
-            held.enter_context(_budget.take(image.width * image.height))
-            if "progressive" in image.info:
-                _check_scans(file)
-            image.load()
-            return _turn_upright(_to_rgb(image), image)
-    except InputError:  # a stand-in for the image, which nobody wants to be left out
-        raise
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: there is no such file.") from error
-    except PermissionError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); check its permissions.") from error
-    except Exception as error:  # decoders raise nearly anything on hostile bytes: SyntaxError, struct.error, KeyError
-        if isinstance(error, MemoryError) or getattr(error, "errno", None) in _NOT_ITS_FAULT:
-            raise InputError(f"{path}: cannot be read now ({error or 'out of memory'}); run doit again.") from error
-        raise broken(path, _reason(error)) from error
+def _load(file: ImageFile, held: ExitStack) -> Image.Image:
+    with blamed(file.path):
+        _check_head(file.stream)
+        try:
+            image = Image.open(file.stream, formats=_formats())
+        except Image.DecompressionBombError as error:
+            raise ValueError(f"more than {MAX_PIXELS} pixels") from error
+        if image.width * image.height > MAX_PIXELS:
+            raise ValueError(f"{image.width}x{image.height} pixels are more than {MAX_PIXELS}")
+        held.enter_context(_budget.take(image.width * image.height))
+        if "progressive" in image.info:
+            _check_scans(file.stream)
+        image.load()
+        return _turn_upright(_to_rgb(image), image)
 
 
 @cache
@@ -164,16 +131,6 @@ def _formats() -> tuple[str, ...]:
         pillow_heif.register_heif_opener()
     Image.init()
     return tuple(name for name in _FORMATS if name in Image.OPEN)
-
-
-def _check_file(path: Path) -> None:
-    found = path.stat()
-    if not stat.S_ISREG(found.st_mode):  # to open a pipe would wait for somebody to write into it
-        raise ValueError("not a regular file")
-    if found.st_size == 0:
-        raise ValueError("the file is empty")
-    if found.st_size > MAX_FILE_BYTES:
-        raise ValueError(f"a file of {found.st_size} bytes, more than {MAX_FILE_BYTES}")
 
 
 def _check_head(file: IO[bytes]) -> None:
@@ -201,16 +158,6 @@ def _check_scans(file: IO[bytes]) -> None:
         if scans > MAX_SCANS:
             raise ValueError(f"a progressive JPEG of more than {MAX_SCANS} scans")
         last = b"\xff" if block[-1:] == b"\xff" else b""
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, UnidentifiedImageError):  # whose text tells how Python writes an open file, and no more
-        return "not an image that can be decoded"
-    if isinstance(error, Image.DecompressionBombError):
-        return f"more than {MAX_PIXELS} pixels"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error).rstrip(".") or type(error).__name__
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

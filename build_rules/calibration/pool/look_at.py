@@ -6,10 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from build_rules.calibration.pixels.images import BrokenImageError, broken, measure
+from PIL import Image
+
+from build_rules.calibration.pixels.image_file import BrokenImageError, ImageFile, broken, open_image
+from build_rules.calibration.pixels.images import decoded, measure
 from build_rules.calibration.pool.image_db import Looks, Store
 from build_rules.calibration.pool.left_out import MAX_NAMED, Outcome
-from build_rules.calibration.pool.marks import FileMarks, check_unchanged, digest_of, file_marks
 from build_rules.calibration.pool.ordered import Progress, Workers
 from build_rules.calibration.pool.select import ImageStatistics, describe
 from build_rules.errors import InputError
@@ -19,11 +21,10 @@ __all__ = ["Member", "Pool", "look_at_pool"]
 
 @dataclass(frozen=True)
 class Member:
-    """An image that can be selected: its name in the pool, marks and SHA-256 of its file, its size, its statistics."""
+    """An image that can be selected: its name in the pool, the SHA-256 of its file, its size, its statistics."""
 
     name: str
     path: Path
-    marks: FileMarks
     sha256: str
     height: int
     width: int
@@ -46,8 +47,11 @@ def look_at_pool(
     *,
     skip_broken: bool,
     tell: Callable[[str], None],
+    show: Callable[[str, Image.Image], None],
 ) -> Pool:
     """Look at images, each with its name in the pool, in its order; `folder` is what messages call the pool.
+
+    `show` is given every picture that is decoded, with the SHA-256 of its file.
 
     Of several files with the same content the first counts. Raises `InputError` naming the images that cannot be
     decoded, unless `skip_broken`; one that may not be read; and when none is left.
@@ -58,7 +62,7 @@ def look_at_pool(
 
     def look(image: tuple[str, Path]) -> Member | Outcome:
         try:
-            return _member(*image, store)
+            return _member(*image, store, show)
         except BrokenImageError as error:
             return Outcome(image[0], "broken", error.reason)
 
@@ -93,25 +97,21 @@ def _refuse_broken(folder: Path, broken_ones: Sequence[Outcome]) -> None:
     )
 
 
-def _member(name: str, path: Path, store: Store) -> Member:
-    marks = file_marks(path)
-    sha256 = digest_of(path)
-    looks = store.looks(sha256)
-    if looks is None:
-        looks = _look(path, marks, sha256, store)
-    return Member(name, path, marks, sha256, looks.height, looks.width, looks.statistics)
+def _member(name: str, path: Path, store: Store, show: Callable[[str, Image.Image], None]) -> Member:
+    with open_image(path) as file:
+        looks = store.looks(file.sha256) or _look(file, store, show)
+        return Member(name, path, file.sha256, looks.height, looks.width, looks.statistics)
 
 
-def _look(path: Path, marks: FileMarks, sha256: str, store: Store) -> Looks:
-    if (reason := store.broken(sha256)) is not None:
-        raise broken(path, reason)
+def _look(file: ImageFile, store: Store, show: Callable[[str, Image.Image], None]) -> Looks:
+    if (reason := store.broken(file.sha256)) is not None:
+        raise broken(file.path, reason)
     try:
-        levels, (height, width) = measure(path)
+        with decoded(file) as picture:
+            looks = Looks(picture.height, picture.width, describe(measure(picture)))
+            show(file.sha256, picture)
     except BrokenImageError as error:
-        check_unchanged(path, marks, sha256)
-        store.keep_broken(sha256, error.reason)
+        store.keep_broken(file.sha256, error.reason)
         raise
-    check_unchanged(path, marks, sha256)
-    looks = Looks(height, width, describe(levels))
-    store.keep_looks(sha256, looks)
+    store.keep_looks(file.sha256, looks)
     return looks

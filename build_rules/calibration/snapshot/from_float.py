@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,16 +60,16 @@ def write_pixels(snapshot: Snapshot, name: str, output: Path, swapped_to: str | 
     an unknown tensor.
     """
     tensor = next(tensor for tensor in snapshot.tensors if tensor.name == name)
-    own, channels = snapshot.normalization, tensor.shape[1]
+    channels = tensor.shape[1]
     order = list(range(channels)) if swapped_to is None else swapped_order(channels)
-    scale = own.scale if snapshot.dtype == "uint8" else check_scale(snapshot)
-    normalization = {"scale": scale, "mean": [own.mean[k] for k in order], "std": [own.std[k] for k in order]}
+    scale = snapshot.normalization.scale if snapshot.dtype == "uint8" else check_scale(snapshot)
+    normalization = replace(snapshot.normalization.in_order(order), scale=scale)
     kept = {key: value for key, value in snapshot.metadata.items() if key != "content_sha256"}
     metadata = {
         **kept,
         "converted_from": snapshot.content_sha256,
         "dtype": "uint8",
-        "normalization": canonical_json(normalization),
+        "normalization": canonical_json(asdict(normalization)),
         "tensor_names": json.dumps([name]),
         "value_range": "[0, 255]",
     }

@@ -7,25 +7,11 @@ Source: EdgeFirst Studio manual, page "Calibration Snapshot", section "Geometry 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from build_rules.errors import InputError
+from build_rules.records.calibration_json import Geometry
 
-__all__ = ["Geometry", "check_geometry"]
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """What a converter records as `calibration_geometry`; `input_shape` is the samples' (height, width) in pixels."""
-
-    resize: str
-    input_shape: tuple[int, int]
-    full_frame: bool
-
-    def as_mapping(self) -> dict[str, object]:
-        """Return the JSON members `resize`, `input_shape` and, only when true, `full_frame`."""
-        members: dict[str, object] = {"resize": self.resize, "input_shape": list(self.input_shape)}
-        return {**members, "full_frame": True} if self.full_frame else members
+__all__ = ["check_geometry"]
 
 
 def check_geometry(

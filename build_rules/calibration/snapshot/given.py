@@ -5,18 +5,20 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from build_rules.calibration.snapshot.find_named import find_named, is_plain
 from build_rules.calibration.snapshot.from_float import check_scale, write_pixels
-from build_rules.calibration.snapshot.geometry import Geometry, check_geometry
-from build_rules.calibration.snapshot.snapshot_file import Normalization, Snapshot, open_snapshot, verify_content
+from build_rules.calibration.snapshot.geometry import check_geometry
+from build_rules.calibration.snapshot.snapshot_file import Snapshot, open_snapshot, verify_content
 from build_rules.errors import InputError, printable
-from build_rules.records.calibration_json import Calibrated
+from build_rules.records.calibration_json import Calibrated, Geometry
+from build_rules.records.normalization import Normalization
 from build_rules.records.split_json import CAMERA_ADAPTORS, SWAPPED_COLORS, Preprocessing, Split, swapped_order
 
-__all__ = ["check_produced", "choose_snapshot", "find_snapshot", "use_snapshot"]
+__all__ = ["UsedSnapshot", "check_produced", "choose_snapshot", "find_snapshot", "use_snapshot"]
 
 
 def choose_snapshot(given: Path, files: Sequence[Path], split: Split) -> Path:
@@ -49,18 +51,27 @@ def find_snapshot(folder: Path, split: Split) -> Path:
     return find_named(folder, named)
 
 
-def use_snapshot(path: Path, split: Split, output: Path) -> Calibrated:
+@dataclass(frozen=True)
+class UsedSnapshot:
+    """The snapshot that is the build's, where it lies now, and what later steps need to know of it."""
+
+    snapshot: Snapshot
+    facts: Calibrated
+
+
+def use_snapshot(path: Path, split: Split, output: Path) -> UsedSnapshot:
     """Check a given snapshot and make it the build's: as it lies there, as pixels when it holds scaled ones.
 
     `output` becomes a symbolic link in the first case, which whoever runs the step publishes as one.
-    Returns what later steps need to know; raises `InputError` when it is damaged or does not fit.
+    Raises `InputError` when it is damaged or does not fit.
     """
     if not is_plain(path.name):
         raise InputError(
             f"{path}: the name of a calibration snapshot is recorded in the metadata, so it has to be plain text; "
             "rename the file."
         )
-    snapshot, geometry = _fitting(path, split)
+    snapshot = open_snapshot(path)
+    geometry = _fitted_geometry(snapshot, split)
     named = split.preprocessing.snapshot
     if named not in (None, path.name):
         print(f"   warning: {path.name} is used, though the ONNX metadata names {printable(str(named))}")
@@ -76,13 +87,15 @@ def use_snapshot(path: Path, split: Split, output: Path) -> Calibrated:
     turned = _is_turned(snapshot, split)
     if snapshot.dtype == "uint8" and not turned:
         _lead_to(path, output)
+        used = replace(snapshot, path=output)
     else:
         write_pixels(snapshot, split.input.name, output, split.preprocessing.color if turned else None)
+        used = open_snapshot(output)
     if snapshot.dtype != "uint8":
         print(f"   {path.name}: {snapshot.dtype} in {list(snapshot.value_range)}, calibrated on as uint8 pixels")
     if turned:
         print(f"   {path.name}: calibrated on as {split.preprocessing.color}, since the chip begins behind the swap")
-    return _facts(snapshot, geometry, path.name, _normalization(snapshot, split, turned))
+    return UsedSnapshot(used, _facts(snapshot, geometry, path.name, _normalization(snapshot, split, turned)))
 
 
 def _lead_to(path: Path, output: Path) -> None:
@@ -95,12 +108,12 @@ def _lead_to(path: Path, output: Path) -> None:
     shutil.copyfile(path, output)
 
 
-def check_produced(path: Path, split: Split, name: str) -> Calibrated:
+def check_produced(snapshot: Snapshot, split: Split, name: str) -> Calibrated:
     """Return what later steps need to know of a snapshot that this process has just written.
 
     `name` is its conventional file name. Raises `InputError` when it does not fit.
     """
-    snapshot, geometry = _fitting(path, split)
+    geometry = _fitted_geometry(snapshot, split)
     return _facts(snapshot, geometry, name, snapshot.normalization)
 
 
@@ -116,9 +129,8 @@ def _own_color(split: Split) -> str | None:
     return SWAPPED_COLORS.get(str(split.preprocessing.color))
 
 
-def _fitting(path: Path, split: Split) -> tuple[Snapshot, Geometry]:
-    """Open a snapshot that fits the model."""
-    snapshot = open_snapshot(path)
+def _fitted_geometry(snapshot: Snapshot, split: Split) -> Geometry:
+    """Return the geometry of a snapshot that fits the model."""
     tensor = snapshot.tensor(split.input.name)
     expected = (split.input.height, split.input.width)
     stored = None if tensor is None else tensor.shape
@@ -127,11 +139,11 @@ def _fitting(path: Path, split: Split) -> tuple[Snapshot, Geometry]:
         stored,
         expected,
         _tiling(split.preprocessing),
-        source=str(path),
+        source=str(snapshot.path),
         wanted_tensor=f"'{split.input.name}' (it has: {', '.join(tensor.name for tensor in snapshot.tensors)})",
     )
     _check_fit(snapshot, split)
-    return snapshot, geometry
+    return geometry
 
 
 def _normalization(snapshot: Snapshot, split: Split, turned: bool) -> Normalization:
@@ -141,8 +153,8 @@ def _normalization(snapshot: Snapshot, split: Split, turned: bool) -> Normalizat
     """
     scale = snapshot.normalization.scale if snapshot.dtype == "uint8" else check_scale(snapshot)
     own, channels = snapshot.normalization, split.input.channels
-    order = swapped_order(channels) if turned else range(channels)
-    told = Normalization(scale, tuple(own.mean[k] for k in order), tuple(own.std[k] for k in order))
+    order = swapped_order(channels) if turned else list(range(channels))
+    told = replace(own.in_order(order), scale=scale)
     pixels = split.preprocessing
     wanted = Normalization(pixels.scale, pixels.mean, pixels.std)
     if _is_close(told, wanted):
@@ -173,12 +185,8 @@ def _facts(snapshot: Snapshot, geometry: Geometry, name: str, normalization: Nor
     return Calibrated(
         file_name=name,
         count=snapshot.count,
-        resize=geometry.resize,
-        input_shape=geometry.input_shape,
-        full_frame=geometry.full_frame,
-        scale=normalization.scale,
-        mean=normalization.mean,
-        std=normalization.std,
+        geometry=geometry,
+        normalization=normalization,
     )
 
 

@@ -12,8 +12,9 @@ from typing import Any
 
 from build_rules.calibration.pixels.adaptor import check_width
 from build_rules.calibration.pixels.letterbox import PAD, RESIZES
-from build_rules.calibration.snapshot.snapshot_file import Normalization, canonical_json, hash_params
+from build_rules.calibration.snapshot.snapshot_file import canonical_json, hash_params
 from build_rules.errors import InputError
+from build_rules.records.normalization import Normalization
 from build_rules.records.split_json import CAMERA_ADAPTORS, ModelInput, Preprocessing, TileGrid
 
 __all__ = ["Parameters", "file_name", "normalization_members", "parameters_for"]

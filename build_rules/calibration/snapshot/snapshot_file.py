@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 from build_rules.atomic_file import replacing
 from build_rules.calibration.snapshot.safetensors_file import Container, encode_header, read_container, shortened
 from build_rules.errors import InputError
+from build_rules.records.normalization import Normalization
 
 __all__ = [
-    "Normalization",
     "Snapshot",
     "StoredTensor",
     "canonical_json",
@@ -56,19 +56,6 @@ _LARGEST = 1e30
 
 
 @dataclass(frozen=True)
-class Normalization:
-    """What the model expects, not applied to the samples: `real = (pixel * scale - mean) / std`, per channel."""
-
-    scale: float
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-    def in_pixels(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Return (mean, std) such that `real = (pixel - mean) / std`, as Hailo's `normalization` command takes them."""
-        return tuple(value / self.scale for value in self.mean), tuple(value / self.scale for value in self.std)
-
-
-@dataclass(frozen=True)
 class StoredTensor:
     """The samples of one model input: shape (N, C, H, W), and where its bytes lie in the file."""
 
@@ -83,8 +70,8 @@ class Snapshot:
     """An opened snapshot: the checked metadata; samples stay on disk.
 
     `tensors` are in the order of `tensor_names`, `dtype` is `uint8` or `float32`, `value_range` goes with it, `layout`
-    is `NCHW`, `count` is the number of samples of every tensor, `params` the parameter set, `metadata` the whole string
-    map. `producer` may be unknown.
+    is `NCHW`, `normalization` what the model expects of pixels (it is not applied), `count` the number of samples of
+    every tensor, `params` the parameter set, `metadata` the whole string map. `producer` may be unknown.
     """
 
     path: Path

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import prod
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from onnx.numpy_helper import from_array, to_array
 from onnx.reference import ReferenceEvaluator
 
+from build_rules.onnx_file.onnx_files import OnnxFiles
 from build_rules.onnx_file.weights import is_readable, load_tensor
 
 __all__ = ["Array", "Constants", "known_shape", "small_tensor"]
@@ -53,13 +53,13 @@ class Constants:
         nodes: Sequence[onnx.NodeProto],
         producers: Mapping[str, int],
         stored: Mapping[str, onnx.TensorProto],
-        folder: Path,
+        files: OnnxFiles,
         opset: int,
     ) -> None:
         self._nodes = nodes
         self._producers = producers
         self._stored = stored
-        self._folder = folder
+        self._files = files
         self._opset = opset
         self._known: dict[str, Array] = {}
         self._left = MAX_WORK
@@ -75,7 +75,7 @@ class Constants:
 
     def _stored_value(self, tensor: str) -> Array | None:
         stored = self._stored[tensor]
-        return to_array(load_tensor(stored, self._folder)) if small_tensor(stored) and is_readable(stored) else None
+        return to_array(load_tensor(stored, self._files)) if small_tensor(stored) and is_readable(stored) else None
 
     def _computed(self, tensor: str, shapes: Mapping[str, tuple[int, ...]]) -> Array | None:
         needed: set[int] = set()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import onnx
 
@@ -17,6 +16,7 @@ from build_rules.graph.load.constants import Array, Constants
 from build_rules.graph.load.node_order import node_inputs
 from build_rules.graph.load.shapes import Told, infer_once, opset_of
 from build_rules.graph.load.source import Source
+from build_rules.onnx_file.onnx_files import OnnxFiles
 from build_rules.records.split_json import ModelInput
 
 __all__ = ["GraphView", "nodes_before_outputs", "view_graph", "with_outputs"]
@@ -34,7 +34,7 @@ class GraphView:
 
     model: onnx.ModelProto
     input: ModelInput
-    folder: Path
+    files: OnnxFiles
     nodes: tuple[onnx.NodeProto, ...]
     producers: Mapping[str, int]
     shapes: Mapping[str, tuple[int, ...]]
@@ -83,12 +83,12 @@ def view_graph(source: Source) -> GraphView:
     producers = {name: index for index, node in enumerate(nodes) for name in node.output if name}
     stored = {tensor.name: tensor for tensor in model.graph.initializer}
     image_tensors = _image_tensors(nodes, source.input.name)
-    constants = Constants(nodes, producers, stored, source.folder, opset_of(model))
+    constants = Constants(nodes, producers, stored, source.files, opset_of(model))
     told = _infer(model, nodes, image_tensors, constants)
     return GraphView(
         model=model,
         input=source.input,
-        folder=source.folder,
+        files=source.files,
         nodes=nodes,
         producers=producers,
         shapes=told.shapes,

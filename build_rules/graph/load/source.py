@@ -19,6 +19,7 @@ from build_rules.graph.load.open_sizes import IMAGE_CHANNELS, fix_sizes
 from build_rules.graph.load.replace_sequences import sequences_to_splits
 from build_rules.graph.load.shapes import static_shape, without_weights
 from build_rules.graph.load.widen_halves import widen_halves
+from build_rules.onnx_file.onnx_files import OnnxFiles
 from build_rules.onnx_file.skeleton import read_skeleton
 from build_rules.onnx_file.weights import HALVES, Reading, check_weights, place_weights, unwatched
 from build_rules.records.split_json import ModelInput
@@ -33,7 +34,7 @@ INPUT_TYPES = (onnx.TensorProto.FLOAT, *HALVES, onnx.TensorProto.UINT8)
 
 @dataclass(frozen=True)
 class Source:
-    """A checked model, its image input, the metadata it carries, the file itself and those beside it with weights.
+    """A checked model, its image input, the metadata it carries, its files, and which of them lie beside it.
 
     `input.shape` is the exported one, which may hold several images. `widened` says that the file computes in half
     precision, at least in parts, and the model in float.
@@ -42,18 +43,13 @@ class Source:
     model: onnx.ModelProto
     input: ModelInput
     document: SourceDocument
-    path: Path
+    files: OnnxFiles
     external_files: tuple[Path, ...] = ()
     widened: bool = False
 
-    @property
-    def folder(self) -> Path:
-        """Where the references of the model are to be looked up."""
-        return self.path.parent
-
 
 def load_source(
-    onnx_path: Path,
+    onnx_file: Path | OnnxFiles,
     document: SourceDocument | None = None,
     shape: tuple[int, int] | None = None,
     reading: Reading = unwatched,
@@ -63,20 +59,21 @@ def load_source(
     `document` are its metadata, `shape` is the (height, width) that the user wants. Raises `InputError` (whose message
     the caller prefixes with the file's name) for anything the room cannot work on.
     """
+    files = onnx_file if isinstance(onnx_file, OnnxFiles) else OnnxFiles(onnx_file)
     try:
-        model = read_skeleton(onnx_path)
+        model = read_skeleton(files)
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror}).") from error
     if not model.graph.node or not model.graph.output:
         raise InputError("this is not an ONNX model (it has no graph); export or download the model again.")
     if document is None:
         document = parse_document((entry.key, entry.value) for entry in model.metadata_props)
-    return prepare(model, onnx_path, document, shape=shape, reading=reading)
+    return prepare(model, files, document, shape=shape, reading=reading)
 
 
 def prepare(
     model: onnx.ModelProto,
-    onnx_path: Path,
+    files: OnnxFiles,
     document: SourceDocument,
     need_weights: bool = True,
     shape: tuple[int, int] | None = None,
@@ -85,16 +82,16 @@ def prepare(
     """Bring a skeleton into the form that this module promises; without `need_weights` their files may be missing."""
     fix_sizes(model, document, shape)
     image = image_input(model.graph)
-    external_files = place_weights(model, onnx_path.parent, onnx_path.name, need_weights, reading)
+    external_files = place_weights(model, files, need_weights, reading)
     if need_weights:
-        check_weights(model, onnx_path.parent)
+        check_weights(model, files)
     model = inline_functions(model)
     sort_nodes(model.graph)
     name_nodes(model.graph)
     check_model(model)
     sequences_to_splits(model)
     widened = widen_halves(model)
-    return Source(model, image, document, onnx_path, external_files, widened)
+    return Source(model, image, document, files, external_files, widened)
 
 
 def image_input(graph: onnx.GraphProto) -> ModelInput:

@@ -53,10 +53,10 @@ def prove_cut(
     whole: str | bytes = view.model.SerializeToString() if beside else str(original)
     if widened or len(nodes_before_outputs(view)) < len(view.nodes):
         # What no output needs could be of any size; onnxruntime would compute it all the same.
-        whole = model_content(part_of(view, [view.input.name], view.outputs), view.folder)
-    whole_session = open_session(whole, "the model", view.folder)
+        whole = model_content(part_of(view, [view.input.name], view.outputs), view.files)
+    whole_session = open_session(whole, "the model", view.files.folder)
     cut_session = open_session(str(cut), "the cut model")
-    tail_session = None if tail is None else open_session(model_content(tail, view.folder), "the removed tail")
+    tail_session = None if tail is None else open_session(model_content(tail, view.files), "the removed tail")
     kind = view.types[view.input.name]
     # To a network of bytes, which normalizes pixels itself, a sample that was normalized before would be black.
     real = [image for image in samples if kind != onnx.TensorProto.UINT8 or _are_bytes(image)]

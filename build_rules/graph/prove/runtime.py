@@ -54,7 +54,7 @@ def run_tail(view: GraphView, maps: Mapping[str, Array], outputs: Sequence[str])
     tail = tail_of(view, list(maps), outputs)
     kinds = {value.name: onnx.helper.tensor_dtype_to_np_dtype(view.types[value.name]) for value in tail.graph.input}
     feed = {name: maps[name].astype(kind) for name, kind in kinds.items()}
-    return run_session(open_session(model_content(tail, view.folder), "the tail"), outputs, feed)
+    return run_session(open_session(model_content(tail, view.files), "the tail"), outputs, feed)
 
 
 def _first_line(error: Exception) -> str:

@@ -24,9 +24,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from build_rules.calibration.pixels import images
-from build_rules.calibration.pixels.images import BrokenImageError, decode, measure
+from build_rules.calibration.pixels import image_file, images
+from build_rules.calibration.pixels.image_file import BrokenImageError, open_image
+from build_rules.calibration.pixels.images import decode, decoded, measure
 from build_rules.errors import InputError
+from tests.opens import opens
 from tests.shared import SHARED, needs_shared
 
 # A test resets what `images` asks of warnings; that nothing reaches the terminal is tested in a process of its own.
@@ -43,6 +45,11 @@ def save(path: Path, image: Image.Image, **options: Any) -> Path:
 
 def picture() -> Image.Image:
     return Image.fromarray(GRADIENT)
+
+
+def measured(path: Path) -> NDArray[np.int64]:
+    with open_image(path) as file, decoded(file) as picture:
+        return measure(picture)
 
 
 @pytest.mark.parametrize("name", ["x.png", "x.bmp", "x.tiff", "x.ppm", "x.webp"])
@@ -238,7 +245,7 @@ def test_photographs_as_opencv_reads_them() -> None:
 def test_levels_are_counted_per_channel(tmp_path: Path) -> None:
     path = save(tmp_path / "x.png", picture())
     expected = np.stack([np.bincount(GRADIENT[..., channel].ravel(), minlength=256) for channel in range(3)])
-    np.testing.assert_array_equal(measure(path)[0], expected)
+    np.testing.assert_array_equal(measured(path), expected)
 
 
 def noise() -> Image.Image:
@@ -282,13 +289,15 @@ def test_files_that_are_no_images_are_named(tmp_path: Path) -> None:
     for name, content in (("empty.png", b""), ("text.jpg", b"hello"), ("zeros.png", bytes(1000))):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(InputError, match=name):
-            measure(tmp_path / name)[0]
+            measured(tmp_path / name)
     with pytest.raises(BrokenImageError, match="empty") as empty:
         decode(tmp_path / "empty.png")
     assert empty.value.reason == "the file is empty"
     again = pickle.loads(pickle.dumps(empty.value))
     assert (str(again), again.reason) == (str(empty.value), empty.value.reason)
-    with pytest.raises(InputError, match=r"absent\.png: there is no such file\.$"):
+    with pytest.raises(
+        InputError, match=r"absent\.png: cannot be found \(No such file or directory\); run doit again\.$"
+    ):
         decode(tmp_path / "absent.png")
     with pytest.raises(InputError, match="not an image that can be decoded") as caught:
         decode(tmp_path / "text.jpg")
@@ -401,6 +410,55 @@ def test_what_pillow_warns_of_does_not_reach_the_terminal(tmp_path: Path) -> Non
     assert run.stdout.count("\n") == 1, run.stdout
 
 
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_digest_and_pixels_are_of_one_file_that_is_opened_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_memory: bool
+) -> None:
+    path = save(tmp_path / "x.png", picture())
+    if not in_memory:
+        monkeypatch.setattr(image_file, "IN_MEMORY", path.stat().st_size - 1)
+    with opens() as counts, open_image(path) as file:
+        save(tmp_path / "new.png", noise()).replace(path)
+        with decoded(file) as image:
+            np.testing.assert_array_equal(np.asarray(image), GRADIENT)
+    assert counts[path] == 1
+    assert file.stream.closed
+    other = decode(path)
+    assert other.shape != GRADIENT.shape
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_large_file_that_is_written_to_while_it_is_read_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: bool
+) -> None:
+    """It is not called broken either: that would be remembered under the digest of the bytes that were there before."""
+    path = save(tmp_path / "x.bmp", picture())
+    content = path.read_bytes()
+    other = b"no image at all" if broken else content[:-1] + b"!"
+    monkeypatch.setattr(image_file, "IN_MEMORY", 10)
+    with open_image(path) as file:
+        path.write_bytes(other)  # in place
+        with pytest.raises(InputError, match=r"x\.bmp: changed while it was read") as caught, decoded(file):
+            pass
+    assert not isinstance(caught.value, BrokenImageError)
+    monkeypatch.undo()
+    path.write_bytes(content)
+    with open_image(path) as file:
+        path.write_bytes(other)
+        with decoded(file) as image:  # read when it was opened
+            np.testing.assert_array_equal(np.asarray(image), GRADIENT)
+
+
+def test_a_file_without_end_is_refused_before_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save(tmp_path / "x.png", picture())
+    size = path.stat().st_size
+    monkeypatch.setattr(image_file, "MAX_FILE_BYTES", size)
+    decode(path)
+    monkeypatch.setattr(image_file, "MAX_FILE_BYTES", size - 1)
+    with pytest.raises(BrokenImageError, match=f"a file of {size} bytes, more than {size - 1}"):
+        decode(path)
+
+
 def test_a_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(images, "MAX_PIXELS", 15)
     with pytest.raises(InputError, match="4x4 pixels"):
@@ -441,7 +499,7 @@ def test_damage_gives_pixels_or_an_input_error(tmp_path: Path, content: bytes) -
         pixels = decode(path)
         assert pixels.dtype == np.uint8
         assert pixels.shape[2:] == (3,)
-        assert measure(path)[0].sum() == pixels.size
+        assert measured(path).sum() == pixels.size
 
 
 def test_large_pictures_wait_for_each_other() -> None:

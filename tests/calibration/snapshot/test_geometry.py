@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from build_rules.calibration.snapshot.geometry import Geometry, check_geometry
+from build_rules.calibration.snapshot.geometry import check_geometry
 from build_rules.errors import InputError
+from build_rules.records.calibration_json import Geometry
 
 SHAPE = (4, 3, 320, 640)
 SIZE = (320, 640)

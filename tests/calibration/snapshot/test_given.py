@@ -21,6 +21,7 @@ from build_rules.calibration.snapshot.snapshot_file import (
     write_snapshot,
 )
 from build_rules.errors import InputError
+from build_rules.records.calibration_json import Geometry
 from build_rules.records.split_json import Front, Preprocessing, Split
 from tests.records.test_records import SPLIT
 
@@ -46,8 +47,8 @@ def write(path: Path, color: str | None) -> Path:
 
 @pytest.mark.parametrize("color", ["rgb", None])
 def test_colours_that_agree(tmp_path: Path, color: str | None) -> None:
-    facts = use_snapshot(write(tmp_path / "given", color), SPLIT, tmp_path / "out")
-    assert (facts.count, facts.input_shape, facts.resize) == (2, (64, 48), "letterbox")
+    facts = use_snapshot(write(tmp_path / "given", color), SPLIT, tmp_path / "out").facts
+    assert (facts.count, facts.geometry) == (2, Geometry("letterbox", (64, 48)))
 
 
 def test_other_colours(tmp_path: Path) -> None:
@@ -67,18 +68,20 @@ def swapping(color: str, **pixels: Any) -> Split:
 @pytest.mark.parametrize("color", ["bgr", None])
 def test_a_snapshot_in_the_order_of_a_graph_that_swaps(tmp_path: Path, color: str | None) -> None:
     given = write(tmp_path / "given", color)
-    facts = use_snapshot(given, swapping("rgb"), tmp_path / "out")
+    used = use_snapshot(given, swapping("rgb"), tmp_path / "out")
     turned = open_snapshot(tmp_path / "out")
+    assert used.snapshot == turned
     verify_content(turned)
     assert turned.params["color"] == "rgb"
     assert not (tmp_path / "out").is_symlink()
     first, second = (next(read_samples(s)) for s in (open_snapshot(given), turned))
     assert np.array_equal(first[::-1], second)
-    assert facts.std == (1.0, 1.0, 1.0)
+    assert used.facts.normalization.std == (1.0, 1.0, 1.0)
 
 
 def test_a_snapshot_in_the_order_of_the_chip_stays_where_it_lies(tmp_path: Path) -> None:
-    use_snapshot(write(tmp_path / "given", "rgb"), swapping("rgb"), tmp_path / "out")
+    used = use_snapshot(write(tmp_path / "given", "rgb"), swapping("rgb"), tmp_path / "out")
+    assert used.snapshot == open_snapshot(tmp_path / "out")
     assert (tmp_path / "out").is_symlink()
 
 
@@ -86,8 +89,8 @@ def test_a_snapshot_that_would_normalize_twice(tmp_path: Path, capsys: pytest.Ca
     """What the graph or the user knows is done; what only the metadata say against it is asked about."""
     raw = replace(SPLIT.preprocessing, scale=1.0)
     sure = replace(SPLIT, preprocessing=replace(raw, normalization="raw"))
-    facts = use_snapshot(write(tmp_path / "given", "rgb"), sure, tmp_path / "out")
-    assert (facts.scale, facts.std) == (1.0, (1.0, 1.0, 1.0))
+    done = use_snapshot(write(tmp_path / "given", "rgb"), sure, tmp_path / "out").facts.normalization
+    assert (done.scale, done.std) == (1.0, (1.0, 1.0, 1.0))
     assert "warning: given: the normalization in it is (pixel - [0.0, 0.0, 0.0]) / [255.0" in capsys.readouterr().out
     with pytest.raises(InputError, match=r"given: the normalization in it is .*validation\.normalization.*\[input\]"):
         use_snapshot(tmp_path / "given", replace(SPLIT, preprocessing=raw), tmp_path / "other")

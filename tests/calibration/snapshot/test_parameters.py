@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from build_rules.calibration.snapshot.parameters import Parameters, file_name, parameters_for
-from build_rules.calibration.snapshot.snapshot_file import Normalization, open_snapshot
+from build_rules.calibration.snapshot.snapshot_file import open_snapshot
 from build_rules.errors import InputError
+from build_rules.records.normalization import Normalization
 from build_rules.records.split_json import ModelInput, Preprocessing, TileGrid
 from tests.shared import SHARED, needs_shared
 

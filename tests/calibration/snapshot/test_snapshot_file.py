@@ -17,7 +17,6 @@ from safetensors.numpy import load_file, save_file
 
 from build_rules.calibration.snapshot.geometry import check_geometry
 from build_rules.calibration.snapshot.snapshot_file import (
-    Normalization,
     canonical_json,
     hash_params,
     open_snapshot,
@@ -27,6 +26,7 @@ from build_rules.calibration.snapshot.snapshot_file import (
     write_snapshot,
 )
 from build_rules.errors import InputError
+from build_rules.records.normalization import Normalization
 from tests.shared import SHARED, needs_shared
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 3, 6, 4), dtype=np.uint8)

@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from build_rules.errors import InputError
 from build_rules.graph.load.source import load_source
+from build_rules.onnx_file.onnx_files import OnnxFiles
 from build_rules.onnx_file.weights import is_stored_elsewhere, load_tensor
 from tests.graph.graphs import cut_of, detection, image, save, split
 from tests.shared import corpus_model, needs_shared
@@ -151,7 +152,7 @@ def test_weights_stay_in_their_file(tmp_path: Path) -> None:
     assert large
     kept = {tensor.name: tensor for tensor in rounded(detection()).graph.initializer}
     for tensor in large:
-        read = numpy_helper.to_array(load_tensor(tensor, tmp_path))
+        read = numpy_helper.to_array(load_tensor(tensor, OnnxFiles(path)))
         np.testing.assert_array_equal(read, numpy_helper.to_array(kept[tensor.name]))
 
 

@@ -32,7 +32,7 @@ def test_keeps_what_a_branch_captures(tmp_path: Path) -> None:
     cut = cut_graph(view, ["chosen"])
     assert hidden in {tensor.name for tensor in cut.graph.initializer}
     assert b"trace" not in cut.SerializeToString()
-    session = onnxruntime.InferenceSession(model_content(cut, view.folder), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(model_content(cut, view.files), providers=["CPUExecutionProvider"])
     assert session.run(None, {"image": image()})[0].shape == (1, 2, 4, 4)
 
 

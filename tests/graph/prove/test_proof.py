@@ -26,12 +26,12 @@ def view(tmp_path: Path) -> GraphView:
 
 def prove(view: GraphView, endpoints: list[str], change: Callable[[onnx.ModelProto], None] = lambda _: None) -> Proof:
     """Prove a cut at `endpoints` whose written model was changed."""
-    written = view.folder / "cut.onnx"
-    write_model(cut_graph(view, endpoints), view.folder, written)
+    written = view.files.folder / "cut.onnx"
+    write_model(cut_graph(view, endpoints), view.files, written)
     model = onnx.load(written)
     change(model)
     onnx.save(model, written)
-    return prove_cut(view, view.folder / "model.onnx", written, endpoints)
+    return prove_cut(view, view.files.folder / "model.onnx", written, endpoints)
 
 
 def changed_weight(index: int, by: float, everywhere: bool = False) -> Callable[[onnx.ModelProto], None]:
