@@ -85,3 +85,18 @@ def test_ordinary_convolutions_alone(tmp_path: Path, layer: Callable[[Net, str],
     touched = {node: depth for node, _, depth in found(tmp_path, net, last)}
     # What lies before is one convolution further from the output, whatever the last one is.
     assert touched == {"/n0/Conv": 1} | ({"/n4/Conv": 0} if may else {})
+
+
+def test_one_whose_result_is_renamed_is_left_alone(tmp_path: Path) -> None:
+    """What it delivers before its activation has to be the tensor that the operator itself makes."""
+    net = Net()
+    last = net.op("Relu", net.op("Identity", net.conv("images", (3, 4))))
+    assert found(tmp_path, net, last) == []
+
+
+def test_of_a_split_the_half_that_is_nearer_counts(tmp_path: Path) -> None:
+    net = Net()
+    first = net.conv("images", (3, 4))
+    near, far = net.op("Split", first, net.constant([2, 2], np.int64), outputs=2, axis=1)
+    last = net.conv(net.op("Concat", near, net.conv(far, (2, 2)), axis=1), (4, 2), k=1)
+    assert ("/n0/Conv", 1) in {(node, depth) for node, _, depth in found(tmp_path, net, last)}
