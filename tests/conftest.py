@@ -20,9 +20,6 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         compileall.compile_dir(PACKAGE, quiet=2)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep together what shares fixtures when tests run side by side: a module; all that wants the examples."""
-    for item in items:
-        fixtures = getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("examples" if "examples" in fixtures else item.nodeid.split("::")[0]))
+def pytest_configure(config: pytest.Config) -> None:
+    """Leave modules in their order when they run side by side: those that take longest come early, with few tests."""
+    config.option.loadscopereorder = False  # of pytest-xdist, which would begin with those that hold most tests

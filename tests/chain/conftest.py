@@ -31,18 +31,29 @@ def single_target(folder: Path, model: str, *lines: str) -> None:
     (folder / "models" / model / "model.toml").write_text(text)
 
 
-@pytest.fixture(scope="session")
-def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All example models with all their targets, built."""
-    folder = make_workspace(tmp_path_factory.mktemp("examples"), ("shapes-det", "shapes-seg", "shapes-attn"))
-    run = doit(folder)
-    assert run.code == 0, run.err
+def make_small(folder: Path, *lines: str) -> Path:
+    """`shapes-det` with one target and 12 calibration images of which 8 are wanted, and further lines in model.toml."""
+    make_workspace(folder, ("shapes-det",), images=12)
+    single_target(folder, "shapes-det", "calibration_count = 8", *lines)
     return folder
 
 
 @pytest.fixture
 def small(tmp_path: Path) -> Path:
     """`shapes-det` with one target and 12 calibration images of which 8 are wanted; not built."""
-    folder = make_workspace(tmp_path, ("shapes-det",), images=12)
-    single_target(folder, "shapes-det", "calibration_count = 8")
+    return make_small(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def _built_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = make_small(tmp_path_factory.mktemp("built"))
+    run = doit(folder)
+    assert run.code == 0, run.err
     return folder
+
+
+@pytest.fixture
+def built(tmp_path: Path, _built_once: Path) -> Path:
+    """The same, built."""
+    shutil.copytree(_built_once, tmp_path, dirs_exist_ok=True)
+    return tmp_path

@@ -24,7 +24,7 @@ from build_rules.calibration.pixels.images import decode
 from build_rules.calibration.pixels.letterbox import fit, place
 from build_rules.hef import read_members
 from build_rules.records.split_json import load_split
-from tests.chain.conftest import MODELS
+from tests.chain.conftest import MODELS, make_workspace
 from tests.decoders import DECODERS, Detections, physical_outputs, resolve_model_config
 from tests.doit_runs import doit
 from training.average_precision import Detections as Found
@@ -54,6 +54,15 @@ def truth() -> tuple[tuple[str, Truth], ...]:
         )
         for image in document["images"]
     )
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All example models with all their targets, built."""
+    folder = make_workspace(tmp_path_factory.mktemp("examples"), EXAMPLES)
+    run = doit(folder)
+    assert run.code == 0, run.err
+    return folder
 
 
 @pytest.fixture(scope="module")

@@ -74,15 +74,14 @@ def test_decoding_as_the_manual_shows(tmp_path: Path) -> None:
     assert {"star", "cross", "triangle"} & set(re.findall(r"'(\w+)'", shown))
 
 
-def test_the_library_as_the_manual_shows(tmp_path: Path, examples: Path) -> None:
-    shutil.copytree(examples / "build/shapes-det/hailo8l-fast", tmp_path / "build/shapes-det/hailo8l-fast")
+def test_the_library_as_the_manual_shows(built: Path) -> None:
     shown = subprocess.run(
-        [sys.executable, "-c", snippet("hef.md")], cwd=tmp_path, check=True, capture_output=True, text=True
+        [sys.executable, "-c", snippet("hef.md")], cwd=built, check=True, capture_output=True, text=True
     ).stdout
     assert len(shown.splitlines()) == 6
-    assert read_container(tmp_path / "sealed.hef").embedding == "sealed"
-    original = (tmp_path / "build/shapes-det/hailo8l-fast/model.hef").read_bytes()
-    assert (tmp_path / "bare.hef").read_bytes() == original
+    assert read_container(built / "sealed.hef").embedding == "sealed"
+    original = (built / "build/shapes-det/hailo8l-fast/model.hef").read_bytes()
+    assert (built / "bare.hef").read_bytes() == original
 
 
 @needs_shared

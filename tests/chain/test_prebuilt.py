@@ -12,7 +12,7 @@ import onnx
 import pytest
 
 from build_rules.hef import HefSpec, Quantization, Stream, read_hef, read_members, strip, write_hef
-from tests.chain.conftest import MODELS
+from tests.chain.conftest import MODELS, make_small
 from tests.decoders import DECODERS
 from tests.doit_runs import doit
 from tests.graph.heads import Head, head_model, hinted, truth
@@ -55,15 +55,24 @@ def compiled(known: dict[str, Any], folded: bool = True, hw_arch: str = "hailo8l
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, examples: Path) -> Path:
+def compiled_here(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a repository has built that compiles an example model itself."""
+    folder = make_small(tmp_path_factory.mktemp("compiled"), '[[target]]\npreset = "balanced"')
+    run = doit(folder)
+    assert run.code == 0, run.err
+    return folder / "build/shapes-det/hailo8l-balanced"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, compiled_here: Path) -> Path:
     """A repository with a HEF of an example model, as another repository compiled it."""
     hef = tmp_path_factory.mktemp("hef") / "compiled.hef"
-    shutil.copy(examples / "build/shapes-det/hailo8l-balanced/model.hef", hef)
+    shutil.copy(compiled_here / "model.hef", hef)
     onnx = next((MODELS / "shapes-det").glob("*.onnx"))
     return workspace(tmp_path_factory.mktemp("prebuilt"), onnx, hef, 'hef = "net.hef"')
 
 
-def test_only_the_cut_and_the_metadata_are_made(made: Path, examples: Path) -> None:
+def test_only_the_cut_and_the_metadata_are_made(made: Path, compiled_here: Path) -> None:
     run = doit(made)
     assert run.code == 0, run.err
     assert [line.split()[0] for line in run.out.splitlines() if " done in " in line] == [
@@ -77,7 +86,7 @@ def test_only_the_cut_and_the_metadata_are_made(made: Path, examples: Path) -> N
     ]
     assert sorted(path.name for path in (made / OUTPUT).iterdir()) == ["edgefirst.json", "model+meta.hef"]
     document = json.loads((made / OUTPUT / "edgefirst.json").read_text())
-    ours = json.loads((examples / "build/shapes-det/hailo8l-balanced/edgefirst.json").read_text())
+    ours = json.loads((compiled_here / "edgefirst.json").read_text())
     assert document["outputs"] == ours["outputs"]
     section = document["hailo"]
     assert (section["compiler"], section["emulated"]) == ("prebuilt", True)

@@ -11,7 +11,16 @@ import pytest
 from tests.chain.conftest import make_workspace, single_target
 from tests.doit_runs import doit, start_doit, wait_until
 
-STEPS = ("split", "calibration", "parse", "alls", "har", "hef", "meta")
+OUTPUTS = {
+    "split": "split.json",
+    "calibration": "calibration.json",
+    "parse": "hailo8l/parsed.har",
+    "alls": "hailo8l-fast/model.alls",
+    "har": "hailo8l-fast/model.har",
+    "hef": "hailo8l-fast/model.hef",
+    "meta": "hailo8l-fast/model+meta.hef",
+}
+"""One output of each step."""
 
 
 def built(folder: Path) -> dict[str, bytes]:
@@ -34,38 +43,44 @@ def test_two_folders_give_equal_bytes(small: Path, tmp_path_factory: pytest.Temp
     assert [name for name in first if first[name] != second[name]] == []
 
 
-# Stops the process (and so lets it be killed) at one place of the engine while one step runs: before its function, when
-# its drafts are whole, or when its outputs are in place and not yet recorded.
+# Stops the process (and so lets it be killed) in one step: before its function, when its drafts are whole, or when its
+# outputs are in place and doit has not yet recorded them.
 STOP = """
-import os, signal
-from build_rules.engine.running import publish
-original = publish.{place}
-def stopping({arguments}):
-    if {after}:
-        result = original({arguments})
-    if any(path.name == ".{step}.partial" for path in publish.running):
-        os.kill(os.getpid(), signal.SIGSTOP)
-    return result if {after} else original({arguments})
-publish.{place} = stopping
+import functools, os, signal
+from doit.dependency import Dependency
+from build_rules.steps import {step} as step
+
+def stopping(owner, name, wanted, after):
+    original = getattr(owner, name)
+    @functools.wraps(original)
+    def stopped(*arguments, **named):
+        result = original(*arguments, **named) if after else None
+        if wanted(*arguments):
+            os.kill(os.getpid(), signal.SIGSTOP)
+        return result if after else original(*arguments, **named)
+    setattr(owner, name, stopped)
+
+stopping({place})
 """
 PLACES = {
-    "reading": {"place": "fingerprint", "arguments": "path", "after": False},
-    "whole": {"place": "_publish", "arguments": "*parts", "after": False},
-    "published": {"place": "_publish", "arguments": "*parts", "after": True},
+    "reading": "step, 'run', lambda *_: True, False",
+    "whole": "step, 'run', lambda *_: True, True",
+    "published": "Dependency, 'save_success', lambda _, task, *__: task.name.startswith('{step}:'), False",
 }
 
 
 @pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("step", OUTPUTS)
 def test_a_kill_in_any_step_changes_no_byte(small: Path, step: str, place: str, undisturbed: dict[str, bytes]) -> None:
     dodo = (small / "dodo.py").read_text()
-    (small / "dodo.py").write_text(STOP.format(step=step, **PLACES[place]) + dodo)
+    (small / "dodo.py").write_text(STOP.format(step=step, place=PLACES[place].format(step=step)) + dodo)
     process = start_doit(small)
     state = Path(f"/proc/{process.pid}/stat")
     wait_until(lambda: state.read_text().rsplit(")", 1)[1].split()[0] == "T")
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert process.returncode == -signal.SIGKILL
+    assert (small / "build/shapes-det" / OUTPUTS[step]).exists() == (place == "published")
     (small / "dodo.py").write_text(dodo)
     assert doit(small).code == 0
     assert built(small) == undisturbed

@@ -14,54 +14,58 @@ from hypothesis import strategies as st
 from build_rules.records.split_json import Proof, Split, SplitHint
 from tests.graph.graphs import save, split
 from tests.graph.heads import NOISE, ROLES, Head, Truth, anchors_of, head_model, hinted, truth
+from tests.profiles import either
 
 IMAGES = ((64, 64), (64, 96), (96, 64), (128, 64), (96, 96))
 STRIDES = (4, 8, 12, 16, 24, 32, 48, 64)
 
-per_example = settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+per_example = settings(
+    max_examples=either(60, 300), deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+)
+
+
+CHOICES: dict[str, tuple[Any, ...]] = {
+    "image": IMAGES,
+    "batch": (1, 1, 1, 2, 3, 4),
+    "classes": (1, 2, 3, 4, 5, 16, 32, 64),
+    "scored": ("Sigmoid", "Sigmoid", "Softmax"),
+    "bins": (1, *range(2, 17)),
+    "decode": ("centre and size", "corners"),
+    "anchors": (0, 0, 0, 2, 3),
+    "coefficients": (2, 4, 8, 32),
+    "turned": ("Sigmoid", ""),
+    "picked": (0, 0, 0, 1, 3),
+    "opset": tuple(range(11, 21)),
+    "body": ("SiLU", "Relu"),
+    "after": ("", "", "Scale", "Relu"),
+    "grid": ("stored", "computed"),
+    "first": ("scales", "roles"),
+    "apart": ("Slice", "Split", "SplitToSequence"),
+    "average": ("Conv", "MatMul", "MatMul, column", "MatMul, row", "ReduceSum"),
+    "bins_axis": (1, 2, 3),
+    **dict.fromkeys(("channels_last", "one_output", "protos_last", "constants", "anonymous"), (False, True)),
+}
+"""What each member of a head is drawn from; more often what stands there more often."""
+EXTRAS = sorted({*ROLES} - {"boxes", "scores"})
 
 
 @st.composite
 def heads(draw: st.DrawFn, /, **fixed: Any) -> Head:
-    def one(name: str, *values: Any) -> Any:
-        return fixed[name] if name in fixed else draw(st.sampled_from(values))
-
-    image = one("image", *IMAGES)
+    made = {name: fixed[name] if name in fixed else draw(st.sampled_from(values)) for name, values in CHOICES.items()}
+    image = made["image"]
     fitting = [stride for stride in STRIDES if not any(size % stride for size in image)]
-    extras = draw(st.lists(st.sampled_from(sorted({*ROLES} - {"boxes", "scores"})), unique=True, max_size=3))
-    anchors = one("anchors", 0, 0, 0, 2, 3)
-    bins = 1 if anchors else one("bins", 1, *range(2, 17))
-    turned = "angle" in extras
-    decodes = ("centre and size",) if turned else ("centre and size", "corners")
+    extras = draw(st.lists(st.sampled_from(EXTRAS), unique=True, max_size=3))
     strides = draw(st.lists(st.sampled_from(fitting), unique=True, min_size=1, max_size=5))
-    cells = sum(image[0] // s * (image[1] // s) for s in strides)
+    if made["anchors"]:
+        made.update(bins=1, picked=0)
+    if "angle" in extras:
+        made.update(decode="centre and size")
+    made["picked"] = min(made["picked"], sum(image[0] // s * (image[1] // s) for s in strides))
     return Head(
-        image=image,
-        batch=one("batch", 1, 1, 1, 2, 3, 4),
+        **made,
         strides=tuple(strides),
         roles=_objectness_first(draw(st.permutations(("boxes", "scores", *extras)))),
-        classes=one("classes", 1, 2, 3, 4, 5, 16, 32, 64),
-        scored=one("scored", "Sigmoid", "Sigmoid", "Softmax"),
-        bins=bins,
-        decode=one("decode", *decodes),
-        anchors=anchors,
-        coefficients=one("coefficients", 2, 4, 8, 32),
-        landmarks=(draw(st.integers(1, 6)), one("values", 2, 3)),
-        turned=one("turned", "Sigmoid", ""),
-        picked=0 if anchors else one("picked", 0, 0, 0, 1, min(3, cells)),
-        opset=draw(st.integers(11, 20)),
-        body=one("body", "SiLU", "Relu"),
-        after=one("after", "", "", "Scale", "Relu"),
-        grid=one("grid", "stored", "computed"),
-        first=one("first", "scales", "roles"),
-        apart=one("apart", "Slice", "Split", "SplitToSequence"),
-        average=one("average", "Conv", "MatMul", "MatMul, column", "MatMul, row", "ReduceSum"),
-        bins_axis=one("bins_axis", 1, 2, 3),
-        channels_last=draw(st.booleans()),
-        one_output=draw(st.booleans()),
-        protos_last=draw(st.booleans()),
-        constants=draw(st.booleans()),
-        anonymous=draw(st.booleans()),
+        landmarks=(draw(st.integers(1, 6)), draw(st.sampled_from((2, 3)))),
         noise=tuple(draw(st.lists(st.sampled_from(("", *NOISE)), min_size=1, max_size=7))),
     )
 
@@ -108,7 +112,12 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
     return lambda: tmp_path_factory.mktemp("head")
 
 
+tried: list[Head] = []
+"""Every head that was cut here."""
+
+
 def check(head: Head, metadata: Any, folder: Path) -> Split:
+    tried.append(head)
     path = save(head_model(head, metadata), folder)
     found = split(path)
     assert told(found) == truth(head)
@@ -133,3 +142,17 @@ def test_with_hints(folders: Callable[[], Path], head: Head) -> None:
 def test_by_structure(folders: Callable[[], Path], head: Head) -> None:
     assume(not structure_cannot_tell(head))
     check(head, None, folders())
+
+
+def test_whatever_was_drawn_a_head_of_every_kind_was_cut() -> None:
+    """A plain run tries fewer heads, and not fewer kinds."""
+    if len(tried) < per_example.max_examples:
+        pytest.skip("the heads were not cut in this run")
+    for name, values in CHOICES.items():
+        drawn = {getattr(head, name) for head in tried}
+        assert drawn == set(values) if name != "bins" else len(drawn) > 8, name
+    assert {role for head in tried for role in head.roles} == set(ROLES)
+    assert {noise for head in tried for noise in head.noise} == {"", *NOISE}
+    assert {stride for head in tried for stride in head.strides} == set(STRIDES)
+    assert {len(head.strides) for head in tried} == {1, 2, 3, 4, 5}
+    assert {head.landmarks[1] for head in tried} == {2, 3}

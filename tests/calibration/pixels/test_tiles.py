@@ -37,7 +37,10 @@ def test_agrees_with_the_runtime(frame: tuple[int, int], tile: tuple[int, int], 
 
 @pytest.mark.parametrize("overlap", [0.7, 0.35, 1 / 3, 0.1, 0.2, 0.0, 0.999, 1e-38, 2**-30])
 def test_agrees_with_the_runtime_where_32_bits_show(overlap: float) -> None:
-    for frame in ((640, 641), (2160, 3840), (1080, 1920), (4320, 7680), (639, 6401)):
+    frames: tuple[tuple[int, int], ...] = ((640, 641), (2160, 3840), (1080, 1920), (4320, 7680), (639, 6401))
+    if overlap > 0.9:  # tiles a pixel apart are millions, so the two sides are looked at one after the other
+        frames = tuple((640, width) for _, width in frames) + tuple((height, 640) for height, _ in frames)
+    for frame in frames:
         theirs = hal.tile_grid(frame[1], frame[0], 640, 640, overlap)
         ours = grid(frame, (640, 640), overlap)
         assert len(ours) == len(theirs)

@@ -61,10 +61,81 @@ def test_multiplications_are_counted(
     check_runnable(view, given=["map"])
 
 
+OUTPUT = [1, 2, 4, 4]
+MAP = 2 * 4 * 4
+"""The values of the map that the convolution makes."""
+
+
+@pytest.mark.parametrize(
+    ("limit", "values"),
+    [
+        # The map, what is added to it (twice the map) and the sum of both; the sum is made while both are needed.
+        ("MAX_ELEMENTS", MAP + 2 * MAP + 2 * MAP),
+        ("MAX_LIVE", MAP + 2 * MAP + 2 * MAP),
+    ],
+)
+def test_values_are_counted_up_to_the_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, values: int
+) -> None:
+    b = Builder()
+    b.conv("image", 3, 2, 8, "map")
+    wide = b.op("Expand", "map", b.integers(2, 2, 4, 4))
+    view = view_of(b.model(b.op("Add", "map", wide)), tmp_path)
+    monkeypatch.setattr(run_limits, limit, values)
+    check_runnable(view)
+    monkeypatch.setattr(run_limits, limit, values - 1)
+    with pytest.raises(InputError, match=rf"computes {values} values for one image and holds {values} of them"):
+        check_runnable(view)
+
+
+def test_what_is_not_needed_any_more_is_not_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a chain two neighbours are in use at one time; of a branch what it begins with until it has ended."""
+    b = Builder()
+    name = b.conv("image", 3, 2, 8, "map")
+    for _ in range(5):
+        name = b.op("Relu", name)
+    chain = view_of(b.model(name), tmp_path)
+    b.op("Add", name, "map", name="sum")
+    loop = view_of(b.model("sum"), tmp_path)
+    for view, held in ((chain, 2 * MAP), (loop, 3 * MAP)):
+        monkeypatch.setattr(run_limits, "MAX_LIVE", held)
+        check_runnable(view)
+        monkeypatch.setattr(run_limits, "MAX_LIVE", held - 1)
+        with pytest.raises(InputError, match=f"holds {held} of them at one time"):
+            check_runnable(view)
+
+
+AS_LARGE: dict[str, Callable[[Builder, str], str]] = {
+    "Reshape": lambda b, x: b.reshape(x, 2, -1),
+    "Flatten": lambda b, x: b.op("Flatten", x),
+    "Squeeze": lambda b, x: b.op("Squeeze", x),
+    "Unsqueeze": lambda b, x: b.op("Unsqueeze", x, b.integers(0)),
+    "Transpose": lambda b, x: b.op("Transpose", x),
+    "Identity": lambda b, x: b.op("Identity", x),
+    "Cast": lambda b, x: b.op("Cast", x, to=TensorProto.FLOAT),
+    "Dropout": lambda b, x: b.op("Dropout", x),
+}
+
+
+@pytest.mark.parametrize("operator", [*AS_LARGE, "Relu"])
+def test_operators_whose_output_is_as_large_as_their_input(tmp_path: Path, operator: str) -> None:
+    """Where nothing tells a shape, they still tell a size; others may make more of what they read."""
+    b = Builder()
+    b.conv("image", 3, 2, 8, "map")
+    untold = b.op("Reshape", "map", b.op("ReduceMax", b.weight(np.arange(70_000), np.int64), axes=[0], keepdims=1))
+    result = AS_LARGE[operator](b, untold) if operator in AS_LARGE else b.op(operator, untold)
+    b.op("Add", "map", b.reshape(result, *OUTPUT), name="output0")
+    view = view_of(b.model(("output0", OUTPUT)), tmp_path)
+    if operator in AS_LARGE:
+        check_runnable(view)
+    else:
+        with pytest.raises(InputError, match=rf"not tell \(node '.*', {operator}\)"):
+            check_runnable(view)
+
+
 # Sizes that are hidden from who looks at the main graph alone.
 
 HUGE = 1 << 34
-OUTPUT = [1, 2, 4, 4]
 
 
 def number(name: str) -> onnx.ValueInfoProto:

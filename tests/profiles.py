@@ -1,0 +1,25 @@
+"""How much the slow properties try: a sample of every kind, or all there is (`PROPERTIES=all`)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TypeVar
+
+__all__ = ["EVERYTHING", "either", "sampled"]
+
+EVERYTHING = os.environ.get("PROPERTIES") == "all"
+
+Case = TypeVar("Case")
+
+
+def either(few: int, many: int) -> int:
+    """Return how many examples a property tries: `few` in a plain run, `many` where all is asked for."""
+    return many if EVERYTHING else few
+
+
+def sampled(cases: Sequence[Case], count: int) -> Sequence[Case]:
+    """Return `count` cases, evenly spread, with the first and the last; all of them where all is asked for."""
+    if EVERYTHING or len(cases) <= count:
+        return cases
+    return [cases[index * (len(cases) - 1) // (count - 1)] for index in range(count)]
