@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["HW_ARCHS", "PRESETS", "Preset"]
-
-HW_ARCHS = ("hailo8l", "hailo8")
+__all__ = ["PRESETS", "Preset"]
 
 
 @dataclass(frozen=True)
