@@ -35,7 +35,7 @@ def plan_script(split: Split, calibrated: Calibrated, layers: tuple[OutputLayer,
         for endpoint in split.endpoints
         if endpoint.name in split.folded and endpoint.activation is not None
     ]
-    wide = [found[endpoint.name].output_layer for endpoint in split.endpoints if endpoint.role in preset.wide_roles]
+    wide = [found[endpoint.name].output_layer for endpoint in split.endpoints if endpoint.kind.precision in preset.wide]
     mean, std = _normalization(calibrated, split.front)
     return ScriptPlan(
         mean=mean,

@@ -15,6 +15,7 @@ from build_rules.errors import InputError
 from build_rules.graph import SourceDocument, read_document, split_model
 from build_rules.metadata.outputs import check_endpoints, grid_classes
 from build_rules.metadata.pixels import decide_pixels
+from build_rules.records.roles import SCORES
 from build_rules.records.split_json import (
     AUTOMATIC,
     InputChoice,
@@ -130,5 +131,5 @@ def _check_labels(names: Sequence[str], source: SourceDocument, split: Split) ->
             )
         return
     for endpoint in split.endpoints:
-        if endpoint.role == "scores":
+        if endpoint.role == SCORES:
             check_labels(names, endpoint.shape[1])

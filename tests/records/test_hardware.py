@@ -19,7 +19,7 @@ def names(chips: object) -> list[str]:
 
 def test_one_default_and_it_stands_first() -> None:
     assert [chip.name for chip in HARDWARE.values() if chip.is_default] == [DEFAULT]
-    assert TARGETS == ("hailo8l", "hailo8") and DEFAULT == TARGETS[0]
+    assert TARGETS == (DEFAULT, "hailo8")
     assert Settings().targets[0].hw_arch == DEFAULT
 
 
@@ -68,7 +68,7 @@ def test_every_chip_reads_back_as_one_of_its_number() -> None:
 
 def test_a_chip_that_is_no_target_is_refused_with_those_that_are(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text('[[tool.build_rules.target]]\nhw_arch = "hailo10h"\n')
-    with pytest.raises(InputError, match='hw_arch = \'hailo10h\' .* one of: "hailo8l", "hailo8"'):
+    with pytest.raises(InputError, match=r'hw_arch = \'hailo10h\' .* one of: "hailo8l", "hailo8"'):
         read_settings(tmp_path / "pyproject.toml")
 
 
