@@ -27,7 +27,7 @@ PRESETS = {
     for preset in (
         Preset("fast", (), optimization_level=1, finetune=False),
         Preset("balanced", ("regression",), optimization_level=1, finetune=False),
-        Preset("accurate", ("regression", "confidence"), optimization_level=2, finetune=True),
+        Preset("accurate", ("regression", "classification"), optimization_level=2, finetune=True),
     )
 }
 """By name, what is made fastest first."""

@@ -107,11 +107,11 @@ ROLES = {
             encodings=(DFL, DIRECT),
             formula="box",
         ),
-        Role(OBJECTNESS, precision="confidence", type=OBJECTNESS, formula="channels", activation=SIGMOID),
+        Role(OBJECTNESS, precision="classification", type=OBJECTNESS, formula="channels", activation=SIGMOID),
         Role(
             SCORES,
             order=1,
-            precision="confidence",
+            precision="classification",
             form="split",
             type=SCORES,
             decoder="ultralytics",
@@ -131,7 +131,7 @@ ROLES = {
         Role(PROTOS, order=3, form="whole", type=PROTOS, decoder="ultralytics", channel_axis="num_protos"),
         Role(LANDMARKS, precision="regression", type=LANDMARKS),
         Role(ANGLE, precision="regression"),
-        Role("confidence", precision="confidence"),
+        Role("confidence", precision="classification"),
         Role(
             ANCHOR,
             form="grid",
