@@ -65,7 +65,7 @@ NMS_FORMAT = 6
 # Value of `EdgeLayerBase.data_bytes` -> numpy's name of the type.
 DATA_TYPES = {1: "uint8", 2: "uint16", 4: "float32"}
 
-# Fields of the outermost messages that the vendor's own readers know, so that newer ones can be told.
+# Fields of the outermost messages that the vendor's own readers know, so that newer ones are noticed.
 KNOWN_FIELDS = {"message": range(1, 8), "header": range(1, 5), "network group": range(1, 12)}
 
 LOGITS_KINDS = {0: "argmax", 1: "softmax"}  # value of `LogitsOp.logits_type`

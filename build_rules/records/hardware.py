@@ -50,7 +50,7 @@ HARDWARE = {
         Hardware("hailo15m", "Hailo-15M", (4,), 5, (4,), (4,), partial_layouts=True),
     )
 }
-"""By name. Of two chips that one number stands for, the one that is told first stands first."""
+"""By name. Of two chips that share a number, the first gives a file its `hw_arch`."""
 
 DEFAULT = next(chip.name for chip in HARDWARE.values() if chip.is_default)
 TARGETS = tuple(sorted((c.name for c in HARDWARE.values() if c.is_target), key=lambda name: name != DEFAULT))
@@ -63,6 +63,6 @@ def from_code(code: int) -> tuple[Hardware, ...]:
 
 
 def takes_code(code: int, hailort: int) -> tuple[Hardware, ...]:
-    """Return the chips that a line of HailoRT configures with a HEF of this number, those first that it is for."""
+    """Return the chips that a line of HailoRT configures with a HEF of this number, those first that it is compiled for."""
     taken = [c for c in HARDWARE.values() if code in (c.taken_by_4 if hailort == 4 else c.taken_by_5)]
     return tuple(sorted(taken, key=lambda chip: code not in chip.codes))
