@@ -25,13 +25,21 @@ __all__ = [
 
 ALL = 1 << 16
 """More cores than a machine has: a step that uses all there are."""
-RECORDS = ("records", "errors.py", "regular_file.py")
+RECORDS = (
+    "records/__init__.py",
+    "records/calibration_json.py",
+    "records/roles.py",
+    "records/split_json.py",
+    "errors.py",
+    "regular_file.py",
+)
 COMPILER = (
     "compilers",
     "calibration/snapshot/safetensors_file.py",
     "calibration/__init__.py",
     "alls/script.py",
     "hef",
+    "records/hardware.py",
     "onnx_file/extent.py",
     "atomic_file.py",
     "inference.py",
@@ -95,6 +103,7 @@ META = Rule(
         "metadata",
         "trainer",
         "hef",
+        "records/hardware.py",
         "protobuf.py",
         "graph",
         "onnx_file",

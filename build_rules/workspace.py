@@ -206,11 +206,12 @@ def _with_targets_asked_for(model: Model) -> Model:
     if model.targets_are_known or model.is_prebuilt:
         return model
     from build_rules.declared.settings import Target
-    from build_rules.presets import HW_ARCHS, PRESETS
+    from build_rules.presets import PRESETS
+    from build_rules.records.hardware import TARGETS
 
     found = tuple(
         target
-        for target in (Target(hw_arch, preset) for hw_arch in HW_ARCHS for preset in PRESETS)
+        for target in (Target(hw_arch, preset) for hw_arch in TARGETS for preset in PRESETS)
         if any(fnmatchcase(name, rest) for name in (target.name, target.hw_arch) for rest in command_line().rests)
     )
     return replace(model, settings=replace(model.settings, targets=found)) if found else model

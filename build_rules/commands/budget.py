@@ -51,7 +51,7 @@ def budget_facts(endpoints: Sequence[Endpoint], outputs: Mapping[str, tuple[int,
 
 
 def _width(endpoint: Endpoint, preset: Preset) -> int:
-    return 2 if endpoint.role in preset.wide_roles else 1
+    return 2 if endpoint.kind.precision in preset.wide else 1
 
 
 def _row_bytes(endpoint: Endpoint, preset: Preset) -> int:

@@ -12,10 +12,10 @@ from build_rules.hef import Hef, HostOp, Stream
 from build_rules.hef.container import open_hef
 from build_rules.hef.header import HEADER_BYTES, LAYOUTS, peek_version
 from build_rules.hef.loaders import oldest_release, without_added
-from build_rules.hef.releases import CHIPS_5, release_text
-from build_rules.hef.schema import SILICON
+from build_rules.hef.releases import release_text
 from build_rules.metadata.examine import Examined, examine
 from build_rules.metadata.problems import mapping
+from build_rules.records.hardware import from_code, takes_code
 
 __all__ = ["describe_hef", "loader_facts", "oldest_facts", "problem_facts"]
 
@@ -40,14 +40,17 @@ def describe_hef(path: Path) -> Facts:
 def _facts(examined: Examined) -> Facts:
     hef = examined.hef
     emulated = "emulated" in hef.sdk_version
+    silicon = next((chip.silicon for chip in from_code(hef.arch_code)), None)
     return {
         "kind": "Hailo executable",
         "header_version": hef.version,
         "hw_arch": hef.hw_arch,
-        "silicon": f"none: it runs on a host (doit infer), as {SILICON[hef.hw_arch]} would"
-        if emulated and hef.hw_arch in SILICON
-        else SILICON.get(hef.hw_arch, "not known"),
-        "hailort_architectures": [name.upper() for name in CHIPS_5.get(hef.arch_code, ())],
+        "silicon": "not known"
+        if silicon is None
+        else f"none: it runs on a host (doit infer), as {silicon} would"
+        if emulated
+        else silicon,
+        "hailort_architectures": [chip.name.upper() for chip in takes_code(hef.arch_code, 5)],
         "compiler": hef.sdk_version if emulated else f"Hailo Dataflow Compiler ({hef.sdk_version})",
         "sdk_version": hef.sdk_version,
         "emulated": emulated,

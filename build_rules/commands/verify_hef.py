@@ -111,9 +111,11 @@ def _lines(facts: Facts) -> list[str]:
 
 def _since(facts: Facts) -> str:
     """The oldest release that loads the file as it lies there, and without what follows its end."""
+    from build_rules.records.hardware import HARDWARE
+
     whole, bare = facts["oldest_hailort"], facts["oldest_hailort_without_zip"]
     told = [] if whole is None else [f"HailoRT from {whole}"]
-    if told and whole.startswith("5") and facts["hw_arch"].startswith("hailo8"):
+    if told and whole.startswith("5") and facts["hw_arch"] in HARDWARE and HARDWARE[facts["hw_arch"]].hailort == 4:
         told[0] += " (which drives no Hailo-8)"
     if bare not in (None, whole):
         told.append(f"without the ZIP from {bare}" if told else f"HailoRT without the ZIP from {bare}")

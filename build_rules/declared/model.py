@@ -18,7 +18,6 @@ from build_rules.compilers import PREBUILT
 from build_rules.declared.model_folders import DECLARATION, ModelFolder, find_models, network_name, unwatched
 from build_rules.declared.settings import Settings, Target, override
 from build_rules.errors import InputError
-from build_rules.presets import HW_ARCHS, PRESETS
 from build_rules.regular_file import find_fault as find_file_fault
 from build_rules.toml_table import Table, read_toml
 
@@ -361,7 +360,12 @@ def replace_targets(models: tuple[Model, ...], hw_arch: str | None, preset: str 
 
     A model that was compiled elsewhere stays as it is.
     """
-    for key, value, allowed in (("hw_arch", hw_arch, HW_ARCHS), ("preset", preset, tuple(PRESETS))):
+    if hw_arch is None and preset is None:
+        return models
+    from build_rules.presets import PRESETS
+    from build_rules.records.hardware import TARGETS
+
+    for key, value, allowed in (("hw_arch", hw_arch, TARGETS), ("preset", preset, tuple(PRESETS))):
         if value is not None and value not in allowed:
             raise InputError(
                 f"{key}={value} on the command line is not possible; expected one of: {', '.join(allowed)}."

@@ -9,7 +9,7 @@ from typing import Literal
 
 from build_rules.compilers import COMPILERS, PREBUILT
 from build_rules.errors import InputError
-from build_rules.presets import HW_ARCHS, PRESETS
+from build_rules.records.hardware import DEFAULT, TARGETS
 from build_rules.toml_table import Table, read_toml
 
 __all__ = ["Settings", "Target", "override", "read_settings"]
@@ -26,7 +26,7 @@ Embedding = Literal["append", "sealed"]
 class Target:
     """What to compile for: the chip and the preset. `hef` is what was compiled elsewhere, as the preset then says."""
 
-    hw_arch: str = "hailo8l"
+    hw_arch: str = DEFAULT
     preset: str = "fast"
     hef: Path | None = None
 
@@ -58,11 +58,15 @@ class Settings:
 
 
 def _read_targets(table: Table, default: tuple[Target, ...]) -> tuple[Target, ...]:
+    if not (entries := table.tables("target")):
+        return default
+    from build_rules.presets import PRESETS
+
     targets = []
-    for entry in table.tables("target"):
+    for entry in entries:
         targets.append(
             Target(
-                entry.choice("hw_arch", HW_ARCHS, "hailo8l"),
+                entry.choice("hw_arch", TARGETS, DEFAULT),
                 entry.choice("preset", PRESETS, "fast"),
                 None if (hef := entry.text("hef")) is None else Path(hef),
             ),
@@ -71,7 +75,7 @@ def _read_targets(table: Table, default: tuple[Target, ...]) -> tuple[Target, ..
     if len(set(targets)) < len(targets):
         double = next(t for t in targets if targets.count(t) > 1)
         table.fail("target", f"each target once, but {double.name} is there {targets.count(double)} times")
-    return tuple(targets) or default
+    return tuple(targets)
 
 
 def _read_resources(table: Table) -> tuple[tuple[str, int], ...]:

@@ -25,13 +25,13 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from build_rules.records.roles import ACTIVATIONS, ANCHOR, BOXES, ROLES, SCORES
 from build_rules.records.split_json import Anchors, EndpointGroup, SplitBoundary, SplitChoice, SplitHint
 from build_rules.toml_table import Table, table_beside
 
 __all__ = ["read_split", "split_beside"]
 
-ACTIVATIONS = ("sigmoid", "softmax", "tanh", "none")
-ENCODINGS = ("dfl", "direct", "none")
+NONE = "none"
 ANCHORS = (
     "an array of levels, finest first, each an array of [width, height] in pixels of the input, such as "
     "[[[10, 13], [16, 30], [33, 23]], [[30, 61], [62, 45], [59, 119]], [[116, 90], [156, 198], [373, 326]]]"
@@ -40,7 +40,6 @@ MAX_ANCHORS = 64
 MAX_CHANNELS = 1 << 20
 MAX_PIXELS = 1 << 16
 ROLE = re.compile(r"[a-z][a-z0-9_]*")
-ROLES = ("boxes", "scores", "objectness", "mask_coefs", "protos", "landmarks", "angle", "anchor", "segmentation")
 
 
 def read_split(table: Table) -> SplitChoice:
@@ -106,7 +105,7 @@ def _hint(table: Table) -> SplitHint:
 def _boundary(table: Table) -> SplitBoundary:
     name = table.text("name")
     channels = table.integers("channels", 0, MAX_CHANNELS)
-    activation = table.choice("activation", ACTIVATIONS, "none")
+    activation = table.choice("activation", (*ACTIVATIONS, NONE), NONE)
     table.close()
     if name is None or len(channels) != 2:
         table.lack("name and channels = [first, end]")
@@ -116,8 +115,8 @@ def _boundary(table: Table) -> SplitBoundary:
 def _group(table: Table) -> EndpointGroup:
     role = table.text("role")
     tensors = table.texts("tensors")
-    encoding = table.choice("encoding", ENCODINGS, "none")
-    activation = table.choice("activation", ACTIVATIONS, "" if role == "scores" else "none")
+    encoding = table.choice("encoding", (*ROLES[BOXES].encodings, NONE), NONE)
+    activation = table.choice("activation", (*ACTIVATIONS, NONE), "" if role == SCORES else NONE)
     has_anchors = bool(table.array("anchors", ANCHORS))
     table.close()
     if role is not None and not ROLE.fullmatch(role):  # such as the question mark of a proposal
@@ -126,13 +125,13 @@ def _group(table: Table) -> EndpointGroup:
         table.lack("role and tensors")
     if meant := _meant(role):
         table.fail("role", f'"{meant}", which is like it, or a role of your own that is not like any known one')
-    if has_anchors and role != "anchor":
+    if has_anchors and role != ANCHOR:
         table.lack(f'no anchors, which only role = "anchor" has; the role is "{role}"')
-    if role == "boxes" and encoding == "none":
+    if role == BOXES and encoding == NONE:
         table.lack('encoding = "dfl" (bins) or "direct" (distances), because the role is boxes')
-    if role != "boxes" and encoding != "none":
+    if role != BOXES and encoding != NONE:
         table.lack(f'no encoding, which only boxes have; the role is "{role}"')
-    if role == "boxes" and activation not in ("none", ""):
+    if role == BOXES and activation not in (NONE, ""):
         table.lack("no activation, because the role is boxes, whose bins or distances are decoded as they are")
     if not activation:
         table.lack('activation = "sigmoid" (or "none", when the graph has applied it), because the role is scores')
@@ -141,7 +140,7 @@ def _group(table: Table) -> EndpointGroup:
 
 def _meant(role: str) -> str | None:
     """Return the known role that somebody mistyped; a known one with a word before it is meant as it stands."""
-    if role.endswith(ROLES):
+    if role.endswith(tuple(ROLES)):
         return None
     import difflib
 
@@ -149,4 +148,4 @@ def _meant(role: str) -> str | None:
 
 
 def _or_none(word: str) -> str | None:
-    return None if word == "none" else word
+    return None if word == NONE else word

@@ -133,7 +133,7 @@ def _proof(
 
 
 def _anchors(view: GraphView, document: SourceDocument, found: FoundEndpoints, choice: SplitChoice) -> Anchors | None:
-    if not choice.anchors and not any(endpoint.encoding == "anchor" for endpoint in found.endpoints):
+    if not choice.anchors and not any(endpoint.is_grid for endpoint in found.endpoints):
         return None
     from build_rules.graph.decoders.check_manual import hints_of_grids
     from build_rules.graph.decoders.find_anchors import check_anchors, read_anchors

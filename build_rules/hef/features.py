@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from build_rules.hef.schema import (
-    MULTI_LAYOUT_CODES,
     ContextField,
     ContextMetadataField,
     CoreOpField,
@@ -22,6 +21,7 @@ from build_rules.hef.schema import (
     OpField,
 )
 from build_rules.protobuf import Message
+from build_rules.records.hardware import from_code
 
 __all__ = ["Features", "find_core_op", "group_name", "layouts", "read_features", "sorted_outputs"]
 
@@ -40,7 +40,7 @@ class Features:
     @property
     def multi_layout(self) -> bool:
         """Whether the runtime reads the streams from the group's partial layouts, and crashes when there are none."""
-        return self.arch_code in MULTI_LAYOUT_CODES
+        return any(chip.partial_layouts for chip in from_code(self.arch_code))
 
     @property
     def net_flow(self) -> bool:

@@ -12,8 +12,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from build_rules.hef.releases import (
-    CHIPS_4,
-    CHIPS_5,
     EXTENSION_SINCE,
     HEADER_SINCE,
     LOADS_OUTDATED,
@@ -25,8 +23,9 @@ from build_rules.hef.releases import (
     newest_like,
     release_text,
 )
-from build_rules.hef.schema import SILICON, Extension
+from build_rules.hef.schema import Extension
 from build_rules.hef.streams import Hef
+from build_rules.records.hardware import HARDWARE, from_code, takes_code
 
 __all__ = ["Loader", "ask", "find_loaders", "oldest_release", "without_added"]
 
@@ -64,17 +63,13 @@ def ask(hef: Hef, release: Release | None, device: str | None) -> tuple[Loader, 
 
     Without a release, the newest of every line that drives the device.
     """
-    majors = NEWEST.values() if device is None else [NEWEST[_line_of(device)]]
+    majors = NEWEST.values() if device is None else [NEWEST[HARDWARE[device].hailort]]
     return tuple(_on_device(hef, one, device) for one in (majors if release is None else [release]))
-
-
-def _line_of(device: str) -> int:
-    return 4 if device.startswith("hailo8") else 5
 
 
 def _on_device(hef: Hef, asked: Release, device: str | None) -> Loader:
     release = newest_like(asked)
-    on = "" if device is None else f" on a {SILICON[device]}"
+    on = "" if device is None else f" on a {HARDWARE[device].silicon}"
     reader = f"HailoRT {release_text(asked)}{on}"
     as_if = "" if release == asked else f"as {release_text(release)}, the newest that is known here"
     why = _refused(hef, release) or (None if device is None else _wrong_chip(hef, release, device))
@@ -85,7 +80,7 @@ def _on_device(hef: Hef, asked: Release, device: str | None) -> Loader:
         return Loader(reader, False, f"{why} ({as_if})" if as_if else why)
     remarks = [as_if] if as_if else []
     if device is not None and not {device, _without_clock(device)} & {*hef.chips}:
-        chip = SILICON.get(hef.hw_arch, hef.hw_arch)
+        chip = HARDWARE[hef.hw_arch].silicon if hef.hw_arch in HARDWARE else hef.hw_arch
         remarks.append(
             f"with a warning: it was compiled for a {chip} and is slow here, and EdgeFirst's readers refuse it"
         )
@@ -93,24 +88,28 @@ def _on_device(hef: Hef, asked: Release, device: str | None) -> Loader:
 
 
 def _without_clock(device: str) -> str:
-    return "hailo8" if device == "hailo8r" else device
+    return HARDWARE[device].clock_of or device
+
+
+def _is_legacy(hef: Hef) -> bool:
+    return any(chip.hailort == 4 for chip in from_code(hef.arch_code))
 
 
 def _wrong_chip(hef: Hef, release: Release, device: str) -> str | None:
-    if release[0] != 4 and device.startswith("hailo8"):
+    legacy = HARDWARE[device].hailort == 4
+    if release[0] != 4 and legacy:
         return f"{release[0]}.x drives no Hailo-8"
-    chips = (CHIPS_4 if release[0] == 4 else CHIPS_5).get(hef.arch_code, ())
-    if _without_clock(device) not in chips:
+    if _without_clock(device) not in (chip.name for chip in takes_code(hef.arch_code, release[0])):
         return f"it was compiled for {_compiled_for(hef)}"
-    if release >= _LEGACY_ONLY and release[0] == 4 and not device.startswith("hailo8"):
+    if release >= _LEGACY_ONLY and release[0] == 4 and not legacy:
         return f"{release_text(release)} drives Hailo-8 alone; other chips want 5.x"
     return None
 
 
 def _compiled_for(hef: Hef) -> str:
-    if hef.hw_arch not in SILICON:
+    if not (chips := from_code(hef.arch_code)):
         return f"a chip that is not known (architecture {hef.arch_code})"
-    known = " or a ".join(SILICON[chip] for chip in hef.chips)
+    known = " or a ".join(chip.silicon for chip in chips)
     return f"a {known} (architecture {hef.arch_code})"
 
 
@@ -160,11 +159,11 @@ def _line(hef: Hef, major: int) -> Loader:
     remarks = []
     if since != next(release for release in RELEASES if release[0] == major):
         remarks.append(f"from {release_text(since)}")
-    if major == 5 and hef.hw_arch.startswith("hailo8"):
+    if major == 5 and _is_legacy(hef):
         remarks.append("but 5.x drives no Hailo-8")
-    elif hef.arch_code not in (CHIPS_4 if major == 4 else CHIPS_5) and not hef.hw_arch.startswith("hailo8"):
+    elif not takes_code(hef.arch_code, major) and not _is_legacy(hef):
         remarks.append(f"but {release_text(newest)} does not know its chip (architecture {hef.arch_code})")
-    elif major == 4 and not hef.hw_arch.startswith("hailo8"):
+    elif major == 4 and not _is_legacy(hef):
         remarks.append(f"but {release_text(_LEGACY_ONLY)} drives Hailo-8 alone")
     return Loader(reader, True, ", ".join(remarks))
 
@@ -179,7 +178,7 @@ def _cutting(hef: Hef, holds_signature: bool) -> Loader:
     reader, container = "readers that cut off the ZIP", hef.container
     if container.embedding == "sealed":
         # A message with a checksum of its own still loads on 5.x, which drives other chips than a Hailo-8.
-        if any(container.header.proto_checksum) and not hef.hw_arch.startswith("hailo8") and _line(hef, 5).loads:
+        if any(container.header.proto_checksum) and not _is_legacy(hef) and _line(hef, 5).loads:
             return Loader(reader, True, f"with HailoRT 5.x alone: without its sealed ZIP, {_MISALIGNED}")
         return Loader(reader, False, f"without its sealed ZIP, {_MISALIGNED}")
     if container.embedding == "unknown":

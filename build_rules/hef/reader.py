@@ -19,7 +19,6 @@ from build_rules.hef.features import Features, find_core_op, group_name, layouts
 from build_rules.hef.parsable import NOT_LOOKED_AT, walk_message
 from build_rules.hef.refusals import find_refusals
 from build_rules.hef.schema import (
-    ARCHITECTURES,
     BOUNDARY,
     HOST_ORDERS,
     KNOWN_FIELDS,
@@ -49,6 +48,7 @@ from build_rules.hef.schema import (
 )
 from build_rules.hef.streams import Direction, Hef, HostOp, NetworkGroup, Nms, Quantization, Shape, Stream
 from build_rules.protobuf import Message, TooLargeError
+from build_rules.records.hardware import from_code
 
 __all__ = ["read_hef", "read_payload"]
 
@@ -95,7 +95,7 @@ def _hef(data: memoryview, where: str, container: Container) -> Hef:
     message = Message(data, where)
     header = message.message(HefField.HEADER)
     number = header.uint32(HeaderField.HW_ARCH)
-    hw_arch = ARCHITECTURES.get(number, f"unknown({number})")
+    chips = from_code(number)
     features = read_features(message)
     unknown = [*_unknown_fields(message, "message"), *_unknown_fields(header, "header")]
     by_name = sorted(message.messages(HefField.NETWORK_GROUPS), key=lambda group: group_name(group).encode())
@@ -110,13 +110,13 @@ def _hef(data: memoryview, where: str, container: Container) -> Hef:
         complete = False
     if not complete:
         unknown.append(NOT_LOOKED_AT)
-    if number not in ARCHITECTURES:
+    if not chips:
         unknown.append(f"architecture {number}")
     for stream in (stream for found in groups for stream in (*found.inputs, *found.outputs)):
         unknown += [f"{said} of {stream.name}" for said in (stream.order, stream.dtype) if said.startswith("unknown(")]
     return Hef(
         container=container,
-        hw_arch=hw_arch,
+        hw_arch=chips[0].name if chips else f"unknown({number})",
         sdk_version=header.string(HeaderField.SDK_VERSION),
         timestamp_ms=header.uint64(HeaderField.TIMESTAMP),
         extensions=tuple(extension.uint32(1) for extension in message.messages(HefField.EXTENSIONS)),
@@ -192,7 +192,7 @@ def _is_unpadded(base: Message, features: Features) -> bool:
     if not features.pads_itself or base.uint32(EdgeLayerBaseField.FORMAT) != _NHCW:
         return False
     height, width, channels = _unpadded(base)
-    largest = _HAILO8_ROW if ARCHITECTURES.get(features.arch_code, "").startswith("hailo8") else _ROW
+    largest = _HAILO8_ROW if any(chip.hailort == 4 for chip in from_code(features.arch_code)) else _ROW
     row = min(largest, base.uint32(EdgeLayerBaseField.MAX_SHMIFO_SIZE) or largest)
     return (
         base.uint32(EdgeLayerBaseField.CORE_BUFFERS_PER_FRAME) == height

@@ -1,4 +1,4 @@
-"""What each release of the vendor's runtime takes: header versions, extensions, chips.
+"""What each release of the vendor's runtime takes: header versions and extensions; chips are rows of `hardware.py`.
 
 Where the rows come from. *Trials* are those with HailoRT's own code, of 4.23 and 5.2, on two thousand files, and the
 comparison of its releases that was made with them; *sources* are its open sources as they are published for 4.18, 4.21
@@ -9,7 +9,6 @@ to 4.23 and 5.x (`hef_internal.hpp`, `hef.cpp`, `device_internal.cpp`).
 * `NEVER_MANDATORY`: trials; the sources do not list them among the supported ones.
 * `OUTDATED_SINCE`, `LOADS_OUTDATED`: sources. 4.18 does not ask for extension 26, those of 4.21 do; what 4.19 and 4.20
   do is not published there.
-* `CHIPS_4`, `CHIPS_5`: sources; that 5.x gives two names to 103 and none to 5 also by the trials.
 """
 
 from __future__ import annotations
@@ -17,11 +16,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from build_rules.errors import InputError
+from build_rules.records.hardware import HARDWARE
 
 __all__ = [
-    "CHIPS_4",
-    "CHIPS_5",
-    "DEVICES",
     "EXTENSION_SINCE",
     "HEADER_SINCE",
     "LOADS_OUTDATED",
@@ -61,28 +58,6 @@ OUTDATED_SINCE: Release = (4, 21)
 LOADS_OUTDATED: Release = (4, 18)
 """Up to here it is not."""
 
-# Number of the architecture in the file -> the devices on which a release of that line configures it.
-CHIPS_4: Mapping[int, tuple[str, ...]] = {
-    1: ("hailo8",),
-    2: ("hailo8",),
-    3: ("hailo8l", "hailo8"),
-    4: ("hailo15m", "hailo15h", "hailo10h"),
-    5: ("hailo10h", "hailo15h"),
-    6: ("hailo15l",),
-    103: ("hailo15h", "hailo10h"),
-}
-CHIPS_5: Mapping[int, tuple[str, ...]] = {
-    0: ("hailo8",),
-    1: ("hailo8",),
-    2: ("hailo8",),
-    3: ("hailo8l", "hailo8"),
-    4: ("hailo15m", "hailo15h", "hailo10h"),
-    6: ("hailo15l",),
-    103: ("hailo15h", "hailo10h"),
-}
-DEVICES = ("hailo8", "hailo8l", "hailo8r", "hailo10h", "hailo15h", "hailo15l", "hailo15m")
-"""A Hailo-8R is a Hailo-8 with another clock to all releases."""
-
 
 def parse_release(text: str) -> Release:
     """Return the release that `4.20` or `4.20.0` names. Raises `InputError` for anything else, or another line."""
@@ -100,8 +75,8 @@ def parse_release(text: str) -> Release:
 
 def parse_device(text: str) -> str:
     """Return the device that `text` names. Raises `InputError` when there is none."""
-    if text not in DEVICES:
-        raise InputError(f"--device: {text!r} is no device; choose one of {', '.join(DEVICES)}.")
+    if text not in HARDWARE:
+        raise InputError(f"--device: {text!r} is no device; choose one of {', '.join(HARDWARE)}.")
     return text
 
 

@@ -1,4 +1,4 @@
-"""The numbers of the HEF's protobuf message that reader and writer share: fields, architectures, formats.
+"""The numbers of the HEF's protobuf message that reader and writer share: fields and formats.
 
 One class per message, named as the vendor names it without its `ProtoHEF` prefix; only the fields this room uses.
 
@@ -10,17 +10,12 @@ from __future__ import annotations
 from enum import IntEnum
 
 __all__ = [
-    "ARCHITECTURES",
     "BOUNDARY",
     "DATA_TYPES",
     "HOST_ORDERS",
     "KNOWN_FIELDS",
     "LOGITS_KINDS",
-    "MULTI_LAYOUT",
-    "MULTI_LAYOUT_CODES",
     "NMS_FORMAT",
-    "SAME_CHIP",
-    "SILICON",
     "WRITE_DATA_CCW",
     "WRITE_DATA_CCW_PTR",
     "ContextField",
@@ -48,32 +43,6 @@ __all__ = [
     "SwitchInfoField",
 ]
 
-# Value of `Header.hw_arch` -> the compiler's name of the architecture. Real Hailo-8 files say 1.
-ARCHITECTURES = {
-    0: "hailo8",
-    1: "hailo8",
-    2: "hailo8r",
-    3: "hailo8l",
-    4: "hailo15m",
-    5: "hailo10h",
-    6: "hailo15l",
-    103: "hailo15h",
-}
-SAME_CHIP = {103: ("hailo15h", "hailo10h")}
-"""Numbers that stand for two architectures."""
-SILICON = {
-    "hailo8": "Hailo-8",
-    "hailo8r": "Hailo-8R",
-    "hailo8l": "Hailo-8L",
-    "hailo15m": "Hailo-15M",
-    "hailo10h": "Hailo-10H",
-    "hailo15l": "Hailo-15L",
-    "hailo15h": "Hailo-15H",
-}
-# Here the runtime reads the streams from the group's partial layouts, and crashes when there are none.
-MULTI_LAYOUT_CODES = frozenset({3, 4})
-MULTI_LAYOUT = frozenset(ARCHITECTURES[code] for code in MULTI_LAYOUT_CODES)
-
 # Value of `EdgeLayerBase.format` (the order on the device) -> the order in which the host sees the tensor.
 HOST_ORDERS = {
     0: "NHWC",
@@ -96,7 +65,7 @@ NMS_FORMAT = 6
 # Value of `EdgeLayerBase.data_bytes` -> numpy's name of the type.
 DATA_TYPES = {1: "uint8", 2: "uint16", 4: "float32"}
 
-# Fields of the outermost messages that the vendor's own readers know, so that newer ones can be told.
+# Fields of the outermost messages that the vendor's own readers know, so that newer ones are noticed.
 KNOWN_FIELDS = {"message": range(1, 8), "header": range(1, 5), "network group": range(1, 12)}
 
 LOGITS_KINDS = {0: "argmax", 1: "softmax"}  # value of `LogitsOp.logits_type`

@@ -10,7 +10,8 @@ from datetime import datetime, timezone
 from typing import Literal
 
 from build_rules.hef.container import Container
-from build_rules.hef.schema import DATA_TYPES, SAME_CHIP
+from build_rules.hef.schema import DATA_TYPES
+from build_rules.records.hardware import from_code
 
 __all__ = ["Direction", "Hef", "HostOp", "NetworkGroup", "Nms", "Quantization", "Shape", "Stream", "format_text"]
 
@@ -126,7 +127,7 @@ class Hef:
     @property
     def chips(self) -> tuple[str, ...]:
         """The architectures that it may be said to be compiled for: one number has two names."""
-        return SAME_CHIP.get(self.arch_code, (self.hw_arch,))
+        return tuple(chip.name for chip in from_code(self.arch_code)) or (self.hw_arch,)
 
     @property
     def version(self) -> int:

@@ -1,7 +1,7 @@
 """Writing a HEF from scratch: a network group with one context, streams at its boundary, a payload instead of weights.
 
 The vendor's runtime lists the streams of such a file with `parse-hef`; it finds nothing to run. What it insists on, and
-what is therefore written: extension 26; for the architectures in `MULTI_LAYOUT` a partial layout; one buffer index per
+what is therefore written: extension 26; a partial layout for the chips that are read by it; one buffer index per
 stream; unique names that fit its 128-byte fields; one network name. Field order and values follow real files.
 
 Source of the format: HailoRT 4.17-5.2, open source (`hef.proto`, `hef.cpp`).
@@ -17,8 +17,6 @@ from dataclasses import dataclass
 from build_rules.errors import InputError
 from build_rules.hef.container import build_container
 from build_rules.hef.schema import (
-    ARCHITECTURES,
-    MULTI_LAYOUT,
     ContextField,
     ContextMetadataField,
     CoreOpField,
@@ -34,6 +32,7 @@ from build_rules.hef.schema import (
 )
 from build_rules.hef.streams import Quantization, Stream
 from build_rules.protobuf import write_bytes, write_doubles, write_float, write_string, write_uint
+from build_rules.records.hardware import HARDWARE
 
 __all__ = ["MAX_NAME", "HefSpec", "build_proto", "write_hef"]
 
@@ -42,7 +41,6 @@ _MAX_STREAMS = 256
 _UINT16, _UINT32 = 0xFFFF, 0xFFFFFFFF
 _FULL_LAYOUT = 1  # bitmap of clusters of the one partial layout
 _SHMIFO_SIZE = 65536
-_CODES = {"hailo8": 1} | {name: number for number, name in ARCHITECTURES.items() if name != "hailo8"}
 # Order on the host -> order on the device, as the vendor's compiler chooses it.
 _FORMATS = {"input": {"NHWC": 0, "NC": 2}, "output": {"NHWC": 1, "NC": 2, "FCR": 3}}
 _EXTENSION_NAMES = {
@@ -75,7 +73,7 @@ def build_proto(spec: HefSpec, format_version: int) -> bytes:
     """Return the protobuf message for `spec`. Raises `InputError` when the vendor's runtime would not list it."""
     _check(spec)
     header = (
-        write_uint(HeaderField.HW_ARCH, _CODES[spec.hw_arch])
+        write_uint(HeaderField.HW_ARCH, HARDWARE[spec.hw_arch].codes[0])
         + write_uint(HeaderField.TIMESTAMP, spec.timestamp_ms)
         + write_string(HeaderField.SDK_VERSION, spec.sdk_version)
         + write_uint(HeaderField.VERSION, format_version)
@@ -102,7 +100,7 @@ def _network_group(spec: HefSpec) -> bytes:
         + write_bytes(CoreOpField.FUSED_LAYERS, b"")
         + write_string(CoreOpField.NETWORKS_NAMES, spec.network_group)
     )
-    if spec.hw_arch not in MULTI_LAYOUT:
+    if not HARDWARE[spec.hw_arch].partial_layouts:
         return group
     partial = write_bytes(1, group) + write_bytes(2, write_uint(1, _FULL_LAYOUT))
     return group + write_bytes(NetworkGroupField.PARTIALS, partial)
@@ -178,8 +176,8 @@ def _numeric_info(quantization: Quantization) -> bytes:
 
 
 def _check(spec: HefSpec) -> None:
-    if spec.hw_arch not in _CODES:
-        raise InputError(f"hw_arch {spec.hw_arch!r} is not known; choose one of {', '.join(_CODES)}.")
+    if spec.hw_arch not in HARDWARE:
+        raise InputError(f"hw_arch {spec.hw_arch!r} is not known; choose one of {', '.join(HARDWARE)}.")
     if not spec.sdk_version.isprintable():
         raise InputError(f"sdk_version {spec.sdk_version!r} is not printable.")
     if not 0 <= spec.timestamp_ms < 1 << 64:

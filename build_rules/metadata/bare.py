@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from build_rules.records.roles import DETECTOR
 from build_rules.records.split_json import Split
 from build_rules.trainer.preprocessing import COLOR_KEYS
 from build_rules.trainer.vocabulary import DEFAULT_NMS
 
 __all__ = ["complete_bare"]
-
-DECODED = {"boxes", "scores"}
 
 
 def complete_bare(document: dict[str, Any], split: Split, *, ultralytics: bool, end2end: bool) -> dict[str, Any]:
@@ -29,6 +28,6 @@ def complete_bare(document: dict[str, Any], split: Split, *, ultralytics: bool, 
         section = {**section, "cameraadaptor": color}
     inferred: dict[str, Any] = {"nms": DEFAULT_NMS}
     # An anchor head is described by its outputs alone, and nobody infers a document for one.
-    if ultralytics and not split.anchor_head and {endpoint.role for endpoint in split.endpoints} >= DECODED:
+    if ultralytics and not split.anchor_head and {endpoint.role for endpoint in split.endpoints} >= DETECTOR:
         inferred["decoder_version"] = "yolo26" if end2end else "yolov8"
     return {**inferred, **document, **({"input": section} if section else {})}

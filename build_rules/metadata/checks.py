@@ -20,9 +20,9 @@ from build_rules.metadata.output_checks import (
 )
 from build_rules.metadata.physical import PhysicalTensor
 from build_rules.metadata.problems import Problem, axis, error, mapping, pair_of_axes, warning
+from build_rules.records.roles import ACTIVATIONS, ANGLE, BOXES, DETECTION, DETECTOR, MASK_COEFS, OBJECTNESS, SCORES
 from build_rules.trainer.tiling import tiling_fault
 from build_rules.trainer.vocabulary import (
-    ACTIVATIONS,
     DECODER_VERSIONS,
     NMS_MODES,
     OUTPUT_TYPES,
@@ -54,8 +54,8 @@ ITEMS = {
 }
 
 _LOST = {
-    "angle": "boxes come out unrotated and, where the object is turned, off its centre",
-    "objectness": "scores come out too high",
+    ANGLE: "boxes come out unrotated and, where the object is turned, off its centre",
+    OBJECTNESS: "scores come out too high",
 }
 """What a program sees that decodes the rest without the output of this name."""
 
@@ -145,13 +145,13 @@ def _output(path: str, output: Any) -> Iterator[Problem]:
             yield error(12, f"{path}.outputs", f"have different dtypes ({', '.join(dtypes)}); a role has one")
     else:
         yield from check_tensor(path, output, kind)
-        if kind in ("boxes", "scores", "mask_coefs"):
+        if kind in SPLIT_TYPES:
             yield error(8, f"{path}.outputs", f"is missing; {kind} need one child per scale to be decoded")
-    if kind == "boxes":
+    if kind == BOXES:
         yield from check_boxes(path, output)
-    if kind == "scores":
+    if kind == SCORES:
         yield from check_scores(path, output)
-    if kind == "detection" and not is_carried(output):
+    if kind == DETECTION and not is_carried(output):
         yield from check_anchor_grid(path, output)
 
 
@@ -191,7 +191,7 @@ def _carried(outputs: list[dict[str, Any]]) -> Iterator[Problem]:
         if not is_carried(output):
             continue
         path, name = f"outputs[{index}].type", output.get("name")
-        if {"boxes", "scores"} <= split:
+        if split >= DETECTOR:
             lost = _LOST.get(str(name))
             what = f"of {name!r} is {output['type']!r}; the output is carried, but not decoded"
             yield warning(5, path, f"{what}: {lost}" if lost else what)
@@ -206,12 +206,12 @@ def _strides(outputs: list[dict[str, Any]]) -> Iterator[Problem]:
         for output in outputs
         if output.get("type") in SPLIT_TYPES and output.get("outputs")
     }
-    for present, missing in (("boxes", "scores"), ("scores", "boxes"), ("mask_coefs", "boxes")):
+    for present, missing in ((BOXES, SCORES), (SCORES, BOXES), (MASK_COEFS, BOXES)):
         if present in strides and missing not in strides:
             yield error(8, "outputs", f"have {present} but no {missing} with children; nothing can be decoded")
     for kind, own in strides.items():
-        if "boxes" in strides and sorted(own) != sorted(strides["boxes"]):
-            yield error(8, "outputs", f"{kind} have strides {', '.join(own)}, boxes {', '.join(strides['boxes'])}")
+        if BOXES in strides and sorted(own) != sorted(strides[BOXES]):
+            yield error(8, "outputs", f"{kind} have strides {', '.join(own)}, boxes {', '.join(strides[BOXES])}")
         for stride, count in Counter(own).items():
             if count > 1:
                 yield error(8, "outputs", f"{kind} have {count} children of stride {stride}")
@@ -260,9 +260,9 @@ def _labels(document: dict[str, Any], outputs: list[dict[str, Any]], labels: Seq
     classes = None
     for output in outputs:
         shape, anchors = output.get("shape"), output.get("anchors")
-        if output.get("type") == "scores":
+        if output.get("type") == SCORES:
             classes = axis(output, "num_classes")
-        elif output.get("type") == "detection" and isinstance(anchors, list) and anchors and isinstance(shape, list):
+        elif output.get("type") == DETECTION and isinstance(anchors, list) and anchors and isinstance(shape, list):
             size = axis(output, "num_anchors_x_features")
             classes = None if size is None else size // len(anchors) - 5
         if classes is not None:

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from build_rules.metadata.problems import Problem, axis, error, mapping, warning
+from build_rules.records.roles import ANCHOR, DFL, DIRECT, ROLES, SIGMOID
 from build_rules.trainer.vocabulary import CARRIED_TYPE, DECODERS, DTYPES, ENCODINGS, SCORE_FORMATS
 
 __all__ = ["check_anchor_grid", "check_boxes", "check_scores", "check_tensor", "is_carried"]
 
-_PLANNED = ("boxes", "scores", "mask_coefs", "protos")  # the decoders ask for their dtype before any tensor is there
+# The decoders ask for their dtype before any tensor is there.
+_PLANNED = tuple(role.type for role in ROLES.values() if role.form in ("split", "whole"))
 _REG_MAX = 64  # the decoders keep one side's bins on the stack
 _WIDEST = 10  # inputs; an anchor may exceed a small input, but this many are pixels that were not divided
 
@@ -60,14 +62,14 @@ def check_boxes(path: str, output: dict[str, Any]) -> Iterator[Problem]:
         yield error(7, f"{path}.encoding", f"is {encoding!r}, not one of {', '.join(ENCODINGS)}")
     if output.get("decoder") not in DECODERS:
         yield error(7, f"{path}.decoder", f"is {output.get('decoder')!r}, not one of {', '.join(DECODERS)}")
-    if encoding == "anchor":
+    if encoding == ANCHOR:
         yield error(16, f"{path}.encoding", "is 'anchor'; only flat outputs of type detection decode anchors")
     for index, child in enumerate(mapping(output.get("outputs"))):
         channels = _channels(child)
         where = f"{path}.outputs[{index}].shape"
-        if encoding == "dfl" and (channels is None or channels % 4 or not 4 < channels <= 4 * _REG_MAX):
+        if encoding == DFL and (channels is None or channels % 4 or not 4 < channels <= 4 * _REG_MAX):
             yield error(13, where, f"has {channels} channels; DFL boxes have 4 * reg_max, reg_max at most {_REG_MAX}")
-        if encoding == "direct" and channels != 4:
+        if encoding == DIRECT and channels != 4:
             yield error(13, where, f"has {channels} channels; direct boxes have 4")
         if channels is not None and channels != axis(output, "num_features"):
             yield error(6, where, f"has {channels} channels, unlike the logical output")
@@ -87,7 +89,7 @@ def check_scores(path: str, output: dict[str, Any]) -> Iterator[Problem]:
         if applied is not None and required is not None:
             yield error(14, where, "has an activation that is both applied and required")
         elif required is not None:
-            who = "the EdgeFirst validator does" if required == "sigmoid" else "EdgeFirst's decoders and validator do"
+            who = "the EdgeFirst validator does" if required == SIGMOID else "EdgeFirst's decoders and validator do"
             yield warning(14, where, f"leaves the {required} to the reader; {who} not apply it")
         elif applied is None:
             yield warning(14, where, "does not say whether its sigmoid has been applied")
@@ -102,7 +104,7 @@ def check_anchor_grid(path: str, output: dict[str, Any]) -> Iterator[Problem]:
     """Item 16: `[1, H, W, anchors * (5 + classes)]` of raw values, anchors divided by the input size."""
     if output.get("outputs"):
         yield error(16, f"{path}.outputs", "must be absent; an anchor head is one flat output per scale")
-    if output.get("decoder") != "modelpack" or output.get("encoding") != "anchor":
+    if output.get("decoder") != "modelpack" or output.get("encoding") != ANCHOR:
         yield error(16, path, "must have decoder 'modelpack' and encoding 'anchor'; no other grid is decoded")
     anchors = output.get("anchors")
     fine = isinstance(anchors, list) and all(

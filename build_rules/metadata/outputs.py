@@ -12,15 +12,29 @@ from typing import Any
 
 from build_rules.errors import InputError
 from build_rules.metadata.physical import Bound, PhysicalTensor, bind_endpoints, looks_folded
+from build_rules.records.roles import (
+    ACTIVATIONS,
+    ANCHOR,
+    BOXES,
+    DETECTION,
+    DETECTOR,
+    DFL,
+    DIRECT,
+    OBJECTNESS,
+    PROTOS,
+    SCORES,
+    UNIT_ACTIVATIONS,
+    Role,
+    find_role,
+)
 from build_rules.records.split_json import Anchors, Split
 from build_rules.trainer.anchors import Level, split_anchors
-from build_rules.trainer.vocabulary import ACTIVATIONS, CARRIED_TYPE, CHANNEL_AXIS, OUTPUT_TYPES, SPLIT_TYPES
+from build_rules.trainer.vocabulary import CARRIED_TYPE, OUTPUT_TYPES
 
 __all__ = ["check_endpoints", "class_count", "compile_outputs", "grid_classes"]
 
 BEFORE_SCORES = 5
 """Channels of an anchor that are no scores: four coordinates and the objectness."""
-_ORDER = ("boxes", "scores", "mask_coefs", "protos", "segmentation")
 
 
 def compile_outputs(
@@ -39,19 +53,20 @@ def compile_outputs(
     """
     bound = bind_endpoints(split, tensors)
     _check_folded(split, bound, folded)
-    anchored = [one for one in bound if one.endpoint.encoding == "anchor"]
-    roles = _roles((one for one in bound if one.endpoint.encoding != "anchor"), folded)
+    anchored = [one for one in bound if one.endpoint.is_grid]
+    roles = _roles((one for one in bound if not one.endpoint.is_grid), folded)
     outputs = []
-    for role in sorted(roles, key=lambda role: _ORDER.index(role) if role in _ORDER else len(_ORDER)):
-        if role == "protos":
-            outputs.append(_protos(roles[role], folded, decoded=not anchored))
-        elif role == "segmentation":
-            outputs += [_segmentation(one, folded) for one in roles[role]]
-        elif role in SPLIT_TYPES:
-            outputs.append(_split_output(role, roles, folded))
+    for kind in sorted(map(find_role, roles), key=lambda kind: kind.order):
+        levels = roles[kind.name]
+        if kind.form == "whole":
+            outputs.append(_whole(kind, levels, folded, decoded=not anchored))
+        elif kind.form == "map":
+            outputs += [_map(kind, one, folded) for one in levels]
+        elif kind.form == "split":
+            outputs.append(_split_output(kind, roles, folded))
         else:
-            outputs.append(_carried(role, roles, folded))
-    return _anchor_outputs(document, split, anchored, decoded="protos" not in roles) + outputs
+            outputs.append(_carried(kind.name, roles, folded))
+    return _anchor_outputs(document, split, anchored, decoded=PROTOS not in roles) + outputs
 
 
 def check_endpoints(document: dict[str, Any], split: Split) -> None:
@@ -60,7 +75,7 @@ def check_endpoints(document: dict[str, Any], split: Split) -> None:
     The float network stands in for the compiled one: its outputs have the same shapes.
     """
     roles = {endpoint.role for endpoint in split.endpoints}
-    if "boxes" in roles and "scores" not in roles:
+    if BOXES in roles and SCORES not in roles:
         raise InputError(
             "there are boxes but no scores, and no decoder reads the ones without the others; name the scores, too, in "
             "[split] of model.toml (outputs, [[split.hint]] or [[split.endpoint]]) or in the split hints."
@@ -78,9 +93,9 @@ def class_count(outputs: list[dict[str, Any]]) -> int | None:
     An anchor grid holds, for each anchor, four coordinates, the objectness and the class scores.
     """
     for output in outputs:
-        if output.get("type") == "scores":
+        if output.get("type") == SCORES:
             return int(output["shape"][1])
-        if output.get("type") == "detection" and output.get("anchors"):
+        if output.get("type") == DETECTION and output.get("anchors"):
             return int(output["shape"][-1]) // len(output["anchors"]) - BEFORE_SCORES
     return None
 
@@ -90,8 +105,8 @@ def grid_classes(split: Split, anchors: Anchors) -> int | None:
 
     `anchors` are those of its levels, finest first.
     """
-    grids = sorted((e for e in split.endpoints if e.encoding == "anchor"), key=lambda e: e.stride or 0)
-    if _holds_more(split) or any(endpoint.role == "protos" for endpoint in split.endpoints):
+    grids = sorted((e for e in split.endpoints if e.is_grid), key=lambda e: e.stride or 0)
+    if _holds_more(split) or any(endpoint.role == PROTOS for endpoint in split.endpoints):
         return None
     return grids[0].shape[1] // len(anchors[0]) - BEFORE_SCORES
 
@@ -110,14 +125,14 @@ def _check_folded(split: Split, bound: tuple[Bound, ...], folded: Collection[str
             )
         if endpoint.name not in folded:
             continue
-        if endpoint.activation is None or endpoint.encoding == "anchor":
-            why = "readers apply it to anchor grids themselves" if endpoint.encoding == "anchor" else "it has none"
+        if endpoint.activation is None or not endpoint.kind.folds:
+            why = "it has none" if endpoint.kind.folds else "readers apply it to anchor grids themselves"
             raise InputError(
                 f"{split.model}: the model script folds an activation into endpoint {endpoint.name!r}, but {why}; "
                 "remove it from the model script."
             )
         told = tensor.limits is not None or not tensor.is_float
-        if endpoint.activation in ("sigmoid", "softmax") and told and not looks_folded(tensor):
+        if endpoint.activation in UNIT_ACTIVATIONS and told and not looks_folded(tensor):
             low, high = tensor.range if tensor.limits is None else tensor.limits
             raise InputError(
                 f"{split.model}: HEF output {tensor.name!r} should hold the {endpoint.activation} of endpoint "
@@ -156,17 +171,17 @@ def _check_levels(role: str, levels: list[Bound], folded: Collection[str]) -> No
         raise InputError(f"Two outputs of role {role!r} have the same stride ({strides}); correct the split hints.")
 
 
-def _split_output(role: str, roles: dict[str, list[Bound]], folded: Collection[str]) -> dict[str, Any]:
+def _split_output(kind: Role, roles: dict[str, list[Bound]], folded: Collection[str]) -> dict[str, Any]:
     """Return boxes, scores or mask coefficients: `[1, C, N]`, N being the cells of all scales, a child per scale."""
-    levels = roles[role]
-    output = {"name": role, "type": role, **_merged(role, levels), "decoder": "ultralytics"}
-    if role == "boxes":
+    role, levels = kind.name, roles[kind.name]
+    output = {"name": role, "type": kind.type, **_merged(role, levels), "decoder": kind.decoder}
+    if role == BOXES:
         encoding = levels[0].endpoint.encoding
         _check_boxes(encoding, levels[0].tensor.shape[3])
         # The decode multiplies by the stride, so the values that it yields are pixels of the input image.
         output |= {"encoding": encoding, "normalized": False}
-    if role == "scores":
-        output["score_format"] = "obj_x_class" if "objectness" in roles else "per_class"
+    if role == SCORES:
+        output["score_format"] = "obj_x_class" if OBJECTNESS in roles else "per_class"
     output["outputs"] = [_child(role, one, index, folded) for index, one in enumerate(levels)]
     return output
 
@@ -179,7 +194,7 @@ def _carried(role: str, roles: dict[str, list[Bound]], folded: Collection[str]) 
     the type, so there is none.
     """
     children = [_child(role, one, index, folded) for index, one in enumerate(roles[role])]
-    typed = {"type": CARRIED_TYPE} if {"boxes", "scores"} <= roles.keys() else {}
+    typed = {"type": CARRIED_TYPE} if roles.keys() >= DETECTOR else {}
     return {"name": role, **typed, **_merged(role, roles[role]), "outputs": children}
 
 
@@ -187,14 +202,14 @@ def _merged(role: str, levels: list[Bound]) -> dict[str, Any]:
     """Return `shape` and `dshape` of a role whose scales are concatenated, `[1, C, N]`."""
     channels = levels[0].tensor.shape[3]
     cells = sum(one.tensor.shape[1] * one.tensor.shape[2] for one in levels)
-    return _shape(("batch", 1), (CHANNEL_AXIS.get(role, "num_features"), channels), ("num_boxes", cells))
+    return _shape(("batch", 1), (find_role(role).channel_axis, channels), ("num_boxes", cells))
 
 
 def _check_boxes(encoding: str | None, channels: int) -> None:
     """Refuse a number of box channels that its encoding cannot have."""
-    if encoding == "dfl" and channels % 4 == 0 and 4 < channels <= 4 * 64:
+    if encoding == DFL and channels % 4 == 0 and 4 < channels <= 4 * 64:
         return
-    if encoding == "direct" and channels == 4:
+    if encoding == DIRECT and channels == 4:
         return
     raise InputError(
         f"The boxes have encoding {encoding!r} and {channels} channels; `dfl` has 4 * reg_max channels (reg_max 2 to "
@@ -202,24 +217,24 @@ def _check_boxes(encoding: str | None, channels: int) -> None:
     )
 
 
-def _protos(levels: list[Bound], folded: Collection[str], *, decoded: bool) -> dict[str, Any]:
+def _whole(kind: Role, levels: list[Bound], folded: Collection[str], *, decoded: bool) -> dict[str, Any]:
     """Return the mask prototypes: logical `[1, C, H, W]` with one NHWC child, the layout that every reader accepts.
 
     Not `decoded`, they have no `type`: beside anchor grids the decoders refuse it.
     """
     if len(levels) > 1:
         raise InputError(
-            f"The split has {len(levels)} endpoints of role 'protos'; a model has one set of mask prototypes."
+            f"The split has {len(levels)} endpoints of role {kind.name!r}; a model has one set of mask prototypes."
         )
     one = levels[0]
     _, height, width, channels = one.tensor.shape
     return {
-        "name": "protos",
-        **({"type": "protos"} if decoded else {}),
-        **_shape(("batch", 1), ("num_protos", channels), ("height", height), ("width", width)),
+        "name": kind.name,
+        **({"type": kind.type} if decoded else {}),
+        **_shape(("batch", 1), (kind.channel_axis, channels), ("height", height), ("width", width)),
         "stride": _stride(one),
-        **({"decoder": "ultralytics"} if decoded else {}),
-        "outputs": [_child("protos", one, 0, folded)],
+        **({"decoder": kind.decoder} if decoded else {}),
+        "outputs": [_child(kind.name, one, 0, folded)],
     }
 
 
@@ -248,7 +263,7 @@ def _anchor_outputs(
     if not anchored:
         return []
     levels = sorted(anchored, key=lambda one: one.stride)
-    _check_levels("detection", levels, ())
+    _check_levels(DETECTION, levels, ())
     anchors = split_anchors(document, split)
     outputs = [_anchor_output(one, own) for one, own in zip(levels, anchors, strict=True)]
     if decoded and not _holds_more(split):
@@ -259,18 +274,18 @@ def _anchor_outputs(
 def _holds_more(split: Split) -> bool:
     """Tell whether a hint of the split names parts of an anchor grid that are neither boxes nor scores."""
     parts = [[boundary.name for boundary in hint.boundaries] for hint in split.hints if hint.anchors_per_cell > 1]
-    return any(len(names) > 1 and not set(names) <= {"boxes", "objectness", "scores"} for names in parts)
+    return any(len(names) > 1 and not set(names) <= {BOXES, OBJECTNESS, SCORES} for names in parts)
 
 
 def _anchor_output(one: Bound, anchors: Level) -> dict[str, Any]:
     """Return one level of an anchor head, `[1, H, W, anchors * (5 + classes)]`."""
     return {
         "name": one.tensor.name,
-        "type": "detection",
-        **_nhwc("detection", one.tensor),
+        "type": DETECTION,
+        **_nhwc(ANCHOR, one.tensor),
         "stride": _stride(one),
-        "decoder": "modelpack",
-        "encoding": "anchor",
+        "decoder": one.endpoint.kind.decoder,
+        "encoding": ANCHOR,
         "score_format": "obj_x_class",
         "normalized": True,
         "anchors": [list(pair) for pair in anchors],
@@ -279,14 +294,17 @@ def _anchor_output(one: Bound, anchors: Level) -> dict[str, Any]:
     }
 
 
-def _segmentation(one: Bound, folded: Collection[str]) -> dict[str, Any]:
-    """Return a semantic segmentation map, `[1, H, W, classes]`, at the resolution that the chip computes."""
+def _map(kind: Role, one: Bound, folded: Collection[str]) -> dict[str, Any]:
+    """Return a map such as a semantic segmentation, `[1, H, W, C]`, at the resolution that the chip computes.
+
+    One that EdgeFirst's schema has no word for has no `type`, and programs that know it bind it by name.
+    """
     return {
         "name": one.tensor.name,
-        "type": "segmentation",
-        **_nhwc("segmentation", one.tensor),
+        **({} if kind.type is None else {"type": kind.type}),
+        **_nhwc(kind.name, one.tensor),
         "stride": _stride(one),
-        "decoder": "modelpack",
+        **({} if kind.decoder is None else {"decoder": kind.decoder}),
         **_quantization(one.tensor),
         **_activation(one, folded),
     }
@@ -297,12 +315,10 @@ def _shape(*axes: tuple[str, int]) -> dict[str, Any]:
     return {"shape": [size for _, size in axes], "dshape": [{name: size} for name, size in axes]}
 
 
-def _nhwc(kind: str, tensor: PhysicalTensor) -> dict[str, Any]:
+def _nhwc(role: str, tensor: PhysicalTensor) -> dict[str, Any]:
     """Return `shape` and `dshape` of a physical tensor."""
     batch, height, width, channels = tensor.shape
-    return _shape(
-        ("batch", batch), ("height", height), ("width", width), (CHANNEL_AXIS.get(kind, "num_features"), channels)
-    )
+    return _shape(("batch", batch), ("height", height), ("width", width), (find_role(role).channel_axis, channels))
 
 
 def _stride(one: Bound) -> int | list[int]:

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from build_rules.errors import InputError
+from build_rules.records.roles import UNIT_ACTIVATIONS
 from build_rules.records.split_json import Endpoint, Split
 
 __all__ = ["Bound", "PhysicalTensor", "bind_endpoints", "found_folded", "looks_folded"]
@@ -87,13 +88,11 @@ def looks_folded(tensor: PhysicalTensor) -> bool:
 
 
 def found_folded(split: Split, tensors: tuple[PhysicalTensor, ...]) -> frozenset[str]:
-    """Return the endpoints whose activation the HEF has, as its ranges tell; never those of anchor grids."""
+    """Return the endpoints whose activation the HEF has, as its ranges tell; never of roles that may not be folded."""
     return frozenset(
         one.endpoint.name
         for one in bind_endpoints(split, tensors)
-        if one.endpoint.activation in ("sigmoid", "softmax")
-        and one.endpoint.encoding != "anchor"
-        and looks_folded(one.tensor)
+        if one.endpoint.activation in UNIT_ACTIVATIONS and one.endpoint.kind.folds and looks_folded(one.tensor)
     )
 
 

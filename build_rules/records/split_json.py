@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from build_rules.errors import InputError
+from build_rules.records.roles import SIGMOID, Role, find_role
 
 __all__ = [
     "AUTOMATIC",
@@ -111,6 +112,16 @@ class Endpoint:
     shape: tuple[int, ...]
     encoding: str | None
     activation: str | None
+
+    @property
+    def kind(self) -> Role:
+        """What its role says of it."""
+        return find_role(self.role)
+
+    @property
+    def is_grid(self) -> bool:
+        """Whether it is a raw grid of several anchors."""
+        return self.kind.form == "grid"
 
 
 @dataclass(frozen=True)
@@ -304,17 +315,17 @@ class Split:
     @property
     def anchor_head(self) -> bool:
         """Whether the head is a classic anchor head, whose grids are decoded raw."""
-        return any(endpoint.encoding == "anchor" for endpoint in self.endpoints)
+        return any(endpoint.is_grid for endpoint in self.endpoints)
 
     @property
     def folded(self) -> frozenset[str]:
         """Names of the endpoints whose sigmoid the compiler is asked to apply on the chip.
 
-        None of an anchor head: its decoders take raw logits and apply the sigmoid themselves.
+        None where a role is among them that may not be folded: a head is read raw or it is not.
         """
-        if self.anchor_head:
+        if not all(endpoint.kind.folds for endpoint in self.endpoints):
             return frozenset()
-        return frozenset(endpoint.name for endpoint in self.endpoints if endpoint.activation == "sigmoid")
+        return frozenset(endpoint.name for endpoint in self.endpoints if endpoint.activation == SIGMOID)
 
 
 def swapped_order(channels: int) -> list[int]:

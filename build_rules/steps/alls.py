@@ -29,13 +29,17 @@ def run(split_json: Path, calibrated: Path, parsed_har: Path, script: Path, feed
 
 def plan_script(split: Split, calibrated: Calibrated, layers: tuple[OutputLayer, ...], preset: Preset) -> ScriptPlan:
     """Decide what the script says; layers are found by the ONNX node they come from."""
-    found = {endpoint.name: _layer_of(endpoint, layers) for endpoint in split.endpoints}
+    by_endpoint = {endpoint.name: _layer_of(endpoint, layers) for endpoint in split.endpoints}
     folded = [
-        FoldedActivation(found[endpoint.name].producer, endpoint.activation)
+        FoldedActivation(by_endpoint[endpoint.name].producer, endpoint.activation)
         for endpoint in split.endpoints
         if endpoint.name in split.folded and endpoint.activation is not None
     ]
-    wide = [found[endpoint.name].output_layer for endpoint in split.endpoints if endpoint.role in preset.wide_roles]
+    wide = [
+        by_endpoint[endpoint.name].output_layer
+        for endpoint in split.endpoints
+        if endpoint.kind.precision in preset.wide
+    ]
     mean, std = _normalization(calibrated, split.front)
     return ScriptPlan(
         mean=mean,

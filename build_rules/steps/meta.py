@@ -98,7 +98,7 @@ def _check_architecture(hef: Hef, hw_arch: str, path: Path, *, compiled_here: bo
 def _check_widths(split: Split, tensors: tuple[PhysicalTensor, ...], preset: Preset, path: Path) -> None:
     # Compilers have been seen to demote a requested 16-bit output to 8 bits without a word.
     for endpoint in split.endpoints:
-        if endpoint.role not in preset.wide_roles:
+        if endpoint.kind.precision not in preset.wide:
             continue
         for tensor in tensors:
             if endpoint.node in tensor.original_names and tensor.dtype != "uint16":

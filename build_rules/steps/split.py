@@ -16,6 +16,7 @@ from build_rules.metadata.outputs import check_endpoints, grid_classes
 from build_rules.metadata.pixels import decide_pixels
 from build_rules.onnx_file.onnx_files import OnnxFiles
 from build_rules.records.normalization import Normalization
+from build_rules.records.roles import SCORES
 from build_rules.records.split_json import (
     AUTOMATIC,
     InputChoice,
@@ -133,5 +134,5 @@ def _check_labels(names: Sequence[str], source: SourceDocument, split: Split) ->
             )
         return
     for endpoint in split.endpoints:
-        if endpoint.role == "scores":
+        if endpoint.role == SCORES:
             check_labels(names, endpoint.shape[1])

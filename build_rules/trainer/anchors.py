@@ -30,7 +30,7 @@ def split_anchors(document: dict[str, Any], split: Split) -> Anchors:
 
     Raises `InputError` when there are none, and when the maps do not hold whole boxes for as many.
     """
-    levels = sorted((e for e in split.endpoints if e.encoding == "anchor"), key=lambda e: e.stride or 0)
+    levels = sorted((e for e in split.endpoints if e.is_grid), key=lambda e: e.stride or 0)
     by_hand = split.found_by == "model.toml" and split.anchors
     anchors = anchor_levels({} if by_hand else document, len(levels), split.input, split.anchors)
     for level, own in zip(levels, anchors, strict=True):

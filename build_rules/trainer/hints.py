@@ -17,12 +17,12 @@ from itertools import pairwise
 from typing import Any
 
 from build_rules.errors import InputError
+from build_rules.records.roles import ACTIVATIONS
 
 __all__ = ["Boundary", "Hint", "parse_hints", "unknown_types"]
 
 HINT_TYPE = "quantization_split"
 METADATA = "the EdgeFirst metadata"
-ACTIVATIONS = ("sigmoid", "softmax", "tanh")
 CHANNEL_AXES = ("num_features", "num_anchors_x_features", "num_classes", "num_protos")
 
 

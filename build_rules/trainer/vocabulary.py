@@ -5,10 +5,22 @@ Source: the EdgeFirst metadata documentation (schema v2) and the enumerations of
 
 from __future__ import annotations
 
+from build_rules.records.roles import (
+    BOXES,
+    CLASSES,
+    DETECTION,
+    LANDMARKS,
+    MASK_COEFS,
+    OBJECTNESS,
+    PROTOS,
+    ROLES,
+    SCORES,
+    SEGMENTATION,
+    roles_of,
+)
+
 __all__ = [
-    "ACTIVATIONS",
     "CARRIED_TYPE",
-    "CHANNEL_AXIS",
     "DECODERS",
     "DECODER_VERSIONS",
     "DEFAULT_NMS",
@@ -33,9 +45,8 @@ DEFAULT_NMS = "class_aware"
 """What is written where nobody says: Ultralytics and torchvision suppress per class, and so do the decoders
 (`edgefirst-decoder`, mode Auto) for a document that does not say. Per class, nothing is lost that was found."""
 DECODERS = ("ultralytics", "modelpack")
-ENCODINGS = ("dfl", "direct", "anchor")
+ENCODINGS = tuple(encoding for role in ROLES.values() for encoding in role.encodings)
 SCORE_FORMATS = ("per_class", "obj_x_class")
-ACTIVATIONS = ("sigmoid", "softmax", "tanh")
 DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float16", "float32")
 TILING_MODES = ("tiled", "whole_frame")
 
@@ -43,17 +54,17 @@ HINT_TYPES = ("quantization_split",)
 """Types of split hint that this converter consumes; hints of any other type are ignored."""
 
 OUTPUT_TYPES = (
-    "boxes",
-    "scores",
-    "objectness",
-    "classes",
-    "mask_coefs",
-    "protos",
-    "landmarks",
+    BOXES,
+    SCORES,
+    OBJECTNESS,
+    CLASSES,
+    MASK_COEFS,
+    PROTOS,
+    LANDMARKS,
     "detections",
-    "segmentation",
+    SEGMENTATION,
     "masks",
-    "detection",
+    DETECTION,
 )
 
 DIMENSIONS = (
@@ -69,23 +80,13 @@ DIMENSIONS = (
     "padding",
 )
 
-SPLIT_TYPES = ("boxes", "scores", "mask_coefs")
+SPLIT_TYPES = roles_of("split")
 """Types that have one value per cell and scale: one logical output `[1, C, N]` with one child per scale."""
 
-UNDECODED_TYPES = ("objectness", "landmarks")
+UNDECODED_TYPES = tuple(kind for name in roles_of("carried") if (kind := ROLES[name].type))
 """Types that the format knows and both decoders refuse on a logical output, together with the whole document."""
 
-CARRIED_TYPE = "detection"
+CARRIED_TYPE = DETECTION
 """The type of a logical output that no decoder decodes, beside boxes and scores: values of a detection head, as it
 computes them. The decoders take such a model's boxes from `boxes` and `scores` alone; the children say what they are.
 """
-
-CHANNEL_AXIS = {
-    "boxes": "num_features",
-    "scores": "num_classes",
-    "mask_coefs": "num_protos",
-    "protos": "num_protos",
-    "segmentation": "num_classes",
-    "detection": "num_anchors_x_features",
-}
-"""The `dshape` name of the channel axis, by output type; `num_features` for every other."""

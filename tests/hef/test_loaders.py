@@ -13,8 +13,9 @@ from build_rules.errors import InputError
 from build_rules.hef import build_container, embed_zip, read_hef, write_hef
 from build_rules.hef.loaders import ask, find_loaders, oldest_release
 from build_rules.hef.parsable import walk_message
-from build_rules.hef.releases import DEVICES, EXTENSION_SINCE, NEVER_MANDATORY, parse_device, parse_release
+from build_rules.hef.releases import EXTENSION_SINCE, NEVER_MANDATORY, parse_device, parse_release
 from build_rules.protobuf import write_bytes
+from build_rules.records.hardware import HARDWARE
 from tests.hef import differential, hailort
 from tests.hef.changes import CASES, extend, host_work
 from tests.hef.samples import REAL, message, spec
@@ -214,7 +215,7 @@ def test_releases_that_are_none(text: str) -> None:
 def test_devices_that_are_none(text: str) -> None:
     with pytest.raises(InputError, match=r"^--device: .* is no device; choose one of hailo8, hailo8l, ") as caught:
         parse_device(text)
-    assert all(device in str(caught.value) for device in DEVICES)
+    assert all(device in str(caught.value) for device in HARDWARE)
 
 
 @needs_shared

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from build_rules.errors import InputError
 from build_rules.hef import HefSpec, Quantization, Stream, read_hef, read_payload, write_hef
 from build_rules.hef.header import LAYOUTS
-from build_rules.hef.schema import ARCHITECTURES
 from build_rules.hef.writer import build_proto
 from build_rules.protobuf import Message
+from build_rules.records.hardware import HARDWARE
 from tests.hef.samples import BOXES, IMAGE, REAL, SCORES, spec
 from tests.shared import needs_shared
 
 
-@pytest.mark.parametrize("hw_arch", sorted(set(ARCHITECTURES.values())))
+@pytest.mark.parametrize("hw_arch", sorted(HARDWARE))
 @pytest.mark.parametrize("version", tuple(LAYOUTS))
 def test_round_trip(version: int, hw_arch: str, tmp_path: Path) -> None:
     wanted, path, payload = spec(hw_arch), tmp_path / "a.hef", b"network" * 1000 if version else b""
@@ -44,7 +44,7 @@ def test_partial_layouts_are_there_where_the_runtime_needs_them() -> None:
     def partials(hw_arch: str) -> int:
         return len(list(Message(build_proto(spec(hw_arch), 5), "").message(2).messages(7)))
 
-    assert {arch for arch in set(ARCHITECTURES.values()) if partials(arch)} == {"hailo8l", "hailo15m"}
+    assert {arch for arch in HARDWARE if partials(arch)} == {"hailo8l", "hailo15m"}
 
 
 def test_what_the_runtime_insists_on() -> None:

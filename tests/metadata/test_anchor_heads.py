@@ -27,7 +27,7 @@ def split_of(nc: int, *, segmentation: bool = False) -> Split:
     height, width = SIZE
     shapes = [(1, 3 * (5 + nc), height // stride, width // stride) for stride in (8, 16, 32)]
     endpoints = [
-        Endpoint(f"grid_{i}", "detection_grid", i, 8 << i, f"t{i}", f"n{i}", shape, "anchor", "sigmoid")
+        Endpoint(f"grid_{i}", "anchor", i, 8 << i, f"t{i}", f"n{i}", shape, "anchor", "sigmoid")
         for i, shape in enumerate(shapes)
     ]
     if segmentation:

@@ -218,7 +218,7 @@ def test_what_the_table_of_the_model_says_counts() -> None:
 
 def test_an_anchor_head_has_no_decoder_version() -> None:
     split = Head(nc=3).split
-    anchor = replace(split, endpoints=tuple(replace(e, encoding="anchor") for e in split.endpoints))
+    anchor = replace(split, endpoints=tuple(replace(e, role="anchor", encoding="anchor") for e in split.endpoints))
     assert complete_bare({}, anchor, ultralytics=True, end2end=False) == {
         "nms": "class_aware",
         "input": {"cameraadaptor": "rgb"},

@@ -10,19 +10,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from build_rules.errors import InputError
-from build_rules.graph.decoders.decoder_check import ANCHOR, COMPARED, OBJECTNESS, SCORES, Decoding, check_decoding
+from build_rules.graph.decoders.decoder_check import Decoding, check_decoding
 from build_rules.graph.decoders.find_anchors import read_anchors
 from build_rules.graph.find.find_endpoints import FoundEndpoints, find_endpoints
 from build_rules.graph.find.manual import PLACE
 from build_rules.graph.load.graph_view import GraphView
+from build_rules.records.roles import SIGMOID, SOFTMAX
 from build_rules.records.split_json import Endpoint
 from build_rules.trainer.document import SourceDocument
 from build_rules.trainer.hints import Hint
 
 __all__ = ["check_by_hand", "hints_of_grids"]
 
-ACTIVATED = (SCORES, OBJECTNESS, ANCHOR)
-ACTIVATIONS = {"Sigmoid": "sigmoid", "Softmax": "softmax"}
+ACTIVATIONS = {"Sigmoid": SIGMOID, "Softmax": SOFTMAX}
 LAYOUT = ("Identity", "Cast", "Transpose")
 
 
@@ -38,9 +38,9 @@ def check_by_hand(view: GraphView, source: SourceDocument, endpoints: Sequence[E
             _check_activation(view, endpoint)
         return Decoding()
     told, decoding = shown
-    roles = {*decoding.roles, *(ANCHOR for e in told.endpoints if e.role == ANCHOR and decoding.roles)}
+    roles = {*decoding.roles, *(e.role for e in told.endpoints if e.is_grid and decoding.roles)}
     known = {endpoint.tensor: endpoint for endpoint in told.endpoints if endpoint.role in roles}
-    read = [e for e in endpoints if e.role in (*COMPARED, ANCHOR)]
+    read = [e for e in endpoints if e.kind.formula is not None]
     for endpoint in read:
         other = known.get(endpoint.tensor)
         if other is None:
@@ -57,14 +57,14 @@ def check_by_hand(view: GraphView, source: SourceDocument, endpoints: Sequence[E
 
 def _check_activation(view: GraphView, endpoint: Endpoint) -> None:
     """Refuse an activation that would be applied twice, or not at all."""
-    if endpoint.role not in ACTIVATED:
+    if endpoint.kind.activation is None:
         return
     node = view.producer(endpoint.tensor)
     while node is not None and node.op_type in LAYOUT:
         node = view.producer(node.input[0])
     applied = ACTIVATIONS.get(node.op_type) if node is not None else None
-    if node is not None and applied and (endpoint.activation or endpoint.role == ANCHOR):
-        cure = "" if endpoint.role == ANCHOR else ', or write activation = "none"'
+    if node is not None and applied and (endpoint.activation or endpoint.is_grid):
+        cure = "" if endpoint.is_grid else ', or write activation = "none"'
         raise InputError(
             f"{PLACE}: '{endpoint.tensor}' is behind a {applied} already (node '{node.name}'), which would be applied "
             f"once more: name the tensor before it, '{node.input[0]}'{cure}."
@@ -93,13 +93,13 @@ def _users(view: GraphView, tensor: str) -> set[str]:
 
 def hints_of_grids(view: GraphView, source: SourceDocument, endpoints: Sequence[Endpoint]) -> tuple[Hint, ...]:
     """Return the hints of the anchor grids named by hand, as found without a hand; none when these are other maps."""
-    grids = {endpoint.tensor for endpoint in endpoints if endpoint.role == ANCHOR}
+    grids = {endpoint.tensor for endpoint in endpoints if endpoint.is_grid}
     for document in (source, SourceDocument({})):
         try:
             told = find_endpoints(view, document)
         except InputError:
             continue
-        if grids == {endpoint.tensor for endpoint in told.endpoints if endpoint.role == ANCHOR}:
+        if grids == {endpoint.tensor for endpoint in told.endpoints if endpoint.is_grid}:
             return told.decoded
     return ()
 
@@ -107,7 +107,7 @@ def hints_of_grids(view: GraphView, source: SourceDocument, endpoints: Sequence[
 def _shown(view: GraphView, source: SourceDocument) -> tuple[FoundEndpoints, Decoding] | None:
     try:
         told = find_endpoints(view, source)
-        anchor_head = any(endpoint.role == ANCHOR for endpoint in told.endpoints)
+        anchor_head = any(endpoint.is_grid for endpoint in told.endpoints)
         anchors = read_anchors(view, told.endpoints, told.decoded) if anchor_head else None
         return told, check_decoding(view, told.endpoints, told.followed, told.picks, anchors, told.classes)
     except InputError:

@@ -23,7 +23,6 @@ from build_rules.graph.decoders.formulas import (
     per_place,
 )
 from build_rules.graph.decoders.match_rows import (
-    BOXES,
     Order,
     Scale,
     Tolerance,
@@ -40,23 +39,34 @@ from build_rules.graph.load.constants import Array
 from build_rules.graph.load.graph_view import GraphView
 from build_rules.graph.prove.runtime import run_tail
 from build_rules.graph.tail.uncuttable import uneven_size
+from build_rules.records.roles import (
+    ANCHOR,
+    ANGLE,
+    BOXES,
+    CLASSES,
+    DFL,
+    DIRECT,
+    MASK_COEFS,
+    OBJECTNESS,
+    ROLES,
+    SCORES,
+    SIGMOID,
+)
 from build_rules.records.split_json import Anchors, Endpoint
 from build_rules.trainer.hints import Boundary, Hint
 
-__all__ = ["ANCHOR", "COMPARED", "Decoding", "check_decoding", "without_unread"]
+__all__ = ["COMPARED", "Decoding", "check_decoding", "without_unread"]
 
 SEED = 20261125
-SCORES, OBJECTNESS, COEFFICIENTS, ANGLE, ANCHOR = "scores", "objectness", "mask_coefs", "angle", "anchor"
-CLASSES = "classes"
-COMPARED = (BOXES, OBJECTNESS, SCORES, COEFFICIENTS)
+COMPARED = tuple(role.name for role in ROLES.values() if role.formula in ("box", "channels"))
 MIN_ANCHOR_CHANNELS = 6
 NO_GRID = (
     "whether EdgeFirst's decoders read the boxes of this model rightly is not known: the graph places them at other "
     "positions than the middles of the cells; decode a few images before you rely on it"
 )
 FORMULAS = {
-    "dfl": "distances to left, top, right and bottom, each the mean over a run of bins, in cells",
-    "direct": "distances to left, top, right and bottom, in cells",
+    DFL: "distances to left, top, right and bottom, each the mean over a run of bins, in cells",
+    DIRECT: "distances to left, top, right and bottom, in cells",
     ANCHOR: "raw grids by YOLOv5's formula, with the anchors that the graph holds",
 }
 
@@ -93,7 +103,7 @@ def check_decoding(
         wanted += [(CLASSES, hint, b) for hint in numbers for b in hint.boundaries]
     maps = _random_maps(view, endpoints)
     outputs = run_tail(view, maps, list(dict.fromkeys(hint.target for _, hint, _ in wanted)))
-    grids = [maps[endpoint.tensor] for endpoint in endpoints if endpoint.role == ANCHOR]
+    grids = [maps[endpoint.tensor] for endpoint in endpoints if endpoint.is_grid]
     wanted = [one for one in wanted if not _is_moved(outputs[one[1].target], grids)]
     classes = _classes(endpoints, [b for role, _, b in wanted if role == SCORES], anchors)
     scales = _scales(endpoints, maps, anchors, classes)
@@ -110,7 +120,7 @@ def check_decoding(
 
 def without_unread(decoding: Decoding, endpoints: Sequence[Endpoint]) -> Decoding:
     """Return what remains when nobody applies the activation of the scores: the decoders know a sigmoid alone."""
-    unread = {e.activation for e in endpoints if e.role == SCORES} - {None, "sigmoid"}
+    unread = {e.activation for e in endpoints if e.role == SCORES} - {None, SIGMOID}
     if not unread:
         return decoding
     warning = (
@@ -130,8 +140,8 @@ def _is_moved(output: Array, grids: Sequence[Array]) -> bool:
 def _classes(endpoints: Sequence[Endpoint], scored: Sequence[Boundary], anchors: Anchors | None) -> int:
     """Return how many classes the grids of an anchor head hold: the graph may keep the best one alone."""
     classes = sum(boundary.stop - boundary.start for boundary in scored[:1])
-    grids = [endpoint.shape[1] for endpoint in endpoints if endpoint.role == ANCHOR]
-    whole = grids and anchors and all(endpoint.role == ANCHOR for endpoint in endpoints)
+    grids = [endpoint.shape[1] for endpoint in endpoints if endpoint.is_grid]
+    whole = grids and anchors and all(endpoint.is_grid for endpoint in endpoints)
     return grids[0] // len(anchors[0]) - MIN_ANCHOR_CHANNELS + 1 if whole and anchors and classes == 1 else classes
 
 
@@ -185,7 +195,7 @@ def _has_no_grid(view: GraphView, endpoints: Sequence[Endpoint], wanted: Wanted)
     zeros = {endpoint.tensor: np.zeros(view.shapes[endpoint.tensor]) for endpoint in endpoints}
     outputs = run_tail(view, zeros, [hint.target])
     shapes = [
-        (hint.anchors_per_cell if e.role == ANCHOR else 1, e.shape[2], e.shape[3])
+        (hint.anchors_per_cell if e.is_grid else 1, e.shape[2], e.shape[3])
         for e in endpoints
         if e.role in (BOXES, ANCHOR)
     ]
@@ -200,7 +210,7 @@ def _refusal(wrong: Wanted, endpoints: Sequence[Endpoint]) -> str:
     elif role == BOXES:
         formula = FORMULAS.get(read.encoding or "", "by no formula")
     else:
-        applied = f"the {read.activation} of " if read.activation and read.role != ANCHOR else ""
+        applied = f"the {read.activation} of " if read.activation and not read.is_grid else ""
         formula = f"{applied}the channels of '{read.tensor}' in their order"
     return (
         f"run on random numbers, the graph makes other {role} of its maps (channels [{boundary.start}, "
@@ -225,8 +235,8 @@ def _random_maps(view: GraphView, endpoints: Sequence[Endpoint]) -> dict[str, Ar
     random = np.random.default_rng(SEED)
     maps = {}
     for endpoint in endpoints:
-        low, high = (0.1, 3.0) if endpoint.encoding == "direct" else (-3.0, 3.0)
-        if endpoint.role in (SCORES, OBJECTNESS) and endpoint.activation is None:
+        low, high = (0.1, 3.0) if endpoint.encoding == DIRECT else (-3.0, 3.0)
+        if endpoint.kind.formula == "channels" and endpoint.kind.activation and endpoint.activation is None:
             low, high = 0.05, 0.95
         kind = onnx.helper.tensor_dtype_to_np_dtype(view.types[endpoint.tensor])
         maps[endpoint.tensor] = random.uniform(low, high, view.shapes[endpoint.tensor]).astype(kind)
@@ -237,17 +247,17 @@ def _scales(
     endpoints: Sequence[Endpoint], maps: Mapping[str, Array], anchors: Anchors | None, classes: int
 ) -> list[Scale]:
     """Return what the decoders make of the first image, finest scale first."""
-    grids = sorted(e.stride or 0 for e in endpoints if e.role == ANCHOR)
+    grids = sorted(e.stride or 0 for e in endpoints if e.is_grid)
     own = dict(zip(grids, anchors or (), strict=False))
     scales: dict[int, dict[str, tuple[Array, ...]]] = {}
     for endpoint in endpoints:
         stride = endpoint.stride or 0
         values = maps[endpoint.tensor][0].astype(np.float64)
         found = scales.setdefault(stride, {})
-        if endpoint.role == ANCHOR:
+        if endpoint.is_grid:
             found |= _of_grid(values, own.get(stride, ()), stride, classes)
         elif endpoint.role == BOXES:
-            sides = averaged_bins(values) if endpoint.encoding == "dfl" else values
+            sides = averaged_bins(values) if endpoint.encoding == DFL else values
             found[BOXES] = (_with_middles(boxes_from_sides(sides, stride), stride),)
         elif endpoint.role in COMPARED:
             # What the trainer wants to be applied is not always in the graph.
@@ -268,10 +278,10 @@ def _of_grid(
         return {}
     grid = values.reshape(len(anchors), -1, *values.shape[1:])
     last = np.moveaxis(grid, 1, -1)
-    objectness, scores = activated(last[..., 4:5], "sigmoid"), activated(last[..., 5 : 5 + classes], "sigmoid")
+    objectness, scores = activated(last[..., 4:5], SIGMOID), activated(last[..., 5 : 5 + classes], SIGMOID)
     return {
         BOXES: (_with_middles(anchor_boxes(grid[:, :4], anchors, stride), stride),),
         OBJECTNESS: (objectness,),
         SCORES: (scores, scores * objectness),
-        COEFFICIENTS: (last[..., 5 + classes :],),
+        MASK_COEFS: (last[..., 5 + classes :],),
     }

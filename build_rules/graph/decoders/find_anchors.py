@@ -18,12 +18,12 @@ from build_rules.graph.decoders.match_rows import rows_of
 from build_rules.graph.load.constants import Array
 from build_rules.graph.load.graph_view import GraphView
 from build_rules.graph.prove.runtime import run_tail
+from build_rules.records.roles import BOXES
 from build_rules.records.split_json import Anchors, Endpoint
 from build_rules.trainer.hints import Hint
 
 __all__ = ["check_anchors", "read_anchors", "unlikely_anchors"]
 
-BOXES = "boxes"
 TOLERANCE = 1e-3
 WRITTEN = 0.02
 """How far anchors written down may differ from those of the graph: trainers print them rounded to whole pixels."""
@@ -35,7 +35,7 @@ def read_anchors(view: GraphView, endpoints: Sequence[Endpoint], hints: Sequence
 
     Raises `InputError` when the tail cannot be run.
     """
-    levels = sorted((e for e in endpoints if e.encoding == "anchor"), key=lambda e: e.stride or 0)
+    levels = sorted((e for e in endpoints if e.is_grid), key=lambda e: e.stride or 0)
     named = [(hint, (b.start, b.stop)) for hint in hints for b in hint.boundaries if b.name == BOXES]
     if not levels or len(named) != 1 or any(level.stride is None for level in levels):
         return None
@@ -53,7 +53,7 @@ def check_anchors(given: Anchors, endpoints: Sequence[Endpoint], read: Anchors |
 
     Raises `InputError` for another number of levels than the head has, another order, and others than the graph's.
     """
-    levels = sorted((e for e in endpoints if e.encoding == "anchor"), key=lambda e: e.stride or 0)
+    levels = sorted((e for e in endpoints if e.is_grid), key=lambda e: e.stride or 0)
     strides = ", ".join(str(level.stride) for level in levels)
     if len(given) != len(levels):
         head = f"{len(levels)} maps (strides {strides})" if levels else "no map with the role anchor"
@@ -83,7 +83,7 @@ def check_anchors(given: Anchors, endpoints: Sequence[Endpoint], read: Anchors |
 
 def unlikely_anchors(anchors: Anchors, endpoints: Sequence[Endpoint]) -> str | None:
     """Return a warning about anchors that were written down in cells instead of pixels, as it seems."""
-    strides = sorted(e.stride or 0 for e in endpoints if e.encoding == "anchor")
+    strides = sorted(e.stride or 0 for e in endpoints if e.is_grid)
     if any(max(map(max, own)) >= stride for stride, own in zip(strides, anchors, strict=False)):
         return None
     return (

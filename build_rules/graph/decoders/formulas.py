@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from build_rules.graph.load.constants import Array
+from build_rules.records.roles import SIGMOID, SOFTMAX, TANH
 
 __all__ = ["activated", "anchor_boxes", "averaged_bins", "boxes_from_sides", "middles", "per_place"]
 
@@ -20,11 +21,11 @@ SIDES = 4
 
 def activated(values: Array, activation: str | None, axis: int = -1) -> Array:
     """Return the values behind an activation; a softmax runs along `axis`."""
-    if activation == "sigmoid":
+    if activation == SIGMOID:
         return 1 / (1 + np.exp(-values))
-    if activation == "tanh":
+    if activation == TANH:
         return np.tanh(values)
-    if activation == "softmax":
+    if activation == SOFTMAX:
         powers = np.exp(values - values.max(axis=axis, keepdims=True))
         shares: Array = powers / powers.sum(axis=axis, keepdims=True)
         return shares
@@ -40,7 +41,7 @@ def averaged_bins(values: Array) -> Array:
     """Return the distances [4, H, W] of a DFL map: the mean over a run of bins for each side."""
     bins = values.reshape(SIDES, -1, *values.shape[1:])
     weights = np.arange(bins.shape[1]).reshape(1, -1, 1, 1)
-    means: Array = (activated(bins, "softmax", axis=1) * weights).sum(axis=1)
+    means: Array = (activated(bins, SOFTMAX, axis=1) * weights).sum(axis=1)
     return means
 
 
@@ -53,7 +54,7 @@ def boxes_from_sides(sides: Array, stride: int) -> Array:
 
 def anchor_boxes(values: Array, anchors: Sequence[tuple[float, float]], stride: int) -> Array:
     """Return the boxes of x, y, width, height [anchors, 4, H, W], raw; `anchors` are (width, height) in pixels."""
-    half, extent = np.split(np.moveaxis(activated(values, "sigmoid"), 1, -1), 2, axis=-1)
+    half, extent = np.split(np.moveaxis(activated(values, SIGMOID), 1, -1), 2, axis=-1)
     middle = middles(values.shape[2:], stride) + (2 * half - 1) * stride
     size = (2 * extent) ** 2 * np.array(anchors)[:, np.newaxis, np.newaxis]
     return np.concatenate([middle - size / 2, middle + size / 2], axis=-1)

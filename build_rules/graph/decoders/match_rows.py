@@ -13,6 +13,7 @@ from math import prod
 import numpy as np
 
 from build_rules.graph.load.constants import Array
+from build_rules.records.roles import BOXES
 
 __all__ = [
     "Order",
@@ -27,7 +28,6 @@ __all__ = [
     "rows_of",
 ]
 
-BOXES = "boxes"
 REGULAR = 1e-3
 """Deviation from an even grid, as a part of the largest value."""
 AXES = ((0, 1, 2, 3), (1, 2, 0, 3))

@@ -19,13 +19,12 @@ from build_rules.graph.find.several_heads import MAX_OUTPUTS, find_heads, severa
 from build_rules.graph.find.whole_outputs import WholeOutput, peel_output, role_of_whole
 from build_rules.graph.load.graph_view import GraphView
 from build_rules.graph.tail.uncuttable import no_fixed_shape, refuse_uncuttable, uneven_size
+from build_rules.records.roles import BOXES, DETECTOR, MASK_COEFS, find_role
 from build_rules.records.split_json import AUTOMATIC, Endpoint, SplitBoundary, SplitChoice, SplitHint
 from build_rules.trainer.document import SourceDocument
 from build_rules.trainer.hints import Hint, parse_hints, unknown_types
 
 __all__ = ["FoundEndpoints", "find_endpoints"]
-
-BOXES, SCORES, COEFFICIENTS = "boxes", "scores", "mask_coefs"
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ def _find(view: GraphView, source: SourceDocument, choice: SplitChoice) -> Found
     inferred = _inferred(view, source, open_outputs, wholes, hints) if open_outputs else Inferred((), False)
     followed = (*hints, *inferred.hints)
     roles = [role for hint in followed for role in find_hinted(view, hint, followed)]
-    coefficients = {b.stop - b.start for h in followed for b in h.boundaries if b.name == COEFFICIENTS}
+    coefficients = {b.stop - b.start for h in followed for b in h.boundaries if b.name == MASK_COEFS}
     roles += _whole_roles(view, source, wholes, naming, roles, coefficients)
     _check_not_picked(given, roles)
     by_structure = bool(inferred.hints) or not given
@@ -159,7 +158,7 @@ def _advice(view: GraphView, outputs: Sequence[str], prototypes: Sequence[int], 
         return ""
     strange = [output for output in outputs if not understood(view, [output], prototypes, found)[0]]
     rest = [output for output in outputs if output not in strange]
-    if not rest or not {BOXES, SCORES} <= understood(view, rest, prototypes, found)[0]:
+    if not rest or not understood(view, rest, prototypes, found)[0] >= DETECTOR:
         return ""
     return f"leave {'it' if len(strange) == 1 else 'them'} out ({_without(view, strange)}) "
 
@@ -196,12 +195,12 @@ def _whole_roles(
     for name, whole in wholes.items():
         boundary = naming[name].boundaries[0] if name in naming else None
         called = None if boundary is None else boundary.name
-        told = role_of_whole(whole, source.document, called, coefficients)
-        if told is None:
+        role = role_of_whole(whole, source.document, called, coefficients)
+        if role is None:
             untold.append(whole)
             continue
         activation = _whole_activation(name, whole, None if boundary is None else boundary.activation)
-        found.append(FoundRole(told[0], (replace(whole.map, activation=activation),), told[1]))
+        found.append(FoundRole(role, (replace(whole.map, activation=activation),), find_role(role).only_encoding))
     # What another output is made of, too, is an endpoint already.
     known = {f.tensor for role in (*roles, *found) for f in role.maps}
     new = [whole.output for whole in untold if whole.map.tensor not in known]

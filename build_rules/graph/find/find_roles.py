@@ -17,12 +17,23 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from build_rules.graph.tail.walk import Beginning
+from build_rules.records.roles import (
+    AGAIN,
+    ANGLE,
+    BOXES,
+    CLASSES,
+    LANDMARKS,
+    MASK_COEFS,
+    NO_ENDPOINTS,
+    OBJECTNESS,
+    SCORES,
+    SIGMOID,
+    SOFTMAX,
+)
 
-__all__ = ["BOX_CHANNELS", "NO_ENDPOINTS", "Segment", "assign_roles"]
+__all__ = ["BOX_CHANNELS", "Segment", "assign_roles"]
 
 BOX_CHANNELS = 4
-NO_ENDPOINTS = ("classes", "again")
-"""Roles of channels that are made of what others are made of."""
 
 
 @dataclass(frozen=True)
@@ -82,22 +93,22 @@ def assign_roles(segments: Sequence[Segment], prototypes: Collection[int]) -> li
     `prototypes` are the channel counts of the spatial outputs. Class numbers have the role `classes`; they and what is
     there `again` are no endpoints.
     """
-    roles: list[str | None] = ["classes" if segment.ranked else None for segment in segments]
+    roles: list[str | None] = [CLASSES if segment.ranked else None for segment in segments]
     box = _box(segments, roles)
     for index, segment in enumerate(segments):
         if roles[index] is None:
-            roles[index] = "boxes" if index == box else _role(segment, None if box is None else segments[box])
+            roles[index] = BOXES if index == box else _role(segment, None if box is None else segments[box])
     for index, segment in enumerate(segments):
         if roles[index] == "unactivated" and _scored_elsewhere(segment, segments, roles):
-            roles[index] = "again"
+            roles[index] = AGAIN
         elif roles[index] == "unactivated":
             # Without scores they could be these, left without their activation.
-            roles[index] = "mask_coefs" if segment.size in prototypes and "scores" in roles else None
+            roles[index] = MASK_COEFS if segment.size in prototypes and SCORES in roles else None
     return _each_once(segments, _with_objectness(segments, roles))
 
 
 def _scored_elsewhere(segment: Segment, segments: Sequence[Segment], roles: Sequence[str | None]) -> bool:
-    scored = [other for other, role in zip(segments, roles, strict=True) if role in ("scores", "objectness")]
+    scored = [other for other, role in zip(segments, roles, strict=True) if role in (SCORES, OBJECTNESS)]
     return any(other.output != segment.output and segment.tensors <= other.tensors for other in scored)
 
 
@@ -111,7 +122,7 @@ def _box(segments: Sequence[Segment], roles: Sequence[str | None]) -> int | None
     open_ones = [index for index, role in enumerate(roles) if role is None]
     four = [i for i in open_ones if segments[i].located and segments[i].size == BOX_CHANNELS]
     # A softmax in boxes that are no DFL is a distribution over other bins than the decoders average.
-    four = [i for i in four if "softmax" not in segments[i].activations]
+    four = [i for i in four if SOFTMAX not in segments[i].activations]
     for wanted in (
         [index for index in open_ones if segments[index].dfl],
         [index for index in four if segments[index].mixes],
@@ -127,15 +138,15 @@ def _role(segment: Segment, box: Segment | None) -> str | None:
     if segment.dfl:
         return None
     if box is not None and segment.tensors <= box.others:
-        return "angle"
+        return ANGLE
     if segment.located:
-        return None if box is None else "landmarks"
+        return None if box is None else LANDMARKS
     if segment.computed:
         # Scores that were multiplied with the objectness of the same grid of anchors.
-        whole_grid = box is not None and segment.tensors == box.tensors and segment.activations <= {"sigmoid"}
-        return "scores" if whole_grid else None
-    if segment.activations <= {"sigmoid"} or segment.activations <= {"softmax"}:
-        return "scores"
+        whole_grid = box is not None and segment.tensors == box.tensors and segment.activations <= {SIGMOID}
+        return SCORES if whole_grid else None
+    if segment.activations <= {SIGMOID} or segment.activations <= {SOFTMAX}:
+        return SCORES
     return "unactivated" if segment.activations <= {None} else None
 
 
@@ -145,13 +156,13 @@ def _with_objectness(segments: Sequence[Segment], roles: Sequence[str | None]) -
     Of two single channels, as of other pairs, nothing tells which is which, unless they follow each other in one grid
     of anchors, where the objectness comes first.
     """
-    scored = [index for index, role in enumerate(roles) if role == "scores"]
+    scored = [index for index, role in enumerate(roles) if role == SCORES]
     single = [index for index in scored if segments[index].size == 1 and not segments[index].mixes]
     named = list(roles)
     if len(scored) == 2 and _in_one_grid(segments[scored[0]], segments[scored[1]]):
-        named[scored[0]] = "objectness"
+        named[scored[0]] = OBJECTNESS
     elif len(scored) == 2 and len(single) == 1:
-        named[single[0]] = "objectness"
+        named[single[0]] = OBJECTNESS
     elif len(scored) > 1:
         for index in scored:
             named[index] = None

@@ -11,14 +11,11 @@ from build_rules.graph.load.graph_view import GraphView
 from build_rules.graph.tail.index_boxes import full_box, replace_axis
 from build_rules.graph.tail.network_arithmetic import ACTIVATIONS
 from build_rules.graph.tail.walk import Beginning, walk_back
+from build_rules.records.roles import ANCHOR, BOXES, DFL, DIRECT, ROLES, SIGMOID, SOFTMAX, find_role
 from build_rules.trainer.hints import Boundary, Hint
 
-__all__ = ["ANCHOR", "FoundRole", "find_hinted", "maps_of", "one_per_scale"]
+__all__ = ["FoundRole", "find_hinted", "maps_of", "one_per_scale"]
 
-BOXES = "boxes"
-ANCHOR = "anchor"
-UNLOCATED = ("scores", "objectness", "mask_coefs")
-OTHER_ROLES = (*UNLOCATED, "landmarks", "angle", "confidence", "protos", "segmentation")
 LIMITS = ("Clip", "MaxPool", "Identity", "Cast")
 
 
@@ -139,18 +136,18 @@ def _has_had(view: GraphView, tensor: str, activation: str | None) -> bool:
 
 def _check_use(where: str, name: str, maps: Sequence[Beginning]) -> None:
     """Refuse a name that the graph's own use of the channels contradicts."""
-    if name in OTHER_ROLES and all(found.dfl for found in maps):
+    if name in ROLES and not ROLES[name].encodings and all(found.dfl for found in maps):
         raise InputError(
             f"the split hint calls {where} so, but the graph averages it over bins, which is done to boxes; correct "
             "the hint or export the model again."
         )
-    scored = all(f.activations <= {"sigmoid"} and not f.computed for f in maps)
+    scored = all(f.activations <= {SIGMOID} and not f.computed for f in maps)
     if name == BOXES and scored:
         raise InputError(
             f"the split hint calls {where} so, but the graph applies a sigmoid to it and nothing else, which is done "
             "to scores; correct the hint or export the model again."
         )
-    if name in UNLOCATED and all(f.located for f in maps):
+    if find_role(name).formula == "channels" and all(f.located for f in maps):
         raise InputError(
             f"the split hint calls {where} so, but the graph combines it with the grid, which is done to boxes and "
             "landmarks; correct the hint or export the model again."
@@ -208,15 +205,15 @@ def _check_same_scales(view: GraphView, hint: Hint, found: Mapping[str, Sequence
 
 def _encoding(name: str, maps: Sequence[Beginning], hint: Hint) -> str | None:
     if all(found.dfl for found in maps):
-        return "dfl"
+        return DFL
     if name != BOXES:
-        return None
-    if any("softmax" in found.activations for found in maps):
+        return find_role(name).only_encoding
+    if any(SOFTMAX in found.activations for found in maps):
         raise InputError(
             f"the boxes of the output '{hint.target}' are made of a distribution over bins that are not weighed by 0, "
             "1, 2, ...; no EdgeFirst decoder reads such boxes: export a head with plain DFL."
         )
-    return "direct"
+    return DIRECT
 
 
 def _shown(view: GraphView, found: Beginning) -> str:

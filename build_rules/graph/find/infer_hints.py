@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from build_rules.errors import InputError
-from build_rules.graph.find.find_roles import BOX_CHANNELS, NO_ENDPOINTS, Segment, assign_roles
+from build_rules.graph.find.find_roles import BOX_CHANNELS, Segment, assign_roles
 from build_rules.graph.find.spare_outputs import spare_outputs
 from build_rules.graph.load.graph_view import GraphView
 from build_rules.graph.tail.index_boxes import full_box, replace_axis
 from build_rules.graph.tail.walk import Beginning, Walk, walk_back
+from build_rules.records.roles import CLASSES, NO_ENDPOINTS
 from build_rules.trainer.hints import Boundary, Hint
 
 __all__ = ["Inferred", "infer_hints", "is_made_of", "ways_end"]
@@ -113,7 +114,7 @@ def _inferred(
     parts = [(s, role) for s, role in named if role not in NO_ENDPOINTS]
     hints = [_hint(view, o, axis, [(s, r) for s, r in parts if s.output == o]) for o, axis in axes.items()]
     picks = any(found.picked for segment in segments for found in segment.maps)
-    numbers = [Hint(s.output, axes[s.output], (Boundary(r, s.start, s.stop),)) for s, r in named if r == "classes"]
+    numbers = [Hint(s.output, axes[s.output], (Boundary(r, s.start, s.stop),)) for s, r in named if r == CLASSES]
     return Inferred(tuple(hint for hint in hints if hint.boundaries), picks, tuple(numbers))
 
 

@@ -10,6 +10,7 @@ from build_rules.graph.find.follow_hint import FoundRole, one_per_scale
 from build_rules.graph.load.graph_view import GraphView
 from build_rules.graph.tail.uncuttable import uneven_size
 from build_rules.graph.tail.walk import Beginning
+from build_rules.records.roles import BOXES, DFL, DIRECT, find_role
 from build_rules.records.split_json import EndpointGroup, SplitHint
 from build_rules.trainer.hints import Hint, parse_hints
 
@@ -42,18 +43,18 @@ def roles_by_hand(view: GraphView, groups: Sequence[EndpointGroup]) -> list[Foun
     for group in groups:
         maps = [_map(view, name, group.activation) for name in group.tensors]
         ordered = one_per_scale(view, f"{PLACE}: the role '{group.role}'", maps)
-        encoding = "anchor" if group.role == "anchor" else group.encoding
+        encoding = find_role(group.role).only_encoding or group.encoding
         _check_sides(view, group, ordered)
         roles.append(FoundRole(group.role, ordered, encoding))
     return roles
 
 
 def _check_sides(view: GraphView, group: EndpointGroup, maps: Sequence[Beginning]) -> None:
-    for found in maps if group.role == "boxes" else ():
+    for found in maps if group.role == BOXES else ():
         channels = found.channels[1]
-        if group.encoding == "direct" and channels != SIDES:
+        if group.encoding == DIRECT and channels != SIDES:
             fault = f'one channel for each of {SIDES} sides (encoding = "direct")'
-        elif group.encoding == "dfl" and (channels % SIDES or channels == SIDES):
+        elif group.encoding == DFL and (channels % SIDES or channels == SIDES):
             fault = f'bins for each of {SIDES} sides (encoding = "dfl")'
         else:
             continue

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 from build_rules.errors import InputError
 from build_rules.graph.find.infer_hints import infer_hints, is_made_of, ways_end
 from build_rules.graph.load.graph_view import GraphView
+from build_rules.records.roles import BOXES, DETECTOR
 
 __all__ = ["MAX_OUTPUTS", "find_heads", "several_heads", "understood"]
 
@@ -26,12 +27,12 @@ def find_heads(view: GraphView, outputs: Sequence[str], prototypes: Sequence[int
     """
     if len(outputs) > MAX_OUTPUTS:
         return []
-    first = [output for output in outputs if "boxes" in understood(view, [output], prototypes)[0]]
+    first = [output for output in outputs if BOXES in understood(view, [output], prototypes)[0]]
     if len(first) < 2:
         return []
     for heads in _groupings(outputs, first):
         roles, strides = zip(*(understood(view, head, prototypes) for head in heads), strict=True)
-        if all({"boxes", "scores"} <= own for own in roles):
+        if all(own >= DETECTOR for own in roles):
             # Outputs of one head, one for each scale, have no scale in common.
             return heads if len(frozenset().union(*strides)) < sum(map(len, strides)) else []
     return []

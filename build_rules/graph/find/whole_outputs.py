@@ -14,15 +14,16 @@ import onnx
 
 from build_rules.graph.load.graph_view import GraphView
 from build_rules.graph.tail.walk import Beginning
+from build_rules.records.roles import ANCHOR, DETECTION, PROTOS, SEGMENTATION, SIGMOID, SOFTMAX
 
 __all__ = ["WholeOutput", "peel_output", "role_of_whole"]
 
 PEELED = ("Transpose", "Identity", "Cast", "Resize", "Sigmoid", "Softmax", "ArgMax", "Squeeze")
-ACTIVATIONS = {"Sigmoid": "sigmoid", "Softmax": "softmax"}
+ACTIVATIONS = {"Sigmoid": SIGMOID, "Softmax": SOFTMAX}
 OF_CLASSES = frozenset(("ArgMax", "Softmax", "Resize"))
 LAYOUT = ("Transpose", "Identity", "Cast")
 CHANNELS_LAST = [0, 2, 3, 1]
-GRID_NAMES = ("detection_grid", "detection")
+GRID_NAMES = ("detection_grid", DETECTION)
 """What EdgeFirst calls the raw grid of an anchor head: in split hints, and in `outputs[]`."""
 
 
@@ -73,8 +74,8 @@ def _is_peeled(view: GraphView, node: onnx.NodeProto, moved: bool) -> bool:
 
 def role_of_whole(
     whole: WholeOutput, document: Mapping[str, Any], called: str | None, coefficients: Collection[int]
-) -> tuple[str, str | None] | None:
-    """Return role and encoding of a map, None when nothing tells them.
+) -> str | None:
+    """Return the role of a map, None when nothing tells them.
 
     The document's `outputs[]` says it, or the hint that names it (`called`). Without a word: prototypes, when the model
     has mask coefficients of as many channels (`coefficients`); a segmentation, when its tail picks or compares classes,
@@ -83,11 +84,9 @@ def role_of_whole(
     outputs = document.get("outputs")
     for entry in outputs if isinstance(outputs, list) else ():
         if isinstance(entry, dict) and entry.get("name") == whole.output and isinstance(entry.get("type"), str):
-            if entry.get("encoding") == "anchor":
-                return "anchor", "anchor"
-            return entry["type"], None
+            return ANCHOR if entry.get("encoding") == ANCHOR else str(entry["type"])
     if called is not None:
-        return ("anchor", "anchor") if called in GRID_NAMES else (called, None)
+        return ANCHOR if called in GRID_NAMES else called
     if whole.map.channels[1] in coefficients:
-        return "protos", None
-    return ("segmentation", None) if OF_CLASSES.intersection(whole.peeled) else None
+        return PROTOS
+    return SEGMENTATION if OF_CLASSES.intersection(whole.peeled) else None

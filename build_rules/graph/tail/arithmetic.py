@@ -15,6 +15,7 @@ from build_rules.graph.load.constants import Array
 from build_rules.graph.tail.index_boxes import Box, replace_axis, through_broadcast
 from build_rules.graph.tail.network_arithmetic import ACTIVATIONS, NETWORK_UNARY, is_folded, is_gate
 from build_rules.graph.tail.reach import NONE, Place, Steps
+from build_rules.records.roles import SOFTMAX
 
 __all__ = ["ARITHMETIC"]
 
@@ -37,7 +38,7 @@ def _softmax(at: Place) -> Steps:
     for mixed in range(axis, len(shape) if at.view.opset < 13 else axis + 1):
         box = replace_axis(box, mixed, (0, shape[mixed]))
     averaged = at.reach.contracted == AVERAGE
-    kind = None if averaged else "softmax"
+    kind = None if averaged else SOFTMAX
     return at.back(box, activations=frozenset([kind]), contracted="", dfl=at.reach.dfl or averaged)
 
 

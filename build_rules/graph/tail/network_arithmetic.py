@@ -11,10 +11,11 @@ import onnx
 
 from build_rules.graph.load.graph_view import GraphView
 from build_rules.graph.tail.layout import SAME
+from build_rules.records.roles import SIGMOID, TANH
 
 __all__ = ["ACTIVATIONS", "NETWORK_UNARY", "is_folded", "is_gate"]
 
-ACTIVATIONS = {"Sigmoid": "sigmoid", "Tanh": "tanh"}
+ACTIVATIONS = {"Sigmoid": SIGMOID, "Tanh": TANH}
 NETWORK_UNARY = ("Relu", "LeakyRelu", "Clip", "HardSwish", "HardSigmoid", "Elu", "Softplus")
 FOLDABLE = ("Add", "Sub", "Mul", "Div")
 LAYERS = ("Conv", "ConvTranspose", "BatchNormalization")
