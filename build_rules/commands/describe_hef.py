@@ -39,18 +39,17 @@ def describe_hef(path: Path) -> Facts:
 
 def _facts(examined: Examined) -> Facts:
     hef = examined.hef
-    emulated = "emulated" in hef.sdk_version
     return {
         "kind": "Hailo executable",
         "header_version": hef.version,
         "hw_arch": hef.hw_arch,
         "silicon": f"none: it runs on a host (doit infer), as {SILICON[hef.hw_arch]} would"
-        if emulated and hef.hw_arch in SILICON
+        if hef.is_emulated and hef.hw_arch in SILICON
         else SILICON.get(hef.hw_arch, "not known"),
         "hailort_architectures": [name.upper() for name in CHIPS_5.get(hef.arch_code, ())],
-        "compiler": hef.sdk_version if emulated else f"Hailo Dataflow Compiler ({hef.sdk_version})",
+        "compiler": hef.sdk_version if hef.is_emulated else f"Hailo Dataflow Compiler ({hef.sdk_version})",
         "sdk_version": hef.sdk_version,
-        "emulated": emulated,
+        "emulated": hef.is_emulated,
         "timestamp_ms": hef.timestamp_ms,
         "created": None if hef.created is None else hef.created.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "extensions": list(map(str, hef.extensions)),

@@ -33,6 +33,7 @@ import numpy.typing as npt
 
 from build_rules.compilers.archive import read_members, unpacked_limit
 from build_rules.errors import InputError
+from build_rules.versions import is_emulated
 
 __all__ = ["Har", "OutputLayer", "dump_npz", "load_npz", "outline_har", "output_layers", "read_har", "write_har"]
 
@@ -69,6 +70,11 @@ class Har:
     sdk_version: str
     hw_arch: str | None
     members: Mapping[str, bytes]
+
+    @property
+    def is_emulated(self) -> bool:
+        """Whether its compiler only emulates, so that what it becomes runs on no device."""
+        return is_emulated(self.sdk_version)
 
     def member(self, suffix: str) -> bytes:
         """Return the bytes of `<name><suffix>`. Raises `InputError` when the archive lacks it."""

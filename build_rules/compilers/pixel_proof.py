@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from build_rules.calibration.snapshot.safetensors_file import read_container
-from build_rules.compilers import Compiler, OptimizeJob
+from build_rules.compilers.protocol import Compiler, OptimizeJob
 from build_rules.errors import InputError
 from build_rules.inference import new_session, session_options
 from build_rules.records.calibration_json import Feed

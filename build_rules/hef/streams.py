@@ -11,6 +11,7 @@ from typing import Literal
 
 from build_rules.hef.container import Container
 from build_rules.hef.schema import DATA_TYPES, SAME_CHIP
+from build_rules.versions import is_emulated
 
 __all__ = ["Direction", "Hef", "HostOp", "NetworkGroup", "Nms", "Quantization", "Shape", "Stream", "format_text"]
 
@@ -122,6 +123,11 @@ class Hef:
         if not 0 < self.timestamp_ms <= LATEST_MS:
             return None
         return datetime.fromtimestamp(self.timestamp_ms // 1000, timezone.utc)
+
+    @property
+    def is_emulated(self) -> bool:
+        """Whether its compiler only emulates, so that it runs on no device."""
+        return is_emulated(self.sdk_version)
 
     @property
     def chips(self) -> tuple[str, ...]:

@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from build_rules.compilers import SampleError
 from build_rules.compilers.emulator.graph import Graph
 from build_rules.compilers.emulator.network import Floats, Network
 from build_rules.compilers.emulator.qdq import float_model
 from build_rules.compilers.emulator.quantization_plan import Plan
 from build_rules.compilers.emulator.sessions import open_session, run
+from build_rules.compilers.protocol import SampleError
 
 __all__ = ["maskable", "not_finite"]
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from build_rules.compilers import OptimizeJob
 from build_rules.compilers.emulator.finetune import finetune, improved_outputs
+from build_rules.compilers.emulator.har_members import QUANTIZED_MEMBER
 from build_rules.compilers.emulator.kernels import corrected_bias, quantize_kernel
 from build_rules.compilers.emulator.modify import modified_hn
 from build_rules.compilers.emulator.network import Floats, Network, kernel_axis, load_network
@@ -31,12 +31,10 @@ from build_rules.compilers.emulator.samples import Samples
 from build_rules.compilers.emulator.script_settings import Settings, read_settings
 from build_rules.compilers.emulator.sessions import open_session, run
 from build_rules.compilers.har_file import Har, dump_npz, read_har
+from build_rules.compilers.protocol import OptimizeJob
 from build_rules.errors import InputError
 
-__all__ = ["QUANTIZED_MEMBER", "make_plan", "optimize", "run_float"]
-
-QUANTIZED_MEMBER = ".emulator.quantized.onnx"
-"""The extra member with the quantized network; compiling puts it into the HEF."""
+__all__ = ["make_plan", "optimize", "run_float"]
 
 DEFAULT_SAMPLES = 64
 UNIT_RANGE = {"sigmoid": (0.0, 1.0), "hardsigmoid": (0.0, 1.0)}

@@ -9,19 +9,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from build_rules.compilers import ParseJob
 from build_rules.compilers.emulator.fuse import WEIGHTED, Layer, fuse_layers, original_names
 from build_rules.compilers.emulator.graph import Graph, attribute, end_tensors, load_model, read_graph
+from build_rules.compilers.emulator.har_members import META_MEMBER, ONNX_MEMBER
 from build_rules.compilers.emulator.start import begin_at
 from build_rules.compilers.har_file import Har, dump_npz
+from build_rules.compilers.protocol import ParseJob
 from build_rules.errors import InputError
 
-__all__ = ["ONNX_MEMBER", "describe", "hn_shape", "parse"]
-
-ONNX_MEMBER = ".emulator.onnx"
-"""The extra member that carries the cut ONNX graph; only the emulator knows it."""
-
-META_MEMBER = ".original_model_meta.json"
+__all__ = ["describe", "hn_shape", "parse"]
 
 
 def parse(job: ParseJob, sdk_version: str) -> Har:
