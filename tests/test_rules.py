@@ -102,6 +102,16 @@ def test_what_runs_a_result_makes_none() -> None:
     assert "compilers/emulator/compile.py" not in find_compiler("emulator").code("optimize")
 
 
+def test_a_step_s_own_code_is_in_its_key(tmp_path: Path) -> None:
+    def key(*code: str) -> object:
+        task = dodo.HEF.task("a", inputs={}, outputs={"hef": tmp_path / "a"}, settings={}, code=code)
+        return task["actions"][0].__self__.key()
+
+    assert key() == key()
+    assert key("compilers/emulator/compile.py") != key()
+    assert key("compilers/emulator/compile.py") != key("compilers/emulator/payload.py")
+
+
 def test_compilers_are_told_apart() -> None:
     compilers = [find_compiler(name) for name in COMPILERS]
     assert [compiler.name for compiler in compilers] == list(COMPILERS)

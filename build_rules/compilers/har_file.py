@@ -175,16 +175,16 @@ def output_layers(hn: Mapping[str, Any]) -> tuple[OutputLayer, ...]:
     order = hn["net_params"].get("output_layers_order", [])
     if isinstance(order, list) and len(order) > MAX_OUTPUTS:
         raise InputError(f"HN of {hn.get('name')!r}: has more than {MAX_OUTPUTS} outputs, which no chip has.")
-    found: dict[str, list[OutputLayer]] = {}
+    outputs: dict[str, list[OutputLayer]] = {}
     try:
         for name, layer in layers.items():
             if layer["type"] == "output_layer":
                 producer = layer["input"][0]
                 originals = tuple(layers[producer].get("original_names", ()))
                 shape = tuple(layer["output_shapes"][0])
-                found.setdefault(producer, []).append(OutputLayer(name, producer, originals, shape))
+                outputs.setdefault(producer, []).append(OutputLayer(name, producer, originals, shape))
         # A producer with two output layers is listed twice; they keep their own order.
-        return tuple(found[producer].pop(0) for producer in order)
+        return tuple(outputs[producer].pop(0) for producer in order)
     except (KeyError, IndexError, TypeError) as error:
         raise InputError(f"HN of {hn.get('name')!r}: an output is not linked to its layer ({error!r}).") from error
 

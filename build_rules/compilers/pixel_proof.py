@@ -44,9 +44,9 @@ def prove_pixels(compiler: Compiler, job: OptimizeJob, exported: Path, feed: Fee
     names = [output.name for output in session.get_outputs()]
     expected = session.run(names, {source.name: _own_input(sample, feed, source)})
     del session
-    found = compiler.run_float(job, sample)
+    delivered = compiler.run_float(job, sample)
     tolerance = HALF_TOLERANCE if _has_halves(exported) else TOLERANCE
-    for name, wanted, made in zip(names, expected, found, strict=True):
+    for name, wanted, made in zip(names, expected, delivered, strict=True):
         difference = _difference(wanted, made)
         if not difference <= tolerance:
             raise InputError(

@@ -62,8 +62,8 @@ class Settings:
 
     def configured(self, compiler: str) -> Compiler:
         """Return a compiler with what is said of it, the defaults where nothing is."""
-        declared = (one for one in self.compilers if one.name == compiler)
-        return next(declared, None) or find_compiler(compiler)
+        declared = {record.name: record for record in self.compilers}
+        return declared.get(compiler) or find_compiler(compiler)
 
 
 def _read_targets(table: Table, default: tuple[Target, ...]) -> tuple[Target, ...]:

@@ -152,8 +152,8 @@ def _grids(
         for tensor in layer.outputs:
             group = shared[tensor]
             low, high = _range(layer.kind, layer.activation, observed[tensor], bits[group])
-            known = ranges.get(group, (low, high))
-            ranges[group] = (min(known[0], low), max(known[1], high))
+            group_range = ranges.get(group, (low, high))
+            ranges[group] = (min(group_range[0], low), max(group_range[1], high))
             # No grid holds -infinity: what is masked stays as it is until the softmax makes zero of it.
             if not observed[tensor].masked:
                 rounded.append(tensor)
@@ -213,20 +213,20 @@ def _quantized_har(
 
 def _parameters(network: Network, plan: Plan) -> dict[str, npt.NDArray[Any]]:
     """Return what `q.npz` tells per layer; names as in archives of the DFC, as far as they are known."""
-    told: dict[str, npt.NDArray[Any]] = {}
+    parameters: dict[str, npt.NDArray[Any]] = {}
 
-    def tell(layer: str, grid: Grid) -> None:
-        told[f"{layer}/output_activation_bits:0"] = np.asarray(grid.bits, dtype=np.int32)
-        told[f"{layer}/output_scale:0"] = np.asarray(grid.scale, dtype=np.float32)
-        told[f"{layer}/output_zero_point:0"] = np.asarray(grid.zero_point, dtype=np.float32)
-        told[f"{layer}/limvals_out:0"] = np.asarray(grid.limits, dtype=np.float32)
+    def put_grid(layer: str, grid: Grid) -> None:
+        parameters[f"{layer}/output_activation_bits:0"] = np.asarray(grid.bits, dtype=np.int32)
+        parameters[f"{layer}/output_scale:0"] = np.asarray(grid.scale, dtype=np.float32)
+        parameters[f"{layer}/output_zero_point:0"] = np.asarray(grid.zero_point, dtype=np.float32)
+        parameters[f"{layer}/limvals_out:0"] = np.asarray(grid.limits, dtype=np.float32)
 
     for layer in network.layers:
         if layer.outputs[0] in plan.tensors:
-            tell(layer.name, plan.tensors[layer.outputs[0]])
+            put_grid(layer.name, plan.tensors[layer.outputs[0]])
         if layer.name in plan.kernels:
-            told[f"{layer.name}/weight_bits:0"] = np.asarray(plan.kernels[layer.name].bits, dtype=np.int32)
-            told[f"{layer.name}/kernel_scale:0"] = plan.kernels[layer.name].scales
+            parameters[f"{layer.name}/weight_bits:0"] = np.asarray(plan.kernels[layer.name].bits, dtype=np.int32)
+            parameters[f"{layer.name}/kernel_scale:0"] = plan.kernels[layer.name].scales
     for output in network.outputs:
-        tell(output.output_layer, plan.outputs[output.name])
-    return told
+        put_grid(output.output_layer, plan.outputs[output.name])
+    return parameters

@@ -157,10 +157,10 @@ def native_weights(graph: Graph, layers: Sequence[Layer]) -> dict[str, npt.NDArr
         if layer.kind not in WEIGHTED:
             continue
         node = graph.nodes[layer.nodes[0]]
-        found = {f"{layer.name}/kernel:0": _kernel(graph, layer).astype(np.float32)}
+        arrays = {f"{layer.name}/kernel:0": _kernel(graph, layer).astype(np.float32)}
         if len(node.input) > 2 and node.input[2]:
-            found[f"{layer.name}/bias:0"] = graph.constant(node.input[2]).astype(np.float32)
-        if any(not np.isfinite(value).all() for value in found.values()):
+            arrays[f"{layer.name}/bias:0"] = graph.constant(node.input[2]).astype(np.float32)
+        if any(not np.isfinite(value).all() for value in arrays.values()):
             raise InputError(f"node {node.name or node.output[0]!r}: Unsupported NaN values in its weights.")
-        weights.update(found)
+        weights.update(arrays)
     return weights
