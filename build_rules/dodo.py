@@ -28,25 +28,11 @@ ALL = 1 << 16
 RECORDS = (
     "records/__init__.py",
     "records/calibration_json.py",
+    "records/normalization.py",
     "records/roles.py",
     "records/split_json.py",
     "errors.py",
     "regular_file.py",
-)
-COMPILER = (
-    "compilers",
-    "calibration/snapshot/safetensors_file.py",
-    "calibration/__init__.py",
-    "alls/script.py",
-    "hef",
-    "records/hardware.py",
-    "onnx_file/extent.py",
-    "atomic_file.py",
-    "inference.py",
-    "protobuf.py",
-    "versions.py",
-    "varint.py",
-    *RECORDS,
 )
 
 SPLIT = Rule(
@@ -86,14 +72,27 @@ CALIBRATION = Rule(
     ),
     needs=(("cores", ALL), ("memory_mb", 900)),
 )
-PARSE = Rule("parse", "build_rules.steps.parse:run", ("steps/parse.py", *COMPILER))
+# What these three do is the compiler's code, which each step adds.
+PARSE = Rule("parse", "build_rules.steps.parse:run", ("steps/parse.py", "compilers/protocol.py", *RECORDS))
 ALLS = Rule(
     "alls",
     "build_rules.steps.alls:run",
-    ("steps/alls.py", "alls", "presets.py", "compilers/archive.py", "compilers/har_file.py", *RECORDS),
+    ("steps/alls.py", "alls", "presets.py", "compilers/archive.py", "compilers/har_file.py", "versions.py", *RECORDS),
 )
-HAR = Rule("har", "build_rules.steps.har:run", ("steps/har.py", *COMPILER), needs=(("cores", 2), ("memory_mb", 1500)))
-HEF = Rule("hef", "build_rules.steps.hef:run", ("steps/hef.py", *COMPILER))
+HAR = Rule(
+    "har",
+    "build_rules.steps.har:run",
+    (
+        "steps/har.py",
+        "compilers/pixel_proof.py",
+        "compilers/protocol.py",
+        "calibration/snapshot/safetensors_file.py",
+        "inference.py",
+        *RECORDS,
+    ),
+    needs=(("cores", 2), ("memory_mb", 1500)),
+)
+HEF = Rule("hef", "build_rules.steps.hef:run", ("steps/hef.py", "compilers/protocol.py", "errors.py"))
 META = Rule(
     "meta",
     "build_rules.steps.meta:run",
@@ -110,6 +109,7 @@ META = Rule(
         "atomic_file.py",
         "presets.py",
         "varint.py",
+        "versions.py",
         *RECORDS,
     ),
 )
@@ -173,15 +173,17 @@ def task_parse() -> Tasks:
         compiler = ws.compiler_of(model)
         for hw_arch in dict.fromkeys(target.hw_arch for target in model.targets):
             yield PARSE.task(
-                f"{model.name}:{hw_arch}",
+                f"{model.name}:{ws.arch_name(model, hw_arch)}",
                 inputs={
                     "split_onnx": ws.folder(model) / "split.onnx",
                     "split_json": ws.folder(model) / "split.json",
                 },
                 outputs={"parsed_har": ws.arch_folder(model, hw_arch) / "parsed.har"},
                 owner=model.name,
-                settings={"compiler": compiler.name, "network_name": model.network_name, "hw_arch": hw_arch},
-                tools={"compiler": compiler.version()},
+                settings={"network_name": model.network_name, "hw_arch": hw_arch},
+                tools=compiler.tools("parse"),
+                passed={"compiler": compiler},
+                code=compiler.code("parse"),
                 own_process=compiler.starts_programs,
             )
 
@@ -190,7 +192,7 @@ def task_alls() -> Tasks:
     """Write the model script that a preset asks for."""
     for model, target in ws.targets(ws.compiled_models()):
         yield ALLS.task(
-            f"{model.name}:{target.name}",
+            f"{model.name}:{ws.target_name(model, target)}",
             inputs={
                 "split_json": ws.folder(model) / "split.json",
                 "calibrated": ws.folder(model) / "calibration.json",
@@ -210,7 +212,7 @@ def task_har() -> Tasks:
     for model, target in ws.targets(ws.compiled_models()):
         compiler = ws.compiler_of(model)
         yield HAR.task(
-            f"{model.name}:{target.name}",
+            f"{model.name}:{ws.target_name(model, target)}",
             inputs={
                 "parsed_har": ws.arch_folder(model, target.hw_arch) / "parsed.har",
                 "script": ws.target_folder(model, target) / "model.alls",
@@ -221,10 +223,11 @@ def task_har() -> Tasks:
             },
             outputs={"har": ws.target_folder(model, target) / "model.har"},
             owner=model.name,
-            settings={"compiler": compiler.name},
-            tools={"compiler": compiler.version()},
+            settings={},
+            tools=compiler.tools("optimize"),
             # Only an error about one sample says which image that was.
-            passed={"chosen": str(ws.folder(model) / "calibration-images.json")},
+            passed={"compiler": compiler, "chosen": str(ws.folder(model) / "calibration-images.json")},
+            code=compiler.code("optimize"),
             own_process=compiler.starts_programs,
         )
 
@@ -234,12 +237,14 @@ def task_hef() -> Tasks:
     for model, target in ws.targets(ws.compiled_models()):
         compiler = ws.compiler_of(model)
         yield HEF.task(
-            f"{model.name}:{target.name}",
+            f"{model.name}:{ws.target_name(model, target)}",
             inputs={"har": ws.target_folder(model, target) / "model.har"},
             outputs={"hef": ws.target_folder(model, target) / "model.hef"},
             owner=model.name,
-            settings={"compiler": compiler.name},
-            tools={"compiler": compiler.version()},
+            settings={},
+            tools=compiler.tools("compile"),
+            passed={"compiler": compiler},
+            code=compiler.code("compile"),
             own_process=compiler.starts_programs,
         )
 
@@ -249,7 +254,7 @@ def task_meta() -> Tasks:
     for model, target in ws.targets(ws.find_workspace_models()):
         place = ws.target_folder(model, target)
         yield META.task(
-            f"{model.name}:{target.name}",
+            f"{model.name}:{ws.target_name(model, target)}",
             inputs={
                 "hef": target.hef or place / "model.hef",
                 "split_json": ws.folder(model) / "split.json",

@@ -182,7 +182,7 @@ class Table:
                     advice = f"; it belongs {self._places[key]}."
                 else:
                     advice = f'; did you mean "{near[0]}"?' if near else "."
-                known = ", ".join(self._known)
+                known = ", ".join(self._known) or "none"
                 raise InputError(
                     f"{self._where}: unknown key {key} = {shown(self._content[key])}{advice} Allowed are: {known}."
                 )

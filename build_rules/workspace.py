@@ -31,7 +31,7 @@ from build_rules.engine.running.resources import resources
 from build_rules.errors import InputError, printable
 
 if TYPE_CHECKING:  # what is imported takes time, and a run in which nothing is to be done needs none of it
-    from build_rules.compilers import Compiler
+    from build_rules.compilers.protocol import Compiler
     from build_rules.declared.model import Model
     from build_rules.declared.settings import Target
     from build_rules.presets import Preset
@@ -40,6 +40,7 @@ __all__ = [
     "BUILD",
     "Pool",
     "arch_folder",
+    "arch_name",
     "calibration_files",
     "compiled_models",
     "compiler_of",
@@ -49,6 +50,7 @@ __all__ = [
     "preset_of",
     "source_date_epoch",
     "target_folder",
+    "target_name",
     "targets",
     "text_of",
     "versions_of",
@@ -67,14 +69,24 @@ def folder(model: Model) -> Path:
     return BUILD / model.name
 
 
+def arch_name(model: Model, hw_arch: str) -> str:
+    """Return what tells the tasks and folders apart that the presets of one architecture share."""
+    return hw_arch if model.is_prebuilt else hw_arch + compiler_of(model).suffix
+
+
+def target_name(model: Model, target: Target) -> str:
+    """Return what tells the tasks and folders of one target apart."""
+    return target.name if model.is_prebuilt else target.name + compiler_of(model).suffix
+
+
 def arch_folder(model: Model, hw_arch: str) -> Path:
     """Where everything that the presets of one architecture share lies."""
-    return BUILD / model.name / hw_arch
+    return BUILD / model.name / arch_name(model, hw_arch)
 
 
 def target_folder(model: Model, target: Target) -> Path:
     """Where the outputs of one target lie."""
-    return BUILD / model.name / target.name
+    return BUILD / model.name / target_name(model, target)
 
 
 def targets(models: tuple[Model, ...]) -> tuple[tuple[Model, Target], ...]:
@@ -212,7 +224,8 @@ def _with_targets_asked_for(model: Model) -> Model:
     found = tuple(
         target
         for target in (Target(hw_arch, preset) for hw_arch in TARGETS for preset in PRESETS)
-        if any(fnmatchcase(name, rest) for name in (target.name, target.hw_arch) for rest in command_line().rests)
+        for names in [(target_name(model, target), arch_name(model, target.hw_arch))]
+        if any(fnmatchcase(name, rest) for name in names for rest in command_line().rests)
     )
     return replace(model, settings=replace(model.settings, targets=found)) if found else model
 
@@ -251,10 +264,8 @@ def _command_line_variables() -> dict[str, str]:
 
 
 def compiler_of(model: Model) -> Compiler:
-    """Return the compiler of a model that is compiled here."""
-    from build_rules.compilers import find_compiler
-
-    return find_compiler(model.settings.compiler)
+    """Return the compiler of a model that is compiled here, with its settings."""
+    return model.settings.configured(model.settings.compiler)
 
 
 def compiler_version(model: Model) -> str:

@@ -1,4 +1,7 @@
-"""The table of contents: every rule names all of our code that it is made of, and nothing heavy is imported early."""
+"""The table of contents: every rule names all of our code that it is made of, and nothing heavy is imported early.
+
+A rule that lets a compiler do its work leaves that compiler's code to it, stage by stage.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from build_rules import dodo
+from build_rules.compilers import COMPILERS, DEFAULT_COMPILER, find_compiler
+from build_rules.compilers.protocol import Stage
 from build_rules.engine.running.rule import Rule
 
 PACKAGE = Path(dodo.__file__).parent
@@ -26,31 +31,92 @@ def module_file(name: str) -> Path | None:
     return None
 
 
-def imports(file: Path) -> set[Path]:
-    """Our modules that a file imports, anywhere in it."""
-    found = set()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+def imports(tree: ast.AST) -> set[Path]:
+    """Our modules that a piece of code imports, anywhere in it but for what is said of types alone."""
+    found: set[Path] = set()
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            continue
+        names: list[str] = []
         if isinstance(node, ast.ImportFrom) and node.module:
             names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
         elif isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
-        else:
-            continue
-        found |= {path for path in map(module_file, names) if path is not None}
+        found |= {path for path in map(module_file, names) if path is not None} | imports(node)
     return found
+
+
+def missing(start: set[Path], code: tuple[str, ...], known: set[Path] = frozenset()) -> list[str]:  # type: ignore[assignment]
+    """What is reached from some modules by imports, is not in `known`, and does not stand in a list of code."""
+    reached, pending = set(known), set(start)
+    while pending:
+        file = pending.pop()
+        reached.add(file)
+        pending |= imports(ast.parse(file.read_text(encoding="utf-8"))) - reached
+    declared = {file for place in code for file in [PACKAGE / place, *(PACKAGE / place).rglob("*.py")]}
+    return sorted(str(file.relative_to(PACKAGE)) for file in reached - declared)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
 def test_a_rule_names_all_its_code(rule: Rule) -> None:
     start = module_file(rule.function.split(":")[0])
     assert start is not None
-    reached, pending = set(), {start}
-    while pending:
-        file = pending.pop()
-        reached.add(file)
-        pending |= imports(file) - reached
-    declared = {file for place in rule.code for file in [PACKAGE / place, *(PACKAGE / place).rglob("*.py")]}
-    assert sorted(str(file.relative_to(PACKAGE)) for file in reached - declared) == []
+    assert missing({start}, rule.code) == []
+
+
+STAGES: dict[Stage, tuple[str, ...]] = {
+    "parse": ("parse", "code", "tools", "version"),
+    "optimize": ("optimize", "run_float", "code", "tools", "version"),
+    "compile": ("compile", "code", "tools", "version"),
+}
+"""The methods of a compiler that each of its stages calls."""
+
+
+def stage_imports(file: Path, stage: Stage) -> set[Path]:
+    """What the module of a compiler imports at its beginning and in the methods of one stage."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+    methods = [node for each in classes for node in each.body if getattr(node, "name", "") in STAGES[stage]]
+    tree.body = [node for node in tree.body if node not in classes]
+    return imports(tree).union(*map(imports, methods))
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("name", COMPILERS)
+def test_a_compiler_names_the_code_of_each_stage_and_no_other(name: str, stage: Stage) -> None:
+    file, code = module_file(COMPILERS[name].split(":")[0]), find_compiler(name).code(stage)
+    assert file is not None
+    reached = stage_imports(file, stage)
+    assert missing(reached, code, known={file}) == []
+    assert str(file.relative_to(PACKAGE)) in code
+    assert len(set(code)) == len(code)
+    for place in code:
+        rest = tuple(other for other in code if other != place)
+        assert missing(reached, rest, known={file}) != [], f"{place} is not reached by {stage}"
+
+
+def test_what_runs_a_result_makes_none() -> None:
+    places = {place for rule in RULES for place in rule.code}
+    places |= {place for name in COMPILERS for stage in STAGES for place in find_compiler(name).code(stage)}
+    assert not {"compilers", "compilers/__init__.py", "compilers/emulator", "compilers/emulator/run_hef.py"} & places
+    assert "compilers/emulator/compile.py" not in find_compiler("emulator").code("optimize")
+
+
+def test_a_step_s_own_code_is_in_its_key(tmp_path: Path) -> None:
+    def key(*code: str) -> object:
+        task = dodo.HEF.task("a", inputs={}, outputs={"hef": tmp_path / "a"}, settings={}, code=code)
+        return task["actions"][0].__self__.key()
+
+    assert key() == key()
+    assert key("compilers/emulator/compile.py") != key()
+    assert key("compilers/emulator/compile.py") != key("compilers/emulator/payload.py")
+
+
+def test_compilers_are_told_apart() -> None:
+    compilers = [find_compiler(name) for name in COMPILERS]
+    assert [compiler.name for compiler in compilers] == list(COMPILERS)
+    assert len({compiler.suffix for compiler in compilers}) == len(compilers)
+    assert find_compiler(DEFAULT_COMPILER).suffix == ""
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)

@@ -80,6 +80,13 @@ def test_a_rule_s_own_code_runs_that_rule(python: Path, tmp_path: Path) -> None:
             "equal bytes end it; meta reads the metadata itself"
         )
     assert executed(run(python, tmp_path)) == ["meta", "split"]
+    with edited(package / "compilers/emulator/run_hef.py", "NOTHING", ""):
+        assert executed(run(python, tmp_path)) == [], "what runs a network makes none"
+    with edited(package / "compilers/emulator/compile.py", "NOTHING", ""):
+        assert executed(run(python, tmp_path)) == ["hef"], "each stage has code of its own"
+    with edited(package / "compilers/emulator/start.py", "NOTHING", ""):
+        assert executed(run(python, tmp_path)) == ["hef", "parse"]
+    assert executed(run(python, tmp_path)) == ["parse"]
     with edited(package / "compilers/emulator/__init__.py", 'EMULATOR_VERSION = "0.1.0"', 'EMULATOR_VERSION = "0.1.1"'):
         after = executed(run(python, tmp_path))
     assert set(after) == {"parse", "alls", "har", "hef", "meta"}, (

@@ -48,7 +48,7 @@ def _describe_har(path: Path) -> Facts:
         "state": har.state,
         "hw_arch": har.hw_arch,
         "sdk_version": har.sdk_version,
-        "emulated": "emulated" in har.sdk_version,
+        "emulated": har.is_emulated,
         "layers": len(har.hn["layers"]),
         "members": [{"name": name, "bytes": size} for name, size in sorted(sizes.items())],
         "outputs": [

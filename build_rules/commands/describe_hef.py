@@ -39,7 +39,6 @@ def describe_hef(path: Path) -> Facts:
 
 def _facts(examined: Examined) -> Facts:
     hef = examined.hef
-    emulated = "emulated" in hef.sdk_version
     silicon = next((chip.silicon for chip in from_code(hef.arch_code)), None)
     return {
         "kind": "Hailo executable",
@@ -48,12 +47,12 @@ def _facts(examined: Examined) -> Facts:
         "silicon": "not known"
         if silicon is None
         else f"none: it runs on a host (doit infer), as {silicon} would"
-        if emulated
+        if hef.is_emulated
         else silicon,
         "hailort_architectures": [chip.name.upper() for chip in takes_code(hef.arch_code, 5)],
-        "compiler": hef.sdk_version if emulated else f"Hailo Dataflow Compiler ({hef.sdk_version})",
+        "compiler": hef.sdk_version if hef.is_emulated else f"Hailo Dataflow Compiler ({hef.sdk_version})",
         "sdk_version": hef.sdk_version,
-        "emulated": emulated,
+        "emulated": hef.is_emulated,
         "timestamp_ms": hef.timestamp_ms,
         "created": None if hef.created is None else hef.created.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "extensions": list(map(str, hef.extensions)),

@@ -1,4 +1,4 @@
-"""`doit infer FILE.hef IMAGE... --output OUT.npz`: run an emulated HEF on the host."""
+"""`doit infer FILE.hef|FILE.har IMAGE... --output OUT.npz`: run what a compiler made on the host."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ __all__ = ["Infer"]
 class Infer(BuildCommand):
     """doit's command `infer`."""
 
-    doc_purpose = "run an emulated HEF on images, on this machine"
-    doc_usage = "FILE.hef IMAGE... --output OUT.npz"
+    doc_purpose = "run an emulated HEF or a quantized HAR on images, on this machine"
+    doc_usage = "FILE.hef|FILE.har IMAGE... --output OUT.npz"
     doc_description = (
         "Writes the physical output tensors as the device would deliver them: quantized (uint8 or uint16), NHWC, one "
         "array [images, H, W, C] per output stream, keyed by the stream's name. Images are fitted to the input as the "
-        "calibration images were (letterbox unless the file's metadata says stretch)."
+        "calibration images were (letterbox unless the file's metadata says stretch; a HAR says nothing)."
     )
     cmd_options = (
         {"name": "output", "short": "o", "long": "output", "type": str, "default": "", "help": "the .npz to write"},
@@ -29,20 +29,22 @@ class Infer(BuildCommand):
     def run(self, options: Mapping[str, Any], files: tuple[Path, ...]) -> int:
         """Run the images one after the other."""
         if len(files) < 2 or not options["output"]:
-            raise self.usage_error("needs a HEF, at least one image and --output.")
+            raise self.usage_error("needs a HEF or HAR, at least one image and --output.")
         for file in files:
             check_file(file)
         target = Path(options["output"])
         _check_target(target, files)
 
         from build_rules.commands.npz import write_stacked
-        from build_rules.compilers.emulator.run_hef import HefSession
+        from build_rules.compilers import find_maker
 
-        session = HefSession(files[0])
+        compiler = find_maker(files[0])
+        session = compiler.open(files[0])
         height, width, channels = session.input_shape[1:]
         load = _loader(files[0], (height, width, channels))
         outputs = write_stacked(target, (session.run(load(image)) for image in files[1:]))
-        show(printable(f"{target}: {outputs} outputs of {len(files) - 1} images, from an emulated network") + "\n")
+        network = "an emulated network" if compiler.is_emulated else "a network as it is on the device"
+        show(printable(f"{target}: {outputs} outputs of {len(files) - 1} images, from {network}") + "\n")
         return 0
 
 
@@ -76,7 +78,9 @@ def _loader(hef: Path, shape: tuple[int, int, int]) -> Callable[[Path], Any]:
 
 
 def _document(hef: Path) -> Mapping[str, Any]:
-    """Return the metadata that a HEF carries; none when it has no document."""
+    """Return the metadata that a HEF carries; none when it has no document, or is a HAR."""
+    if hef.suffix.lower() == ".har":
+        return {}
     from build_rules.hef import read_members
     from build_rules.metadata.examine import load_document
 

@@ -1,106 +1,56 @@
-"""One interface for every compiler: `parse -> optimize -> compile`, one HAR or HEF file per stage.
+"""Which compilers there are: the one place that knows them all, and the only one where one is chosen.
 
-A compiler is chosen by its name in one place (`find_compiler`); nothing else in the project asks which one it is.
-Each method writes exactly the file its job names and nothing beside it, and raises `InputError` for wrong input.
+`protocol.py` says what each offers. A new compiler is a folder beside `emulator/` and a line in `COMPILERS`; nothing
+else in the project asks which one it is.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import importlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from build_rules.errors import InputError
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from build_rules.compilers.protocol import Compiler
 
-__all__ = ["COMPILERS", "PREBUILT", "CompileJob", "Compiler", "OptimizeJob", "ParseJob", "SampleError", "find_compiler"]
+__all__ = ["COMPILERS", "DEFAULT_COMPILER", "PREBUILT", "find_compiler", "find_maker"]
 
-COMPILERS = ("emulator",)
+COMPILERS = {
+    "emulator": "build_rules.compilers.emulator:Emulator",
+}
+"""Names, and the class of each, which is imported when it is asked for."""
+DEFAULT_COMPILER = "emulator"
 PREBUILT = "prebuilt"
 """What stands for a compiler in a model whose HEF somebody has compiled elsewhere: there is nothing to compile."""
 
 
-class SampleError(InputError):
-    """Wrong input that one calibration sample has brought to light: `sample` is its row in the snapshot."""
-
-    def __init__(self, message: str, sample: int) -> None:
-        super().__init__(message)
-        self.sample = sample
-
-
-@dataclass(frozen=True)
-class ParseJob:
-    """ONNX -> parsed HAR. `end_nodes` are ONNX node names, in the order the outputs shall keep.
-
-    `start` is the tensor at which the network begins, None for the graph's input: the model script's normalization
-    makes it from the pixels. The network's input keeps the name of the graph's.
-    """
-
-    onnx: Path
-    net_name: str
-    hw_arch: str
-    end_nodes: tuple[str, ...]
-    output: Path
-    start: str | None = None
-
-
-@dataclass(frozen=True)
-class OptimizeJob:
-    """Parsed HAR + model script + calibration snapshot (safetensors, uint8 NCHW) -> quantized HAR."""
-
-    har: Path
-    script: Path
-    calibration: Path
-    output: Path
-
-
-@dataclass(frozen=True)
-class CompileJob:
-    """Quantized HAR -> HEF."""
-
-    har: Path
-    output: Path
-
-
-class Compiler(Protocol):
-    """What every compiler offers."""
-
-    name: str
-    starts_programs: bool
-    """Whether it works by starting other programs, which then have to be ended when a build is."""
-
-    def version(self) -> str:
-        """Return the compiler's name and version as it is to appear in the metadata; cheap, imports nothing heavy."""
-        ...
-
-    def parse(self, job: ParseJob) -> None:
-        """Translate the cut ONNX graph."""
-        ...
-
-    def optimize(self, job: OptimizeJob) -> None:
-        """Quantize as the model script says."""
-        ...
-
-    def run_float(self, job: OptimizeJob, image: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
-        """Return what the parsed network, not quantized, makes of pixels through the script's normalization.
-
-        `image` is one sample (C, H, W); the tensors come in the order of the end nodes, each as the ONNX graph has it,
-        without activations that the script folds.
-        """
-        ...
-
-    def compile(self, job: CompileJob) -> None:
-        """Write the executable."""
-        ...
-
-
 def find_compiler(name: str) -> Compiler:
-    """Return the compiler called `name`. Raises `InputError` when there is none."""
-    if name == "emulator":
-        from build_rules.compilers.emulator import Emulator
+    """Return a compiler of `COMPILERS` with the defaults of its settings."""
+    module, compiler = COMPILERS[name].split(":")
+    configured: Compiler = getattr(importlib.import_module(module), compiler)()
+    return configured
 
-        return Emulator()
-    raise InputError(f"compiler {name!r} is not known; choose one of: {', '.join(COMPILERS)}.")
+
+def find_maker(path: Path) -> Compiler:
+    """Return the compiler that made a HEF or a HAR, as the file says. Raises `InputError` when it is none of ours."""
+    sdk_version = _sdk_version(path)
+    for compiler in map(find_compiler, COMPILERS):
+        if compiler.made(sdk_version):
+            return compiler
+    raise InputError(
+        f"{path}: holds code for a Hailo device, made by version {sdk_version} of its compiler; only emulated HEFs and "
+        f'HARs (compiler = "{DEFAULT_COMPILER}") run on the host. Run it on the device, or build its model with that '
+        "compiler."
+    )
+
+
+def _sdk_version(path: Path) -> str:
+    if path.suffix.lower() == ".har":
+        from build_rules.compilers.har_file import outline_har
+
+        return outline_har(path)[0].sdk_version
+    from build_rules.hef.reader import read_hef
+
+    return read_hef(path).sdk_version

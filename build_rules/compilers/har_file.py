@@ -33,6 +33,7 @@ import numpy.typing as npt
 
 from build_rules.compilers.archive import read_members, unpacked_limit
 from build_rules.errors import InputError
+from build_rules.versions import is_emulated
 
 __all__ = ["Har", "OutputLayer", "dump_npz", "load_npz", "outline_har", "output_layers", "read_har", "write_har"]
 
@@ -69,6 +70,11 @@ class Har:
     sdk_version: str
     hw_arch: str | None
     members: Mapping[str, bytes]
+
+    @property
+    def is_emulated(self) -> bool:
+        """Whether its compiler only emulates, so that what it becomes runs on no device."""
+        return is_emulated(self.sdk_version)
 
     def member(self, suffix: str) -> bytes:
         """Return the bytes of `<name><suffix>`. Raises `InputError` when the archive lacks it."""
@@ -169,16 +175,16 @@ def output_layers(hn: Mapping[str, Any]) -> tuple[OutputLayer, ...]:
     order = hn["net_params"].get("output_layers_order", [])
     if isinstance(order, list) and len(order) > MAX_OUTPUTS:
         raise InputError(f"HN of {hn.get('name')!r}: has more than {MAX_OUTPUTS} outputs, which no chip has.")
-    found: dict[str, list[OutputLayer]] = {}
+    outputs: dict[str, list[OutputLayer]] = {}
     try:
         for name, layer in layers.items():
             if layer["type"] == "output_layer":
                 producer = layer["input"][0]
                 originals = tuple(layers[producer].get("original_names", ()))
                 shape = tuple(layer["output_shapes"][0])
-                found.setdefault(producer, []).append(OutputLayer(name, producer, originals, shape))
+                outputs.setdefault(producer, []).append(OutputLayer(name, producer, originals, shape))
         # A producer with two output layers is listed twice; they keep their own order.
-        return tuple(found[producer].pop(0) for producer in order)
+        return tuple(outputs[producer].pop(0) for producer in order)
     except (KeyError, IndexError, TypeError) as error:
         raise InputError(f"HN of {hn.get('name')!r}: an output is not linked to its layer ({error!r}).") from error
 

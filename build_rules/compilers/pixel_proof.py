@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from build_rules.calibration.snapshot.safetensors_file import read_container
-from build_rules.compilers import Compiler, OptimizeJob
+from build_rules.compilers.protocol import Compiler, OptimizeJob
 from build_rules.errors import InputError
 from build_rules.inference import new_session, session_options
 from build_rules.records.calibration_json import Feed
@@ -44,9 +44,9 @@ def prove_pixels(compiler: Compiler, job: OptimizeJob, exported: Path, feed: Fee
     names = [output.name for output in session.get_outputs()]
     expected = session.run(names, {source.name: _own_input(sample, feed, source)})
     del session
-    found = compiler.run_float(job, sample)
+    delivered = compiler.run_float(job, sample)
     tolerance = HALF_TOLERANCE if _has_halves(exported) else TOLERANCE
-    for name, wanted, made in zip(names, expected, found, strict=True):
+    for name, wanted, made in zip(names, expected, delivered, strict=True):
         difference = _difference(wanted, made)
         if not difference <= tolerance:
             raise InputError(

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from build_rules.compilers import COMPILERS, PREBUILT
+from build_rules.compilers import COMPILERS, DEFAULT_COMPILER, PREBUILT, find_compiler
 from build_rules.errors import InputError
-from build_rules.records.hardware import DEFAULT, TARGETS
+from build_rules.records.hardware import DEFAULT_ARCH, TARGETS
 from build_rules.toml_table import Table, read_toml
+
+if TYPE_CHECKING:
+    from build_rules.compilers.protocol import Compiler
 
 __all__ = ["Settings", "Target", "override", "read_settings"]
 
@@ -26,7 +29,7 @@ Embedding = Literal["append", "sealed"]
 class Target:
     """What to compile for: the chip and the preset. `hef` is what was compiled elsewhere, as the preset then says."""
 
-    hw_arch: str = DEFAULT
+    hw_arch: str = DEFAULT_ARCH
     preset: str = "fast"
     hef: Path | None = None
 
@@ -42,10 +45,11 @@ class Settings:
 
     `resources` counts what steps share, beside what the machine has: `cores`, `memory_mb`, licences. `cache` is where
     results are shared with other machines. `calibration_folder` holds the snapshots that ONNX metadata name. These are
-    for the whole repository only.
+    for the whole repository only. `compilers` are those that have a table of their own, with what it says.
     """
 
-    compiler: str = "emulator"
+    compiler: str = DEFAULT_COMPILER
+    compilers: tuple[Compiler, ...] = ()
     embed: Embedding = "append"
     calibration_count: int = 1024
     skip_broken_images: bool = False
@@ -55,6 +59,11 @@ class Settings:
     cache_mode: str = "read-write"
     cache_limit: str | None = None
     calibration_folder: Path | None = None
+
+    def configured(self, compiler: str) -> Compiler:
+        """Return a compiler with what is said of it, the defaults where nothing is."""
+        declared = {record.name: record for record in self.compilers}
+        return declared.get(compiler) or find_compiler(compiler)
 
 
 def _read_targets(table: Table, default: tuple[Target, ...]) -> tuple[Target, ...]:
@@ -66,7 +75,7 @@ def _read_targets(table: Table, default: tuple[Target, ...]) -> tuple[Target, ..
     for entry in entries:
         targets.append(
             Target(
-                entry.choice("hw_arch", TARGETS, DEFAULT),
+                entry.choice("hw_arch", TARGETS, DEFAULT_ARCH),
                 entry.choice("preset", PRESETS, "fast"),
                 None if (hef := entry.text("hef")) is None else Path(hef),
             ),
@@ -87,11 +96,22 @@ def _read_resources(table: Table) -> tuple[tuple[str, int], ...]:
     return counts
 
 
+def _read_compilers(table: Table, base: Settings) -> tuple[Compiler, ...]:
+    compilers = {compiler.name: compiler for compiler in base.compilers}
+    for name in COMPILERS:
+        inner = table.table(name)
+        if inner is not None:
+            compilers[name] = base.configured(name).override(inner)
+            inner.close()
+    return tuple(compilers.values())
+
+
 def override(table: Table, base: Settings) -> Settings:
     """Return settings with what a table says put over them. Raises `InputError` for what is not possible in it."""
     return replace(
         base,
         compiler=table.choice("compiler", (*COMPILERS, PREBUILT), base.compiler),
+        compilers=_read_compilers(table, base),
         embed="sealed" if table.choice("embed", EMBEDDINGS, base.embed) == "sealed" else "append",
         calibration_count=table.integer("calibration_count", base.calibration_count, 1, MAX_CALIBRATION),
         skip_broken_images=table.flag("skip_broken_images", base.skip_broken_images),
@@ -110,7 +130,7 @@ def read_settings(pyproject: Path) -> Settings:
     content = tool.get(TABLE, {})
     if not isinstance(content, dict):
         raise InputError(f"{pyproject}: tool.build_rules = {content!r} is not possible; expected a table.")
-    table = Table(content, f"{pyproject}, [tool.build_rules]")
+    table = Table(content, f"{pyproject}, [tool.{TABLE}]", f"tool.{TABLE}")
     settings = replace(
         override(table, Settings()),
         resources=_read_resources(table),

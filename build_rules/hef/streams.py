@@ -12,6 +12,7 @@ from typing import Literal
 from build_rules.hef.container import Container
 from build_rules.hef.schema import DATA_TYPES
 from build_rules.records.hardware import from_code
+from build_rules.versions import is_emulated
 
 __all__ = ["Direction", "Hef", "HostOp", "NetworkGroup", "Nms", "Quantization", "Shape", "Stream", "format_text"]
 
@@ -123,6 +124,11 @@ class Hef:
         if not 0 < self.timestamp_ms <= LATEST_MS:
             return None
         return datetime.fromtimestamp(self.timestamp_ms // 1000, timezone.utc)
+
+    @property
+    def is_emulated(self) -> bool:
+        """Whether its compiler only emulates, so that it runs on no device."""
+        return is_emulated(self.sdk_version)
 
     @property
     def chips(self) -> tuple[str, ...]:

@@ -101,7 +101,7 @@ def examine(path: Path) -> Examined:
     problems += _refusals(hef, loaders)
     if hef.container.embedding == "append" and not loaders[-1].loads:
         problems.append(error(0, "", loaders[-1].why))
-    if "emulated" in hef.sdk_version and document is not None:
+    if hef.is_emulated and document is not None:
         problems += _claims(document)
     return Examined(hef, members, document, labels, pairs, (*problems, *found), loaders)
 

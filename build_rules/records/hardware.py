@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["DEFAULT", "HARDWARE", "TARGETS", "Hardware", "from_code", "takes_code"]
+__all__ = ["DEFAULT_ARCH", "HARDWARE", "TARGETS", "Hardware", "from_code", "takes_code"]
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ HARDWARE = {
 }
 """By name. Of two chips that share a number, the first gives a file its `hw_arch`."""
 
-DEFAULT = next(chip.name for chip in HARDWARE.values() if chip.is_default)
-TARGETS = tuple(sorted((c.name for c in HARDWARE.values() if c.is_target), key=lambda name: name != DEFAULT))
+DEFAULT_ARCH = next(chip.name for chip in HARDWARE.values() if chip.is_default)
+TARGETS = tuple(sorted((c.name for c in HARDWARE.values() if c.is_target), key=lambda name: name != DEFAULT_ARCH))
 """Those that models are built for, the default first."""
 
 
@@ -63,6 +63,6 @@ def from_code(code: int) -> tuple[Hardware, ...]:
 
 
 def takes_code(code: int, hailort: int) -> tuple[Hardware, ...]:
-    """Return the chips that a line of HailoRT configures with a HEF of this number, those first that it is compiled for."""
+    """Return the chips that a line of HailoRT configures with a HEF of this number; first those it is for."""
     taken = [c for c in HARDWARE.values() if code in (c.taken_by_4 if hailort == 4 else c.taken_by_5)]
     return tuple(sorted(taken, key=lambda chip: code not in chip.codes))

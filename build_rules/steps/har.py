@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from build_rules.compilers import OptimizeJob, SampleError, find_compiler
 from build_rules.compilers.pixel_proof import prove_pixels
+from build_rules.compilers.protocol import Compiler, OptimizeJob, SampleError
 from build_rules.errors import InputError
 from build_rules.records.calibration_json import load_feed
 
@@ -20,17 +20,17 @@ def run(
     split_onnx: Path,
     feed: Path,
     har: Path,
-    compiler: str,
+    compiler: Compiler,
     chosen: str | None = None,
 ) -> None:
     """Prove that the network sees what the exported graph does, then quantize as the model script says.
 
     `chosen` names the record of calibration images, which only errors tell of.
     """
-    backend, job = find_compiler(compiler), OptimizeJob(parsed_har, script, snapshot, har)
+    job = OptimizeJob(parsed_har, script, snapshot, har)
     try:
-        prove_pixels(backend, job, split_onnx, load_feed(feed))
-        backend.optimize(job)
+        prove_pixels(compiler, job, split_onnx, load_feed(feed))
+        compiler.optimize(job)
     except SampleError as error:
         image = _image(chosen, error.sample)
         raise InputError(f"{error} Sample {error.sample} is {image}." if image else str(error)) from error

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from build_rules.compilers import CompileJob, find_compiler
+from build_rules.compilers.protocol import CompileJob, Compiler
 
 __all__ = ["run"]
 
 
-def run(har: Path, hef: Path, compiler: str) -> None:
+def run(har: Path, hef: Path, compiler: Compiler) -> None:
     """Compile the quantized network."""
-    find_compiler(compiler).compile(CompileJob(har, hef))
+    compiler.compile(CompileJob(har, hef))

@@ -124,7 +124,7 @@ def _facts(
         preset=None if preset is None else preset.name,
         compiler=name,
         compiler_version=version or None,
-        emulated="emulated" in hef.sdk_version,
+        emulated=hef.is_emulated,
         sdk_version=hef.sdk_version,
         calibrated=calibrated,
     )

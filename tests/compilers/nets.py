@@ -14,11 +14,11 @@ import onnxruntime
 from onnx import helper, numpy_helper
 from safetensors.numpy import save_file
 
-from build_rules.compilers import CompileJob, OptimizeJob, ParseJob
 from build_rules.compilers.emulator import Emulator
 from build_rules.compilers.emulator.network import Network, load_network
-from build_rules.compilers.emulator.run_hef import HefSession
+from build_rules.compilers.emulator.run_hef import HostSession
 from build_rules.compilers.har_file import read_har
+from build_rules.compilers.protocol import CompileJob, OptimizeJob, ParseJob
 from build_rules.hef import Stream, read_hef
 
 SIZE = 32
@@ -145,7 +145,7 @@ class Build:
 
     def errors(self, activations: Sequence[str | None] | None = None) -> list[float]:
         """Return the rms error of every output, real values against the float network, relative to its deviation."""
-        session, reference = HefSession(self.hef), onnxruntime.InferenceSession(self.model.SerializeToString())
+        session, reference = HostSession(self.hef), onnxruntime.InferenceSession(self.model.SerializeToString())
         streams = self.streams()
         errors = np.zeros((len(streams), 2))
         for image in images(6, seed=99):

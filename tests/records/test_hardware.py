@@ -8,7 +8,7 @@ import pytest
 
 from build_rules.declared.settings import Settings, read_settings
 from build_rules.errors import InputError
-from build_rules.records.hardware import DEFAULT, HARDWARE, TARGETS, from_code, takes_code
+from build_rules.records.hardware import DEFAULT_ARCH, HARDWARE, TARGETS, from_code, takes_code
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -18,9 +18,9 @@ def names(chips: object) -> list[str]:
 
 
 def test_one_default_and_it_stands_first() -> None:
-    assert [chip.name for chip in HARDWARE.values() if chip.is_default] == [DEFAULT]
-    assert TARGETS == (DEFAULT, "hailo8")
-    assert Settings().targets[0].hw_arch == DEFAULT
+    assert [chip.name for chip in HARDWARE.values() if chip.is_default] == [DEFAULT_ARCH]
+    assert TARGETS == (DEFAULT_ARCH, "hailo8")
+    assert Settings().targets[0].hw_arch == DEFAULT_ARCH
 
 
 @pytest.mark.parametrize(
@@ -73,5 +73,5 @@ def test_a_chip_that_is_no_target_is_refused_with_those_that_are(tmp_path: Path)
 
 
 def test_the_manual_says_which_chips_there_are() -> None:
-    said = f"# {DEFAULT} (default) or {', '.join(TARGETS[1:])}"
+    said = f"# {DEFAULT_ARCH} (default) or {', '.join(TARGETS[1:])}"
     assert said in (DOCS / "model-toml.md").read_text(encoding="utf-8")

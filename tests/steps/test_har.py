@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from build_rules.compilers.emulator import Emulator
 from build_rules.errors import InputError
 from build_rules.records.calibration_json import Feed, dump_feed
 from build_rules.records.normalization import Normalization
@@ -47,5 +48,5 @@ def test_the_image_of_a_wrong_sample(build: Build, record: str | None, told: str
     if record is not None:
         chosen.write_text(record)
     with pytest.raises(InputError, match=told):
-        har.run(build.parsed, build.script, build.snapshot, build.onnx, feed, build.har, "emulator", str(chosen))
+        har.run(build.parsed, build.script, build.snapshot, build.onnx, feed, build.har, Emulator(), str(chosen))
     assert not build.har.exists()

@@ -13,7 +13,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from build_rules.compilers.emulator.run_hef import run_hef
+from build_rules.compilers.emulator import Emulator
+from build_rules.compilers.emulator.run_hef import HostSession
 from build_rules.errors import InputError
 from build_rules.hef import read_hef
 from build_rules.presets import PRESETS
@@ -64,7 +65,7 @@ class Chain:
             f / "split.json", sorted((f / "pool").iterdir()), f / "snapshot", f / "calibration.json", f / "chosen",
             f / "sheet", str(f / "pool"), None, 8, False, "", str(f / "known"), str(f / "snapshot"),
         )  # fmt: skip
-        parse.run(f / "split.onnx", f / "split.json", f / "parsed.har", "emulator", "m", "hailo8l")
+        parse.run(f / "split.onnx", f / "split.json", f / "parsed.har", Emulator(), "m", "hailo8l")
         alls.run(
             f / "split.json",
             f / "calibration.json",
@@ -78,11 +79,11 @@ class Chain:
     def quantize(self) -> None:
         f = self.folder
         har.run(
-            f / "parsed.har", f / "model.alls", f / "snapshot", f / "split.onnx", f / "feed.json", f / "har", "emulator"
+            f / "parsed.har", f / "model.alls", f / "snapshot", f / "split.onnx", f / "feed.json", f / "har", Emulator()
         )
 
     def executable(self) -> Path:
-        hef.run(self.folder / "har", self.folder / "model.hef", "emulator")
+        hef.run(self.folder / "har", self.folder / "model.hef", Emulator())
         return self.folder / "model.hef"
 
 
@@ -112,7 +113,7 @@ def of_the_export(chain: Chain, pixels: NDArray[np.uint8], scale: float) -> NDAr
 def of_the_chip(chain: Chain, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
     path = chain.executable()
     (stream,) = read_hef(path).network_groups[0].outputs
-    (values,) = run_hef(path, pixels).values()
+    (values,) = HostSession(path).run(pixels).values()
     grid = stream.quantization
     real = (values.astype(np.float64) - grid.zero_point) * grid.scale
     return np.asarray(real.transpose(0, 3, 1, 2).reshape(1, 2, -1))

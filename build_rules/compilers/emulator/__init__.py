@@ -1,37 +1,124 @@
 """The emulator: an honest stand-in for the Hailo compiler that runs everywhere.
 
 It really quantizes the cut graph as the model script says and really runs it on the host; what it writes says in its
-version that it is emulated, and runs on no device.
+version that it is emulated, and runs on no device. One file per question, in the order in which a network passes them:
+
+========================  ===========================================================================
+parse                     split.onnx -> parsed.har
+`start.py`                where does the network begin, when the script takes over the first layers?
+`graph.py`                which nodes hang on the image, which are constant, what shape has each tensor?
+`fuse.py`                 which nodes become one layer, and what is it called?
+`parse_onnx.py`           all of these: the layers as the vendor's HN lists them, and the weights
+optimize                  parsed.har, model.alls, snapshot -> model.har
+`fold.py`                 which constants and batch normalizations become plain numbers?
+`fresh_names.py`          how is what will be added called, so that no tensor of the user's has that name?
+`network.py`              the network to be quantized: layers, delivered tensors, the way from pixels to its input
+`script_settings.py`      what does the model script ask of these layers?
+`modify.py`               which of that changes the HN: the normalization, and the activations that are folded
+`samples.py`              what is in one row of the calibration snapshot?
+`ranges.py`, `finite.py`  which values does each tensor take on them? where does one cease to be a number?
+`quantization_plan.py`    which tensors share a grid, in how many bits; the plan that all of it ends in
+`kernels.py`              how is a kernel rounded, and what does its bias make up for?
+`qdq.py`                  the float and the quantized network as ONNX graphs; a folded activation stands here
+`finetune.py`             which kernels are refitted to what the quantized network feeds them?
+`optimize.py`             all of these: `optimize`, and `run_float`, by which the pixels are proven
+compile                   model.har -> model.hef
+`payload.py`              how does a HEF carry a network?
+`compile.py`              its streams, as the quantized network has them, and the network itself
+run                       model.hef or model.har, an image -> physical outputs
+`runnable.py`             may a network of unknown origin be opened, and run within bounds?
+`run_hef.py`              all of it: `HostSession`
+of all                    `har_members.py` (what is kept in a HAR), `stored.py` (an ONNX inside a file),
+                          `sessions.py` (the same bits on every machine, however many threads)
+========================  ===========================================================================
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
-from build_rules.versions import library_version
+from build_rules.versions import EMULATED, is_emulated, library_version
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     from numpy.typing import NDArray
 
-    from build_rules.compilers import CompileJob, OptimizeJob, ParseJob
+    from build_rules.compilers.emulator.run_hef import HostSession
+    from build_rules.compilers.protocol import CompileJob, OptimizeJob, ParseJob, Stage
+    from build_rules.toml_table import Table
 
 __all__ = ["EMULATOR_VERSION", "SDK_VERSION", "Emulator"]
 
 EMULATOR_VERSION = "0.1.0"
-SDK_VERSION = f"{EMULATOR_VERSION}-emulated"
-"""What HAR and HEF carry as their SDK version; readers tell an emulated file by the word in it."""
+SDK_VERSION = EMULATOR_VERSION + EMULATED
+"""What HAR and HEF carry as their SDK version."""
 
 
+def _own(*modules: str) -> tuple[str, ...]:
+    return tuple(f"compilers/emulator/{module}.py" for module in modules)
+
+
+SHARED = (
+    *_own("__init__", "fuse", "graph", "har_members", "sessions"),
+    *("compilers/archive.py", "compilers/har_file.py", "compilers/protocol.py"),
+    *("errors.py", "inference.py", "regular_file.py", "versions.py"),
+)
+CODE: dict[Stage, tuple[str, ...]] = {
+    "parse": (*SHARED, *_own("parse_onnx", "start")),
+    "optimize": (
+        *SHARED,
+        *_own("finetune", "finite", "fold", "fresh_names", "kernels", "modify", "network", "optimize", "qdq"),
+        *_own("quantization_plan", "ranges", "runnable", "samples", "script_settings", "stored"),
+        *("alls/script.py", "calibration/snapshot/safetensors_file.py", "onnx_file/extent.py"),
+    ),
+    "compile": (
+        *SHARED,
+        *_own("compile", "fold", "fresh_names", "network", "payload", "stored"),
+        *(
+            "hef/container.py",
+            "hef/directory.py",
+            "hef/header.py",
+            "hef/parsable.py",
+            "hef/schema.py",
+            "hef/streams.py",
+        ),
+        *("hef/writer.py", "onnx_file/extent.py", "protobuf.py", "records/hardware.py", "varint.py"),
+    ),
+}
+
+
+@dataclass(frozen=True)
 class Emulator:
-    """The `Compiler` protocol, in this process. Heavy libraries are imported by the stage that needs them."""
+    """The `Compiler` protocol, in this process; it has no settings."""
 
-    name = "emulator"
-    starts_programs = False
+    name: ClassVar[str] = "emulator"
+    is_emulated: ClassVar[bool] = True
+    starts_programs: ClassVar[bool] = False
+    suffix: ClassVar[str] = ""
+
+    @classmethod
+    def made(cls, sdk_version: str) -> bool:
+        """Say whether a file is one of its own: any that says it is emulated."""
+        return is_emulated(sdk_version)
+
+    def override(self, table: Table) -> Emulator:
+        """Return itself, whatever a table says."""
+        return self
+
+    def code(self, stage: Stage) -> tuple[str, ...]:
+        """Return the modules that a stage is made of; what only runs the result is in none."""
+        return CODE[stage]
+
+    def tools(self, stage: Stage) -> dict[str, str]:
+        """Return the versions that every stage depends on."""
+        return {"compiler": self.version()}
 
     def version(self) -> str:
         """Return e.g. `emulator 0.1.0 (onnxruntime 1.32.0)`; the runtime computes the calibration, so it counts."""
-        return f"emulator {EMULATOR_VERSION} (onnxruntime {library_version('onnxruntime')})"
+        return f"{self.name} {EMULATOR_VERSION} (onnxruntime {library_version('onnxruntime')})"
 
     def parse(self, job: ParseJob) -> None:
         """Translate the cut ONNX graph into a HAR of state `hailo_model`."""
@@ -58,3 +145,9 @@ class Emulator:
         from build_rules.compilers.emulator.compile import compile_har
 
         job.output.write_bytes(compile_har(job))
+
+    def open(self, path: Path) -> HostSession:
+        """Open a HEF or a quantized HAR to be run on this machine."""
+        from build_rules.compilers.emulator.run_hef import HostSession
+
+        return HostSession(path)

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import zlib
-
 import numpy as np
 import onnx
 
-from build_rules.compilers import CompileJob
+from build_rules.compilers.emulator.har_members import QUANTIZED_MEMBER
 from build_rules.compilers.emulator.network import Delivered, Network, load_network
-from build_rules.compilers.emulator.optimize import QUANTIZED_MEMBER
+from build_rules.compilers.emulator.payload import pack_payload, unpack_payload
 from build_rules.compilers.emulator.stored import read_stored
 from build_rules.compilers.har_file import Har, read_har
+from build_rules.compilers.protocol import CompileJob
 from build_rules.errors import InputError
-from build_rules.hef import HefSpec, Quantization, Stream, write_hef
+from build_rules.hef.streams import Quantization, Stream
+from build_rules.hef.writer import HefSpec, write_hef
 
-__all__ = ["PAYLOAD_MAGIC", "compile_har", "pack_payload", "unpack_payload"]
+__all__ = ["compile_har"]
 
-PAYLOAD_MAGIC = b"EMULATED-ONNX\0"
 ZIP_SIGNATURE = b"PK\x03\x04"
 LEVELS = (6, 9, 5, 4, 3, 2, 1)
-MAX_NETWORK_BYTES = 1 << 30
-PLAIN_NETWORK_BYTES = 16 << 20
-MAX_RATIO = 32
-"""Networks of more than 16 MiB unpack to at most so many times their packed size; weights do not shrink by half."""
 
 
 def compile_har(job: CompileJob) -> bytes:
@@ -60,29 +55,6 @@ def _quantized(har: Har, job: CompileJob) -> onnx.ModelProto:
         return read_stored(har.member(QUANTIZED_MEMBER))
     except InputError as error:
         raise InputError(f"{job.har}: {error}; build it again.") from error
-
-
-def pack_payload(network: bytes, level: int) -> bytes:
-    """Return a serialized ONNX model as the HEF carries it."""
-    return PAYLOAD_MAGIC + zlib.compress(network, level)
-
-
-def unpack_payload(payload: bytes) -> bytes | None:
-    """Return the serialized ONNX model of a payload; None when an emulator did not write it.
-
-    Raises `InputError` when it is damaged, or unpacks to more than any network.
-    """
-    if not payload.startswith(PAYLOAD_MAGIC):
-        return None
-    unpacker = zlib.decompressobj()
-    limit = min(MAX_NETWORK_BYTES, PLAIN_NETWORK_BYTES + MAX_RATIO * len(payload))
-    try:
-        network = unpacker.decompress(payload[len(PAYLOAD_MAGIC) :], limit)
-    except zlib.error as error:
-        raise InputError(f"the emulated network is damaged ({error}); build the HEF again.") from error
-    if not unpacker.eof:
-        raise InputError(f"the emulated network is cut short or larger than {limit >> 20} MiB; build the HEF again.")
-    return network
 
 
 def _input_stream(network: Network) -> Stream:

@@ -109,7 +109,7 @@ def candidates(network: Network) -> tuple[Candidate, ...]:
     reached: dict[str, dict[str, int]] = {}
     for output in network.outputs:
         reached.setdefault(output.tensor, {})[output.name] = 0
-    found = []
+    refittable = []
     for layer in reversed(network.layers):
         depths: dict[str, int] = {}
         for tensor in layer.outputs:
@@ -118,13 +118,13 @@ def candidates(network: Network) -> tuple[Candidate, ...]:
         if len(depths) == 1 and _is_plain(network, layer):
             (output_name, depth), *_ = depths.items()
             if depth < DEPTH:
-                found.append(Candidate(layer, output_name, depth))
+                refittable.append(Candidate(layer, output_name, depth))
         step = 1 if layer.kind in WEIGHTED else 0
         for tensor in layer.inputs:
             beyond = reached.setdefault(tensor, {})
             for name, depth in depths.items():
                 beyond[name] = min(depth + step, beyond.get(name, depth + step))
-    return tuple(found[::-1])
+    return tuple(refittable[::-1])
 
 
 def _is_plain(network: Network, layer: Layer) -> bool:
@@ -171,7 +171,7 @@ class _Teacher:
         """Return the mean squared error (of real values) of every output on every judging sample."""
         session = open_session(quantized_model(self.network, plan))
 
-        def one(index: int) -> dict[str, float]:
+        def squared_errors(index: int) -> dict[str, float]:
             delivered = run(session, self.samples.sample(index))
             squares = {}
             for name, grid in plan.outputs.items():
@@ -179,7 +179,7 @@ class _Teacher:
                 squares[name] = float(np.mean((real - self.truth[index][name]) ** 2, dtype=np.float64))
             return squares
 
-        judged = map_samples(one, self.judges)
+        judged = map_samples(squared_errors, self.judges)
         return {name: np.asarray([each[name] for each in judged]) for name in plan.outputs}
 
     def refit(self, plan: Plan, chosen: Sequence[Candidate]) -> Plan:
@@ -190,7 +190,7 @@ class _Teacher:
         folded = {each.layer.name: plan.folded.get(each.output) if each.depth == 0 else None for each in chosen}
         present = {each.layer.name: _flat(self.network, plan, each.layer) for each in chosen}
 
-        def one(index: int) -> dict[str, npt.NDArray[np.float32]]:
+        def normal_equations(index: int) -> dict[str, npt.NDArray[np.float32]]:
             values = run(session, self.samples.sample(index))
             parts = {}
             for each in chosen:
@@ -202,7 +202,7 @@ class _Teacher:
                 parts[f"{name}/gram"], parts[f"{name}/cross"] = products.run(None, feeds)
             return parts
 
-        sums = sum_samples(one, self.teachers)
+        sums = sum_samples(normal_equations, self.teachers)
         kernels, biases = dict(plan.kernels), dict(plan.biases)
         for name, flat in present.items():
             gram = _held_towards(sums[f"{name}/gram"])

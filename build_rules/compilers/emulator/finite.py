@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from build_rules.compilers import SampleError
 from build_rules.compilers.emulator.graph import Graph
 from build_rules.compilers.emulator.network import Floats, Network
 from build_rules.compilers.emulator.qdq import float_model
 from build_rules.compilers.emulator.quantization_plan import Plan
 from build_rules.compilers.emulator.sessions import open_session, run
+from build_rules.compilers.protocol import SampleError
 
 __all__ = ["maskable", "not_finite"]
 
@@ -37,7 +37,7 @@ def not_finite(network: Network, plan: Plan, image: npt.NDArray[np.uint8], sampl
     for begin in range(0, len(tensors), CHUNK):
         part = tensors[begin : begin + CHUNK]
         values = run(open_session(float_model(network, plan, part)), image)
-        seen |= {name: told for name in part if (told := _told(values[name]))}
+        seen |= {name: fault for name in part if (fault := _fault(values[name]))}
     harmful = [name for name in seen if seen[name] != "-infinity" or name in graph.outputs]
     first = _origin(graph, (harmful or list(seen))[0], seen)
     node = graph.nodes[graph.producer[first]]
@@ -49,7 +49,7 @@ def not_finite(network: Network, plan: Plan, image: npt.NDArray[np.uint8], sampl
     )
 
 
-def _told(value: Floats) -> str:
+def _fault(value: Floats) -> str:
     """Return what a tensor holds besides finite values, nothing when it holds none."""
     if value.dtype.kind != "f" or np.isfinite(value).all():
         return ""
@@ -65,14 +65,16 @@ def _origin(graph: Graph, tensor: str, seen: Mapping[str, str]) -> str:
 
 def maskable(network: Network) -> frozenset[str]:
     """Return the tensors that nothing but a softmax reads, as they are or moved: low values are zero behind it."""
-    graph, found = network.graph, set[str]()
+    graph, masked_only = network.graph, set[str]()
     for node in reversed(graph.nodes):
         for name in filter(None, node.output):
             users = [graph.nodes[index] for index in graph.consumers.get(name, ())]
-            if users and name not in graph.outputs and all(_hides(user, found) for user in users):
-                found.add(name)
-    return frozenset(found)
+            if users and name not in graph.outputs and all(_hides(user, masked_only) for user in users):
+                masked_only.add(name)
+    return frozenset(masked_only)
 
 
-def _hides(node: onnx.NodeProto, found: Collection[str]) -> bool:
-    return node.op_type == "Softmax" or (node.op_type in MOVES and all(name in found for name in node.output if name))
+def _hides(node: onnx.NodeProto, masked_only: Collection[str]) -> bool:
+    return node.op_type == "Softmax" or (
+        node.op_type in MOVES and all(name in masked_only for name in node.output if name)
+    )

@@ -107,11 +107,11 @@ def _grow(graph: Graph, index: int, kind: str) -> tuple[tuple[int, ...], str, st
     activation = ACTIVATIONS.get(graph.nodes[index].op_type, "linear") if kind == "activation" else "linear"
     raw = tensor
     while tensor not in graph.outputs:
-        found, name = _follower(graph, tensor, kind, closed=activation != "linear", bare=len(members) == 1)
-        if not found:
+        joining, name = _follower(graph, tensor, kind, closed=activation != "linear", bare=len(members) == 1)
+        if not joining:
             break
-        members += found
-        tensor = graph.nodes[found[-1]].output[0]
+        members += joining
+        tensor = graph.nodes[joining[-1]].output[0]
         if name != "linear":
             activation = name
         elif activation == "linear":

@@ -193,10 +193,12 @@ def _shapes(
     if image is None or len(image) != 4:
         raise InputError(f"input {source.name!r} is not a static image of rank 4; export the network with fixed sizes.")
     inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
-    known = {value.name: _static(value) for value in (*inferred.input, *inferred.value_info, *inferred.output)}
+    inferred_shapes = {
+        value.name: _static(value) for value in (*inferred.input, *inferred.value_info, *inferred.output)
+    }
     wanted = [tensor for node in nodes for tensor in node.output if tensor]
-    missing = [tensor for tensor in wanted if known.get(tensor) is None]
-    shapes = {name: shape for name, shape in known.items() if shape is not None}
+    missing = [tensor for tensor in wanted if inferred_shapes.get(tensor) is None]
+    shapes = {name: shape for name, shape in inferred_shapes.items() if shape is not None}
     if missing:
         shapes.update(_measured_shapes(model, source, image, missing))
     return shapes

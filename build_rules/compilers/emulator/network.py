@@ -15,7 +15,7 @@ from build_rules.compilers.emulator.fold import fold_batch_norm, fold_constants
 from build_rules.compilers.emulator.fresh_names import rename, reserved
 from build_rules.compilers.emulator.fuse import WEIGHTED, Layer, fuse_layers
 from build_rules.compilers.emulator.graph import Graph, attribute, end_tensors, read_graph
-from build_rules.compilers.emulator.parse_onnx import META_MEMBER, ONNX_MEMBER
+from build_rules.compilers.emulator.har_members import META_MEMBER, ONNX_MEMBER
 from build_rules.compilers.emulator.stored import read_stored
 from build_rules.compilers.har_file import Har, output_layers
 from build_rules.errors import InputError

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from build_rules.compilers import OptimizeJob
 from build_rules.compilers.emulator.finetune import finetune, improved_outputs
+from build_rules.compilers.emulator.har_members import QUANTIZED_MEMBER
 from build_rules.compilers.emulator.kernels import corrected_bias, quantize_kernel
 from build_rules.compilers.emulator.modify import modified_hn
 from build_rules.compilers.emulator.network import Floats, Network, kernel_axis, load_network
@@ -31,12 +31,10 @@ from build_rules.compilers.emulator.samples import Samples
 from build_rules.compilers.emulator.script_settings import Settings, read_settings
 from build_rules.compilers.emulator.sessions import open_session, run
 from build_rules.compilers.har_file import Har, dump_npz, read_har
+from build_rules.compilers.protocol import OptimizeJob
 from build_rules.errors import InputError
 
-__all__ = ["QUANTIZED_MEMBER", "make_plan", "optimize", "run_float"]
-
-QUANTIZED_MEMBER = ".emulator.quantized.onnx"
-"""The extra member with the quantized network; compiling puts it into the HEF."""
+__all__ = ["make_plan", "optimize", "run_float"]
 
 DEFAULT_SAMPLES = 64
 UNIT_RANGE = {"sigmoid": (0.0, 1.0), "hardsigmoid": (0.0, 1.0)}
@@ -154,8 +152,8 @@ def _grids(
         for tensor in layer.outputs:
             group = shared[tensor]
             low, high = _range(layer.kind, layer.activation, observed[tensor], bits[group])
-            known = ranges.get(group, (low, high))
-            ranges[group] = (min(known[0], low), max(known[1], high))
+            group_range = ranges.get(group, (low, high))
+            ranges[group] = (min(group_range[0], low), max(group_range[1], high))
             # No grid holds -infinity: what is masked stays as it is until the softmax makes zero of it.
             if not observed[tensor].masked:
                 rounded.append(tensor)
@@ -215,20 +213,20 @@ def _quantized_har(
 
 def _parameters(network: Network, plan: Plan) -> dict[str, npt.NDArray[Any]]:
     """Return what `q.npz` tells per layer; names as in archives of the DFC, as far as they are known."""
-    told: dict[str, npt.NDArray[Any]] = {}
+    parameters: dict[str, npt.NDArray[Any]] = {}
 
-    def tell(layer: str, grid: Grid) -> None:
-        told[f"{layer}/output_activation_bits:0"] = np.asarray(grid.bits, dtype=np.int32)
-        told[f"{layer}/output_scale:0"] = np.asarray(grid.scale, dtype=np.float32)
-        told[f"{layer}/output_zero_point:0"] = np.asarray(grid.zero_point, dtype=np.float32)
-        told[f"{layer}/limvals_out:0"] = np.asarray(grid.limits, dtype=np.float32)
+    def put_grid(layer: str, grid: Grid) -> None:
+        parameters[f"{layer}/output_activation_bits:0"] = np.asarray(grid.bits, dtype=np.int32)
+        parameters[f"{layer}/output_scale:0"] = np.asarray(grid.scale, dtype=np.float32)
+        parameters[f"{layer}/output_zero_point:0"] = np.asarray(grid.zero_point, dtype=np.float32)
+        parameters[f"{layer}/limvals_out:0"] = np.asarray(grid.limits, dtype=np.float32)
 
     for layer in network.layers:
         if layer.outputs[0] in plan.tensors:
-            tell(layer.name, plan.tensors[layer.outputs[0]])
+            put_grid(layer.name, plan.tensors[layer.outputs[0]])
         if layer.name in plan.kernels:
-            told[f"{layer.name}/weight_bits:0"] = np.asarray(plan.kernels[layer.name].bits, dtype=np.int32)
-            told[f"{layer.name}/kernel_scale:0"] = plan.kernels[layer.name].scales
+            parameters[f"{layer.name}/weight_bits:0"] = np.asarray(plan.kernels[layer.name].bits, dtype=np.int32)
+            parameters[f"{layer.name}/kernel_scale:0"] = plan.kernels[layer.name].scales
     for output in network.outputs:
-        tell(output.output_layer, plan.outputs[output.name])
-    return told
+        put_grid(output.output_layer, plan.outputs[output.name])
+    return parameters

@@ -9,19 +9,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from build_rules.compilers import ParseJob
 from build_rules.compilers.emulator.fuse import WEIGHTED, Layer, fuse_layers, original_names
 from build_rules.compilers.emulator.graph import Graph, attribute, end_tensors, load_model, read_graph
+from build_rules.compilers.emulator.har_members import META_MEMBER, ONNX_MEMBER
 from build_rules.compilers.emulator.start import begin_at
 from build_rules.compilers.har_file import Har, dump_npz
+from build_rules.compilers.protocol import ParseJob
 from build_rules.errors import InputError
 
-__all__ = ["ONNX_MEMBER", "describe", "hn_shape", "parse"]
-
-ONNX_MEMBER = ".emulator.onnx"
-"""The extra member that carries the cut ONNX graph; only the emulator knows it."""
-
-META_MEMBER = ".original_model_meta.json"
+__all__ = ["describe", "hn_shape", "parse"]
 
 
 def parse(job: ParseJob, sdk_version: str) -> Har:
@@ -161,10 +157,10 @@ def native_weights(graph: Graph, layers: Sequence[Layer]) -> dict[str, npt.NDArr
         if layer.kind not in WEIGHTED:
             continue
         node = graph.nodes[layer.nodes[0]]
-        found = {f"{layer.name}/kernel:0": _kernel(graph, layer).astype(np.float32)}
+        arrays = {f"{layer.name}/kernel:0": _kernel(graph, layer).astype(np.float32)}
         if len(node.input) > 2 and node.input[2]:
-            found[f"{layer.name}/bias:0"] = graph.constant(node.input[2]).astype(np.float32)
-        if any(not np.isfinite(value).all() for value in found.values()):
+            arrays[f"{layer.name}/bias:0"] = graph.constant(node.input[2]).astype(np.float32)
+        if any(not np.isfinite(value).all() for value in arrays.values()):
             raise InputError(f"node {node.name or node.output[0]!r}: Unsupported NaN values in its weights.")
-        weights.update(found)
+        weights.update(arrays)
     return weights

@@ -54,7 +54,7 @@ def observe(
     session = open_session(float_model(network, plan, tensors))
     keep, masks = max(64, KEPT_VALUES // len(indices)), maskable(network)
 
-    def one(index: int) -> dict[str, Observation]:
+    def observe_sample(index: int) -> dict[str, Observation]:
         values = run(session, samples.sample(index))
         observed = {name: _observe(value, keep, name in masks) for name, value in values.items()}
         sound = {name: each for name, each in observed.items() if each is not None}
@@ -62,7 +62,7 @@ def observe(
             raise not_finite(network, plan, samples.sample(index), index)
         return sound
 
-    return _merge(map_samples(one, indices))
+    return _merge(map_samples(observe_sample, indices))
 
 
 def _observe(value: Floats, keep: int, is_maskable: bool) -> Observation | None:
@@ -80,12 +80,12 @@ def _observe(value: Floats, keep: int, is_maskable: bool) -> Observation | None:
         if not np.isfinite(means).all():  # large values, whose sum no float holds
             means = value.mean(axis=axes, dtype=np.float64)
         return Observation(low, high, flat[::step].copy(), np.asarray(means, dtype=np.float32))
-    known = np.isfinite(value)
-    if high == np.inf or np.isnan(high) or not known.any():
+    is_finite = np.isfinite(value)
+    if high == np.inf or np.isnan(high) or not is_finite.any():
         return None
-    finite, kept = value[known], flat[::step]
-    counts = np.maximum(known.sum(axis=axes), 1)
-    means = np.where(known, value, 0).sum(axis=axes, dtype=np.float64) / counts
+    finite, kept = value[is_finite], flat[::step]
+    counts = np.maximum(is_finite.sum(axis=axes), 1)
+    means = np.where(is_finite, value, 0).sum(axis=axes, dtype=np.float64) / counts
     return Observation(float(finite.min()), high, kept[np.isfinite(kept)], np.asarray(means, np.float32), masked=True)
 
 

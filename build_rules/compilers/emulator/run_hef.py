@@ -1,4 +1,4 @@
-"""Running an emulated HEF on the host."""
+"""Running on the host what the emulator made: the network in a HEF, or in a quantized HAR."""
 
 from __future__ import annotations
 
@@ -7,20 +7,22 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from build_rules.compilers.emulator.compile import unpack_payload
+from build_rules.compilers.emulator.har_members import QUANTIZED_MEMBER
+from build_rules.compilers.emulator.payload import unpack_payload
 from build_rules.compilers.emulator.runnable import Tensors, open_network, run_network
+from build_rules.compilers.har_file import read_har
 from build_rules.errors import InputError
-from build_rules.hef import read_payload
+from build_rules.hef.reader import read_payload
 from build_rules.inference import Session
 
-__all__ = ["HefSession", "run_hef"]
+__all__ = ["HostSession"]
 
 
-class HefSession:
-    """An opened emulated HEF, for many images; safe to use from several threads."""
+class HostSession:
+    """An opened network, for many images; safe to use from several threads."""
 
     def __init__(self, path: Path) -> None:
-        """Raise `InputError` when `path` is no HEF, one for silicon, or holds no network that runs."""
+        """Raise `InputError` when `path` is no HEF or HAR, one for silicon, or holds no network that runs."""
         self.path = path
         self._session = _open(path)
         self.input_shape: tuple[int, ...] = tuple(self._session.get_inputs()[0].shape)
@@ -47,24 +49,29 @@ class HefSession:
 
 
 def _open(path: Path) -> Session:
+    network = _network_of_har(path) if path.suffix.lower() == ".har" else _network_of_hef(path)
+    try:
+        return open_network(network, bounded=True)
+    except InputError as error:
+        raise InputError(f"{path}: {error}; build it again.") from error
+
+
+def _network_of_har(path: Path) -> bytes:
+    har = read_har(path)
+    if har.name + QUANTIZED_MEMBER not in har.members:
+        raise InputError(f"{path}: is a {har.state}, in which nothing is quantized yet; run the model.har of a target.")
+    return har.member(QUANTIZED_MEMBER)
+
+
+def _network_of_hef(path: Path) -> bytes:
     try:
         network = unpack_payload(read_payload(path))
     except InputError as error:
         raise _naming(path, error) from error
     if network is None:
-        raise InputError(
-            f'{path}: holds code for a Hailo device; only emulated HEFs (compiler = "emulator") run on the host.'
-        )
-    try:
-        return open_network(network, bounded=True)
-    except InputError as error:
-        raise InputError(f"{path}: {error}; build the HEF again.") from error
+        raise InputError(f"{path}: holds no network of the emulator, though it says that it made it; build it again.")
+    return network
 
 
 def _naming(path: Path, error: InputError) -> InputError:
     return error if str(error).startswith(f"{path}: ") else InputError(f"{path}: {error}")
-
-
-def run_hef(path: Path, image: npt.NDArray[np.uint8]) -> Tensors:
-    """Run an emulated HEF on one image; see `HefSession.run`."""
-    return HefSession(path).run(image)

@@ -82,7 +82,7 @@ def _refuse_endless(model: onnx.ModelProto) -> None:
     """
     if len(model.graph.node) > MAX_NODES or model.functions:
         raise InputError(f"its network has local functions or more than {MAX_NODES} nodes")
-    known = {value.name for value in model.graph.input} - {tensor.name for tensor in model.graph.initializer}
+    from_image = {value.name for value in model.graph.input} - {tensor.name for tensor in model.graph.initializer}
     for node in model.graph.node:
         if any(item.HasField("g") or item.graphs for item in node.attribute):
             raise InputError(
@@ -90,13 +90,15 @@ def _refuse_endless(model: onnx.ModelProto) -> None:
                 "emulator has"
             )
         # What is only made of the image's size, onnxruntime computes before there is an image.
-        if node.op_type in ("Shape", "Size") or (node.op_type != "DequantizeLinear" and known.isdisjoint(node.input)):
+        if node.op_type in ("Shape", "Size") or (
+            node.op_type != "DequantizeLinear" and from_image.isdisjoint(node.input)
+        ):
             raise InputError(
                 f"node '{node.name}' ({node.op_type}) computes something without the image, which no network of the "
                 "emulator does"
             )
-        if not known.isdisjoint(node.input):
-            known.update(node.output)
+        if not from_image.isdisjoint(node.input):
+            from_image.update(node.output)
 
 
 def _check_ends(session: Session) -> None:

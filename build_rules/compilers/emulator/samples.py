@@ -31,17 +31,17 @@ class Samples:
         if tensor not in entries:
             names = ", ".join(sorted(entries))
             raise InputError(f"{path}: has no tensor {tensor!r} (it has: {names}); the snapshot is another network's.")
-        found = entries[tensor]
+        entry = entries[tensor]
         _, height, width, channels = shape
-        if len(found.shape) != 4 or found.shape[1:] != (channels, height, width) or found.dtype != "U8":
+        if len(entry.shape) != 4 or entry.shape[1:] != (channels, height, width) or entry.dtype != "U8":
             raise InputError(
-                f"{path}: BadInputsShape: tensor {tensor!r} is {found.dtype} {list(found.shape)}, wanted is U8 [N, "
+                f"{path}: BadInputsShape: tensor {tensor!r} is {entry.dtype} {list(entry.shape)}, wanted is U8 [N, "
                 f"{channels}, {height}, {width}]; make the snapshot for this network's input."
             )
-        if found.shape[0] == 0:
+        if entry.shape[0] == 0:
             raise InputError(f"{path}: holds no calibration sample.")
-        self.path, self.count = path, found.shape[0]
-        self._begin, self._row = found.begin, found.shape[1:]
+        self.path, self.count = path, entry.shape[0]
+        self._begin, self._row = entry.begin, entry.shape[1:]
         self._size = channels * height * width
         self._file = path.open("rb", buffering=0)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,18 +49,20 @@ class Rule(Kind):
         settings: Mapping[str, Any],
         tools: Mapping[str, str] | None = None,
         passed: Mapping[str, Any] | None = None,
+        code: Sequence[str] = (),
         owner: str = "",
         own_process: bool = False,
         fault: str | None = None,
     ) -> dict[str, Any]:
         """Return the doit task of one step. `settings` hold JSON values or frozen dataclasses, nothing else.
 
-        `passed` goes to the function and not into the key: no output may depend on it. Steps of one `owner` are made
+        `passed` goes to the function and not into the key: no output may depend on it. `code` is what this step is made
+        of besides the rule's own. Steps of one `owner` are made
         together, or, when none of their files has changed, not at all. `own_process`: the step starts programs, which
         must not outlive doit. `fault`: the step cannot run, and this is why; what it would read is not looked at.
         """
         step = RunnableStep(
-            self,
+            replace(self, code=(*self.code, *code)),
             dict(inputs) if fault is None else {},
             dict(outputs),
             dict(settings),

@@ -42,9 +42,11 @@ def store_in(folder: Path) -> Iterator[Store]:
 
 
 def look(folder: Path, pictures: list[tuple[str, Path]], skip_broken: bool = True) -> Pool:
-    told: list[str] = []
+    def ignore(*_: object) -> None:
+        pass
+
     with store_in(folder) as store, Workers(2) as workers:
-        return look_at_pool(folder, pictures, store, workers, skip_broken=skip_broken, tell=told.append)
+        return look_at_pool(folder, pictures, store, workers, skip_broken=skip_broken, tell=ignore, show=ignore)
 
 
 @pytest.fixture

@@ -117,8 +117,8 @@ def test_a_tiled_model_wants_tiles_and_whole_frames_where_it_says_so(tmp_path: P
         use_snapshot(write(tmp_path / "untiled", "rgb"), tiled, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     given = resize(tmp_path / "tiles", resize="tiled", grid=GRID, full_frame=full_frame)
-    facts = use_snapshot(given, tiled, tmp_path / "out")
-    assert (facts.resize, facts.full_frame) == ("tiled", full_frame)
+    geometry = use_snapshot(given, tiled, tmp_path / "out").facts.geometry
+    assert (geometry.resize, geometry.full_frame) == ("tiled", full_frame)
     other = resize(tmp_path / "others", resize="tiled", grid=GRID, full_frame=not full_frame)
     with pytest.raises(InputError, match="full_frame"):
         use_snapshot(other, tiled, tmp_path / "further")
@@ -130,4 +130,4 @@ def test_a_model_of_whole_frames_wants_no_tiles(tmp_path: Path) -> None:
     for split in (whole, SPLIT):
         with pytest.raises(InputError, match=r"tiles: params\.resize must"):
             use_snapshot(given, split, tmp_path / "out")
-    assert use_snapshot(write(tmp_path / "given", "rgb"), whole, tmp_path / "out").resize == "letterbox"
+    assert use_snapshot(write(tmp_path / "given", "rgb"), whole, tmp_path / "out").facts.geometry.resize == "letterbox"

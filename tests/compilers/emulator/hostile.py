@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from build_rules.compilers.emulator.compile import pack_payload
+from build_rules.compilers.emulator.payload import pack_payload
 from build_rules.hef import HefSpec, Quantization, Stream, write_hef
 
 __all__ = ["external_tensor", "leaking", "passing", "save_hef"]
@@ -61,13 +61,13 @@ def passing(
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
-def save_hef(path: Path, network: onnx.ModelProto | bytes) -> Path:
-    """Write an emulated HEF around a network."""
+def save_hef(path: Path, network: onnx.ModelProto | bytes, payload: bytes | None = None) -> Path:
+    """Write an emulated HEF around a network, or with another payload in its place."""
     data = network if isinstance(network, bytes) else network.SerializeToString()
     streams = [
         Stream(name, direction, (8, 8, 3), (8, 8, 8), "NHWC", 1, UNIT)  # type: ignore[arg-type]
         for name, direction in (("net/input_layer1", "input"), ("net/conv1", "output"))
     ]
     spec = HefSpec("hailo8l", "0.1.0-emulated", 0, "net", inputs=(streams[0],), outputs=(streams[1],))
-    path.write_bytes(write_hef(spec, pack_payload(data, 6)))
+    path.write_bytes(write_hef(spec, pack_payload(data, 6) if payload is None else payload))
     return path

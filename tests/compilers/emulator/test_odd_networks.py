@@ -12,10 +12,10 @@ import pytest
 from onnx import helper, numpy_helper
 from safetensors.numpy import save_file
 
-from build_rules.compilers import SampleError
 from build_rules.compilers.emulator import qdq
 from build_rules.compilers.emulator.fresh_names import reserved
-from build_rules.compilers.emulator.run_hef import HefSession
+from build_rules.compilers.emulator.run_hef import HostSession
+from build_rules.compilers.protocol import SampleError
 from build_rules.errors import InputError
 from build_rules.hef import read_hef
 from tests.compilers.nets import NORMAL, SIZE, Build, Net, detector, images
@@ -168,8 +168,8 @@ def test_weights_in_bytes_are_the_floats_they_stand_for(tmp_path: Path) -> None:
     first, second = (Build(tmp_path / str(n), each, ends).all(FAST) for n, each in enumerate((plain, packed)))
     assert max(second.errors()) < 0.06
     image = np.ascontiguousarray(images(1, seed=5)[0].transpose(1, 2, 0))
-    wanted = HefSession(first.hef).run(image)
-    for name, value in HefSession(second.hef).run(image).items():
+    wanted = HostSession(first.hef).run(image)
+    for name, value in HostSession(second.hef).run(image).items():
         np.testing.assert_array_equal(value, wanted[name])
 
 
@@ -261,4 +261,4 @@ def test_a_network_of_bytes_is_measured_on_a_black_image(tmp_path: Path) -> None
     model = net.model([out])
     model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.UINT8
     build = Build(tmp_path, model, [net.node(out)]).parse().optimize(FAST.removeprefix(NORMAL)).compile()
-    assert HefSession(build.hef).run(np.zeros((SIZE, SIZE, 3), np.uint8))
+    assert HostSession(build.hef).run(np.zeros((SIZE, SIZE, 3), np.uint8))

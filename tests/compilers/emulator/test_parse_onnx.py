@@ -9,9 +9,9 @@ import numpy as np
 import onnx
 import pytest
 
-from build_rules.compilers import ParseJob
 from build_rules.compilers.emulator import SDK_VERSION, Emulator
 from build_rules.compilers.har_file import load_npz, output_layers, read_har
+from build_rules.compilers.protocol import ParseJob
 from build_rules.errors import InputError
 from tests.compilers.nets import Build, Net, attention, detector
 from tests.shared import corpus_model, needs_shared

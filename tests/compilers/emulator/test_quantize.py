@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from build_rules.compilers import CompileJob
 from build_rules.compilers.emulator import Emulator, sessions
-from build_rules.compilers.emulator.run_hef import HefSession, run_hef
+from build_rules.compilers.emulator.run_hef import HostSession
 from build_rules.compilers.har_file import load_npz, read_har, write_har
+from build_rules.compilers.protocol import CompileJob
 from build_rules.errors import InputError
 from build_rules.hef import read_hef
 from tests.compilers.nets import NORMAL, Build, Net, attention, detector, images
@@ -48,7 +48,7 @@ def test_streams_tell_what_runs(fast: Build) -> None:
     streams = fast.streams()
     assert [stream.name for stream in streams] == ["net/conv6", "net/conv8", "net/conv9"]
     assert [stream.original_names[0] for stream in streams[:2]] == list(fast.ends[:2])
-    delivered = run_hef(fast.hef, images(1)[0].transpose(1, 2, 0))
+    delivered = HostSession(fast.hef).run(images(1)[0].transpose(1, 2, 0))
     for stream in streams:
         assert delivered[stream.name].shape == (1, *stream.shape)
         assert delivered[stream.name].dtype == np.dtype(stream.dtype)
@@ -113,7 +113,7 @@ def test_normalization_is_folded_into_the_input(tmp_path: Path) -> None:
     mean, std = (np.asarray(v, dtype=np.float32).reshape(1, 3, 1, 1) for v in ([10, 20, 30], [50, 60, 70]))
     wanted = reference.run(None, {"images": (image - mean) / std})[0].transpose(0, 2, 3, 1)
     stream = build.streams()[0]
-    delivered = run_hef(build.hef, image[0].transpose(1, 2, 0))[stream.name]
+    delivered = HostSession(build.hef).run(image[0].transpose(1, 2, 0))[stream.name]
     real = stream.quantization.scale * (delivered.astype(np.float64) - stream.quantization.zero_point)
     assert np.sqrt(((real - wanted) ** 2).mean()) < 0.02 * wanted.std()
 
@@ -250,7 +250,7 @@ def test_stages_out_of_order(fast: Build, tmp_path: Path) -> None:
 
 
 def test_images_of_another_shape_or_type(fast: Build) -> None:
-    session = HefSession(fast.hef)
+    session = HostSession(fast.hef)
     with pytest.raises(InputError, match=r"uint8 \[1, 32, 32, 3\]"):
         session.run(np.zeros((16, 16, 3), dtype=np.uint8))
     with pytest.raises(InputError, match="float32"):

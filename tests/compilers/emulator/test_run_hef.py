@@ -9,23 +9,34 @@ import numpy as np
 import onnx
 import pytest
 
-from build_rules.compilers.emulator.compile import pack_payload, unpack_payload
-from build_rules.compilers.emulator.parse_onnx import ONNX_MEMBER
-from build_rules.compilers.emulator.run_hef import HefSession
+from build_rules.compilers.emulator.har_members import ONNX_MEMBER
+from build_rules.compilers.emulator.payload import pack_payload, unpack_payload
+from build_rules.compilers.emulator.run_hef import HostSession
 from build_rules.compilers.har_file import Har, read_har, write_har
 from build_rules.errors import InputError
 from tests.compilers.emulator.hostile import leaking, passing, save_hef
-from tests.compilers.nets import NORMAL, Build, detector
-from tests.shared import SHARED, needs_shared
+from tests.compilers.nets import NORMAL, Build, detector, images
 
 FAST = NORMAL + "model_optimization_flavor(optimization_level=0, compression_level=0)\n"
 
 
-@needs_shared
-@pytest.mark.parametrize("name", ["v1_arcface_mobilefacenet", "v3_scrfd_2.5g"])
-def test_real_hef_is_refused(name: str) -> None:
-    with pytest.raises(InputError, match="only emulated HEFs"):
-        HefSession(SHARED / "hefs" / f"{name}.hef")
+def test_a_file_of_ours_without_a_network(tmp_path: Path) -> None:
+    build = Build(tmp_path, *detector()).parse()
+    save_hef(tmp_path / "a.hef", b"", payload=b"code")
+    with pytest.raises(InputError, match=r"a\.hef: holds no network of the emulator"):
+        HostSession(tmp_path / "a.hef")
+    with pytest.raises(InputError, match=r"parsed\.har: is a hailo_model, in which nothing is quantized yet"):
+        HostSession(build.parsed)
+
+
+def test_a_har_gives_what_its_hef_gives(tmp_path: Path) -> None:
+    build = Build(tmp_path, *detector()).all(FAST)
+    image = np.ascontiguousarray(images(1)[0].transpose(1, 2, 0))
+    expected = HostSession(build.hef).run(image)
+    outputs = HostSession(build.har).run(image)
+    assert list(outputs) == list(expected)
+    for name, values in expected.items():
+        np.testing.assert_array_equal(outputs[name], values)
 
 
 def test_payload_round_trip_and_damage() -> None:
@@ -40,7 +51,7 @@ def test_payload_round_trip_and_damage() -> None:
 
 def test_a_sound_network_runs(tmp_path: Path) -> None:
     image = np.arange(192, dtype=np.uint8).reshape(8, 8, 3)
-    np.testing.assert_array_equal(HefSession(save_hef(tmp_path / "a.hef", passing())).run(image)["out"], image[None])
+    np.testing.assert_array_equal(HostSession(save_hef(tmp_path / "a.hef", passing())).run(image)["out"], image[None])
 
 
 @pytest.mark.parametrize("place", ["initializer", "attribute", "subgraph", "function"])
@@ -49,7 +60,7 @@ def test_files_of_the_machine_stay_where_they_are(tmp_path: Path, monkeypatch: p
     monkeypatch.chdir(tmp_path)
     hef = save_hef(tmp_path / "a.hef", leaking("secret.bin")[place])
     with pytest.raises(InputError, match=r"a\.hef: .*another file of this machine"):
-        HefSession(hef)
+        HostSession(hef)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +77,7 @@ def test_networks_that_cannot_run_name_the_file(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], network: onnx.ModelProto | bytes, told: str
 ) -> None:
     with pytest.raises(InputError, match=rf"a\.hef: .*{told}"):
-        HefSession(save_hef(tmp_path / "a.hef", network))
+        HostSession(save_hef(tmp_path / "a.hef", network))
     assert capfd.readouterr().err == ""
 
 
@@ -74,10 +85,10 @@ def test_a_network_that_fails_names_the_file(tmp_path: Path, capfd: pytest.Captu
     unknown, late = passing(), passing()
     unknown.graph.node[0].op_type = "Unheard\x1b[31m"
     with pytest.raises(InputError, match=r"a\.hef: its network cannot be run"):
-        HefSession(save_hef(tmp_path / "a.hef", unknown))
+        HostSession(save_hef(tmp_path / "a.hef", unknown))
     late.graph.node[0].CopyFrom(onnx.helper.make_node("Reshape", ["image", "shape"], ["out"], name="\x1b[31m"))
     late.graph.initializer.append(onnx.numpy_helper.from_array(np.array([1, 5]), "shape"))
-    session = HefSession(save_hef(tmp_path / "b.hef", late))
+    session = HostSession(save_hef(tmp_path / "b.hef", late))
     with pytest.raises(InputError, match=r"b\.hef: its network cannot be run"):
         session.run(np.zeros((8, 8, 3), dtype=np.uint8))
     assert capfd.readouterr().err == ""
@@ -87,20 +98,20 @@ def test_networks_that_are_large_before_they_run(tmp_path: Path) -> None:
     many = passing()
     many.graph.node.extend(onnx.NodeProto() for _ in range(100_001))
     with pytest.raises(InputError, match=r"a\.hef: .*over 100000 nodes"):
-        HefSession(save_hef(tmp_path / "a.hef", many))
+        HostSession(save_hef(tmp_path / "a.hef", many))
     outputs = passing()
     outputs.graph.node.extend(onnx.helper.make_node("Identity", ["image"], [f"o{index}"]) for index in range(256))
     outputs.graph.output.extend(
         onnx.helper.make_tensor_value_info(f"o{index}", onnx.TensorProto.UINT8, [1, 8, 8, 3]) for index in range(256)
     )
     with pytest.raises(InputError, match="257 outputs; no device has more than 256"):
-        HefSession(save_hef(tmp_path / "b.hef", outputs))
+        HostSession(save_hef(tmp_path / "b.hef", outputs))
     wide = passing()
     wide.graph.node[0].CopyFrom(onnx.helper.make_node("Expand", ["image", "shape"], ["out"]))
     wide.graph.initializer.append(onnx.numpy_helper.from_array(np.array([1 << 21, 8, 8, 3]), "shape"))
     wide.graph.output[0].type.tensor_type.shape.dim[0].dim_value = 1 << 21
     with pytest.raises(InputError, match="delivers 402653184 values for one image, more than any device"):
-        HefSession(save_hef(tmp_path / "c.hef", wide))
+        HostSession(save_hef(tmp_path / "c.hef", wide))
 
 
 def with_external(har: Har, member: str) -> Har:
@@ -125,6 +136,8 @@ def test_hars_bring_all_their_weights(tmp_path: Path) -> None:
     write_har(build.har, with_external(quantized, "net.emulator.quantized.onnx"))
     with pytest.raises(InputError, match=r"model\.har: .*another file of this machine"):
         build.compile()
+    with pytest.raises(InputError, match=r"model\.har: .*another file of this machine"):
+        HostSession(build.har)
     members = {**quantized.members, "net.emulator.quantized.onnx": b"garbage"}
     write_har(build.har, Har(**{**vars(quantized), "members": members}))
     with pytest.raises(InputError, match=r"model\.har: .*not an ONNX model"):
@@ -203,7 +216,7 @@ def _called() -> onnx.ModelProto:
 )
 def test_networks_without_bounds(tmp_path: Path, network: onnx.ModelProto, told: str) -> None:
     with pytest.raises(InputError) as caught:
-        HefSession(save_hef(tmp_path / "a.hef", network)).run(np.zeros((8, 8, 3), np.uint8))
+        HostSession(save_hef(tmp_path / "a.hef", network)).run(np.zeros((8, 8, 3), np.uint8))
     assert str(caught.value).startswith(f"{tmp_path / 'a.hef'}: ")
     assert told in str(caught.value)
 
@@ -211,7 +224,7 @@ def test_networks_without_bounds(tmp_path: Path, network: onnx.ModelProto, told:
 def test_a_payload_of_zeros_is_not_unpacked(tmp_path: Path) -> None:
     zeros = _network([onnx.helper.make_node("Identity", ["image"], ["out"])], w=np.zeros(64 << 20, np.uint8))
     with pytest.raises(InputError, match=r"a\.hef: .*larger than 1[78] MiB"):
-        HefSession(save_hef(tmp_path / "a.hef", zeros))
+        HostSession(save_hef(tmp_path / "a.hef", zeros))
 
 
 def test_a_network_that_takes_too_long_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,11 +237,11 @@ def test_a_network_that_takes_too_long_is_left(tmp_path: Path, monkeypatch: pyte
     times, begin, end = np.array([64, 8, 8, 8]), np.array([0, 0, 0, 0]), np.array([1, 8, 8, 3])
     network = _network(nodes, times=times, to=end, **{"from": begin})
     with pytest.raises(InputError, match=r"a\.hef: its network takes more than 0\.05 seconds for one image"):
-        HefSession(save_hef(tmp_path / "a.hef", network)).run(np.zeros((8, 8, 3), np.uint8))
+        HostSession(save_hef(tmp_path / "a.hef", network)).run(np.zeros((8, 8, 3), np.uint8))
 
 
 def test_a_hef_that_could_not_be_read_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     build = Build(tmp_path, *detector()).parse().optimize(FAST)
-    monkeypatch.setattr("build_rules.compilers.emulator.compile.MAX_NETWORK_BYTES", 1 << 10)
+    monkeypatch.setattr("build_rules.compilers.emulator.payload.MAX_NETWORK_BYTES", 1 << 10)
     with pytest.raises(InputError, match="larger than 0 MiB"):
         build.compile()

@@ -1,0 +1,142 @@
+"""What every compiler offers: three stages, each of which writes one file, and how it is described without running it.
+
+`parse -> optimize -> compile`; each method writes exactly the file its job names and nothing beside it, and raises
+`InputError` for wrong input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+
+from build_rules.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from build_rules.toml_table import Table
+
+__all__ = ["CompileJob", "Compiler", "OptimizeJob", "ParseJob", "RunnableNetwork", "SampleError", "Stage"]
+
+Stage = Literal["parse", "optimize", "compile"]
+
+
+class SampleError(InputError):
+    """Wrong input that one calibration sample has brought to light: `sample` is its row in the snapshot."""
+
+    def __init__(self, message: str, sample: int) -> None:
+        super().__init__(message)
+        self.sample = sample
+
+
+@dataclass(frozen=True)
+class ParseJob:
+    """ONNX -> parsed HAR. `end_nodes` are ONNX node names, in the order the outputs shall keep.
+
+    `start` is the tensor at which the network begins, None for the graph's input: the model script's normalization
+    makes it from the pixels. The network's input keeps the name of the graph's.
+    """
+
+    onnx: Path
+    net_name: str
+    hw_arch: str
+    end_nodes: tuple[str, ...]
+    output: Path
+    start: str | None = None
+
+
+@dataclass(frozen=True)
+class OptimizeJob:
+    """Parsed HAR + model script + calibration snapshot (safetensors, uint8 NCHW) -> quantized HAR."""
+
+    har: Path
+    script: Path
+    calibration: Path
+    output: Path
+
+
+@dataclass(frozen=True)
+class CompileJob:
+    """Quantized HAR -> HEF."""
+
+    har: Path
+    output: Path
+
+
+class RunnableNetwork(Protocol):
+    """A compiled or quantized network that runs on this machine; `input_shape` is [1, H, W, C]."""
+
+    input_shape: tuple[int, ...]
+
+    def run(self, image: NDArray[np.uint8]) -> Mapping[str, NDArray[np.uint8] | NDArray[np.uint16]]:
+        """Return the physical outputs of one image (uint8 [H, W, C]), [1, H, W, C] each, by stream name."""
+        ...
+
+
+class Compiler(Protocol):
+    """A compiler with its settings: a frozen dataclass whose fields are the keys of its own table, with defaults.
+
+    Importing its module and asking what it is must load nothing heavy; a stage imports what it needs when it is run.
+    It is handed to the stages' steps, which may run in another process, so it can be pickled.
+    """
+
+    name: ClassVar[str]
+    """What `compiler = ` says, and what its table is called: `[tool.build_rules.NAME]`, `[NAME]` in a model.toml."""
+    is_emulated: ClassVar[bool]
+    """Whether what it makes runs on no device."""
+    starts_programs: ClassVar[bool]
+    """Whether it works by starting other programs, which then have to be ended when a build is."""
+    suffix: ClassVar[str]
+    """Ends the names of its tasks and folders (`hef:MODEL:hailo8l-fast-dfc`), so that what two compilers make lies
+    apart and switching between them makes nothing again. Only the default compiler has none."""
+
+    @classmethod
+    def made(cls, sdk_version: str) -> bool:
+        """Say whether a HEF or HAR that carries this SDK version is one of its own."""
+        ...
+
+    def override(self, table: Table) -> Compiler:
+        """Return these settings with what a table says put over them. Whoever calls it closes the table."""
+        ...
+
+    def code(self, stage: Stage) -> tuple[str, ...]:
+        """Return the modules and packages of ours that a stage is made of, as `Rule.code` lists them."""
+        ...
+
+    def tools(self, stage: Stage) -> dict[str, str]:
+        """Return what else a stage's output depends on, in words: versions, and the settings that decide a byte of it.
+
+        A setting that only says how the compiler is run (an interpreter, an image) is left out.
+        """
+        ...
+
+    def version(self) -> str:
+        """Return the compiler's name and version as it is to appear in the metadata."""
+        ...
+
+    def parse(self, job: ParseJob) -> None:
+        """Translate the cut ONNX graph."""
+        ...
+
+    def optimize(self, job: OptimizeJob) -> None:
+        """Quantize as the model script says."""
+        ...
+
+    def run_float(self, job: OptimizeJob, image: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
+        """Return what the parsed network, not quantized, makes of pixels through the script's normalization.
+
+        It belongs to the stage `optimize`. `image` is one sample (C, H, W); the tensors come in the order of the end
+        nodes, each as the ONNX graph has it, without activations that the script folds.
+        """
+        ...
+
+    def compile(self, job: CompileJob) -> None:
+        """Write the executable."""
+        ...
+
+    def open(self, path: Path) -> RunnableNetwork:
+        """Open a HEF or a quantized HAR of its own to be run. Raises `InputError` when it does not run here."""
+        ...

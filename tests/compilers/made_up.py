@@ -1,0 +1,66 @@
+"""A second compiler, as somebody would add one: the emulator's stages, with settings, code and folders of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from build_rules.compilers.emulator import Emulator
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from build_rules.compilers.protocol import CompileJob, OptimizeJob, ParseJob, RunnableNetwork, Stage
+    from build_rules.toml_table import Table
+
+__all__ = ["MadeUp"]
+
+
+@dataclass(frozen=True)
+class MadeUp:
+    """`python` only says how it is run, `level` decides what `optimize` makes."""
+
+    python: str = "python3"
+    level: int = 1
+
+    name: ClassVar[str] = "made_up"
+    is_emulated: ClassVar[bool] = True
+    starts_programs: ClassVar[bool] = True
+    suffix: ClassVar[str] = "-made_up"
+
+    @classmethod
+    def made(cls, sdk_version: str) -> bool:
+        return sdk_version == "9.9.9"
+
+    def override(self, table: Table) -> MadeUp:
+        return replace(self, python=table.text("python") or self.python, level=table.integer("level", self.level, 0, 4))
+
+    def code(self, stage: Stage) -> tuple[str, ...]:
+        return (__file__,)
+
+    def tools(self, stage: Stage) -> dict[str, str]:
+        level = {"made_up.level": str(self.level)} if stage == "optimize" else {}
+        return {"compiler": self.version(), **level}
+
+    def version(self) -> str:
+        return "made_up 9.9.9"
+
+    def parse(self, job: ParseJob) -> None:
+        print(f"   parse by {self}")
+        Emulator().parse(job)
+
+    def optimize(self, job: OptimizeJob) -> None:
+        print(f"   optimize by {self}")
+        Emulator().optimize(job)
+
+    def run_float(self, job: OptimizeJob, image: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
+        return Emulator().run_float(job, image)
+
+    def compile(self, job: CompileJob) -> None:
+        print(f"   compile by {self}")
+        Emulator().compile(job)
+
+    def open(self, path: Path) -> RunnableNetwork:
+        return Emulator().open(path)
