@@ -15,12 +15,10 @@ from doit.cmd_base import Command
 from build_rules.engine.encoding import insist_on_utf8
 from build_rules.engine.standard_streams import never_fail_to_print, say
 from build_rules.errors import InputError, printable
+from build_rules.exit_codes import INTERRUPTED, UNEXPECTED, WRONG_INPUT
 
-__all__ = ["WRONG_INPUT", "BuildCommand", "check_file", "show"]
+__all__ = ["BuildCommand", "check_file", "show"]
 
-UNEXPECTED = 2
-WRONG_INPUT = 3
-INTERRUPTED = 130
 HELP = ("-h", "--help")
 
 

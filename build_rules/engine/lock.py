@@ -11,9 +11,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-from doit import loader
 from doit.exceptions import InvalidCommand
 
+from build_rules.engine.doit_names import started_in
 from build_rules.engine.ownership import FORBIDDEN, NEW_FILE, explain_unwritable, is_writable
 from build_rules.engine.places import clear_place, make_folder
 from build_rules.engine.standard_streams import say
@@ -94,5 +94,5 @@ def _tell_wait(owner: str) -> None:
 
 def _start_over() -> NoReturn:
     # doit has gone to the folder of dodo.py; its own arguments count from where it was started.
-    os.chdir(loader.initial_workdir or ".")
+    os.chdir(started_in())
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from build_rules.engine.report.run_state import RunState
+from build_rules.engine.running.run_state import RunState
 
 __all__ = ["cached", "counts", "done", "failed", "ignored", "seconds", "started"]
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from build_rules.engine.report.cells import width
 from build_rules.engine.report.plain import seconds
-from build_rules.engine.report.run_state import RunState
 from build_rules.engine.report.terminal import Ink
+from build_rules.engine.running.run_state import RunState
 from build_rules.errors import printable
 
 __all__ = ["failures", "slowest", "warnings"]

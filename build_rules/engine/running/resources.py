@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-__all__ = ["CORES", "MEMORY", "Resources", "machine_resources", "resources"]
+__all__ = ["CORES", "MEMORY", "Resources", "machine_resources"]
 
 CORES, MEMORY = "cores", "memory_mb"
 
@@ -28,7 +28,10 @@ def machine_resources() -> dict[str, int]:
 
 @dataclass
 class Resources:
-    """What there is, and what is taken. A need for more than there is takes all there is; one that is unknown, none."""
+    """What there is, and what is taken; settings add to what there is before the first step.
+
+    A need for more than there is takes all there is; one that is unknown, none.
+    """
 
     capacity: dict[str, int]
     _taken: dict[str, int] = field(default_factory=dict)
@@ -58,7 +61,3 @@ class Resources:
         for name, amount in share.items():
             self._taken[name] = self._taken.get(name, 0) + sign * amount
         self._changed.notify_all()
-
-
-resources = Resources(machine_resources())
-"""Those of this run; settings add to its capacity before the first step."""

@@ -1,8 +1,10 @@
-"""The state of a run: what ran, what runs, what went wrong. Whoever calls says what time it is."""
+"""The state of a run: what ran, what runs, what went wrong, its exit code. Whoever calls says what time it is."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
+
+from build_rules.exit_codes import DONE, FAILED, UNEXPECTED, WRONG_INPUT
 
 __all__ = ["RunState", "Told"]
 
@@ -40,6 +42,23 @@ class RunState:
         self.warnings: list[Told] = []
         self.failures: list[Told] = []
         self.told_since_failure = 0
+        self.aborted = False
+        """Whether the run itself could not go on."""
+        self.refused = False
+        """Whether that was because this user cannot build here."""
+        self.wrong_input = False
+        """Whether a step refused what it was given."""
+        self.unexpected = False
+        """Whether a step ended otherwise than by failing."""
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code of the run as far as it has come; steps that were not reached change nothing in it."""
+        if self.aborted and not self.refused:
+            return UNEXPECTED
+        if self.wrong_input or self.refused:
+            return WRONG_INPUT
+        return UNEXPECTED if self.unexpected else FAILED if self.failed else DONE
 
     def start(self, name: str, now: float) -> None:
         """A step begins."""
