@@ -82,9 +82,7 @@ class RunReporter(Telling):
         """A task is about to run, in this thread."""
         if not task.actions or task.name in self._faults:
             return
-        if session.unwritable is not None:
-            self.state.aborted = self.state.refused = True
-            raise session.unwritable
+        session.check_writable()
         with self.guard:
             capture = self.capture()
             self._threads[threading.get_ident()] = task.name

@@ -72,6 +72,12 @@ class Session:
         self.state = RunState(time.monotonic())
         self._is_open = True
 
+    def check_writable(self) -> None:
+        """End the run when a task is about to run where this user cannot build. Raises `UnwritableError`."""
+        if self.unwritable is not None:
+            self.state.aborted = self.state.refused = True
+            raise self.unwritable
+
     def tell(self, reporter: Reporter) -> None:
         """From now on let a reporter know what steps say, and when the run is interrupted; it keeps `state`."""
         self._reporter = reporter

@@ -10,6 +10,7 @@ import pytest
 from doit.exceptions import InvalidCommand
 
 from build_rules.engine import messages
+from build_rules.engine.freshness.current_run import current_run
 from build_rules.engine.interrupt import on_interrupt
 from build_rules.engine.lock import UnwritableError
 from build_rules.engine.memory.durations import History
@@ -138,14 +139,14 @@ class Teller:
 @pytest.fixture
 def session(here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
     monkeypatch.setattr(room, "end_on_interrupt", lambda: None)
-    monkeypatch.setattr(room.current_run, "building", False)
+    monkeypatch.setattr(current_run, "building", False)
     yield Session()
     assert on_interrupt.calls == []
 
 
 def test_what_became_of_a_run_is_remembered_at_its_end_and_once(session: Session) -> None:
     session.begin()
-    assert room.current_run.building
+    assert current_run.building
     session.state.start("write:a", 0.0)
     session.state.done("write:a", 1.5)
     session.state.failure("write:b", "boom", 2.0)
