@@ -43,6 +43,7 @@ class OnInterrupt:
 
 
 on_interrupt = OnInterrupt()
+"""That of this process."""
 
 
 def _end(signum: int = 0, frame: FrameType | None = None) -> None:

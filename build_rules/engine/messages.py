@@ -31,16 +31,14 @@ class Listener(Protocol):
 
 
 class _Line:
-    """Leads from the steps of this process to its reporter.
-
-    There is one per process, because a step is called with paths and settings and nothing else, in whatever thread; a
-    process has one reporter at most. It is replaced in one go, so threads that speak meanwhile need no lock.
-    """
+    """Leads from the steps of this process to its reporter, where there is one."""
 
     listener: Listener | None = None
 
 
 _line = _Line()
+"""There is one per process: a step is called with paths and settings alone, in whatever thread, and a process has one
+reporter at most. That is put in and taken out in one go, so threads that speak meanwhile need no lock."""
 
 
 def listen(listener: Listener) -> None:

@@ -60,7 +60,7 @@ verified: dict[str, Marks] = {}
 """The marks with which each file was found to be what the records say, in this process; not to be trusted when it was
 found with different ones, or when they were not settled."""
 
-_noting = threading.Lock()
+_noting = threading.Lock()  # steps run in threads, and note what they found in one place
 
 # What this process has read already, by device and marks: a file is hashed again only when its marks have changed. No
 # two files of a device share an inode, so these tell files apart as well, and one file is one under all of its names.
@@ -70,7 +70,7 @@ _known: dict[tuple[int, Marks], str] = {}
 # what is recorded, is hashed each time.
 _seen: dict[tuple[int, Marks], str] = {}
 
-_names = threading.RLock()
+_names = threading.RLock()  # steps run in threads, and look at files that others of them rename
 
 # Marks that a file got when this process gave it a name or took one away, and those it had before.
 _renamed: dict[Marks, Marks] = {}
