@@ -63,8 +63,8 @@ def lock_workspace(path: Path) -> int:
         _lock_by_a_file(path)
     # Only to tell others whom they wait for; a full disk is no reason not to build. What has other names as well is
     # not written to: they may be anybody's.
-    found = os.fstat(descriptor)
-    if stat.S_ISREG(found.st_mode) and found.st_nlink == 1:
+    status = os.fstat(descriptor)
+    if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
         with suppress(OSError):
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)

@@ -50,7 +50,6 @@ class RunReporter(Telling):
         self.expected: Expected | None = None
         self.tasks: Mapping[str, Any] = {}
         self.selected: list[str] = []
-        self.begun = False
         self._faults: dict[str, str] = {}
         self._among_others = False
         self._threads: dict[int, str] = {}
@@ -67,7 +66,6 @@ class RunReporter(Telling):
     def initialize(self, tasks: Mapping[str, Any], selected_tasks: list[str]) -> None:
         """A run begins: nobody else builds here now."""
         self.tasks, self.selected = tasks, selected_tasks
-        self.begun = True
         session.tell(self)
         self.tell_begin()
         if current_run.faults:
@@ -165,7 +163,7 @@ class RunReporter(Telling):
             if name in self.state.settled:
                 return
             self.state.wrong_input |= not self._among_others
-            self.state.failure(name, self._faults[name], time.monotonic(), told=True)
+            self.state.failure(name, self._faults[name], time.monotonic(), announced=True)
 
     def cleanup_error(self, exception: Any) -> None:
         """A teardown failed."""
@@ -181,8 +179,6 @@ class RunReporter(Telling):
 
     def complete_run(self) -> None:
         """The run has ended."""
-        if not self.begun:
-            return
         session.tell_no_more()
         self._close()
         for name in self._faults:
@@ -220,20 +216,20 @@ class RunReporter(Telling):
             now, begun = time.monotonic(), self.state.running.get(owner)
             if begun is None:
                 return
-            due = now - self.state.told_progress.get(owner, begun) >= PROGRESS_SECONDS
+            due = now - self.state.progress_shown.get(owner, begun) >= PROGRESS_SECONDS
             self.state.notes[owner] = text
             if due:
-                self.state.told_progress[owner] = now
+                self.state.progress_shown[owner] = now
         self.tell_progress(owner, text, due)
 
     def _take_line(self, name: str | None, line: str, shown: bool) -> None:
         """Take a line that a step printed; `shown` when it stands on the screen already."""
-        found = _WARNING.match(line)
+        warning = _WARNING.match(line)
         with self.guard:
             owner = self.state.owner(name)
-            if found:
-                self.state.warn(owner, found[1])
-        self.tell_line(owner, line, found[1] if found else None, shown)
+            if warning:
+                self.state.warn(owner, warning[1])
+        self.tell_line(owner, line, warning[1] if warning else None, shown)
 
     # Inside.
 

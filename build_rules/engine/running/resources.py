@@ -20,10 +20,10 @@ CORES, MEMORY = "cores", "memory_mb"
 
 def machine_resources() -> dict[str, int]:
     """Return what this machine has: the cores this process may use, and its memory in MiB."""
-    found = {CORES: len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1}
+    capacity = {CORES: len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1}
     with suppress(ValueError, OSError):
-        found[MEMORY] = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
-    return found
+        capacity[MEMORY] = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
+    return capacity
 
 
 @dataclass

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 from build_rules.exit_codes import DONE, FAILED, UNEXPECTED, WRONG_INPUT
 
-__all__ = ["RunState", "Told"]
+__all__ = ["Diagnostic", "RunState"]
 
 
-class Told(NamedTuple):
+class Diagnostic(NamedTuple):
     """Something said about a task; `task` is empty where nobody knows which one said it."""
 
     task: str
@@ -28,20 +28,20 @@ class RunState:
         """Name to the time it was started."""
         self.notes: dict[str, str] = {}
         """Name to how far it is, of what runs and says so."""
-        self.told_progress: dict[str, float] = {}
-        """Name to the time when its progress was last told as a line."""
+        self.progress_shown: dict[str, float] = {}
+        """Name to the time when its progress was last printed as a line."""
         self.took: dict[str, float] = {}
         """Name to seconds, of what ran to its end."""
         self.settled: set[str] = set()
         """Everything that has been decided, with and without work."""
-        self.good: set[str] = set()
+        self.succeeded: set[str] = set()
         """What ran to its end or came from the cache."""
         self.dead: set[str] = set()
         """What failed or was not reached: nothing that needs it will run."""
         self.most_running = 0
-        self.warnings: list[Told] = []
-        self.failures: list[Told] = []
-        self.told_since_failure = 0
+        self.warnings: list[Diagnostic] = []
+        self.failures: list[Diagnostic] = []
+        self.lines_since_failure = 0
         self.aborted = False
         """Whether the run itself could not go on."""
         self.refused = False
@@ -64,7 +64,7 @@ class RunState:
         """A step begins."""
         self.running[name] = now
         self.most_running = max(self.most_running, len(self.running))
-        self.told_since_failure += 1
+        self.lines_since_failure += 1
 
     def _settle(self, name: str, now: float) -> float:
         self.settled.add(name)
@@ -74,16 +74,16 @@ class RunState:
     def done(self, name: str, now: float) -> float:
         """A step has run to its end; return its seconds."""
         self.ran += 1
-        self.good.add(name)
-        self.told_since_failure += 1
+        self.succeeded.add(name)
+        self.lines_since_failure += 1
         self.took[name] = self._settle(name, now)
         return self.took[name]
 
     def restored(self, name: str, now: float) -> float:
         """A step's outputs came from the cache; return the seconds that took."""
         self.cached += 1
-        self.good.add(name)
-        self.told_since_failure += 1
+        self.succeeded.add(name)
+        self.lines_since_failure += 1
         return self._settle(name, now)
 
     def fresh(self, name: str) -> None:
@@ -96,13 +96,13 @@ class RunState:
         self.current += count
         self.unloaded += count
 
-    def failure(self, name: str, text: str, now: float, told: bool = False) -> float | None:
-        """A step failed; return its seconds, None when it had not begun. `told`: that was said before."""
+    def failure(self, name: str, text: str, now: float, announced: bool = False) -> float | None:
+        """A step failed; return its seconds, None when it had not begun. `announced`: that was said before."""
         begun = name in self.running
         self.failed += 1
-        self.failures.append(Told(name, text))
-        if not told:
-            self.told_since_failure = 0
+        self.failures.append(Diagnostic(name, text))
+        if not announced:
+            self.lines_since_failure = 0
         self.dead.add(name)
         seconds = self._settle(name, now)
         return seconds if begun else None
@@ -115,7 +115,7 @@ class RunState:
 
     def warn(self, name: str, text: str) -> None:
         """A step warned."""
-        self.warnings.append(Told(name, text))
+        self.warnings.append(Diagnostic(name, text))
 
     def owner(self, name: str | None) -> str:
         """Return whose output it is that came from the thread of `name`: a step's own threads have no name."""
