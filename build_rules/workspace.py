@@ -16,6 +16,7 @@ from doit.exceptions import InvalidDodoFile
 
 from build_rules.engine.cache.of_step import configure_cache
 from build_rules.engine.command_line import EVERYTHING, command_line
+from build_rules.engine.doit_names import command_line_variables, recorded_tasks
 from build_rules.engine.freshness.current_run import (
     EVERYBODY,
     PACKAGE,
@@ -27,7 +28,7 @@ from build_rules.engine.freshness.current_run import (
 )
 from build_rules.engine.freshness.index import Marks
 from build_rules.engine.places import check_build
-from build_rules.engine.running.resources import resources
+from build_rules.engine.running.session import session
 from build_rules.errors import InputError, printable
 
 if TYPE_CHECKING:  # what is imported takes time, and a run in which nothing is to be done needs none of it
@@ -176,15 +177,8 @@ def find_workspace_models() -> tuple[Model, ...]:
         check_build()
         variables = _command_line_variables()
         context = {**variables, "python": sys.version, "epoch": source_date_epoch(), "rules": PACKAGE, "path": sys.path}
-        current_run.begin(EVERYTHING if has_other_tasks() else command_line(), context, _recorded_tasks)
+        current_run.begin(EVERYTHING if has_other_tasks() else command_line(), context, recorded_tasks)
         return () if current_run.knows_everybody() else _read_models(variables)
-
-
-def _recorded_tasks() -> list[str]:
-    from doit.globals import Globals
-
-    found: list[str] = Globals.dep_manager.backend.tasks()
-    return found
 
 
 def _read_models(variables: Mapping[str, str]) -> tuple[Model, ...]:
@@ -200,7 +194,7 @@ def _read_models(variables: Mapping[str, str]) -> tuple[Model, ...]:
 
     current_run.watch(EVERYBODY, {**watch_code(), **watch_marks([str(SETTINGS)])})
     settings = read_settings(SETTINGS)
-    resources.capacity.update(settings.resources)
+    session.resources.capacity.update(settings.resources)
     configure_cache(settings.cache, settings.cache_mode, settings.cache_limit)
     models = load_models(MODELS, settings, is_wanted, lambda path: read.update(watch_marks([str(path)])))
     for model in models:
@@ -254,9 +248,7 @@ def _told_by_doit() -> Iterator[None]:
 
 def _command_line_variables() -> dict[str, str]:
     # doit tells the value of a variable by its name, not which were given; a misspelled one must not pass silently.
-    from doit import doit_cmd
-
-    given: dict[str, str] = dict(doit_cmd._CMDLINE_VARS or {})
+    given = command_line_variables()
     for name, value in given.items():
         if name not in VARIABLES:
             raise InputError(f"{name}={value} on the command line: there is no variable {name}; use hw_arch or preset.")

@@ -125,6 +125,14 @@ def test_a_rule_names_no_code_that_is_not_there(rule: Rule) -> None:
     assert len(rule.code_digest()) == 64
 
 
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_no_key_holds_what_runs_a_step_or_tells_of_it(rule: Rule) -> None:
+    files = {file for place in rule.code for file in [PACKAGE / place, *(PACKAGE / place).rglob("*.py")]}
+    ours = {str(file.relative_to(PACKAGE)) for file in files}
+    assert {name for name in ours if name.startswith("engine/report/")} == set()
+    assert {name for name in ours if name.startswith("engine/running/")} <= {"engine/running/note_reads.py"}
+
+
 def test_nothing_heavy_is_imported_before_a_step_runs() -> None:
     program = "import sys, build_rules.dodo, build_rules.engine.freshness.records; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split()

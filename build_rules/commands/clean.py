@@ -9,15 +9,16 @@ import sys
 from pathlib import Path
 from typing import IO, Any
 
-from doit import doit_cmd
 from doit.cmd_clean import Clean as DoitClean
 from doit.exceptions import InvalidCommand
 
 from build_rules.commands.command import show
 from build_rules.engine.cleaning.leftovers import Leftover, find_leftovers, why_kept
 from build_rules.engine.cleaning.removal import removal
+from build_rules.engine.doit_names import command_line_variables
 from build_rules.engine.standard_streams import say
 from build_rules.errors import printable
+from build_rules.exit_codes import FAILED
 
 __all__ = ["Clean"]
 
@@ -64,7 +65,7 @@ class Clean(DoitClean):  # type: ignore[misc]  # doit has no type hints
     ) -> Any:
         if not stale:
             return self._clean(dryrun, cleandep, cleanall, cleanforget, pos_args)
-        if pos_args or doit_cmd._CMDLINE_VARS:
+        if pos_args or command_line_variables():
             raise InvalidCommand("doit clean --stale takes no task and no variable: it goes by what is declared.")
         found = find_leftovers(self.dep_manager.backend.tasks(), self.dep_manager.get_values)
         kept = 0
@@ -84,7 +85,7 @@ class Clean(DoitClean):  # type: ignore[misc]  # doit has no type hints
         """Say what could not be removed; return the exit code."""
         if told := removal.told():
             say(sys.stderr, f"ERROR: {printable(told)}\n")
-            return 1
+            return FAILED
         return code
 
     def _remove(self, leftover: Leftover, dryrun: bool) -> int:

@@ -15,12 +15,10 @@ from doit.cmd_base import Command
 from build_rules.engine.encoding import insist_on_utf8
 from build_rules.engine.standard_streams import never_fail_to_print, say
 from build_rules.errors import InputError, printable
+from build_rules.exit_codes import INTERRUPTED, UNEXPECTED, WRONG_INPUT
 
-__all__ = ["WRONG_INPUT", "BuildCommand", "check_file", "show"]
+__all__ = ["BuildCommand", "check_file", "show"]
 
-UNEXPECTED = 2
-WRONG_INPUT = 3
-INTERRUPTED = 130
 HELP = ("-h", "--help")
 
 
@@ -62,15 +60,15 @@ class BuildCommand(Command):  # type: ignore[misc]  # doit has no type hints
         """Return one option in its long form, with its value, which may be the next argument."""
         if argument.startswith("--"):
             given, marked, value = argument.partition("=")
-            found = [option for option in self.cmd_options if f"--{option['long']}" == given]
+            options = [option for option in self.cmd_options if f"--{option['long']}" == given]
         else:
             given, value = argument[:2], argument[2:]
             marked = value
-            found = [option for option in self.cmd_options if option["short"] and f"-{option['short']}" == given]
-        if not found:
+            options = [option for option in self.cmd_options if option["short"] and f"-{option['short']}" == given]
+        if not options:
             raise self.usage_error(f"there is no option {given}.")
-        name = f"--{found[0]['long']}"
-        if found[0]["type"] is bool:
+        name = f"--{options[0]['long']}"
+        if options[0]["type"] is bool:
             if marked:
                 raise self.usage_error(f"{given} takes no value.")
             return name

@@ -11,7 +11,7 @@ from build_rules.engine.cache.of_step import foresee
 from build_rules.engine.freshness.current_run import current_run
 from build_rules.engine.freshness.decide import Judgement
 from build_rules.engine.memory.durations import History
-from build_rules.engine.report.base import HISTORY
+from build_rules.engine.running.session import HISTORY
 from build_rules.errors import printable
 
 __all__ = ["Plan"]

@@ -7,12 +7,11 @@ from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Any
 
-from doit import doit_cmd
-
 from build_rules.commands.command import show
 from build_rules.commands.task_command import JSON_OPTION, TaskCommand, first_sentence, upstream
 from build_rules.engine.cache.of_step import foresee
 from build_rules.engine.cleaning.leftovers import find_leftovers
+from build_rules.engine.doit_names import command_line_variables
 from build_rules.engine.freshness.current_run import current_run
 from build_rules.engine.freshness.decide import Judgement
 from build_rules.engine.memory.failures import read_failures
@@ -58,7 +57,7 @@ class Status(TaskCommand):
 
     def _leftovers(self) -> list[Row]:
         """Return a row for each step that is declared no more and has left something; with variables nobody can say."""
-        if doit_cmd._CMDLINE_VARS:
+        if command_line_variables():
             return []
         found = find_leftovers(self.dep_manager.backend.tasks(), self.dep_manager.get_values)
         return [_fresh_row(one.task) | {"state": LEFT, "outputs": list(one.outputs)} for one in found if one.outputs]

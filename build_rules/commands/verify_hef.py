@@ -7,15 +7,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from build_rules.commands.command import WRONG_INPUT, BuildCommand, check_file, show
+from build_rules.commands.command import BuildCommand, check_file, show
 from build_rules.errors import InputError, printable
+from build_rules.exit_codes import DONE, FAILED, WRONG_INPUT
 
 if TYPE_CHECKING:
     from build_rules.hef.releases import Release
 
 __all__ = ["VerifyHef"]
 
-UNSOUND = 1
 Facts = dict[str, Any]
 
 
@@ -72,7 +72,7 @@ def _verify(path: Path, release: Release | None, device: str | None) -> tuple[in
     try:
         examined = examine(path)
     except InputError as fault:
-        return UNSOUND, {"file": str(path), "sound": False, "error": str(fault)}
+        return FAILED, {"file": str(path), "sound": False, "error": str(fault)}
     hef = examined.hef
     asked = ask(hef, release, device) if release or device else ()
     facts = {
@@ -87,7 +87,7 @@ def _verify(path: Path, release: Release | None, device: str | None) -> tuple[in
         "problems": problem_facts(examined),
     }
     fine = examined.is_sound and all(one.loads for one in asked)
-    return 0 if fine else UNSOUND, facts
+    return DONE if fine else FAILED, facts
 
 
 def _lines(facts: Facts) -> list[str]:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import sys
 
+from build_rules.engine.doit_names import started_in
+
 __all__ = ["insist_on_utf8"]
 
 PROGRAMS = ("doit", "__main__.py")
@@ -26,9 +28,7 @@ def insist_on_utf8() -> None:
     os.environ.setdefault("PYTHONIOENCODING", encoding)
     os.environ["PYTHONUTF8"] = "1"
     # doit has gone to the folder of dodo.py; its own arguments count from where it was started.
-    from doit import loader
-
-    os.chdir(loader.initial_workdir or ".")
+    os.chdir(started_in())
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 

@@ -9,45 +9,57 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
 from build_rules.engine.places import remove_tree
 from build_rules.engine.standard_streams import say
+from build_rules.exit_codes import INTERRUPTED
 
-__all__ = ["INTERRUPTED", "before_end", "drafts", "end_on_interrupt", "groups", "leave_on_stop"]
-
-INTERRUPTED = 130
-
-drafts: set[Path] = set()
-"""The folders that running steps write into; removed when the run is interrupted."""
-
-before_end: list[Callable[[], None]] = []
-"""What is called before anything is printed when the run is interrupted: a terminal is to be put back as it was."""
-
-groups: set[int] = set()
-"""The process groups of steps that run in processes of their own; killed when the run is interrupted."""
-
+__all__ = ["end_on_interrupt", "leave_on_stop", "on_interrupt"]
 
 PATIENCE = 0.3
 """Seconds in which Python gets to its signal handler unless it is inside a library, and what is printed is printed."""
-_ending, _cleared = threading.Event(), threading.Event()
+
+
+@dataclass
+class OnInterrupt:
+    """What is to be undone when this process is interrupted.
+
+    There is one per process, as a process has one handler for a signal: whoever begins something that must not
+    outlive the process enters it here, and takes it out when it has ended.
+
+    `drafts` are the folders that running steps write into; they are removed. `groups` are the process groups of steps
+    that run in processes of their own; they are killed. `calls` come before anything is printed: a terminal is to be
+    put back as it was.
+    """
+
+    drafts: set[Path] = field(default_factory=set)
+    groups: set[int] = field(default_factory=set)
+    calls: list[Callable[[], None]] = field(default_factory=list)
+    begun: threading.Event = field(default_factory=threading.Event)
+    cleared: threading.Event = field(default_factory=threading.Event)
+
+
+on_interrupt = OnInterrupt()
+"""That of this process."""
 
 
 def _end(signum: int = 0, frame: FrameType | None = None) -> None:
-    _ending.set()
+    on_interrupt.begun.set()
     # Worker threads of a parallel run cannot be interrupted, and waiting for them could take hours. Every finished
     # step is recorded already, and nothing unfinished stands under its name, so there is nothing to wait for.
     try:
-        for group in list(groups):
+        for group in list(on_interrupt.groups):
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(group, signal.SIGKILL)
-        for folder in list(drafts):
+        for folder in list(on_interrupt.drafts):
             remove_tree(folder)
     finally:
-        _cleared.set()
+        on_interrupt.cleared.set()
     # What is printed may have no reader (`doit | less`); `_watch` waits no longer than it has patience.
-    for call in tuple(before_end):
+    for call in tuple(on_interrupt.calls):
         with suppress(Exception):
             call()
     say(sys.stdout, "")
@@ -71,9 +83,9 @@ def _watch(woken: int) -> None:
     ends = bytes((signal.SIGINT, signal.SIGTERM))
     while True:
         if any(number in ends for number in os.read(woken, 64)):
-            if not _ending.wait(PATIENCE):
+            if not on_interrupt.begun.wait(PATIENCE):
                 threading.Thread(target=_end, daemon=True).start()
-            _cleared.wait()
+            on_interrupt.cleared.wait()
             time.sleep(PATIENCE)
             os._exit(INTERRUPTED)
 

@@ -11,9 +11,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-from doit import loader
 from doit.exceptions import InvalidCommand
 
+from build_rules.engine.doit_names import started_in
 from build_rules.engine.ownership import FORBIDDEN, NEW_FILE, explain_unwritable, is_writable
 from build_rules.engine.places import clear_place, make_folder
 from build_rules.engine.standard_streams import say
@@ -63,8 +63,8 @@ def lock_workspace(path: Path) -> int:
         _lock_by_a_file(path)
     # Only to tell others whom they wait for; a full disk is no reason not to build. What has other names as well is
     # not written to: they may be anybody's.
-    found = os.fstat(descriptor)
-    if stat.S_ISREG(found.st_mode) and found.st_nlink == 1:
+    status = os.fstat(descriptor)
+    if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
         with suppress(OSError):
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
@@ -94,5 +94,5 @@ def _tell_wait(owner: str) -> None:
 
 def _start_over() -> NoReturn:
     # doit has gone to the folder of dodo.py; its own arguments count from where it was started.
-    os.chdir(loader.initial_workdir or ".")
+    os.chdir(started_in())
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])

@@ -17,7 +17,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from build_rules.engine.interrupt import before_end
+from build_rules.engine.interrupt import on_interrupt
 from build_rules.engine.places import clear_place, read_regular
 
 __all__ = ["LockFile"]
@@ -47,7 +47,7 @@ class LockFile:
                 return owner
             self._remove(content)
         atexit.register(self._release)
-        before_end.append(self._release)
+        on_interrupt.calls.append(self._release)
         return None
 
     def wait(self) -> None:

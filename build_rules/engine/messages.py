@@ -1,18 +1,18 @@
-"""What the code of a step may tell the reporter of the run it is part of, from any thread.
+"""What the code of a step may say of the run that it is part of, from any thread.
 
-Without a reporter of ours (doit's own, or no doit at all) a warning is printed and the rest is silent.
+It imports nothing of ours, so a step's action key holds no reporter's code. Without a reporter of ours (doit's own, or
+no doit at all) a warning is printed and the rest is silent.
 """
 
 from __future__ import annotations
 
-import threading
 from typing import Protocol
 
 __all__ = ["Listener", "began", "cached", "listen", "progress", "speak_for", "unlisten", "warn"]
 
 
 class Listener(Protocol):
-    """A reporter."""
+    """Who takes what steps say: the reporter, or in a step's own process what passes it on to that."""
 
     def report_cached(self, task_name: str) -> None:
         """The outputs of a task came from the cache; doit will say that it ran."""
@@ -30,57 +30,55 @@ class Listener(Protocol):
         """A task warns."""
 
 
-_listeners: list[Listener] = []
-# An interrupt may come while it is held, and unlisten.
-_lock = threading.RLock()
+class _Line:
+    """Leads from the steps of this process to its reporter, where there is one."""
+
+    listener: Listener | None = None
+
+
+_line = _Line()
+"""There is one per process: a step is called with paths and settings alone, in whatever thread, and a process has one
+reporter at most. That is put in and taken out in one go, so threads that speak meanwhile need no lock."""
 
 
 def listen(listener: Listener) -> None:
-    """From now on tell this reporter."""
-    with _lock:
-        _listeners.append(listener)
+    """From now on tell this listener, and nobody else."""
+    _line.listener = listener
 
 
 def unlisten(listener: Listener) -> None:
-    """Tell this reporter nothing more."""
-    with _lock:
-        if listener in _listeners:
-            _listeners.remove(listener)
-
-
-def _told() -> list[Listener]:
-    with _lock:
-        return list(_listeners)
+    """Tell this listener nothing more."""
+    if _line.listener is listener:
+        _line.listener = None
 
 
 def cached(task_name: str) -> None:
     """Say that a task's outputs came from the cache instead of from running it."""
-    for listener in _told():
+    if (listener := _line.listener) is not None:
         listener.report_cached(task_name)
 
 
 def speak_for(task_name: str) -> None:
     """Say that what this thread prints comes from a task that runs elsewhere."""
-    for listener in _told():
+    if (listener := _line.listener) is not None:
         listener.report_speaker(task_name)
 
 
 def began(task_name: str) -> None:
     """Say that a task has waited long enough: its time counts from now on."""
-    for listener in _told():
+    if (listener := _line.listener) is not None:
         listener.report_began(task_name)
 
 
 def progress(text: str) -> None:
     """Say how far the step is that runs in this thread; the last word counts, so it may be said often."""
-    for listener in _told():
+    if (listener := _line.listener) is not None:
         listener.report_progress(text)
 
 
 def warn(task_name: str, text: str) -> None:
     """Warn the person at the terminal, now and in the summary."""
-    listeners = _told()
-    if not listeners:
+    if (listener := _line.listener) is None:
         print(f"   warning: {text}")
-    for listener in listeners:
+    else:
         listener.report_warning(task_name, text)

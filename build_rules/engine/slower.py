@@ -14,6 +14,7 @@ __all__ = ["UNSUPPORTED", "flush", "flush_descriptor", "tell_slower"]
 UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM, errno.ENOLCK, errno.EROFS, 524)
 """How file systems say that they know no such thing; 524 is Linux's own ENOTSUPP, which some of them let out."""
 
+# What was said already: once per process is enough, whoever of its threads finds it out.
 _told: set[str] = set()
 _telling = threading.Lock()
 

@@ -97,6 +97,15 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+def test_no_step_runs_without_the_workspace_whatever_reporter_tells_of_it(locked: Path) -> None:
+    before = contents(locked)
+    run = doit(locked, "-r", "console", environment={"WORD": "!"})
+    assert run.code != 0
+    assert "cannot be written (Permission denied)" in run.out
+    assert doit(locked, "-r", "zero").code == 0  # there is nothing to do
+    assert contents(locked) == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

@@ -26,6 +26,7 @@ __all__ = ["CLOSE_SECONDS", "Recall", "action_key", "close_cache", "configure_ca
 CLOSE_SECONDS = 20.0
 """How long the end of a run waits for what is still being uploaded."""
 
+# What the settings say of the cache of this run, and the cache, which is opened by the first step that runs.
 _settings: tuple[str, str, str | None] | None = None
 _cache: SharedCache | None = None
 

@@ -81,3 +81,4 @@ class Removal:
 
 
 removal = Removal()
+"""There is one per process: doit calls what cleans a step with the task and nothing else."""

@@ -323,3 +323,4 @@ def collect_garbage_again() -> None:
 
 
 current_run = Run()
+"""There is one per process: doit loads dodo.py, whose tasks register here, once in it."""

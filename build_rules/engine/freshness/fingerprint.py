@@ -57,7 +57,7 @@ verified: dict[str, Marks] = {}
 """The marks with which each file was found to be what the records say, in this process; not to be trusted when it was
 found with different ones, or when they were not settled."""
 
-_noting = threading.Lock()
+_noting = threading.Lock()  # steps run in threads, and note what they found in one place
 
 # What this process has read already, by device and marks: a file is hashed again only when its marks have changed. No
 # two files of a device share an inode, so these tell files apart as well, and one file is one under all of its names.

@@ -26,6 +26,7 @@ from build_rules.engine.database import (
     is_other_way_worth_it,
     open_to_read,
 )
+from build_rules.engine.doit_names import IGNORED, LAST_KEY, VALUES
 from build_rules.engine.freshness.current_run import current_run, forget_snapshot
 from build_rules.engine.ownership import explain_unreadable, explain_unwritable, is_writable
 from build_rules.engine.places import make_folder
@@ -36,7 +37,6 @@ from build_rules.errors import InputError
 __all__ = ["RecordsBackend"]
 
 
-IGNORE = "ignore:"
 SELECT = "select task, record from records"
 INSERT = "insert or replace into records values (?, ?)"
 FEW = 200
@@ -53,9 +53,6 @@ class RecordsBackend:
     """The `DB` interface of doit's dependency manager (doit 0.36 and 0.37: get, set, in_, remove, remove_all, dump)."""
 
     desc = "one sqlite row per task, written as soon as the task succeeds"
-
-    # doit's Dependency.save_success sets this key last; the record of a task is whole from then on.
-    LAST_KEY = "deps:"
 
     def __init__(self, name: str, codec: _Codec, *, module_name: str | None = None) -> None:
         self.name = name
@@ -187,7 +184,7 @@ class RecordsBackend:
             with suppress(FileNotFoundError):
                 Path(self.name + suffix).unlink()
         for task_id, record in self._changed.items():
-            if record is not None and self.LAST_KEY in record:
+            if record is not None and LAST_KEY in record:
                 self._do(INSERT, (task_id, self.codec.encode(record)))
 
     def _write(self, statement: str, values: tuple[str, ...]) -> None:
@@ -215,16 +212,11 @@ class RecordsBackend:
         if record is None:
             record = self._changed[task_id] = {}
         record[dependency] = value
-        if dependency == IGNORE:
+        if dependency == IGNORED:
             forget_snapshot()
-        if (
-            dependency == self.LAST_KEY
-            and not record.get("_values_:")
-            and not value
-            and not is_writable(Path(self.name))
-        ):
+        if dependency == LAST_KEY and not record.get(VALUES) and not value and not is_writable(Path(self.name)):
             return  # a name for several tasks, which says nothing that could get lost
-        if dependency in (self.LAST_KEY, IGNORE):
+        if dependency in (LAST_KEY, IGNORED):
             row = (task_id, self.codec.encode(record))
             self._write(INSERT, row)
 
@@ -273,9 +265,9 @@ class RecordsBackend:
         connection = self._connect()
         for task_id in current_run.refreshed:
             record = self._changed.get(task_id)
-            if record is not None and self.LAST_KEY in record:
-                known = record.get("_values_:", {}).get("inputs", {})
-                record.update({path: known[path] for path in record[self.LAST_KEY] if path in known})
+            if record is not None and LAST_KEY in record:
+                known = record.get(VALUES, {}).get("inputs", {})
+                record.update({path: known[path] for path in record[LAST_KEY] if path in known})
                 connection.execute(INSERT, (task_id, self.codec.encode(record)))
         connection.execute("commit")
 
@@ -284,7 +276,7 @@ def _is_record(record: Any) -> bool:
     """Whether a record has the shape that doit and the steps write."""
     if not isinstance(record, dict):
         return False
-    values, files = record.get("_values_:", {}), record.get(RecordsBackend.LAST_KEY, [])
+    values, files = record.get(VALUES, {}), record.get(LAST_KEY, [])
     return (
         isinstance(values, dict)
         and isinstance(files, list)

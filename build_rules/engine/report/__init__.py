@@ -1,5 +1,6 @@
 """What a run tells: plain lines, a live view of a terminal, or events for machines.
 
-`base` keeps the state of a run and obeys doit; `model`, `estimate`, `frame`, `plain` and `summary` are pure; `live`,
-`capture` and `events` write. Only `base`, `run_state`, `plain` and `events` are imported before a step runs.
+`base` obeys doit and keeps the state of the run; `telling` names what there is to tell; `estimate`, `frame`, `cells`,
+`plain` and `summary` are pure; `console`, `live`, `capture` and `events` write. Only `base`, `telling`, `console`,
+`plain` and `events` are imported before a step runs. Nothing here is asked whether anything runs.
 """

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from build_rules.engine.report.base import Expected
 from build_rules.engine.report.estimate import Left, Plan, Progress, expected_costs, remaining
 from build_rules.engine.report.frame import Shown, Step
-from build_rules.engine.report.run_state import RunState
+from build_rules.engine.running.run_state import RunState
 
 __all__ = ["Board"]
 

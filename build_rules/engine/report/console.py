@@ -1,7 +1,6 @@
 """What a run prints for people: lines, and on a terminal what runs at the moment below them.
 
-A line per step that runs, a paragraph per error, at the end a summary. Exit codes: 0 done, 1 a task failed, 2 a task
-could not be run, 3 wrong input, 130 interrupted.
+A line per step that runs, a paragraph per error, at the end a summary.
 """
 
 from __future__ import annotations
@@ -15,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from doit.action import PythonAction
 
-from build_rules.engine.interrupt import INTERRUPTED, leave_on_stop
+from build_rules.engine.interrupt import leave_on_stop
 from build_rules.engine.report import plain
 from build_rules.engine.report.base import RunReporter
 from build_rules.engine.standard_streams import say
+from build_rules.exit_codes import INTERRUPTED
 
 if TYPE_CHECKING:
     from build_rules.engine.report.live import LiveView
@@ -135,7 +135,7 @@ class BuildReporter(RunReporter):
 
     def tell_end(self, code: int) -> None:
         """The run has ended: say what there was, failures last."""
-        if code != INTERRUPTED and not self.aborted:
+        if code != INTERRUPTED and not self.state.aborted:
             for text in self._summary(time.monotonic()):
                 self.write(text)
 

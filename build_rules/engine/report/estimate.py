@@ -75,9 +75,9 @@ def expected_costs(expected: Callable[[str], float | None], took: Mapping[str, f
         kinds.setdefault(name.split(":")[0], []).append(seconds)
 
     def cost(name: str) -> float | None:
-        known = expected(name)
+        before = expected(name)
         alike = kinds.get(name.split(":")[0])
-        return known if known is not None or not alike else sum(alike) / len(alike)
+        return before if before is not None or not alike else sum(alike) / len(alike)
 
     return cost
 
@@ -97,8 +97,8 @@ def remaining(
     for name, needs in plan.needs.items():
         seconds: float | None = 0.0
         if name in progress.running:
-            known = cost(name)
-            seconds = None if known is None else max(known - progress.running[name], 0.0)
+            whole = cost(name)
+            seconds = None if whole is None else max(whole - progress.running[name], 0.0)
         elif not dead.isdisjoint(needs):
             dead.add(name)
         elif name not in progress.settled and (name in missing or not stale.isdisjoint(needs)):

@@ -85,9 +85,9 @@ def rows(shown: Shown, columns: int, lines: int, ink: Ink) -> list[str]:
     listed = running[: len(running) - more]
     longest = max((width(printable(step.name)) for step in listed), default=0)
     no_bar = " " * (BAR + 4) if any(_is_timely(step) for step in listed) else ""
-    told = [_row(step, longest, no_bar, room, ink) for step in listed]
+    listing = [_row(step, longest, no_bar, room, ink) for step in listed]
     rest = [clip(f"  and {more} more", room)] if more else []
-    return ["", *told, *rest, status]
+    return ["", *listing, *rest, status]
 
 
 def _is_timely(step: Step) -> bool:
@@ -109,13 +109,13 @@ def _forms(step: Step, no_bar: str) -> list[tuple[str, str]]:
     """Return bar and time of a step in the forms there are, the most telling first."""
     short, bar = clock(step.elapsed), no_bar
     if step.expected is None:
-        told = short
+        duration = short
     elif _is_timely(step):
-        told, bar = f"{short} of about {clock(step.expected)}", _bar(step.elapsed, step.expected)
+        duration, bar = f"{short} of about {clock(step.expected)}", _bar(step.elapsed, step.expected)
     else:
-        told = f"{short}, {clock(step.expected)} expected"
-    noted = [(bar, f"{told}: {printable(step.note)}")] if step.note else []
-    return [*noted, (bar, told), ("", told), ("", short)]
+        duration = f"{short}, {clock(step.expected)} expected"
+    noted = [(bar, f"{duration}: {printable(step.note)}")] if step.note else []
+    return [*noted, (bar, duration), ("", duration), ("", short)]
 
 
 def _bar(elapsed: float, expected: float) -> str:
@@ -131,14 +131,14 @@ def _status(shown: Shown, room: int, ink: Ink) -> str:
         (shown.current, "up to date"),
         (shown.warnings, "warning" if shown.warnings == 1 else "warnings"),
     ]
-    told = ", ".join(f"{count} {what}" for count, what in counts if count)
+    progress = ", ".join(f"{count} {what}" for count, what in counts if count)
     done = f"{shown.settled} of {shown.steps}"
     failed = f"{shown.failed} failed" if shown.failed else ""
     left = ""
     if shown.left is not None:
         left = f"{'at least' if shown.left.at_least else 'about'} {clock(shown.left.seconds)} left"
     forms = [
-        "; ".join(filter(None, [f"{done}: {told}" if told else done, left])),
+        "; ".join(filter(None, [f"{done}: {progress}" if progress else done, left])),
         "; ".join(filter(None, [done, failed, left])),
         "; ".join(filter(None, [done, failed])),
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from build_rules.engine.report.run_state import RunState
+from build_rules.engine.running.run_state import RunState
 
 __all__ = ["cached", "counts", "done", "failed", "ignored", "seconds", "started"]
 
@@ -39,12 +39,12 @@ def failed(name: str, text: str, word: str = "ERROR") -> str:
 
 def counts(state: RunState, now: float) -> str:
     """Return the line at the end."""
-    found = [
+    counted = [
         (state.ran, "run"),
         (state.cached, "from the cache"),
         (state.current, "up to date"),
         (state.failed, "failed"),
         (state.skipped, "not reached"),
     ]
-    told = ", ".join(f"{count} {what}" for count, what in found if count) or "nothing to do"
-    return f"{told} in {seconds(now - state.began)}\n"
+    text = ", ".join(f"{count} {what}" for count, what in counted if count) or "nothing to do"
+    return f"{text} in {seconds(now - state.began)}\n"

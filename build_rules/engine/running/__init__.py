@@ -1,1 +1,1 @@
-"""What happens when a step runs: its drafts, its process, its resources, the lock, and how it fails."""
+"""What happens in a run: what it takes and lets go of (`session.py`), and how a step runs, is published and fails."""

@@ -59,12 +59,12 @@ def in_order(tasks: Mapping[str, Any], selected: Sequence[str], last: Collection
 
     Those of `last`, and groups that hold one, come after all others: the first that fails may end the run.
     """
-    found: dict[str, None] = {}
+    order: dict[str, None] = {}
     late = set(last)
     for name in selected:
         if name in tasks and tasks[name].has_subtask:
-            found.update(dict.fromkeys(tasks[name].task_dep))
+            order.update(dict.fromkeys(tasks[name].task_dep))
             if not late.isdisjoint(tasks[name].task_dep):
                 late.add(name)
-        found[name] = None
-    return sorted(found, key=late.__contains__)
+        order[name] = None
+    return sorted(order, key=late.__contains__)

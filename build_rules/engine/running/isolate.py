@@ -19,7 +19,7 @@ from contextlib import suppress
 from typing import Any
 
 from build_rules.engine import messages
-from build_rules.engine.interrupt import groups
+from build_rules.engine.interrupt import on_interrupt
 from build_rules.engine.running.failure import StepDiedError
 from build_rules.engine.running.worker import PROGRESS
 from build_rules.engine.standard_streams import say
@@ -54,7 +54,7 @@ def call_isolated(function: str, arguments: Mapping[str, Any], task: str = "") -
         },
     )
     os.close(writing)
-    groups.add(process.pid)
+    on_interrupt.groups.add(process.pid)
     ended = threading.Event()
     try:
         printer = threading.Thread(target=_print_lines, args=(process, task, ended), daemon=True)
@@ -126,7 +126,7 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    groups.discard(process.pid)
+    on_interrupt.groups.discard(process.pid)
 
 
 def _close(process: subprocess.Popen[bytes]) -> None:

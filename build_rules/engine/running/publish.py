@@ -25,7 +25,7 @@ from build_rules.engine.freshness.fingerprint import (
     is_vague,
     marks_of,
 )
-from build_rules.engine.interrupt import drafts as running
+from build_rules.engine.interrupt import on_interrupt
 from build_rules.engine.ownership import FORBIDDEN, explain_unwritable, is_writable
 from build_rules.engine.running.changes import (
     Reader,
@@ -110,7 +110,7 @@ def produce(
     task = reader.task
     read: dict[Path, Fingerprint] = {}
     started = time.time_ns()
-    running.add(partial)
+    on_interrupt.drafts.add(partial)
     mark = _mark_running(partial)
     try:
         places.remove_tree(partial)
@@ -143,7 +143,7 @@ def produce(
         raise told from error
     finally:
         places.remove_tree(partial)
-        running.discard(partial)
+        on_interrupt.drafts.discard(partial)
         with suppress(OSError):
             os.unlink(mark)
 

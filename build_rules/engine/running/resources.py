@@ -13,22 +13,25 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-__all__ = ["CORES", "MEMORY", "Resources", "machine_resources", "resources"]
+__all__ = ["CORES", "MEMORY", "Resources", "machine_resources"]
 
 CORES, MEMORY = "cores", "memory_mb"
 
 
 def machine_resources() -> dict[str, int]:
     """Return what this machine has: the cores this process may use, and its memory in MiB."""
-    found = {CORES: len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1}
+    capacity = {CORES: len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1}
     with suppress(ValueError, OSError):
-        found[MEMORY] = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
-    return found
+        capacity[MEMORY] = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
+    return capacity
 
 
 @dataclass
 class Resources:
-    """What there is, and what is taken. A need for more than there is takes all there is; one that is unknown, none."""
+    """What there is, and what is taken; settings add to what there is before the first step.
+
+    A need for more than there is takes all there is; one that is unknown, none.
+    """
 
     capacity: dict[str, int]
     _taken: dict[str, int] = field(default_factory=dict)
@@ -58,7 +61,3 @@ class Resources:
         for name, amount in share.items():
             self._taken[name] = self._taken.get(name, 0) + sign * amount
         self._changed.notify_all()
-
-
-resources = Resources(machine_resources())
-"""Those of this run; settings add to its capacity before the first step."""

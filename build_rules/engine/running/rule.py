@@ -25,15 +25,12 @@ from build_rules.engine.freshness.index import UNTRUSTED
 from build_rules.engine.freshness.key import Kind, Step
 from build_rules.engine.places import check_folder
 from build_rules.engine.running.changes import Reader, note_agreed
-from build_rules.engine.running.failure import DeclaredWrongly, failure_of
+from build_rules.engine.running.failure import DeclaredWrongly, WrongInput, failure_of
 from build_rules.engine.running.publish import further_files, produce
-from build_rules.engine.running.resources import resources
+from build_rules.engine.running.session import session
 from build_rules.errors import InputError, printable
 
 __all__ = ["Rule", "RunnableStep"]
-
-WRONG_INPUT = 3
-"""The exit code for it."""
 
 
 @dataclass(frozen=True)
@@ -158,11 +155,13 @@ class RunnableStep(Step):
         """doit's action: call the rule's function; return what is to be recorded, or the failure."""
         if self.fault is not None:
             return DeclaredWrongly(printable(self.fault))
+        if session.unwritable is not None:  # and the reporter of this run is one that goes on nevertheless
+            return WrongInput(printable(str(session.unwritable)))
         collect_garbage_again()
         key = self.key()
         because = self._because()
         try:
-            with resources.take(dict(self.rule.needs)):
+            with session.resources.take(dict(self.rule.needs)):
                 messages.began(self.name)
                 arguments = {**self.settings, **self.passed}
                 recall, reader = self._recall(key), Reader(self.name, self.owner)

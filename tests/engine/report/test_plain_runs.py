@@ -245,7 +245,7 @@ def test_what_only_running_steps_need_is_not_imported_before() -> None:
     program = "import sys, build_rules.engine.doit_config, build_rules.engine.report.events; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split()
     ours = {name.removeprefix("build_rules.engine.report.") for name in loaded if "engine.report." in name}
-    assert ours == {"base", "events", "plain", "run_state", "telling"}
+    assert ours == {"base", "console", "events", "plain", "telling"}
     assert "build_rules.engine.memory.durations" not in loaded
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from build_rules.engine.report.plain import counts
-from build_rules.engine.report.run_state import RunState
 from build_rules.engine.report.summary import failures, slowest, warnings
 from build_rules.engine.report.terminal import NO_INK, choose_ink
+from build_rules.engine.running.run_state import RunState
 
 
 def run(*seconds: float) -> RunState:

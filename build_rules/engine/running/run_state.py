@@ -1,13 +1,15 @@
-"""The state of a run: what ran, what runs, what went wrong. Whoever calls says what time it is."""
+"""The state of a run: what ran, what runs, what went wrong, its exit code. Whoever calls says what time it is."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["RunState", "Told"]
+from build_rules.exit_codes import DONE, FAILED, UNEXPECTED, WRONG_INPUT
+
+__all__ = ["Diagnostic", "RunState"]
 
 
-class Told(NamedTuple):
+class Diagnostic(NamedTuple):
     """Something said about a task; `task` is empty where nobody knows which one said it."""
 
     task: str
@@ -26,26 +28,43 @@ class RunState:
         """Name to the time it was started."""
         self.notes: dict[str, str] = {}
         """Name to how far it is, of what runs and says so."""
-        self.told_progress: dict[str, float] = {}
-        """Name to the time when its progress was last told as a line."""
+        self.progress_shown: dict[str, float] = {}
+        """Name to the time when its progress was last printed as a line."""
         self.took: dict[str, float] = {}
         """Name to seconds, of what ran to its end."""
         self.settled: set[str] = set()
         """Everything that has been decided, with and without work."""
-        self.good: set[str] = set()
+        self.succeeded: set[str] = set()
         """What ran to its end or came from the cache."""
         self.dead: set[str] = set()
         """What failed or was not reached: nothing that needs it will run."""
         self.most_running = 0
-        self.warnings: list[Told] = []
-        self.failures: list[Told] = []
-        self.told_since_failure = 0
+        self.warnings: list[Diagnostic] = []
+        self.failures: list[Diagnostic] = []
+        self.lines_since_failure = 0
+        self.aborted = False
+        """Whether the run itself could not go on."""
+        self.refused = False
+        """Whether that was because this user cannot build here."""
+        self.wrong_input = False
+        """Whether a step refused what it was given."""
+        self.unexpected = False
+        """Whether a step ended otherwise than by failing."""
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code of the run as far as it has come; steps that were not reached change nothing in it."""
+        if self.aborted and not self.refused:
+            return UNEXPECTED
+        if self.wrong_input or self.refused:
+            return WRONG_INPUT
+        return UNEXPECTED if self.unexpected else FAILED if self.failed else DONE
 
     def start(self, name: str, now: float) -> None:
         """A step begins."""
         self.running[name] = now
         self.most_running = max(self.most_running, len(self.running))
-        self.told_since_failure += 1
+        self.lines_since_failure += 1
 
     def _settle(self, name: str, now: float) -> float:
         self.settled.add(name)
@@ -55,16 +74,16 @@ class RunState:
     def done(self, name: str, now: float) -> float:
         """A step has run to its end; return its seconds."""
         self.ran += 1
-        self.good.add(name)
-        self.told_since_failure += 1
+        self.succeeded.add(name)
+        self.lines_since_failure += 1
         self.took[name] = self._settle(name, now)
         return self.took[name]
 
     def restored(self, name: str, now: float) -> float:
         """A step's outputs came from the cache; return the seconds that took."""
         self.cached += 1
-        self.good.add(name)
-        self.told_since_failure += 1
+        self.succeeded.add(name)
+        self.lines_since_failure += 1
         return self._settle(name, now)
 
     def fresh(self, name: str) -> None:
@@ -77,13 +96,13 @@ class RunState:
         self.current += count
         self.unloaded += count
 
-    def failure(self, name: str, text: str, now: float, told: bool = False) -> float | None:
-        """A step failed; return its seconds, None when it had not begun. `told`: that was said before."""
+    def failure(self, name: str, text: str, now: float, announced: bool = False) -> float | None:
+        """A step failed; return its seconds, None when it had not begun. `announced`: that was said before."""
         begun = name in self.running
         self.failed += 1
-        self.failures.append(Told(name, text))
-        if not told:
-            self.told_since_failure = 0
+        self.failures.append(Diagnostic(name, text))
+        if not announced:
+            self.lines_since_failure = 0
         self.dead.add(name)
         seconds = self._settle(name, now)
         return seconds if begun else None
@@ -96,7 +115,7 @@ class RunState:
 
     def warn(self, name: str, text: str) -> None:
         """A step warned."""
-        self.warnings.append(Told(name, text))
+        self.warnings.append(Diagnostic(name, text))
 
     def owner(self, name: str | None) -> str:
         """Return whose output it is that came from the thread of `name`: a step's own threads have no name."""
