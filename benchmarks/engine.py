@@ -34,7 +34,7 @@ STEPS = "def copy(*, source, out):\n    out.write_bytes(source.read_bytes())\n"
 OURS = """
 from pathlib import Path
 from build_rules.engine.doit_config import DOIT_CONFIG
-from build_rules.engine.rule import Rule
+from build_rules.engine.running.rule import Rule
 DOIT_CONFIG = {**DOIT_CONFIG, "default_tasks": ["copy"]}
 COPY = Rule("copy", "steps:copy", ("errors.py",))
 

@@ -248,7 +248,7 @@ def test_the_place_of_the_marks_is_something_else(here: Path, kind: str) -> None
 DODO = """
 from pathlib import Path
 from build_rules.engine.doit_config import DOIT_CONFIG
-from build_rules.engine.rule import Rule
+from build_rules.engine.running.rule import Rule
 
 DOIT_CONFIG = {**DOIT_CONFIG, "default_tasks": ["copy"]}
 COPY = Rule("copy", "steps:copy", ("errors.py",))

@@ -26,7 +26,7 @@ DODO = """
 import errno, fcntl, os
 from pathlib import Path
 from build_rules.engine.doit_config import DOIT_CONFIG
-from build_rules.engine.rule import Rule
+from build_rules.engine.running.rule import Rule
 
 def refuse(*arguments, **options):
     raise OSError(int(os.environ["REFUSE"]), "refused")

@@ -44,7 +44,7 @@ DODO = """
 import os
 from pathlib import Path
 from build_rules.engine.doit_config import DOIT_CONFIG
-from build_rules.engine.rule import Rule
+from build_rules.engine.running.rule import Rule
 
 DOIT_CONFIG = {**DOIT_CONFIG, "default_tasks": ["read"]}
 TAKE = Rule("take", "steps:take", ("errors.py",))

@@ -76,7 +76,7 @@ DODO = """
 from pathlib import Path
 from build_rules.engine.doit_config import DOIT_CONFIG
 from build_rules.engine.resources import resources
-from build_rules.engine.rule import Rule
+from build_rules.engine.running.rule import Rule
 DOIT_CONFIG = {**DOIT_CONFIG, "default_tasks": ["work"]}
 resources.capacity.update({"licence": 1})
 WORK = Rule("work", "steps:work", ("errors.py",), needs=NEEDS)
