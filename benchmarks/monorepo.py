@@ -60,8 +60,8 @@ def _pretend_to_build() -> None:
     from doit.task import dict_to_task
 
     from build_rules.engine.freshness.current_run import RECORDS
-    from build_rules.engine.freshness.fingerprint import ContentChecker, fingerprint
-    from build_rules.engine.freshness.records import RecordsBackend
+    from build_rules.engine.freshness.fingerprint import fingerprint
+    from build_rules.engine.freshness.records import ContentChecker, RecordsBackend, record_of
 
     records = Dependency(RecordsBackend, RECORDS, ContentChecker)
     connection = None
@@ -71,11 +71,9 @@ def _pretend_to_build() -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(f"{step} {path}".encode())
         task = dict_to_task({**described, "name": f"{step}:{described['name']}"})
-        task.values = {
-            "key": made.key(),
-            "inputs": {str(path): list(fingerprint(path)) for path in made.input_files()},
-            "outputs": {str(path): list(fingerprint(path)) for path in made.outputs.values()},
-        }
+        read = {path: fingerprint(path) for path in made.input_files()}
+        written = {path: fingerprint(path) for path in made.outputs.values()}
+        task.values = record_of(made, read, written, "it has never been built")
         records.save_success(task)
         if connection is None:  # one transaction for all, which no real run could have
             connection = records.backend._connect()

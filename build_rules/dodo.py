@@ -130,8 +130,10 @@ def task_split() -> Tasks:
                 "choice": model.split,
                 "pixels": model.input,
                 "metadata": model.metadata and model.metadata.cut,
-                "labels_file": ws.text_of(model.labels),
             },
+            # They are checked, and nothing is made of them here; without any, those of the export are.
+            paths={"labels_file": ws.text_of(model.labels)},
+            names={"labels_file": model.labels is not None},
             tools=ws.versions_of("onnx"),
             # One sample helps to prove the cut; which one it was shows nowhere.
             passed={"calibration": ws.text_of(model.calibration), "named_in": ws.text_of(model.named_in)},
@@ -154,12 +156,13 @@ def task_calibration() -> Tasks:
             },
             owner=model.name,
             settings={
-                "source": ws.text_of(model.calibration),
-                "named_in": ws.text_of(model.named_in),
                 "count": model.settings.calibration_count,
                 "skip_broken": model.settings.skip_broken_images,
                 "passed_over": pool.passed_over,
             },
+            paths={"source": ws.text_of(model.calibration), "named_in": ws.text_of(model.named_in)},
+            # `calibration-images.json` calls them so, and `calibration.json` the snapshot that was given.
+            names={"images": pool.names},
             tools=ws.versions_of("pillow", *pool.further_libraries),
             # What was found out before, and where the next run finds it: neither decides a byte.
             passed={"known": str(ws.BUILD / ".images.db"), "final": str(ws.folder(model) / "calibration.safetensors")},

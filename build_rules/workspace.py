@@ -111,11 +111,14 @@ def text_of(path: Path | None) -> str | None:
 
 @dataclass(frozen=True)
 class Pool:
-    """What a model is calibrated from: its files, or why there are none; `passed_over` counts, in words, the images
-    that nothing here decodes, and `further_libraries` decode some of those that are taken.
+    """What a model is calibrated from: its files, or why there are none.
+
+    `names` are what outputs call them, the same wherever the pool lies. `passed_over` counts, in words, the images that
+    nothing here decodes, and `further_libraries` decode some of those that are taken.
     """
 
     files: tuple[Path, ...] = ()
+    names: tuple[str, ...] = ()
     fault: str | None = None
     passed_over: str = ""
     further_libraries: tuple[str, ...] = ()
@@ -145,7 +148,7 @@ def _first_built(calibration: Path) -> Path | None:
 @cache
 def _list_once(calibration: Path) -> tuple[Pool, dict[str, Marks]]:
     """List a pool of images, which models of one repository often share, and the folders in which it lies."""
-    from build_rules.calibration.pool.sources import list_sources
+    from build_rules.calibration.pool.sources import list_sources, sources_of
     from build_rules.calibration.pool.suffixes import HEIF_LIBRARY, PassedOver, is_heif
 
     folders: dict[str, Marks] = {}
@@ -158,7 +161,8 @@ def _list_once(calibration: Path) -> tuple[Pool, dict[str, Marks]]:
         told = f"{error.filename or calibration}: cannot be read ({error.strerror}); check its permissions."
         return Pool(fault=told), folders
     further = (HEIF_LIBRARY,) if any(is_heif(path.name) for path in files) else ()
-    return Pool(files, None, str(passed_over), further), folders
+    names = sources_of(calibration, files).names
+    return Pool(files, names, None, str(passed_over), further), folders
 
 
 def compiled_models() -> tuple[Model, ...]:

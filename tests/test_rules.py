@@ -105,7 +105,7 @@ def test_what_runs_a_result_makes_none() -> None:
 def test_a_step_s_own_code_is_in_its_key(tmp_path: Path) -> None:
     def key(*code: str) -> object:
         task = dodo.HEF.task("a", inputs={}, outputs={"hef": tmp_path / "a"}, settings={}, code=code)
-        return task["actions"][0].__self__.key()
+        return task["actions"][0].__self__.key
 
     assert key() == key()
     assert key("compilers/emulator/compile.py") != key()

@@ -48,9 +48,9 @@ class Info(TaskCommand, DoitInfo):  # type: ignore[misc]  # doit has no type hin
         task = next((task for task in self.task_list if task.name == name), None)
         if task is None:
             raise unknown_task(name, [task.name for task in self.task_list])
-        if (judged := self.steps().judged([name])) and not hide_status:
-            one = judged[name]
-            causes = [str(cause) for cause in one.causes] or [f"{other} runs before it" for other in one.after]
+        if (statuses := self.steps().statuses([name])) and not hide_status:
+            status = statuses[name]
+            causes = [str(cause) for cause in status.causes] or [f"{other} runs before it" for other in status.after]
             self._causes = "\n".join(f" * {printable(cause)}" for cause in causes)
         # What a task with subtasks does is theirs to tell.
         return int(super()._execute(pos_args, hide_status or bool(task.has_subtask)))

@@ -9,7 +9,7 @@ from build_rules.commands.command import show
 from build_rules.commands.task_command import JSON_OPTION, TaskCommand, first_sentence, upstream
 from build_rules.engine.cache.of_step import foresee
 from build_rules.engine.freshness.current_run import current_run
-from build_rules.engine.freshness.decide import Judgement
+from build_rules.engine.freshness.decide import StepStatus
 from build_rules.engine.memory.durations import History
 from build_rules.engine.running.session import HISTORY
 from build_rules.errors import printable
@@ -34,34 +34,36 @@ class Plan(TaskCommand):
 
     def _execute(self, pos_args: list[str], json: bool) -> int:
         steps = self.steps()
-        judged = steps.judged(self.selected())
-        ignored = steps.ignored(judged)
-        judged = {name: one for name, one in judged.items() if name not in ignored}
-        cached = foresee((steps.by_name[one.name], one.state != "fresh") for one in judged.values())
+        statuses = steps.statuses(self.selected())
+        ignored = steps.ignored(statuses)
+        statuses = {name: status for name, status in statuses.items() if name not in ignored}
+        cached = foresee((steps.by_name[name], status.state != "fresh") for name, status in statuses.items())
         history = History(HISTORY)
         rows: list[dict[str, Any]] = [
             {
-                "task": one.name,
-                "runs": _verdict(one, judged, cached),
-                "expected_seconds": history.expected(one.name),
-                "because": str(one.causes[0]) if one.causes else f"{', '.join(one.after)} may change what it reads",
+                "task": status.name,
+                "runs": _verdict(status, statuses, cached),
+                "expected_seconds": history.expected(status.name),
+                "because": str(status.causes[0])
+                if status.causes
+                else f"{', '.join(status.after)} may change what it reads",
             }
-            for one in judged.values()
-            if one.state != "fresh"
+            for status in statuses.values()
+            if status.state != "fresh"
         ]
-        fresh = len(judged) - len(rows) + sum(current_run.fresh.values())
+        fresh = len(statuses) - len(rows) + sum(current_run.fresh.values())
         show(_as_json(rows) if json else _as_text(rows, fresh, len(ignored)))
         self.finish()
         return 0
 
 
-def _verdict(one: Judgement, judged: Mapping[str, Judgement], cached: Collection[str]) -> str:
+def _verdict(status: StepStatus, statuses: Mapping[str, StepStatus], cached: Collection[str]) -> str:
     """Return what becomes of a step that is not up to date."""
-    if one.state == "broken":
+    if status.state == "broken":
         return "broken"
-    if any(other.state == "broken" for other in upstream(one, judged)):
+    if any(other.state == "broken" for other in upstream(status, statuses)):
         return "no"
-    return "cached" if one.name in cached else "yes" if one.causes else "maybe"
+    return "cached" if status.name in cached else "yes" if status.causes else "maybe"
 
 
 def _as_json(rows: list[dict[str, Any]]) -> str:

@@ -13,7 +13,8 @@ from build_rules.engine.cache.of_step import foresee
 from build_rules.engine.cleaning.leftovers import find_leftovers
 from build_rules.engine.doit_names import command_line_variables
 from build_rules.engine.freshness.current_run import current_run
-from build_rules.engine.freshness.decide import Judgement
+from build_rules.engine.freshness.decide import StepStatus
+from build_rules.engine.freshness.key import Step
 from build_rules.engine.memory.failures import read_failures
 from build_rules.errors import printable
 
@@ -40,12 +41,12 @@ class Status(TaskCommand):
 
     def _execute(self, pos_args: list[str], json: bool) -> int:
         steps = self.steps()
-        ends = _ends(steps.by_name, steps.before)
-        judged = steps.judged(ends)
+        ends = _ends(steps.by_name, steps.writers)
+        statuses = steps.statuses(ends)
         failures = read_failures()
-        cached = foresee((steps.by_name[one.name], one.state != "fresh") for one in judged.values())
-        ignored = steps.ignored(judged)
-        rows = [_row(judged[name], judged, failures, cached, ignored) for name in ends]
+        cached = foresee((steps.by_name[name], status.state != "fresh") for name, status in statuses.items())
+        ignored = steps.ignored(statuses)
+        rows = [_row(statuses[name], statuses, failures, cached, ignored) for name in ends]
         rows += [_fresh_row(name) for ends in current_run.fresh_ends().values() for name in ends]
         wanted = [row for row in sorted(rows, key=lambda row: (row["model"], row["target"])) if _matches(row, pos_args)]
         if not wanted and pos_args:
@@ -59,16 +60,18 @@ class Status(TaskCommand):
         """Return a row for each step that is declared no more and has left something; with variables nobody can say."""
         if command_line_variables():
             return []
-        found = find_leftovers(self.dep_manager.backend.tasks(), self.dep_manager.get_values)
-        return [_fresh_row(one.task) | {"state": LEFT, "outputs": list(one.outputs)} for one in found if one.outputs]
+        leftovers = find_leftovers(self.dep_manager.backend.tasks(), self.dep_manager.get_values)
+        return [
+            _fresh_row(left.task) | {"state": LEFT, "outputs": list(left.outputs)} for left in leftovers if left.outputs
+        ]
 
 
-def _ends(steps: Mapping[str, Any], before: Mapping[str, str]) -> list[str]:
+def _ends(steps: Mapping[str, Step], writers: Mapping[str, str]) -> list[str]:
     """Return the steps whose outputs no other step reads.
 
     One that cannot run reads nothing, so that what is made for all targets of its model seems to be for nobody.
     """
-    read = {before[str(path)] for step in steps.values() for path in step.input_files() if str(path) in before}
+    read = {writers[str(path)] for step in steps.values() for path in step.input_files() if str(path) in writers}
     ends = [_fresh_row(name) for name in steps if name not in read]
     with_targets = {row["model"] for row in ends if row["target"]}
     return [row["task"] for row in ends if row["target"] or row["model"] not in with_targets]
@@ -84,29 +87,30 @@ def _fresh_row(name: str) -> Row:
 
 
 def _row(
-    end: Judgement,
-    judged: Mapping[str, Judgement],
+    end: StepStatus,
+    statuses: Mapping[str, StepStatus],
     failures: Mapping[str, Mapping[str, Any]],
     cached: set[str],
     ignored: set[str],
 ) -> Row:
     """One target: the state of its last step, or of the first before it that is not fresh."""
     row = _fresh_row(end.name)
-    chain = upstream(end, judged)
+    chain = upstream(end, statuses)
     if end.name in ignored and end.state != "fresh":
-        first_ignored = next(one.name for one in chain if one.name in ignored)
+        first_ignored = next(status.name for status in chain if status.name in ignored)
         return row | {"state": "ignored", "task": first_ignored, "because": "`doit ignore` leaves it out"}
-    broken = next((one for one in chain if one.state == "broken"), None)
+    broken = next((status for status in chain if status.state == "broken"), None)
     if broken is not None:
         return row | {"state": "broken", "task": broken.name, "because": str(broken.causes[0])}
-    failed = next((one for one in chain if one.name in failures and one.state != "fresh"), None)
+    failed = next((status for status in chain if status.name in failures and status.state != "fresh"), None)
     if failed is not None:
-        told = failures[failed.name]
-        return row | {"state": "failed", "task": failed.name, "because": told.get("text", ""), "when": told.get("when")}
-    first = next((one for one in chain if one.causes), None)
+        failure = failures[failed.name]
+        because, when = failure.get("text", ""), failure.get("when")
+        return row | {"state": "failed", "task": failed.name, "because": because, "when": when}
+    first = next((status for status in chain if status.causes), None)
     if first is None:
         return row
-    if all(one.name in cached for one in chain):
+    if all(status.name in cached for status in chain):
         return row | {"state": "cached", "task": first.name, "because": f"is in the shared cache ({first.causes[0]})"}
     state = "never built" if end.state == "never" else "stale"
     return row | {"state": state, "task": first.name, "because": str(first.causes[0])}
@@ -122,8 +126,8 @@ def _as_text(rows: list[Row]) -> str:
     width = max((len(f"{row['model']}:{row['target']}") for row in rows), default=0)
     lines = []
     for row in rows:
-        told = "" if row["state"] == "fresh" else f"  {_short(row)}"
-        lines.append(f"{row['model']}:{row['target']}".ljust(width) + f"  {row['state']:11}{told}".rstrip())
+        reason = "" if row["state"] == "fresh" else f"  {_short(row)}"
+        lines.append(f"{row['model']}:{row['target']}".ljust(width) + f"  {row['state']:11}{reason}".rstrip())
     counts = {state: sum(row["state"] == state for row in rows) for state in STATES}
     lines.append(", ".join(f"{count} {state}" for state, count in counts.items() if count) or "no models")
     return "".join(f"{printable(line)}\n" for line in lines)

@@ -13,7 +13,7 @@ from doit.exceptions import InvalidCommand
 
 from build_rules.commands.unknown import unknown_task
 from build_rules.engine.freshness.current_run import current_run
-from build_rules.engine.freshness.decide import Judgement, judge
+from build_rules.engine.freshness.decide import StepStatus, find_statuses
 from build_rules.engine.freshness.key import Step
 from build_rules.engine.running.dispatch import in_order
 
@@ -24,35 +24,35 @@ JSON_OPTION = {"name": "json", "short": "", "long": "json", "type": bool, "defau
 
 @dataclass(frozen=True)
 class Steps:
-    """The steps that were made, by name; who writes each file; the record of a step, empty when it has none.
+    """The steps that were made, by name; which of them writes each file; the record of a step, empty when it has none.
 
     `is_ignored` tells what `doit ignore` says of a step.
     """
 
     by_name: Mapping[str, Step]
-    before: Mapping[str, str]
+    writers: Mapping[str, str]
     record: Callable[[str], Mapping[str, Any]]
     is_ignored: Callable[[str], bool]
 
-    def judged(self, names: Sequence[str]) -> dict[str, Judgement]:
-        """Judge the named steps, and all before them."""
+    def statuses(self, names: Sequence[str]) -> dict[str, StepStatus]:
+        """Return the status of the named steps, and of all before them."""
         wanted: dict[str, Step] = {}
         pending = list(reversed(names))
         while pending:
             name = pending.pop()
             if name in self.by_name and name not in wanted:
                 step = wanted[name] = self.by_name[name]
-                pending += [self.before[str(path)] for path in step.input_files() if str(path) in self.before]
-        return judge(wanted, self.record, self.before)
+                pending += [self.writers[str(path)] for path in step.input_files() if str(path) in self.writers]
+        return find_statuses(wanted, self.record, self.writers)
 
-    def ignored(self, judged: Mapping[str, Judgement]) -> set[str]:
+    def ignored(self, statuses: Mapping[str, StepStatus]) -> set[str]:
         """Return the steps that a run leaves out: those that the user has ignored, and all that come after one."""
-        found = {name for name in judged if self.is_ignored(name)}
-        for name in judged if found else ():  # in an order in which they could run
-            read = (self.before.get(str(path)) for path in self.by_name[name].input_files())
-            if not found.isdisjoint(read):
-                found.add(name)
-        return found
+        ignored = {name for name in statuses if self.is_ignored(name)}
+        for name in statuses if ignored else ():  # in an order in which they could run
+            read = (self.writers.get(str(path)) for path in self.by_name[name].input_files())
+            if not ignored.isdisjoint(read):
+                ignored.add(name)
+        return ignored
 
 
 class TaskCommand(DoitCmdBase):  # type: ignore[misc]  # doit has no type hints
@@ -61,10 +61,10 @@ class TaskCommand(DoitCmdBase):  # type: ignore[misc]  # doit has no type hints
     def steps(self) -> Steps:
         """Return the steps of the tasks that dodo.py has made."""
         by_name = {task.name: step for task in self.task_list if (step := _step_of(task)) is not None}
-        before = {str(path): name for name, step in by_name.items() for path in step.outputs.values()}
+        writers = {str(path): name for name, step in by_name.items() for path in step.outputs.values()}
         tasks = {task.name: task for task in self.task_list}
         is_ignored: Callable[[str], bool] = lambda name: self.dep_manager.status_is_ignore(tasks[name])  # noqa: E731
-        return Steps(by_name, before, lambda name: self.dep_manager.get_values(name), is_ignored)
+        return Steps(by_name, writers, lambda name: self.dep_manager.get_values(name), is_ignored)
 
     def selected(self) -> list[str]:
         """Return the names of the steps that a run would be asked for. Raises doit's `InvalidCommand`."""
@@ -94,16 +94,16 @@ def _step_of(task: Any) -> Step | None:
     return None
 
 
-def upstream(end: Judgement, judged: Mapping[str, Judgement]) -> list[Judgement]:
+def upstream(end: StepStatus, statuses: Mapping[str, StepStatus]) -> list[StepStatus]:
     """Return a step and everything before it that is not fresh, what comes first first."""
-    found: dict[str, Judgement] = {}
+    reached: dict[str, StepStatus] = {}
     pending = [end]
     while pending:
-        one = pending.pop()
-        found.pop(one.name, None)
-        found[one.name] = one
-        pending += [judged[name] for name in one.after]
-    return list(found.values())[::-1]
+        status = pending.pop()
+        reached.pop(status.name, None)
+        reached[status.name] = status
+        pending += [statuses[name] for name in status.after]
+    return list(reached.values())[::-1]
 
 
 def first_sentence(text: str) -> str:

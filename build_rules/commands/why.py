@@ -9,7 +9,7 @@ from pathlib import Path
 
 from build_rules.commands.command import show
 from build_rules.commands.task_command import Steps, TaskCommand, upstream
-from build_rules.engine.freshness.decide import Cause, Judgement
+from build_rules.engine.freshness.decide import Cause, StepStatus
 from build_rules.engine.memory.failures import read_failures
 from build_rules.errors import printable
 from build_rules.workspace import DECLARATION, MODELS
@@ -33,14 +33,14 @@ class Why(TaskCommand):
         if not pos_args:
             raise self.refuse("needs the name of a task; `doit list --all` shows them.")
         names, steps = self.selected(), self.steps()
-        judged = steps.judged(names)
-        ignored, failures = steps.ignored(judged), read_failures()
+        statuses = steps.statuses(names)
+        ignored, failures = steps.ignored(statuses), read_failures()
         for name in names:
-            if name not in judged:
+            if name not in statuses:
                 show(f"{printable(name)} is not a step of these rules\n")
                 continue
             lines = [f"{name} is left out because of `doit ignore`; otherwise"] if name in ignored else []
-            lines += _story(judged[name], judged, steps)
+            lines += _story(statuses[name], statuses, steps)
             if name in failures:
                 when = datetime.fromtimestamp(failures[name]["when"]).strftime("%Y-%m-%d %H:%M")
                 lines.append(f"   it failed on {when}: {failures[name]['text']}")
@@ -49,45 +49,44 @@ class Why(TaskCommand):
         return 0
 
 
-def _story(one: Judgement, judged: Mapping[str, Judgement], steps: Steps) -> Iterator[str]:
+def _story(status: StepStatus, statuses: Mapping[str, StepStatus], steps: Steps) -> Iterator[str]:
     """Tell why a step runs: its own causes, then those of everything before it, the first step first."""
-    if one.state == "fresh":
-        last = steps.record(one.name).get("because")
-        yield f"{one.name} is up to date" + (f"; it ran last because {last}" if last else "")
+    if status.state == "fresh":
+        last = steps.record(status.name).get("because")
+        yield f"{status.name} is up to date" + (f"; it ran last because {last}" if last else "")
         return
-    before = upstream(one, judged)[:-1]
-    if broken := [other for other in (*before, one) if other.state == "broken"]:
-        yield f"{one.name} cannot run because of what is declared:"
+    before = upstream(status, statuses)[:-1]
+    if broken := [other for other in (*before, status) if other.state == "broken"]:
+        yield f"{status.name} cannot run because of what is declared:"
         yield from (f"   {other.name}: {other.causes[0]}" for other in broken)
         return
-    if one.causes:
-        yield f"{one.name} runs because"
-        yield from (f"   {_told(one, cause, judged, steps)}" for cause in one.causes)
+    if status.causes:
+        yield f"{status.name} runs because"
+        yield from (f"   {_with_origin(status, cause, statuses, steps)}" for cause in status.causes)
     changing = [other for other in before if other.causes]
     if changing:
-        yield (
-            "and because of what comes before it:" if one.causes else f"{one.name} runs if this changes what it reads:"
-        )
+        own = status.causes
+        yield "and because of what comes before it:" if own else f"{status.name} runs if this changes what it reads:"
     for other in changing:
-        yield from (f"   {other.name}: {_told(other, cause, judged, steps)}" for cause in other.causes)
+        yield from (f"   {other.name}: {_with_origin(other, cause, statuses, steps)}" for cause in other.causes)
     if through := [other.name for other in before if not other.causes]:
         yield f"   by way of {', '.join(through)}"
 
 
-def _told(one: Judgement, cause: Cause, judged: Mapping[str, Judgement], steps: Steps) -> str:
+def _with_origin(status: StepStatus, cause: Cause, statuses: Mapping[str, StepStatus], steps: Steps) -> str:
     """Return a cause with where it comes from: a line of a declaration, or the step that made the file again."""
-    writer = steps.before.get(cause.what) if cause.kind == "input" else None
-    if writer is not None and writer in judged and judged[writer].state == "fresh":
+    writer = steps.writers.get(cause.what) if cause.kind == "input" else None
+    if writer is not None and writer in statuses and statuses[writer].state == "fresh":
         because = steps.record(writer).get("because")
         return f"{cause}, because {writer} ran: {because}" if because else str(cause)
-    return f"{cause}{_origin(one, cause, steps)}"
+    return f"{cause}{_declared_at(status, cause, steps)}"
 
 
-def _origin(one: Judgement, cause: Cause, steps: Steps) -> str:
+def _declared_at(status: StepStatus, cause: Cause, steps: Steps) -> str:
     """Say where a setting stands, when a line of the model's own declaration has its name."""
     if cause.kind != "setting":
         return ""
-    path = Path(MODELS) / steps.by_name[one.name].owner / DECLARATION
+    path = Path(MODELS) / steps.by_name[status.name].owner / DECLARATION
     # A setting may be called as in the declaration, or by the last word of that (`calibration_count`).
     names = "|".join(map(re.escape, cause.what.split(".")))
     try:

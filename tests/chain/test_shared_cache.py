@@ -37,6 +37,26 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return folder, base / "shared"
 
 
+def place(folder: Path, cache: Path | None, model: str, calibration: str, *lines: str) -> Path:
+    """Make the workspace of `filled` with its model in another folder and its pool named otherwise."""
+    folder.mkdir()
+    make_workspace(folder, ("shapes-det",), images=12)
+    if model != "shapes-det":
+        (folder / "models" / model).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "models/shapes-det").rename(folder / "models" / model)
+    declared = [f'calibration = "{calibration}"', "calibration_count = 8", *lines]
+    (folder / "models" / model / "model.toml").write_text("\n".join(declared))
+    if cache is not None:
+        (folder / "pyproject.toml").write_text(f'[tool.build_rules]\ncache = "{cache}"')
+    return folder
+
+
+def outputs_of(folder: Path, model: str) -> dict[str, bytes]:
+    build = folder / "build" / model
+    files = (path for path in sorted(build.rglob("*")) if path.is_file() and not path.name.startswith("."))
+    return {str(path.relative_to(build)): path.read_bytes() for path in files}
+
+
 def ran(run: Run) -> int:
     return sum(" done in " in line for line in run.out.splitlines())
 
@@ -62,6 +82,75 @@ def test_another_checkout_runs_no_step(filled: tuple[Path, Path], tmp_path: Path
     assert digest_of_everything(other) == digest_of_everything(first)
     assert doit(other).executed == []
     assert doit(other, "verify-hef", HEF).code == 0
+
+
+@pytest.mark.parametrize("case", ["moved", "absolute pool", "pool outside", "pool as a pattern", "export renamed"])
+def test_no_path_is_in_a_key(filled: tuple[Path, Path], tmp_path: Path, case: str) -> None:
+    """All outputs of the model are those that a build without a cache would make here, which `filled` shows: no byte
+    of them tells where anything lay (`test_a_model_that_was_moved_gives_the_same_bytes`)."""
+    first, cache = filled
+    model = "team/shapes-det" if case == "moved" else "shapes-det"
+    pool = {
+        "moved": "../../scenes/calibration",
+        "absolute pool": str(tmp_path / "w/models/scenes/calibration"),
+        "pool outside": str(tmp_path / "elsewhere"),
+        "pool as a pattern": "../scenes/calibration/*.jpg",
+        "export renamed": "../scenes/calibration",
+    }
+    other = place(tmp_path / "w", cache, model, pool[case])
+    if case == "pool outside":
+        (other / "models/scenes/calibration").rename(tmp_path / "elsewhere")
+    if case == "export renamed":
+        (export,) = (other / "models/shapes-det").glob("*.onnx")
+        export.rename(export.with_name("last.onnx"))
+    run = doit(other)
+    assert (run.code, ran(run)) == (0, 0), run.out
+    assert f"{STEPS} from the cache" in run.out
+    assert outputs_of(other, model) == outputs_of(first, "shapes-det")
+    assert doit(other).executed == []
+
+
+def test_a_model_that_was_moved_gives_the_same_bytes(filled: tuple[Path, Path], tmp_path: Path) -> None:
+    """What `test_no_path_is_in_a_key` rests on: without any cache, every byte is the same at another place."""
+    first, _ = filled
+    other = place(tmp_path / "w", None, "team/shapes-det", str(tmp_path / "w/models/scenes/calibration"))
+    (export,) = (other / "models/team/shapes-det").glob("*.onnx")
+    export.rename(export.with_name("last.onnx"))
+    assert doit(other).code == 0
+    assert outputs_of(other, "team/shapes-det") == outputs_of(first, "shapes-det")
+
+
+def test_names_that_show_are_in_the_key(filled: tuple[Path, Path], tmp_path: Path) -> None:
+    """A renamed image shows in calibration-images.json: `calibration` runs, and all that follows is restored."""
+    _, cache = filled
+    other = place(tmp_path / "w", cache, "shapes-det", "../scenes/calibration")
+    pool = sorted((other / "models/scenes/calibration").iterdir())
+    pool[-1].rename(pool[-1].with_name("zz.jpg"))
+    run = doit(other)
+    assert (run.code, ran(run)) == (0, 1)
+    assert "calibration:shapes-det done in" in run.out
+    assert "zz.jpg" in (other / "build/shapes-det/calibration-images.json").read_text()
+
+
+def test_weights_beside_a_model_that_was_moved(tmp_path: Path) -> None:
+    """What a step turned out to read is looked for beside the export, wherever that lies, and nowhere else."""
+    folders = []
+    names = ("shapes-det", "team/shapes-det", "team/shapes-det")
+    for number, model in enumerate(names):
+        folder = place(tmp_path / str(number), tmp_path / "cache", model, "../scenes/calibration")
+        (export,) = (folder / "models" / model).glob("*.onnx")
+        onnx.save(onnx.load(export), export, save_as_external_data=True, location="net.data", size_threshold=1024)
+        folders.append(folder)
+    weights = folders[2] / "models/team/shapes-det/net.data"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    runs = [doit(folder, f"split:{model}") for folder, model in zip(folders, names, strict=True)]
+    assert [(run.code, ran(run)) for run in runs] == [(0, 1), (0, 0), (0, 1)]
+    outputs = [outputs_of(folder, model) for folder, model in zip(folders, names, strict=True)]
+    assert outputs[0] == outputs[1]
+    assert outputs[0] != outputs[2]
+    assert doit(folders[1], "split:team/shapes-det").executed == []
 
 
 def test_what_was_cleaned_comes_back(filled: tuple[Path, Path], tmp_path: Path) -> None:

@@ -1,27 +1,24 @@
-"""Results of steps that were made before, here or elsewhere: the action key, and what the shared cache has under it.
+"""What the shared cache has of a step, under its cache key (`freshness/key.py`): made before, here or elsewhere.
 
-The key of a step is the SHA-256 of everything its outputs depend on: rule, version and code, the settings it reads, the
-tools it uses, and the name and content of every input. What a step turned out to read besides is part of the entry and
-compared when it is found.
+What a step turned out to read besides its inputs is part of the entry, each file with the place where a checkout has it
+(`Step.place_of`) and its digest, and compared before anything is restored.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from build_rules.engine.freshness.fingerprint import Fingerprint, fingerprint
+from build_rules.engine.freshness.key import Step, variant_key
 from build_rules.errors import InputError
 
 if TYPE_CHECKING:
     from build_rules.engine.cache import CachedAction, SharedCache
-    from build_rules.engine.freshness.key import Step
 
-__all__ = ["CLOSE_SECONDS", "Recall", "action_key", "close_cache", "configure_cache", "foresee", "shared_cache"]
+__all__ = ["CLOSE_SECONDS", "Recall", "close_cache", "configure_cache", "foresee", "shared_cache"]
 
 CLOSE_SECONDS = 20.0
 """How long the end of a run waits for what is still being uploaded."""
@@ -68,85 +65,75 @@ def close_cache() -> str:
     if _cache is None:
         return ""
     _cache.close(CLOSE_SECONDS)
-    told = _cache.stats
-    if not told.hits and not told.uploaded:
+    stats = _cache.stats
+    if not stats.hits and not stats.uploaded:
         return ""
-    return f"cache: {told.hits} restored ({told.bytes >> 20} MiB), {told.uploaded} uploaded"
-
-
-def action_key(key: Mapping[str, Any], inputs: Mapping[str, str]) -> str:
-    """Return the key of an action; `inputs` maps the names of inputs to the digests of their content."""
-    whole = json.dumps({"key": key, "inputs": dict(inputs)}, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(whole.encode()).hexdigest()
+    return f"cache: {stats.hits} restored ({stats.bytes >> 20} MiB), {stats.uploaded} uploaded"
 
 
 @dataclass
 class Recall:
-    """The shared cache, as one step uses it. `key` is the step's key without its inputs, `outputs` its files' names."""
+    """The shared cache, as one step uses it; `restored` is called when what follows comes from there."""
 
     cache: SharedCache
-    key: Mapping[str, Any]
-    outputs: Sequence[str]
-    told: Callable[[], None]
-    found: bool = False
-    _action: str = ""
+    step: Step
+    restored: Callable[[], None]
+    _hit: bool = False
+    _key: str = ""
 
     def restore(self, read: Mapping[Path, Fingerprint], folder: Path) -> Sequence[Path] | None:
         """Put the outputs into `folder` and return the further inputs; None when the step has to run."""
-        self._action = action_key(self.key, {str(path): mark.sha256 for path, mark in read.items()})
-        action = _find(self.cache, self._action, self.outputs)
-        if action is None or not self.cache.restore(action, folder):
+        self._key = self.step.cache_key({str(path): mark.sha256 for path, mark in read.items()})
+        hit = _find(self.cache, self.step, self._key)
+        if hit is None or not self.cache.restore(hit.action, folder):
             return None
-        self.found = True
-        self.told()
-        return [Path(path) for path, _ in action.discovered]
+        self._hit = True
+        self.restored()
+        return hit.discovered
 
     def offer(
         self, read: Mapping[Path, Fingerprint], declared: int, written: Mapping[Path, Fingerprint], seconds: float
     ) -> None:
         """Share what a step has made; the first `declared` of `read` were known before it ran."""
-        discovered = tuple((str(path), mark.sha256) for path, mark in list(read.items())[declared:])
-        if self.found or not all(_is_within(Path(path)) for path, _ in discovered):
+        places = [(self.step.place_of(path), mark.sha256) for path, mark in list(read.items())[declared:]]
+        discovered = tuple((place, sha256) for place, sha256 in places if place is not None)
+        if self._hit or len(discovered) < len(places):
             return
         from build_rules.engine.cache import CachedAction, CachedOutput
 
         outputs = tuple(CachedOutput(path.name, mark.sha256, mark.size) for path, mark in written.items())
         action = CachedAction(outputs, discovered, seconds)
-        for key in {self._action, _variant(self._action, discovered)}:
+        for key in {self._key, variant_key(self._key, discovered)}:
             self.cache.offer(key, action, {path.name: path for path in written})
 
 
-def _is_within(path: Path) -> bool:
-    """Whether a name leads to a file of the repository: others mean something else on every machine."""
-    return not path.is_absolute() and ".." not in path.parts
+@dataclass(frozen=True)
+class _Hit:
+    """An entry that counts here, and the further inputs as they lie here."""
+
+    action: CachedAction
+    discovered: tuple[Path, ...]
 
 
-def _find(cache: SharedCache, key: str, outputs: Sequence[str]) -> CachedAction | None:
-    """Return what the cache knows of an action whose further inputs are those that lie here.
+def _find(cache: SharedCache, step: Step, key: str) -> _Hit | None:
+    """Return what the cache knows of a step whose further inputs are those that lie here.
 
-    The entry under the action's own key is the one that was made last. It tells which files are read besides; with
-    other content in them, the result is under a key of its own.
+    The entry under the step's own key is the one that was made last. It tells which files are read besides; with other
+    content in them, the result is under a key of its own.
     """
+    outputs = [path.name for path in step.outputs.values()]
     action = cache.find(key, outputs)
-    here = None if action is None else _as_they_are(name for name, _ in action.discovered)
-    if action is None or here is None or here == action.discovered:
-        return None if here is None else action
-    action = cache.find(_variant(key, here), outputs)
-    return None if action is None or action.discovered != here else action
-
-
-def _variant(key: str, discovered: Iterable[tuple[str, str]]) -> str:
-    """Return the key of an action with these further inputs, each with its digest; without any, the action's own."""
-    further = dict(discovered)
-    return action_key({"action": key}, further) if further else key
-
-
-def _as_they_are(names: Iterable[str]) -> tuple[tuple[str, str], ...] | None:
-    """Return files that another machine read, as they are here; None when one is not."""
-    paths = [Path(name) for name in names]
-    if not all(_is_within(path) and path.is_file() for path in paths):
+    if action is None:
         return None
-    return tuple((str(path), fingerprint(path).sha256) for path in paths)
+    paths = [step.find_place(place) for place, _ in action.discovered]
+    there = tuple(path for path in paths if path is not None and path.is_file())
+    if len(there) < len(paths):
+        return None
+    digests = (fingerprint(path).sha256 for path in there)
+    here = tuple((place, digest) for (place, _), digest in zip(action.discovered, digests, strict=True))
+    if here != action.discovered:
+        action = cache.find(variant_key(key, here), outputs)
+    return None if action is None or action.discovered != here else _Hit(action, there)
 
 
 def foresee(steps: Iterable[tuple[Step, bool]]) -> set[str]:
@@ -156,29 +143,29 @@ def foresee(steps: Iterable[tuple[Step, bool]]) -> set[str]:
     by its digests, so that the key of the next can be told, too; after a step that really has to run nothing can.
     """
     cache = shared_cache()
-    known: dict[str, str | None] = {}
-    cached: set[str] = set()
+    made: dict[str, str | None] = {}
+    hits: set[str] = set()
     for step, runs in steps if cache is not None else ():
         outputs = {str(path): path for path in step.outputs.values()}
         if not runs:
             continue
-        digests = {str(path): _digest_of(path, known) for path in step.input_files()}
-        known |= dict.fromkeys(outputs)
+        digests = {str(path): _digest_of(path, made) for path in step.input_files()}
+        made |= dict.fromkeys(outputs)
         certain = {path: digest for path, digest in digests.items() if digest is not None}
         if cache is None or step.fault is not None or len(certain) < len(digests):
             continue
-        found = _find(cache, action_key(step.key(), certain), [path.name for path in outputs.values()])
-        if found is not None and cache.holds_all(found):
-            cached.add(step.name)
-            made = {output.name: output.sha256 for output in found.outputs}
-            known |= {text: made.get(path.name) for text, path in outputs.items()}
-    return cached
+        hit = _find(cache, step, step.cache_key(certain))
+        if hit is not None and cache.holds_all(hit.action):
+            hits.add(step.name)
+            by_name = {output.name: output.sha256 for output in hit.action.outputs}
+            made |= {text: by_name.get(path.name) for text, path in outputs.items()}
+    return hits
 
 
-def _digest_of(path: Path, known: Mapping[str, str | None]) -> str | None:
+def _digest_of(path: Path, made: Mapping[str, str | None]) -> str | None:
     """Return the digest that a file has, or will have; None when only running a step can tell."""
-    if str(path) in known:
-        return known[str(path)]
+    if str(path) in made:
+        return made[str(path)]
     try:
         return fingerprint(path).sha256
     except OSError:

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import build_rules
 from build_rules.engine.command_line import EVERYTHING, Request
@@ -28,6 +28,9 @@ from build_rules.engine.freshness.index import (
     write_snapshot,
 )
 from build_rules.engine.places import leads_out
+
+if TYPE_CHECKING:
+    from build_rules.engine.freshness.decide import Cause
 
 __all__ = [
     "EVERYBODY",
@@ -50,19 +53,19 @@ INSTALLED = f"{os.sep}site-packages{os.sep}"
 EVERYBODY = ""
 """The owner of files that everybody depends on: the rules' own code, the settings of the repository."""
 NOT_FRESH = -1
-"""Stands for the number of tasks of an owner of whom nothing good is known."""
+"""Stands for the number of tasks of an owner of whom it is not known that they are fresh."""
 TREE = "/"
 """The owner of folders in which owners are looked for."""
 
 
 @dataclass
 class _Steps:
-    """The tasks of one owner in this run: all names, those that are good, and every file they read or wrote."""
+    """The tasks of one owner in this run: all names, those that are up to date, and every file they read or wrote."""
 
     names: set[str] = field(default_factory=set)
     reads: dict[str, tuple[str, ...]] = field(default_factory=dict)
     writes: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    good: set[str] = field(default_factory=set)
+    up_to_date: set[str] = field(default_factory=set)
     files: set[str] = field(default_factory=set)
 
     @property
@@ -87,7 +90,8 @@ class Run:
     """What this process knows; `fresh` maps owners that need no tasks to the number of theirs.
 
     `building`: this process has the workspace and runs steps. `refreshed` are tasks whose records hold better marks
-    than the file of records. `faults` are the tasks that cannot run because of what is declared, each with the reason.
+    than the file of records. `faults` are the tasks that cannot run because of what is declared, each with the
+    paragraph that says why; `reasons` is why each task runs that has been looked at, None when it is up to date.
     """
 
     request: Request = EVERYTHING
@@ -97,6 +101,7 @@ class Run:
     building: bool = False
     refreshed: set[str] = field(default_factory=set)
     faults: dict[str, str] = field(default_factory=dict)
+    reasons: dict[str, Cause | None] = field(default_factory=dict)
     _old: Snapshot | None = None
     _unchanged: set[str] = field(default_factory=set)
     _began: bool = False
@@ -182,10 +187,10 @@ class Run:
         """Return, of everybody who is fresh, the tasks that nothing comes after."""
         return {} if self._old is None else {owner: self._old.ends.get(owner, ()) for owner in self.fresh}
 
-    def good(self, owner: str, task: str, files: Iterable[str]) -> None:
+    def mark_up_to_date(self, owner: str, task: str, files: Iterable[str]) -> None:
         """Say that a task is up to date, and by which files one can tell."""
         steps = self._steps.setdefault(owner, _Steps())
-        steps.good.add(task)
+        steps.up_to_date.add(task)
         steps.files.update(files)
 
     def finish(self) -> None:
@@ -204,7 +209,7 @@ class Run:
         return known and self.context == {**self.context, **_records()}
 
     def _snapshot(self) -> Snapshot:
-        complete = {owner: steps for owner, steps in self._steps.items() if owner and steps.good == steps.names}
+        complete = {owner: steps for owner, steps in self._steps.items() if owner and steps.up_to_date == steps.names}
         old = self._old or Snapshot({}, {}, {}, {})
         # Of an owner that nobody looked at, or not at all of it, what was known before still holds: its files tell. Of
         # one that was looked at in vain nothing is known.

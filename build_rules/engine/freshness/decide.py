@@ -1,18 +1,22 @@
-"""Why a step runs: what its record says, against what there is now."""
+"""Must a step run, and why: the one decision, on what its record says and what there is now.
+
+`find_causes` yields everything that keeps a step from being up to date, one after the other: whoever only asks whether
+it must run takes the first, which is the reason. `doit` itself, `why`, `status`, `plan` and the `because` of the
+records ask here, and nobody decides otherwise.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 from build_rules.engine.freshness.fingerprint import as_fingerprint, is_unchanged
-from build_rules.engine.freshness.key import Step
-from build_rules.engine.memory.texts import first_difference, read_text_of
+from build_rules.engine.freshness.key import DISCOVERED, Step
+from build_rules.engine.freshness.records import Mark, is_step_record
 
-__all__ = ["Cause", "Judgement", "find_causes", "judge"]
+__all__ = ["Cause", "StepStatus", "find_causes", "find_statuses"]
 
 MAX_VALUE = 80
 
@@ -48,7 +52,7 @@ class Cause:
 
 
 @dataclass(frozen=True)
-class Judgement:
+class StepStatus:
     """What would happen to a step: its own causes, and the steps before it that will run.
 
     With causes it runs. Without, but with `after`, it runs if one of these changes what it reads.
@@ -68,69 +72,74 @@ class Judgement:
         return "stale" if self.causes else "waits" if self.after else "fresh"
 
 
-def judge(
-    steps: Mapping[str, Step], values: Callable[[str], Mapping[str, Any]], before: Mapping[str, str]
-) -> dict[str, Judgement]:
-    """Judge every step, each after those it reads from.
+def find_statuses(
+    steps: Mapping[str, Step], record: Callable[[str], Mapping[str, Any]], writers: Mapping[str, str]
+) -> dict[str, StepStatus]:
+    """Return the status of every step, each after those it reads from.
 
-    `values` returns the record of a step, empty when it has none; `before` maps files to the steps that write them.
+    `record` returns the record of a step, empty when it has none; `writers` maps files to the steps that write them.
     """
-    judged: dict[str, Judgement] = {}
-    for name in steps:
-        for one in _in_order(name, steps, before, judged):
-            runs = {before[str(path)] for path in steps[one].input_files() if str(path) in before}
-            after = [other for other in sorted(runs) if other in judged and judged[other].state != "fresh"]
+    statuses: dict[str, StepStatus] = {}
+    for wanted in steps:
+        for name in _in_order(wanted, steps, writers, statuses):
+            runs = {writers[str(path)] for path in steps[name].input_files() if str(path) in writers}
+            after = [other for other in sorted(runs) if other in statuses and statuses[other].state != "fresh"]
             # What will be made again is looked at when it has been: it may well be the same as before.
-            causes = (cause for cause in find_causes(steps[one], values(one)) if before.get(cause.what) not in after)
-            judged[one] = Judgement(one, tuple(causes), tuple(after))
-    return judged
+            causes = (cause for cause in find_causes(steps[name], record(name)) if writers.get(cause.what) not in after)
+            statuses[name] = StepStatus(name, tuple(causes), tuple(after))
+    return statuses
 
 
 def _in_order(
-    name: str, steps: Mapping[str, Step], before: Mapping[str, str], judged: Mapping[str, Judgement]
+    wanted: str, steps: Mapping[str, Step], writers: Mapping[str, str], statuses: Mapping[str, StepStatus]
 ) -> list[str]:
-    """Return the steps that have to be judged for `name`, those before others first."""
-    found: list[str] = []
-    pending = [name]
+    """Return the steps whose status is needed for that of `wanted`, those before others first."""
+    needed: list[str] = []
+    pending = [wanted]
     while pending:
-        one = pending.pop()
-        if one in judged or one not in steps:
+        name = pending.pop()
+        if name in statuses or name not in steps:
             continue
-        found.append(one)
-        pending += [before[str(path)] for path in steps[one].input_files() if str(path) in before]
-    return list(dict.fromkeys(reversed(found)))
+        needed.append(name)
+        pending += [writers[str(path)] for path in steps[name].input_files() if str(path) in writers]
+    return list(dict.fromkeys(reversed(needed)))
 
 
-def find_causes(step: Step, values: Mapping[str, Any]) -> Iterator[Cause]:
+def find_causes(step: Step, record: Mapping[str, Any]) -> Iterator[Cause]:
     """Yield everything that keeps a step from being up to date; nothing when it is."""
     if step.fault is not None:
         yield Cause("fault", step.fault)
         return
-    recorded = values.get("key")
-    if not isinstance(recorded, dict):
+    if not is_step_record(record):
         yield Cause("never")
         return
-    key, found = step.key(), False
-    read, written = values.get("inputs", {}), values.get("outputs", {})
-    for cause in chain(_outputs(step, written), _key(recorded, key), _inputs(step, read)):
-        found = True
-        yield cause
-    if not found and recorded != key:
-        yield Cause("input", "the same files", new="are read in another order, or as something else")
+    yield from _output_causes(step, record["outputs"])
+    if record["key"] != step.key:
+        yield from _key_causes(record["key"], step.key)
+    yield from _input_causes(step, record["inputs"])
 
 
-def _outputs(step: Step, recorded: Mapping[str, list[Any]]) -> Iterator[Cause]:
+def _output_causes(step: Step, recorded: Mapping[str, Mark]) -> Iterator[Cause]:
     for path in dict.fromkeys((*map(str, step.outputs.values()), *recorded)):
         if path not in recorded:
             yield Cause("output", path, new="is a new output")
-        elif not os.path.exists(path):
-            yield Cause("output", path, new="is missing")
         elif not is_unchanged(path, as_fingerprint(recorded[path])):
-            yield Cause("output", path, new="is not what the step wrote")
+            yield Cause("output", path, new="is not what the step wrote" if os.path.exists(path) else "is missing")
 
 
-def _key(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Cause]:
-    before, after = dict(_flat(old.get("settings", {}))), dict(_flat(new["settings"]))
+def _key_causes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Cause]:
+    """Yield what differs between two keys that are not equal; something always does."""
+    yield from _setting_causes(old.get("settings", {}), new["settings"])
+    tools = old.get("tools", {})
+    for name in dict.fromkeys((*new["tools"], *tools)):
+        if tools.get(name) != new["tools"].get(name):
+            yield Cause("tool", name, _words(tools.get(name)), _words(new["tools"].get(name)))
+    if any(old.get(part) != new[part] for part in ("rule", "function", "code", "version")):
+        yield Cause("code")
+
+
+def _setting_causes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Cause]:
+    before, after = dict(_flat(old)), dict(_flat(new))
     names = dict.fromkeys((*after, *before))
     changed = [name for name in names if before.get(name) != after.get(name)]
     # A table that came or went without a word in it is told only when nothing else is there to tell; nor is an empty
@@ -138,12 +147,6 @@ def _key(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Cause]:
     worth = [name for name in changed if _words(before.get(name)) != "nothing" or _words(after.get(name)) != "nothing"]
     for name in worth or changed or [name for name in names if (name in before) != (name in after)]:
         yield Cause("setting", name, _words(before.get(name)), _words(after.get(name)))
-    tools = old.get("tools", {})
-    for name in dict.fromkeys((*new["tools"], *tools)):
-        if tools.get(name) != new["tools"].get(name):
-            yield Cause("tool", name, _words(tools.get(name)), _words(new["tools"].get(name)))
-    if old.get("rule") == new["rule"] and any(old.get(part) != new[part] for part in ("function", "code", "version")):
-        yield Cause("code")
 
 
 def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
@@ -164,24 +167,63 @@ def _listed(value: Any) -> str:
     return ", ".join(map(str, value)) or "nothing" if isinstance(value, list) else str(value)
 
 
-def _inputs(step: Step, recorded: Mapping[str, list[Any]]) -> Iterator[Cause]:
-    declared = dict.fromkeys(map(str, step.input_files()))
-    for path in dict.fromkeys((*declared, *recorded)):
-        if path not in recorded:
-            yield Cause("input", path, new="is a new input")
-        elif not os.path.exists(path):
-            yield Cause("input", path, new="is missing" if path in declared else "is no longer there")
-        elif not is_unchanged(path, known := as_fingerprint(recorded[path])):
-            yield Cause("input", path, detail=_line(path, known.sha256))
+def _input_causes(step: Step, recorded: Mapping[str, Mapping[str, Mark]]) -> Iterator[Cause]:
+    """Yield declared inputs that are new or changed, then those that are read no more or in another order."""
+    for role, paths in step.roles.items():
+        marks = recorded.get(role, {})
+        for path in dict.fromkeys(paths):
+            if path not in marks:
+                yield Cause("input", path, new=_new_input(path, role, recorded))
+            elif (cause := _content_cause(path, marks[path], "is missing")) is not None:
+                yield cause
+    for role, marks in recorded.items():
+        if role != DISCOVERED and [*marks] != (now := [*dict.fromkeys(step.roles.get(role, ()))]):
+            yield from _former_causes(step, role, [*marks], now)
+    for path, mark in recorded.get(DISCOVERED, {}).items():
+        if (cause := _content_cause(path, mark, "is no longer there")) is not None:
+            yield cause
+
+
+def _content_cause(path: str, mark: Mark, gone: str) -> Cause | None:
+    before = as_fingerprint(mark)
+    if is_unchanged(path, before):
+        return None
+    if not os.path.exists(path):
+        return Cause("input", path, new=gone)
+    return Cause("input", path, detail=_line(path, before.sha256))
+
+
+def _new_input(path: str, role: str, recorded: Mapping[str, Mapping[str, Mark]]) -> str:
+    """Say of an input that was not read as this whether it was read as something else."""
+    before = next((other for other, marks in recorded.items() if path in marks), None)
+    if before is None:
+        return "is a new input"
+    return f"is read as {role} now, " + ("not found by the step" if before == DISCOVERED else f"not as {before}")
+
+
+def _former_causes(step: Step, role: str, before: Sequence[str], now: Sequence[str]) -> Iterator[Cause]:
+    """Yield what is told of a role whose files are others than before, or come in another order."""
+    read = {path for paths in step.roles.values() for path in paths}
+    for path in before:
+        if path not in read:
+            yield Cause("input", path, new="is no longer read" if os.path.exists(path) else "is no longer there")
+        elif path not in now:
+            yield Cause("input", path, new=f"is no longer read as {role}")
+    kept, still = [path for path in before if path in now], [path for path in now if path in before]
+    if kept != still:
+        moved = next(path for path, other in zip(still, kept, strict=True) if path != other)
+        yield Cause("input", moved, new=f"is read at another place among {role}")
 
 
 def _line(path: str, digest: str) -> str:
     """Say where a text differs from what it was, nothing when that is not known."""
-    old = read_text_of(digest)
-    if old is None:
+    from build_rules.engine.memory.texts import first_difference, read_text_of  # to tell, not to decide
+
+    before = read_text_of(digest)
+    if before is None:
         return ""
     try:
         with open(path, encoding="utf-8") as stream:
-            return first_difference(old, stream.read().splitlines())
+            return first_difference(before, stream.read().splitlines())
     except (OSError, UnicodeDecodeError):
         return ""

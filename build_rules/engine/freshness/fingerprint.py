@@ -15,14 +15,12 @@ import stat
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import NamedTuple
 
 from build_rules.engine.freshness.clock import file_clock
 from build_rules.engine.freshness.index import UNTRUSTED, Marks
 
 __all__ = [
-    "ContentChecker",
     "Fingerprint",
     "as_fingerprint",
     "fingerprint",
@@ -167,33 +165,3 @@ def is_unchanged(path: str | os.PathLike[str], known: Fingerprint, found: os.sta
         return False
     _note(path, marks, settled)
     return True
-
-
-class ContentChecker:
-    """doit's `check_file_uptodate` interface: content decides, a new time alone does not."""
-
-    CheckerError = OSError
-
-    def exists(self, file_path: str) -> bool:
-        """Say whether a target is there."""
-        return os.path.exists(file_path)
-
-    def info(self, file_path: str) -> os.stat_result:
-        """Return what `check_modified` gets as `file_stat`."""
-        return os.stat(file_path)
-
-    def check_modified(self, file_path: str, file_stat: os.stat_result, state: list[int | str]) -> bool:
-        """Say whether the content differs from the state recorded at the last success."""
-        return not is_unchanged(file_path, as_fingerprint(state), file_stat)
-
-    def get_state(self, dep: str, current_state: list[int | str] | None) -> Fingerprint | None:
-        """Return the state to record, or None when the recorded one still holds."""
-        if current_state is not None:
-            known = as_fingerprint(current_state)
-            with suppress(OSError):
-                if known.settled and not is_vague(known) and marks_of(os.stat(dep)) == known[:4]:
-                    return None
-        try:
-            return fingerprint(dep)
-        except OSError:  # gone since the step read it: what it was then is in the step's own record
-            return None

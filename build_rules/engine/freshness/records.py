@@ -3,6 +3,17 @@
 doit's own backends write at the end of a run, so a kill loses everything. This one is a sqlite file in WAL mode with
 one row per task, committed as soon as the task's record is whole; in a slower way where the file system does not allow
 that. A file that is proven to be damaged is set aside, not an error: records can always be made again.
+
+Of a step the row holds what `record_of` returns, once, as doit's `_values_:`, and nothing else of doit's::
+
+    {"key": {"rule": "meta", ...},
+     "inputs": {"onnx": {"models/net/net.onnx": [size, mtime_ns, ctime_ns, inode, "SHA-256", settled]}, "labels": {}},
+     "outputs": {"build/net/hailo8l-fast/edgefirst.json": [...], ...}, "because": "it has never been built"}
+
+`inputs` are by role, in the order in which the function gets them; what a step read besides is under the role
+`discovered`. A step with a record of another form (former versions) counts as never built. Whether a step is up to date
+is decided in `decide.py`; doit, which would compare the files once more, is told that this has been done (`DECIDED`).
+Tasks of users are recorded and checked as doit does it.
 """
 
 from __future__ import annotations
@@ -10,7 +21,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,15 +39,28 @@ from build_rules.engine.database import (
 )
 from build_rules.engine.doit_names import IGNORED, LAST_KEY, VALUES
 from build_rules.engine.freshness.current_run import current_run, forget_snapshot
+from build_rules.engine.freshness.fingerprint import (
+    Fingerprint,
+    as_fingerprint,
+    fingerprint,
+    is_unchanged,
+    is_vague,
+    marks_of,
+)
+from build_rules.engine.freshness.key import DISCOVERED, Step
 from build_rules.engine.ownership import explain_unreadable, explain_unwritable, is_writable
 from build_rules.engine.places import make_folder
 from build_rules.engine.slower import tell_slower
 from build_rules.engine.standard_streams import say
 from build_rules.errors import InputError
 
-__all__ = ["RecordsBackend"]
+__all__ = ["ContentChecker", "Mark", "RecordsBackend", "files_of", "is_step_record", "record_of"]
 
-
+Mark = Sequence[Any]
+"""A fingerprint as a record holds it."""
+DECIDED = "decided"
+"""What doit gets as the recorded state of a file that a step reads."""
+RESULT = "result:"
 SELECT = "select task, record from records"
 INSERT = "insert or replace into records values (?, ?)"
 FEW = 200
@@ -204,14 +228,21 @@ class RecordsBackend:
     def get(self, task_id: str, dependency: str) -> Any:
         """Return one value of a task's record, or None."""
         record = self._record(task_id)
-        return None if record is None else record.get(dependency)
+        if record is None:
+            return None
+        if not is_step_record(values := record.get(VALUES, {})):
+            return record.get(dependency)
+        return values if dependency == RESULT else record.get(dependency) if dependency.endswith(":") else DECIDED
 
     def set(self, task_id: str, dependency: str, value: Any) -> None:
         """Set one value; the last one of a record writes the whole of it."""
         record = self._record(task_id)
-        if record is None:
+        if record is None or (dependency == VALUES and is_step_record(value)):
             record = self._changed[task_id] = {}
-        record[dependency] = value
+        if dependency in (VALUES, IGNORED) or not is_step_record(record.get(VALUES, {})):
+            record[dependency] = value
+        elif dependency == LAST_KEY:
+            record[dependency] = []  # which files these are stands in its values
         if dependency == IGNORED:
             forget_snapshot()
         if dependency == LAST_KEY and not record.get(VALUES) and not value and not is_writable(Path(self.name)):
@@ -266,19 +297,79 @@ class RecordsBackend:
         for task_id in current_run.refreshed:
             record = self._changed.get(task_id)
             if record is not None and LAST_KEY in record:
-                known = record.get(VALUES, {}).get("inputs", {})
-                record.update({path: known[path] for path in record[LAST_KEY] if path in known})
                 connection.execute(INSERT, (task_id, self.codec.encode(record)))
         connection.execute("commit")
 
 
 def _is_record(record: Any) -> bool:
-    """Whether a record has the shape that doit and the steps write."""
-    if not isinstance(record, dict):
-        return False
-    values, files = record.get(VALUES, {}), record.get(LAST_KEY, [])
+    """Whether a record has the shape that doit writes."""
     return (
-        isinstance(values, dict)
-        and isinstance(files, list)
-        and all(isinstance(values.get(name, {}), dict) for name in ("key", "inputs", "outputs"))
+        isinstance(record, dict)
+        and isinstance(record.get(VALUES, {}), dict)
+        and isinstance(record.get(LAST_KEY, []), list)
     )
+
+
+def is_step_record(values: Mapping[str, Any]) -> bool:
+    """Say whether this is what `record_of` returns; users' tasks have values, too, and former versions had others."""
+    inputs = values.get("inputs")
+    return (
+        isinstance(inputs, dict)
+        and all(isinstance(marks, dict) for marks in inputs.values())
+        and isinstance(values.get("outputs"), dict)
+        and isinstance(values.get("key"), dict)
+    )
+
+
+def record_of(
+    step: Step, read: Mapping[Path, Fingerprint], written: Mapping[Path, Fingerprint], because: str
+) -> dict[str, Any]:
+    """Return what is to be recorded of a step that has run."""
+    marks = {str(path): [*mark] for path, mark in read.items()}
+    inputs = {role: {path: marks[path] for path in paths} for role, paths in step.roles.items()}
+    declared = {path for paths in step.roles.values() for path in paths}
+    if discovered := {path: mark for path, mark in marks.items() if path not in declared}:
+        inputs[DISCOVERED] = discovered
+    outputs = {str(path): [*mark] for path, mark in written.items()}
+    return {"key": step.key, "inputs": inputs, "outputs": outputs, "because": because}
+
+
+def files_of(record: Mapping[str, Any]) -> Iterator[dict[str, Mark]]:
+    """Yield the files of a step's record with their marks: the inputs of each role, at last the outputs."""
+    yield from record["inputs"].values()
+    yield record["outputs"]
+
+
+class ContentChecker:
+    """doit's `check_file_uptodate` interface: the files of steps are as has been decided, those of other tasks as read.
+
+    Content decides, a new time alone does not.
+    """
+
+    CheckerError = OSError
+
+    def exists(self, file_path: str) -> bool:
+        """Say whether a target is there."""
+        return os.path.exists(file_path)
+
+    def info(self, file_path: str) -> os.stat_result:
+        """Return what `check_modified` gets as `file_stat`."""
+        return os.stat(file_path)
+
+    def check_modified(self, file_path: str, file_stat: os.stat_result, state: Any) -> bool:
+        """Say whether the content differs from the state recorded at the last success."""
+        return state != DECIDED and not is_unchanged(file_path, as_fingerprint(state), file_stat)
+
+    def get_state(self, dep: str, current_state: Any) -> Fingerprint | None:
+        """Return the state to record, or None when the recorded one still holds."""
+        if current_state == DECIDED:
+            return None
+        if current_state is not None:
+            before = as_fingerprint(current_state)
+            with suppress(OSError):
+                if before.settled and not is_vague(before) and marks_of(os.stat(dep)) == before[:4]:
+                    return None
+        try:
+            return fingerprint(dep)
+        except OSError:  # gone since the task read it
+            return None

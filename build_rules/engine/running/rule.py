@@ -1,7 +1,6 @@
-"""One rule = one kind of step as doit runs it: the task, whether it is up to date, what happens when it is not.
+"""One rule = one kind of step as doit runs it: the task, what doit is told of it, what happens when it has to run.
 
-What is recorded of a step is its action key with the fingerprints of what it read and wrote; all of it is compared
-before the next run.
+Whether it has to is decided in `freshness/decide.py`.
 """
 
 from __future__ import annotations
@@ -20,9 +19,10 @@ from build_rules.engine.cache.of_step import Recall, shared_cache
 from build_rules.engine.cleaning.removal import removal
 from build_rules.engine.command_line import command_line
 from build_rules.engine.freshness.current_run import collect_garbage_again, current_run
-from build_rules.engine.freshness.fingerprint import Fingerprint, as_fingerprint, is_unchanged, verified
+from build_rules.engine.freshness.fingerprint import as_fingerprint, verified
 from build_rules.engine.freshness.index import UNTRUSTED
 from build_rules.engine.freshness.key import Kind, Step
+from build_rules.engine.freshness.records import files_of, record_of
 from build_rules.engine.places import check_folder
 from build_rules.engine.running.changes import Reader, note_agreed
 from build_rules.engine.running.failure import DeclaredWrongly, WrongInput, failure_of
@@ -44,6 +44,8 @@ class Rule(Kind):
         inputs: Mapping[str, Path | Sequence[Path]],
         outputs: Mapping[str, Path],
         settings: Mapping[str, Any],
+        paths: Mapping[str, str | None] | None = None,
+        names: Mapping[str, Any] | None = None,
         tools: Mapping[str, str] | None = None,
         passed: Mapping[str, Any] | None = None,
         code: Sequence[str] = (),
@@ -53,16 +55,19 @@ class Rule(Kind):
     ) -> dict[str, Any]:
         """Return the doit task of one step. `settings` hold JSON values or frozen dataclasses, nothing else.
 
-        `passed` goes to the function and not into the key: no output may depend on it. `code` is what this step is made
-        of besides the rule's own. Steps of one `owner` are made
-        together, or, when none of their files has changed, not at all. `own_process`: the step starts programs, which
-        must not outlive doit. `fault`: the step cannot run, and this is why; what it would read is not looked at.
+        `paths` are settings that say where something lies, of which no more shows in the outputs than what stands in
+        `names`. `passed` goes to the function and into no key: no output may depend on it. `code` is what this step is
+        made of besides the rule's own. Steps of one `owner` are made together, or, when none of their files has
+        changed, not at all. `own_process`: the step starts programs, which must not outlive doit. `fault`: the step
+        cannot run, and this is why; what it would read is not looked at.
         """
         step = RunnableStep(
             replace(self, code=(*self.code, *code)),
             dict(inputs) if fault is None else {},
             dict(outputs),
             dict(settings),
+            dict(paths or {}),
+            dict(names or {}),
             dict(tools or {}),
             dict(passed or {}),
             owner,
@@ -83,14 +88,6 @@ class Rule(Kind):
             "uptodate": [step.is_current],
             "clean": [step.clean],
         }
-
-
-# The record of each step as it was found before the step ran, to tell why it does.
-_found: dict[str, Mapping[str, Any]] = {}
-
-
-def _recorded(marks: Mapping[Path, Fingerprint]) -> dict[str, list[int | str]]:
-    return {str(path): list(mark) for path, mark in marks.items()}
 
 
 @dataclass(frozen=True, repr=False)
@@ -120,35 +117,26 @@ class RunnableStep(Step):
             removal.remove(path, self.name, dryrun)
 
     def is_current(self, task: Any, values: Mapping[str, Any]) -> bool:
-        """doit's `uptodate`: the recorded key is today's, and everything read and written still is what it was.
+        """doit's `uptodate`: nothing keeps the step from being up to date; what does is the reason why it runs."""
+        from build_rules.engine.freshness.decide import find_causes  # not needed to see that nobody has to be asked
 
-        doit compares the declared inputs as well, but with what it hashes after the step; only the record made here
-        tells what the step really read, including files that it discovered.
-        """
-        _found[self.name] = values
-        if self.fault is not None:
+        current_run.reasons[self.name] = next(find_causes(self, values), None)
+        if current_run.reasons[self.name] is not None:
             return False
-        if values.get("key") != self.key():
-            return False
-        read, written = values.get("inputs", {}), values.get("outputs", {})
-        declared = all(str(path) in read for path in self.input_files())
-        made = all(str(path) in written for path in self.outputs.values())
-        files = {**read, **written}
-        if not (declared and made and all(is_unchanged(p, as_fingerprint(mark)) for p, mark in files.items())):
-            return False
-        current_run.good(self.owner, self.name, files)
-        digests = [{path: mark[4] for path, mark in part.items()} for part in (read, written)]
-        note_agreed(Reader(self.name, self.owner), *digests)
+        current_run.mark_up_to_date(self.owner, self.name, (path for marks in files_of(values) for path in marks))
+        reads = {path: mark[4] for marks in values["inputs"].values() for path, mark in marks.items()}
+        made = {path: mark[4] for path, mark in values["outputs"].items()}
+        note_agreed(Reader(self.name, self.owner), reads, made)
         self._refresh(values)
         return True
 
     def _refresh(self, values: Mapping[str, Any]) -> None:
-        """Put better marks into the record of a step that was found to be current by the content of its files."""
-        for part in ("inputs", "outputs"):
-            for path, mark in values[part].items():
-                marks, known = verified.get(path, UNTRUSTED), as_fingerprint(mark)
-                if marks != UNTRUSTED and (marks != known[:4] or not known.settled):
-                    values[part][path] = [*marks, mark[4], True]
+        """Put better marks into the record of a step that was seen to be current by the content of its files."""
+        for recorded in files_of(values):
+            for path, mark in recorded.items():
+                marks, before = verified.get(path, UNTRUSTED), as_fingerprint(mark)
+                if marks != UNTRUSTED and (marks != before[:4] or not before.settled):
+                    recorded[path] = [*marks, mark[4], True]
                     current_run.refreshed.add(self.name)
 
     def run(self) -> dict[str, Any] | BaseFail:
@@ -158,13 +146,12 @@ class RunnableStep(Step):
         if session.unwritable is not None:  # and the reporter of this run is one that goes on nevertheless
             return WrongInput(printable(str(session.unwritable)))
         collect_garbage_again()
-        key = self.key()
         because = self._because()
         try:
             with session.resources.take(dict(self.rule.needs)):
                 messages.began(self.name)
-                arguments = {**self.settings, **self.passed}
-                recall, reader = self._recall(key), Reader(self.name, self.owner)
+                arguments = {**self.settings, **self.paths, **self.passed}
+                recall, reader = self._recall(), Reader(self.name, self.owner)
                 produced = produce(
                     self.rule.name, self._function(), self.inputs, self.outputs, arguments, recall, reader
                 )
@@ -172,24 +159,18 @@ class RunnableStep(Step):
             raise
         except BaseException as error:  # doit would end there, or wait for ever, or exit as if all had succeeded
             return failure_of(error)
-        current_run.good(self.owner, self.name, map(str, (*produced.inputs, *produced.outputs)))
+        current_run.mark_up_to_date(self.owner, self.name, map(str, (*produced.inputs, *produced.outputs)))
         from build_rules.engine.memory.texts import keep_texts
 
         keep_texts({str(path): mark.sha256 for path, mark in produced.inputs.items()})
-        return {
-            "key": key,
-            "inputs": _recorded(produced.inputs),
-            "outputs": _recorded(produced.outputs),
-            "because": because,
-        }
+        return record_of(self, produced.inputs, produced.outputs, because)
 
-    def _recall(self, key: Mapping[str, Any]) -> Recall | None:
+    def _recall(self) -> Recall | None:
         """Return what the shared cache may know of this step; None when there is no cache."""
         cache = shared_cache()
         if cache is None:
             return None
-        names = [path.name for path in self.outputs.values()]
-        return Recall(cache, key, names, lambda: messages.cached(self.name))
+        return Recall(cache, self, lambda: messages.cached(self.name))
 
     def _function(self) -> Callable[..., Sequence[Path] | None]:
         """Return what does the step: here, or in a process of its own where several run at once or it starts programs.
@@ -206,10 +187,8 @@ class RunnableStep(Step):
 
     def _because(self) -> str:
         """Return why this step runs, in words, and print it where the command line asks for it."""
-        from build_rules.engine.freshness.decide import find_causes
-
-        first = next(find_causes(self, _found.get(self.name, {})), None)
-        because = "it was asked for" if first is None else str(first)
+        reason = current_run.reasons.get(self.name)
+        because = "it was asked for" if reason is None else str(reason)
         if command_line().explain:
             print(f"   because {printable(because)}", flush=True)
         return because

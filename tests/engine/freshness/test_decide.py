@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from build_rules.engine.freshness.decide import find_causes, judge
+from build_rules.engine.freshness.decide import find_causes, find_statuses
 from build_rules.engine.freshness.fingerprint import fingerprint
 from build_rules.engine.freshness.key import Step
+from build_rules.engine.freshness.records import record_of
 from build_rules.engine.memory.failures import note_failures, read_failures
 from build_rules.engine.memory.texts import first_difference, keep_texts, read_text_of
 from build_rules.engine.running.rule import Rule
@@ -38,14 +39,11 @@ def step(**changes: Any) -> Step:
     return Step(**(known | changes))
 
 
-def record(of: Step) -> dict[str, Any]:
+def record(of: Step, *discovered: Path) -> dict[str, Any]:
     """What a run of the step would have recorded."""
     keep_texts({str(path): fingerprint(path).sha256 for path in of.input_files()})
-    return {
-        "key": of.key(),
-        "inputs": {str(path): list(fingerprint(path)) for path in of.input_files()},
-        "outputs": {str(path): list(fingerprint(path)) for path in of.outputs.values()},
-    }
+    read = {path: fingerprint(path) for path in (*of.input_files(), *discovered)}
+    return record_of(of, read, {path: fingerprint(path) for path in of.outputs.values()}, "it was asked for")
 
 
 def causes(now: Step, recorded: dict[str, Any]) -> list[str]:
@@ -103,6 +101,67 @@ def test_inputs() -> None:
     assert "a.txt is missing" in causes(now, recorded)
 
 
+READ: dict[str, dict[str, Any]] = {
+    "a.txt is no longer read": {"first": Path("b.txt"), "others": ()},
+    "b.txt is no longer read": {"first": Path("a.txt"), "others": ()},
+    "b.txt is read as first now, not as others": {"first": Path("b.txt"), "others": (Path("a.txt"),)},
+    "b.txt is no longer read as others": {"first": Path("a.txt"), "others": (), "further": (Path("b.txt"),)},
+    "a.txt is read as others now, not as first": {"first": Path("a.txt"), "others": (Path("a.txt"), Path("b.txt"))},
+}
+
+
+@pytest.mark.parametrize("cause", READ)
+def test_what_is_read_otherwise(cause: str) -> None:
+    """All of it is what it was, and lies where it lay."""
+    told = causes(step(inputs=READ[cause]), record(step()))
+    assert cause in told
+    assert all("changed" not in other for other in told)
+
+
+def test_another_order() -> None:
+    Path("c.txt").write_text("c")
+    names = [Path(name) for name in ("a.txt", "b.txt", "c.txt")]
+    recorded = record(step(inputs={"images": names}))
+    assert causes(step(inputs={"images": names[::-1]}), recorded) == ["c.txt is read at another place among images"]
+    assert causes(step(inputs={"images": [*names, names[0]]}), recorded) == []
+
+
+def test_what_a_step_found_itself() -> None:
+    recorded = record(step(), Path("out"))
+    assert causes(step(), recorded) == []
+    own = record(step(inputs={"first": Path("a.txt")}, outputs={"out": Path("out")}), Path("b.txt"))
+    now = step(inputs={"first": Path("a.txt")})
+    assert causes(now, own) == []
+    assert causes(step(), own) == ["b.txt is read as others now, not found by the step"]
+    Path("b.txt").write_text("changed")
+    assert causes(now, own) == ["b.txt changed: line 1: 'b.txt one' -> 'changed'"]
+    Path("b.txt").unlink()
+    assert causes(now, own) == ["b.txt is no longer there"]
+
+
+@pytest.mark.parametrize(
+    "former",
+    [
+        {"key": {"rule": "copy"}, "inputs": {"a.txt": [1, 2, 3, 4, "5", True]}, "outputs": {}},
+        {"key": {"rule": "copy"}, "outputs": {}},
+        {"answer": 42},
+    ],
+)
+def test_a_record_of_another_form_counts_as_none(former: dict[str, Any]) -> None:
+    assert causes(step(), former) == ["it has never been built"]
+
+
+def test_the_reason_is_found_without_looking_at_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded = record(step())
+    Path("out").unlink()
+
+    def never(*arguments: object) -> None:
+        raise AssertionError("inputs are looked at")
+
+    monkeypatch.setattr("build_rules.engine.freshness.decide._input_causes", never)
+    assert str(next(find_causes(step(), recorded))) == "out is missing"
+
+
 def test_outputs() -> None:
     recorded = record(step())
     Path("out").write_text("edited")
@@ -117,15 +176,19 @@ def test_a_step_waits_for_what_comes_before_it() -> None:
     second = step(inputs={"first": Path("out")}, outputs={"out": Path("end")}, name="copy:y")
     Path("end").write_text("end")
     records = {"copy:x": record(first), "copy:y": record(second)}
-    steps, before = {"copy:y": second, "copy:x": first}, {"out": "copy:x", "end": "copy:y"}
-    assert {name: one.state for name, one in judge(steps, records.__getitem__, before).items()} == {
+    steps, writers = {"copy:y": second, "copy:x": first}, {"out": "copy:x", "end": "copy:y"}
+    assert {name: status.state for name, status in find_statuses(steps, records.__getitem__, writers).items()} == {
         "copy:x": "fresh",
         "copy:y": "fresh",
     }
     Path("a.txt").write_text("changed")
-    judged = judge(steps, records.__getitem__, before)
-    assert (judged["copy:x"].state, judged["copy:y"].state, judged["copy:y"].after) == ("stale", "waits", ("copy:x",))
-    assert judge(steps, lambda name: {}, before)["copy:y"].state == "never"
+    statuses = find_statuses(steps, records.__getitem__, writers)
+    assert (statuses["copy:x"].state, statuses["copy:y"].state, statuses["copy:y"].after) == (
+        "stale",
+        "waits",
+        ("copy:x",),
+    )
+    assert find_statuses(steps, lambda name: {}, writers)["copy:y"].state == "never"
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,6 @@ import pytest
 from build_rules.engine.freshness import fingerprint as room
 from build_rules.engine.freshness.clock import FileClock
 from build_rules.engine.freshness.fingerprint import (
-    ContentChecker,
     Fingerprint,
     fingerprint,
     installed_marks,
@@ -23,6 +22,7 @@ from build_rules.engine.freshness.fingerprint import (
     trusted_marks,
 )
 from build_rules.engine.freshness.index import UNTRUSTED
+from build_rules.engine.freshness.records import ContentChecker
 
 SETTLED = 0.05
 """Seconds after which a file is old enough for its marks to be trusted."""
