@@ -17,6 +17,7 @@ __all__ = [
     "VALUES",
     "Name",
     "command_line_variables",
+    "is_debugging",
     "is_ignored",
     "recorded_tasks",
     "started_in",
@@ -60,6 +61,10 @@ NAMES = (
     Name("exceptions.BaseFail.get_name", "", "whether a task failed or was not reached"),
     Name("runner.Runner._handle_task_error", "remove_success(", "a failure that must not forget the record before it"),
     Name("cmd_info.Info.get_reasons", "", "where `doit info` says why a task runs"),
+    Name("cmd_info.Info._execute", "hide_status", "ours hides what doit cannot tell of a group"),
+    Name("cmd_clean.Clean._execute", "dryrun, cleandep, cleanall, cleanforget", "ours has one option more"),
+    Name("task.Task.__init__", "self.has_subtask", "whether a task is a name for several"),
+    Name("task.Task.__init__", "self.setup_tasks", "what a task needs besides its dependencies"),
     Name("task.Task.clean", "\"%s - executing '%s'\\n\"", "the line that `doit clean` prints for a function of ours"),
 )
 
@@ -85,6 +90,13 @@ def is_ignored(task: Any) -> bool:
 
     status: Callable[[Any], Any] = Globals.dep_manager.status_is_ignore
     return bool(status(task))
+
+
+def is_debugging() -> bool:
+    """Whether a debugger opens where a step fails (`--pdb`), and needs the terminal for itself."""
+    from doit.action import PythonAction
+
+    return bool(PythonAction.pm_pdb)
 
 
 def started_in() -> str:

@@ -13,7 +13,15 @@ import pytest
 from doit import version
 from doit.globals import Globals
 
-from build_rules.engine.doit_names import NAMES, READ_FROM, Name, command_line_variables, is_ignored, recorded_tasks
+from build_rules.engine.doit_names import (
+    NAMES,
+    READ_FROM,
+    Name,
+    command_line_variables,
+    is_debugging,
+    is_ignored,
+    recorded_tasks,
+)
 
 PACKAGE = Path(__file__).resolve().parents[2] / "build_rules"
 
@@ -53,7 +61,7 @@ def test_they_were_read_from_the_doit_that_is_installed() -> None:
 
 
 def test_nobody_else_uses_a_private_name_of_doit() -> None:
-    private = re.compile(r"doit_cmd\._\w+|Globals\.\w+|loader\.initial_workdir")
+    private = re.compile(r"doit_cmd\._\w+|Globals\.\w+|loader\.initial_workdir|PythonAction\.pm_pdb")
     found = {
         f"{path.relative_to(PACKAGE)}: {ast.unparse(node)}"
         for path in PACKAGE.rglob("*.py")
@@ -79,6 +87,7 @@ def test_what_is_asked_of_doit(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(Globals, "dep_manager", Manager())
     assert (recorded_tasks(), is_ignored("a"), is_ignored("b")) == (["a"], True, False)
+    assert not is_debugging()
     monkeypatch.setattr(doit_cmd, "_CMDLINE_VARS", None)
     assert command_line_variables() == {}
     monkeypatch.setattr(doit_cmd, "_CMDLINE_VARS", {"preset": "fast"})

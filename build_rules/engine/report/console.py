@@ -12,8 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from doit.action import PythonAction
-
+from build_rules.engine.doit_names import is_debugging
 from build_rules.engine.interrupt import leave_on_stop
 from build_rules.engine.report import plain
 from build_rules.engine.report.base import RunReporter
@@ -41,8 +40,7 @@ class BuildReporter(RunReporter):
     def initialize(self, tasks: Mapping[str, Any], selected_tasks: list[str]) -> None:
         """Begin a run."""
         super().initialize(tasks, selected_tasks)
-        # A debugger needs the terminal for itself.
-        if self.outstream.isatty() and not PythonAction.pm_pdb:
+        if self.outstream.isatty() and not is_debugging():
             from build_rules.engine.report.terminal import is_live
 
             self._live = is_live(self.outstream, os.environ)

@@ -34,8 +34,8 @@ class RunState:
         """Name to seconds, of what ran to its end."""
         self.settled: set[str] = set()
         """Everything that has been decided, with and without work."""
-        self.succeeded: set[str] = set()
-        """What ran to its end or came from the cache."""
+        self.up_to_date: set[str] = set()
+        """What ran to its end, came from the cache, or had nothing to do."""
         self.dead: set[str] = set()
         """What failed or was not reached: nothing that needs it will run."""
         self.most_running = 0
@@ -74,7 +74,7 @@ class RunState:
     def done(self, name: str, now: float) -> float:
         """A step has run to its end; return its seconds."""
         self.ran += 1
-        self.succeeded.add(name)
+        self.up_to_date.add(name)
         self.lines_since_failure += 1
         self.took[name] = self._settle(name, now)
         return self.took[name]
@@ -82,13 +82,14 @@ class RunState:
     def restored(self, name: str, now: float) -> float:
         """A step's outputs came from the cache; return the seconds that took."""
         self.cached += 1
-        self.succeeded.add(name)
+        self.up_to_date.add(name)
         self.lines_since_failure += 1
         return self._settle(name, now)
 
     def fresh(self, name: str) -> None:
         """A step has nothing to do."""
         self.current += 1
+        self.up_to_date.add(name)
         self.settled.add(name)
 
     def all_fresh(self, count: int) -> None:

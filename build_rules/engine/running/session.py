@@ -115,8 +115,8 @@ class Session:
         if is_whole:
             current_run.finish()
             failed = {task: text.strip() for task, text in self.state.failures}
-            if failed or self.state.succeeded or current_run.fresh:
-                note_failures(failed, self.state.succeeded, current_run.fresh)
+            if failed or self.state.up_to_date or current_run.fresh:
+                note_failures(failed, self.state.up_to_date, current_run.fresh)
         return note
 
     def exit_code(self, of_doit: int) -> int:

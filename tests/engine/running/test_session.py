@@ -49,7 +49,7 @@ def task_write():
     yield WRITE.task("a", inputs={"source": Path("source")}, outputs={"copy": Path("build/a/copy")}, settings={})
 """
 
-REPORTERS = ("zero", "json", "console", "executed-only", "error-only", "events")
+REPORTERS = ("zero", "json", "events")
 
 
 @pytest.fixture
