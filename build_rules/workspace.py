@@ -72,12 +72,16 @@ def folder(model: Model) -> Path:
 
 def arch_name(model: Model, hw_arch: str) -> str:
     """Return what tells the tasks and folders apart that the presets of one architecture share."""
-    return hw_arch if model.is_prebuilt else hw_arch + compiler_of(model).suffix
+    return hw_arch + _suffix(model)
 
 
 def target_name(model: Model, target: Target) -> str:
     """Return what tells the tasks and folders of one target apart."""
-    return target.name if model.is_prebuilt else target.name + compiler_of(model).suffix
+    return target.name + _suffix(model)
+
+
+def _suffix(model: Model) -> str:
+    return "" if model.is_prebuilt else compiler_of(model).suffix
 
 
 def arch_folder(model: Model, hw_arch: str) -> Path:
@@ -219,12 +223,11 @@ def _with_targets_asked_for(model: Model) -> Model:
     from build_rules.presets import PRESETS
     from build_rules.records.hardware import TARGETS
 
-    found = tuple(
-        target
-        for target in (Target(hw_arch, preset) for hw_arch in TARGETS for preset in PRESETS)
-        for names in [(target_name(model, target), arch_name(model, target.hw_arch))]
-        if any(fnmatchcase(name, rest) for name in names for rest in command_line().rests)
-    )
+    def is_asked_for(target: Target) -> bool:
+        names = (target_name(model, target), arch_name(model, target.hw_arch))
+        return any(fnmatchcase(name, rest) for name in names for rest in command_line().rests)
+
+    found = tuple(filter(is_asked_for, (Target(hw_arch, preset) for hw_arch in TARGETS for preset in PRESETS)))
     return replace(model, settings=replace(model.settings, targets=found)) if found else model
 
 

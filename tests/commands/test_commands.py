@@ -97,6 +97,10 @@ def test_infer_gives_physical_tensors(built: Path) -> None:
         for child in output["outputs"]
     }
     assert shapes == told
+    har = hef.replace("model+meta.hef", "model.har")
+    assert doit(built, "infer", har, *scenes, "-o", "har.npz").code == 0
+    with np.load(built / "out.npz") as outputs, np.load(built / "har.npz") as before:
+        assert all((before[name] == array).all() for name, array in outputs.items()), "what is compiled is what ran"
     assert {dtype for dtype, _ in shapes.values()} == {"uint8", "uint16"}
 
 
