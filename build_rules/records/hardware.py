@@ -63,6 +63,6 @@ def from_code(code: int) -> tuple[Hardware, ...]:
 
 
 def takes_code(code: int, hailort: int) -> tuple[Hardware, ...]:
-    """Return the chips that a line of HailoRT configures with a HEF of this number, those first that it is compiled for."""
+    """Return the chips that a line of HailoRT configures with a HEF of this number, those that it is for first."""
     taken = [c for c in HARDWARE.values() if code in (c.taken_by_4 if hailort == 4 else c.taken_by_5)]
     return tuple(sorted(taken, key=lambda chip: code not in chip.codes))

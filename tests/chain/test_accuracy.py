@@ -21,7 +21,7 @@ import pytest
 from PIL import Image
 
 from build_rules.calibration.pixels.images import decode
-from build_rules.calibration.pixels.letterbox import fit, place
+from build_rules.calibration.pixels.letterbox import Placement, fit, place
 from build_rules.hef import read_members
 from build_rules.records.split_json import load_split
 from tests.chain.conftest import MODELS
@@ -110,13 +110,20 @@ def detect(decoder: str, document: Mapping[str, Any], tensors: Tensors) -> list[
     return [DECODERS[decoder](document, one, score=SCORE, iou=IOU) for one in slices]
 
 
+def in_pixels_of(placement: Placement, boxes: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:
+    """Boxes (fractions of the input) in pixels of the scene that was placed there; nothing is clipped."""
+    corners = boxes.astype(np.float64) * np.array([INPUT[1], INPUT[0]] * 2) - [placement.left, placement.top] * 2
+    vertical, horizontal = placement.height / placement.source[0], placement.width / placement.source[1]
+    return np.asarray(corners / [horizontal, vertical, horizontal, vertical])
+
+
 def map50(found: list[Detections]) -> float:
     """mAP50 of detections (fractions of the input) against the truth (pixels of the scene)."""
     in_source = []
     for one, (name, _) in zip(found, truth(), strict=True):
         with Image.open(MODELS / "scenes/heldout" / name) as image:
             placement = place((image.height, image.width), INPUT)
-        boxes = placement.to_source(one.boxes.astype(np.float64) * np.array([INPUT[1], INPUT[0]] * 2))
+        boxes = in_pixels_of(placement, one.boxes)
         in_source.append(Found(boxes, one.scores.astype(np.float64), one.classes))
     return average_precision(in_source, [objects for _, objects in truth()], CLASSES).mean
 
@@ -195,7 +202,7 @@ def mask_overlaps(found: Detections, objects: Truth, scene: Path) -> list[float]
     with Image.open(scene.with_suffix(".png")) as image:
         instances = np.asarray(image)
     placement = place((instances.shape[0], instances.shape[1]), INPUT)
-    boxes = placement.to_source(found.boxes.astype(np.float64) * np.array([INPUT[1], INPUT[0]] * 2))
+    boxes = in_pixels_of(placement, found.boxes)
     results = []
     for index in range(len(objects.boxes)):
         if not len(boxes):
