@@ -40,7 +40,7 @@ class BuildFacts:
 
     `version` is this package's, `timestamp` ISO 8601, `sdk_version` the one in the HEF's header (None when it has
     none), `calibration` the file name of the snapshot with its geometry. These, the preset and the compiler's
-    version are None for a HEF that was compiled elsewhere; `task` the id of the Studio batch, when there is one.
+    version are None for a HEF that was compiled elsewhere.
     """
 
     version: str
@@ -53,7 +53,6 @@ class BuildFacts:
     sdk_version: str | None = None
     calibration: str | None = None
     calibration_geometry: CalibrationGeometry | None = None
-    task: str | None = None
 
 
 @dataclass(frozen=True)
@@ -149,7 +148,6 @@ def _section(source: dict[str, Any], facts: BuildFacts) -> dict[str, Any]:
     section: dict[str, Any] = {
         "version": facts.version,
         "timestamp": facts.timestamp,
-        "task": facts.task,
         "hw_arch": facts.hw_arch,
         "preset": facts.preset,
         "compiler": facts.compiler,
