@@ -160,7 +160,6 @@ def _network_group(group: Message, features: Features, unknown: list[str]) -> Ne
         name=metadata.string(MetadataField.NAME),
         inputs=tuple(stream for stream in streams if stream.direction == "input"),
         outputs=tuple(sorted(outputs, key=lambda stream: rank.get(stream.name, len(rank)))),
-        sorted_outputs=order,
         contexts=len(contexts),
         host_ops=_host_ops(group, ops, by_pad),
     )

@@ -86,12 +86,11 @@ class HostOp:
 
 @dataclass(frozen=True)
 class NetworkGroup:
-    """One loadable network. `outputs` follow `sorted_outputs`; what only feeds a host operation comes last."""
+    """One loadable network. `outputs` are in the order of the file; what only feeds a host operation comes last."""
 
     name: str
     inputs: tuple[Stream, ...]
     outputs: tuple[Stream, ...]
-    sorted_outputs: tuple[str, ...]
     contexts: int
     host_ops: tuple[HostOp, ...] = ()
 

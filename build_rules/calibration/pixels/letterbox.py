@@ -37,12 +37,11 @@ _BLOCK = 64 * 1024
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a picture of `source` (height, width) lies inside an input of `target` (height, width), all in pixels.
+    """Where a picture lies inside an input of `target` (height, width), in pixels.
 
     The picture covers `height` x `width` pixels whose first is row `top`, column `left`.
     """
 
-    source: tuple[int, int]
     target: tuple[int, int]
     top: int
     left: int
@@ -61,7 +60,7 @@ def place(source: tuple[int, int], target: tuple[int, int], resize: str = "lette
             f"(height x width); both need positive sides."
         )
     if resize == "stretch":
-        return Placement(source, target, 0, 0, *target)
+        return Placement(target, 0, 0, *target)
     if resize != "letterbox":
         raise InputError(f"resize {resize!r} is not known; use one of {', '.join(RESIZES)}.")
     # Integers: in floats, 3 * (640 / 3) rounds up to 641 on some sizes.
@@ -69,7 +68,7 @@ def place(source: tuple[int, int], target: tuple[int, int], resize: str = "lette
         height, width = -(-source[0] * target[1] // source[1]), target[1]
     else:
         height, width = target[0], -(-source[1] * target[0] // source[0])
-    return Placement(source, target, (target[0] - height) // 2, (target[1] - width) // 2, height, width)
+    return Placement(target, (target[0] - height) // 2, (target[1] - width) // 2, height, width)
 
 
 def fit(image: NDArray[np.uint8], placement: Placement) -> NDArray[np.uint8]:

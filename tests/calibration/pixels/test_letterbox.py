@@ -38,10 +38,10 @@ def test_letterbox_touches_two_borders_keeps_aspect_and_centres(
 
 
 def test_known_placements() -> None:
-    assert place((1080, 1920), (640, 640)) == Placement((1080, 1920), (640, 640), 140, 0, 360, 640)
-    assert place((427, 640), (320, 320)) == Placement((427, 640), (320, 320), 53, 0, 214, 320)
-    assert place((600, 331), (320, 320)) == Placement((600, 331), (320, 320), 0, 71, 320, 177)
-    assert place((10, 10), (64, 32), "stretch") == Placement((10, 10), (64, 32), 0, 0, 64, 32)
+    assert place((1080, 1920), (640, 640)) == Placement((640, 640), 140, 0, 360, 640)
+    assert place((427, 640), (320, 320)) == Placement((320, 320), 53, 0, 214, 320)
+    assert place((600, 331), (320, 320)) == Placement((320, 320), 0, 71, 320, 177)
+    assert place((10, 10), (64, 32), "stretch") == Placement((64, 32), 0, 0, 64, 32)
 
 
 @pytest.mark.parametrize("arguments", [((0, 4), (8, 8)), ((4, 4), (8, 0)), ((4, 4), (8, 8), "crop")])
