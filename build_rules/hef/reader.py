@@ -158,10 +158,8 @@ def _network_group(group: Message, features: Features, unknown: list[str]) -> Ne
     outputs = [stream for stream in streams if stream.direction == "output"]
     return NetworkGroup(
         name=metadata.string(MetadataField.NAME),
-        networks=core_op.strings(CoreOpField.NETWORKS_NAMES) or group.strings(NetworkGroupField.NETWORKS_NAMES),
         inputs=tuple(stream for stream in streams if stream.direction == "input"),
         outputs=tuple(sorted(outputs, key=lambda stream: rank.get(stream.name, len(rank)))),
-        sorted_outputs=order,
         contexts=len(contexts),
         host_ops=_host_ops(group, ops, by_pad),
     )

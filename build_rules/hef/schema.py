@@ -114,11 +114,8 @@ class HeaderField(IntEnum):
 class NetworkGroupField(IntEnum):
     """A network group; fields 1-7 are a core op's too, in files without operations on the host."""
 
-    METADATA = 1
     CONTEXTS = 3
     SORTED_OUTPUTS = 4
-    FUSED_LAYERS = 5
-    NETWORKS_NAMES = 6
     PARTIALS = 7
     OPS = 8
     PAD_EDGES = 9
@@ -153,14 +150,12 @@ class FusedLayersField(IntEnum):
 class ContextField(IntEnum):
     """One load of the chip."""
 
-    INDEX = 1
     METADATA = 3
 
 
 class ContextMetadataField(IntEnum):
     """Of a context. Very old files keep the order of the outputs here."""
 
-    NAME = 1
     EDGE_LAYERS = 2
     SORTED_OUTPUTS = 5
 
@@ -200,7 +195,6 @@ class SwitchInfoField(IntEnum):
     """Where a layer comes from or goes to (`ContextSwitchInformation`)."""
 
     CONNECTION_TYPE = 3
-    CONNECTED_CONTEXTS = 8
 
 
 class EdgeLayerMuxField(IntEnum):

@@ -14,7 +14,7 @@ from build_rules.hef.schema import DATA_TYPES
 from build_rules.records.hardware import from_code
 from build_rules.versions import is_emulated
 
-__all__ = ["Direction", "Hef", "HostOp", "NetworkGroup", "Nms", "Quantization", "Shape", "Stream", "format_text"]
+__all__ = ["Direction", "Hef", "HostOp", "NetworkGroup", "Nms", "Quantization", "Shape", "Stream"]
 
 LATEST_MS = 253402300799999  # the end of the year 9999
 Direction = Literal["input", "output"]
@@ -87,13 +87,11 @@ class HostOp:
 
 @dataclass(frozen=True)
 class NetworkGroup:
-    """One loadable network. `outputs` follow `sorted_outputs`; what only feeds a host operation comes last."""
+    """One loadable network. `outputs` are in the order of the file; what only feeds a host operation comes last."""
 
     name: str
-    networks: tuple[str, ...]
     inputs: tuple[Stream, ...]
     outputs: tuple[Stream, ...]
-    sorted_outputs: tuple[str, ...]
     contexts: int
     host_ops: tuple[HostOp, ...] = ()
 
@@ -139,10 +137,3 @@ class Hef:
     def version(self) -> int:
         """The header version."""
         return self.container.header.version
-
-
-def format_text(stream: Stream) -> str:
-    """Describe type, order and shape as the vendor's `parse-hef` prints them: `UINT8, NHWC(640x640x3)`."""
-    height, width, features = stream.shape
-    sizes = {"NC": f"{features}", "NHW": f"{height}x{width}"}.get(stream.order, f"{height}x{width}x{features}")
-    return f"{stream.dtype.upper()}, {stream.order}({sizes})"

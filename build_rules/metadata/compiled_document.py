@@ -31,8 +31,8 @@ class BuildFacts:
     """What the build knows and the trainer does not: the content of the section `hailo`.
 
     `version` is this package's, `timestamp` ISO 8601, `sdk_version` the one in the HEF's header (None when it has
-    none), `calibrated` the facts of the snapshot. These, the preset and the compiler's
-    version are None for a HEF that was compiled elsewhere; `task` the id of the Studio batch, when there is one.
+    none), `calibrated` the facts of the snapshot. These, the preset and the compiler's version are None for a HEF that
+    was compiled elsewhere.
     """
 
     version: str
@@ -44,7 +44,6 @@ class BuildFacts:
     emulated: bool
     sdk_version: str | None = None
     calibrated: Calibrated | None = None
-    task: str | None = None
 
 
 @dataclass(frozen=True)
@@ -140,7 +139,6 @@ def _section(source: dict[str, Any], facts: BuildFacts) -> dict[str, Any]:
     section: dict[str, Any] = {
         "version": facts.version,
         "timestamp": facts.timestamp,
-        "task": facts.task,
         "hw_arch": facts.hw_arch,
         "preset": facts.preset,
         "compiler": facts.compiler,

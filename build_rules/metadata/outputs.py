@@ -230,10 +230,10 @@ def _whole(kind: Role, levels: list[Bound], folded: Collection[str], *, decoded:
     _, height, width, channels = one.tensor.shape
     return {
         "name": kind.name,
-        **({"type": kind.type} if decoded else {}),
+        **({"type": kind.type} if decoded and kind.type else {}),
         **_shape(("batch", 1), (kind.channel_axis, channels), ("height", height), ("width", width)),
         "stride": _stride(one),
-        **({"decoder": kind.decoder} if decoded else {}),
+        **({"decoder": kind.decoder} if decoded and kind.decoder else {}),
         "outputs": [_child(kind.name, one, 0, folded)],
     }
 
@@ -301,10 +301,10 @@ def _map(kind: Role, one: Bound, folded: Collection[str]) -> dict[str, Any]:
     """
     return {
         "name": one.tensor.name,
-        **({} if kind.type is None else {"type": kind.type}),
+        **({"type": kind.type} if kind.type else {}),
         **_nhwc(kind.name, one.tensor),
         "stride": _stride(one),
-        **({} if kind.decoder is None else {"decoder": kind.decoder}),
+        **({"decoder": kind.decoder} if kind.decoder else {}),
         **_quantization(one.tensor),
         **_activation(one, folded),
     }

@@ -1,1 +1,1 @@
-"""The records that cross rooms, as files: `split.json` and `calibration.json`."""
+"""The nouns that rooms share: tables of chips and output roles; the records `split.json` and `calibration.json`."""

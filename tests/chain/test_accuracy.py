@@ -119,13 +119,19 @@ def detect(decoder: str, document: Mapping[str, Any], tensors: Tensors) -> list[
     return [DECODERS[decoder](document, one, score=SCORE, iou=IOU) for one in slices]
 
 
+def in_pixels_of(scene: tuple[int, int], boxes: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:
+    """Boxes (fractions of the input) in pixels of the scene (height, width) that was placed there; unclipped."""
+    placed = place(scene, INPUT)
+    corners = boxes.astype(np.float64) * np.array([INPUT[1], INPUT[0]] * 2) - [placed.left, placed.top] * 2
+    return np.asarray(corners / np.array([placed.width / scene[1], placed.height / scene[0]] * 2))
+
+
 def map50(found: list[Detections]) -> float:
     """mAP50 of detections (fractions of the input) against the truth (pixels of the scene)."""
     in_source = []
     for one, (name, _) in zip(found, truth(), strict=True):
         with Image.open(MODELS / "scenes/heldout" / name) as image:
-            placement = place((image.height, image.width), INPUT)
-        boxes = placement.to_source(one.boxes.astype(np.float64) * np.array([INPUT[1], INPUT[0]] * 2))
+            boxes = in_pixels_of((image.height, image.width), one.boxes)
         in_source.append(Found(boxes, one.scores.astype(np.float64), one.classes))
     return average_precision(in_source, [objects for _, objects in truth()], CLASSES).mean
 
@@ -203,8 +209,7 @@ def mask_overlaps(found: Detections, objects: Truth, scene: Path) -> list[float]
     """Intersection over union of predicted and true mask for every object that a detection matches (IoU 0.5)."""
     with Image.open(scene.with_suffix(".png")) as image:
         instances = np.asarray(image)
-    placement = place((instances.shape[0], instances.shape[1]), INPUT)
-    boxes = placement.to_source(found.boxes.astype(np.float64) * np.array([INPUT[1], INPUT[0]] * 2))
+    boxes = in_pixels_of((instances.shape[0], instances.shape[1]), found.boxes)
     results = []
     for index in range(len(objects.boxes)):
         if not len(boxes):

@@ -19,7 +19,6 @@ from build_rules.hef import (
     EMBEDDINGS,
     build_container,
     contains_zip_signature,
-    convert_container,
     embed_zip,
     read_container,
     read_hef,
@@ -284,25 +283,6 @@ def test_real_files_sealed(path: Path, tmp_path: Path) -> None:
     assert read_hef(sealed).network_groups == read_hef(path).network_groups
     strip(sealed, stripped)
     assert stripped.read_bytes() == path.read_bytes()
-
-
-@needs_shared
-@pytest.mark.parametrize("path", REAL, ids=lambda path: path.stem)
-@pytest.mark.parametrize("version", [1, 2, 3])
-def test_real_files_converted(path: Path, version: int, tmp_path: Path) -> None:
-    converted = tmp_path / "a.hef"
-    if version != 3 and read_container(path).additional_info.length:
-        with pytest.raises(InputError, match="no place for additional_info"):
-            convert_container(path, version)
-        return
-    if read_container(path).header.version == 0:
-        with pytest.raises(InputError, match="weights in the message"):
-            convert_container(path, version)
-        return
-    converted.write_bytes(convert_container(path, version))
-    assert hailort.refusal(converted.read_bytes()) is None
-    assert read_hef(converted).network_groups == read_hef(path).network_groups
-    assert read_payload(converted) == read_payload(path)
 
 
 def test_no_zip_no_members(hef: Path) -> None:

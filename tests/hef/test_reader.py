@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from build_rules.errors import InputError
-from build_rules.hef import Hef, HostOp, Nms, Stream, build_container, format_text, parsable, read_hef
+from build_rules.hef import Hef, HostOp, Nms, Stream, build_container, parsable, read_hef
 from build_rules.hef.container import scan_container
 from build_rules.hef.parsable import NOT_LOOKED_AT
 from build_rules.hef.reader import _hef
@@ -66,6 +66,13 @@ PRINTED = {
 }  # fmt: skip
 
 
+def format_text(stream: Stream) -> str:
+    """Type, order and shape as the vendor's `parse-hef` prints them."""
+    height, width, features = stream.shape
+    sizes = {"NC": f"{features}", "NHW": f"{height}x{width}"}.get(stream.order, f"{height}x{width}x{features}")
+    return f"{stream.dtype.upper()}, {stream.order}({sizes})"
+
+
 @needs_shared
 @pytest.mark.parametrize("path", REAL, ids=lambda path: path.stem)
 def test_real_files_as_the_vendors_tool_prints_them(path: Path) -> None:
@@ -74,13 +81,12 @@ def test_real_files_as_the_vendors_tool_prints_them(path: Path) -> None:
     assert (read.hw_arch, read.version) == (hw_arch, int(path.name[1]))
     assert 26 in read.extensions
     (group,) = read.network_groups
-    assert group.networks == (group.name,)
     assert group.contexts == contexts
     assert [format_text(stream) for stream in group.inputs] == inputs
     assert {stream.name: format_text(stream) for stream in group.outputs} == {
         f"{group.name}/{name}": text for name, text in outputs.items()
     }
-    assert names(group.outputs) == list(group.sorted_outputs) == [f"{group.name}/{name}" for name in outputs]
+    assert names(group.outputs) == [f"{group.name}/{name}" for name in outputs]
     assert all(stream.original_names for stream in (*group.inputs, *group.outputs))
 
 
@@ -138,7 +144,6 @@ def test_work_on_the_host_puts_the_streams_under_a_core_op() -> None:
     (read_group,) = read(hef(group)).network_groups
     assert read_group.name == "net"
     assert names(read_group.outputs) == ["net/conv5", "net/conv6"]
-    assert read_group.sorted_outputs == ("net/yolov8_nms",)
     assert read_group.host_ops == (
         HostOp("net/yolov8_nms", "nms-yolov8", ("net/conv5", "net/conv6"), Nms(80, 100, 0.25, 0.7)),
         HostOp("softmax1", "softmax", ()),

@@ -123,17 +123,15 @@ def test_the_section_of_the_converter() -> None:
     }
 
 
-def test_full_frame_and_task_are_written_when_there_are_any() -> None:
-    calibrated = replace(CALIBRATED, geometry=Geometry("letterbox", (384, 640), True))
-    facts = replace(FACTS, task="b-42", calibrated=calibrated)
+def test_full_frame_is_written_when_it_is_true() -> None:
+    facts = replace(FACTS, calibrated=replace(CALIBRATED, geometry=Geometry("letterbox", (384, 640), True)))
     section = compiled(facts=facts).document["hailo"]
-    assert section["task"] == "b-42"
     assert section["calibration_geometry"]["full_frame"] is True
 
 
 def test_a_hef_from_elsewhere_has_no_calibration() -> None:
     section = compiled(facts=replace(FACTS, calibrated=None, sdk_version=None)).document
-    assert not {"calibration", "calibration_geometry", "sdk_version", "task"} & section["hailo"].keys()
+    assert not {"calibration", "calibration_geometry", "sdk_version"} & section["hailo"].keys()
 
 
 def test_compiling_a_compiled_document_again_replaces_the_section() -> None:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from build_rules.errors import InputError
 
-__all__ = ["PAD", "RESIZES", "Placement", "fit", "place", "resize_linear"]
+__all__ = ["PAD", "RESIZES", "Placement", "fit", "place"]
 
 PAD = 114
 """Grey level of the border."""
@@ -37,37 +37,16 @@ _BLOCK = 64 * 1024
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a picture of `source` (height, width) lies inside an input of `target` (height, width), all in pixels.
+    """Where a picture lies inside an input of `target` (height, width), in pixels.
 
     The picture covers `height` x `width` pixels whose first is row `top`, column `left`.
     """
 
-    source: tuple[int, int]
     target: tuple[int, int]
     top: int
     left: int
     height: int
     width: int
-
-    @property
-    def scale(self) -> tuple[float, float]:
-        """Input pixels per source pixel, (vertical, horizontal); not quite equal, as the short side is rounded up."""
-        return self.height / self.source[0], self.width / self.source[1]
-
-    def to_source(self, boxes: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Map boxes (..., 4) as x1 y1 x2 y2 from input pixels to source pixels; nothing is clipped."""
-        return np.asarray((boxes - self._offsets()) / self._scales())
-
-    def to_target(self, boxes: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Map boxes (..., 4) as x1 y1 x2 y2 from source pixels to input pixels."""
-        return np.asarray(boxes * self._scales() + self._offsets())
-
-    def _scales(self) -> NDArray[np.float64]:
-        vertical, horizontal = self.scale
-        return np.array([horizontal, vertical, horizontal, vertical])
-
-    def _offsets(self) -> NDArray[np.float64]:
-        return np.array([self.left, self.top, self.left, self.top], dtype=np.float64)
 
 
 def place(source: tuple[int, int], target: tuple[int, int], resize: str = "letterbox") -> Placement:
@@ -81,7 +60,7 @@ def place(source: tuple[int, int], target: tuple[int, int], resize: str = "lette
             f"(height x width); both need positive sides."
         )
     if resize == "stretch":
-        return Placement(source, target, 0, 0, *target)
+        return Placement(target, 0, 0, *target)
     if resize != "letterbox":
         raise InputError(f"resize {resize!r} is not known; use one of {', '.join(RESIZES)}.")
     # Integers: in floats, 3 * (640 / 3) rounds up to 641 on some sizes.
@@ -89,7 +68,7 @@ def place(source: tuple[int, int], target: tuple[int, int], resize: str = "lette
         height, width = -(-source[0] * target[1] // source[1]), target[1]
     else:
         height, width = target[0], -(-source[1] * target[0] // source[0])
-    return Placement(source, target, (target[0] - height) // 2, (target[1] - width) // 2, height, width)
+    return Placement(target, (target[0] - height) // 2, (target[1] - width) // 2, height, width)
 
 
 def fit(image: NDArray[np.uint8], placement: Placement) -> NDArray[np.uint8]:
@@ -102,15 +81,11 @@ def fit(image: NDArray[np.uint8], placement: Placement) -> NDArray[np.uint8]:
     return canvas
 
 
-def resize_linear(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """Return `image` (H, W, C), uint8, at (height, width, C), rounded as OpenCV's INTER_LINEAR rounds."""
-    result = np.empty((height, width, image.shape[2]), np.uint8)
-    _resize(image, result)
-    return result
-
-
 def _resize(image: NDArray[np.uint8], result: NDArray[np.uint8]) -> None:
-    """Fill `result` (height, width, C), block by block of rows: what a block needs stays in a core's own cache."""
+    """Fill `result` (height, width, C), rounded as OpenCV's INTER_LINEAR rounds.
+
+    It goes block by block of rows: what a block needs stays in a core's own cache.
+    """
     height, width, channels = result.shape
     if result.shape == image.shape:
         result[:] = image

@@ -77,7 +77,7 @@ CODE: dict[Stage, tuple[str, ...]] = {
     "compile": (
         *SHARED,
         *_own("compile", "fold", "fresh_names", "network", "payload", "stored"),
-        *("hef/container.py", "hef/directory.py", "hef/header.py", "hef/parsable.py"),
+        *("hef/container.py", "hef/directory.py", "hef/header.py"),
         *("hef/schema.py", "hef/streams.py", "hef/writer.py"),
         *("onnx_file/extent.py", "protobuf.py", "records/hardware.py", "varint.py"),
     ),

@@ -36,13 +36,11 @@ __all__ = ["CacheStats", "SharedCache"]
 
 
 class CacheStats(NamedTuple):
-    """What a run had of the cache: steps restored and not found, bytes restored; steps and bytes uploaded."""
+    """What a run had of the cache: steps and bytes restored, steps uploaded."""
 
     hits: int = 0
-    misses: int = 0
     bytes: int = 0
     uploaded: int = 0
-    uploaded_bytes: int = 0
 
 
 def open_store(location: Location, limit: int | None) -> Store:
@@ -103,10 +101,7 @@ class SharedCache:
         (as `split.onnx.data` extends `split.onnx`), is damaged. Without them only the form of names is checked.
         """
         _check_key(key)
-        action = self._look_up(key, outputs) if self._health.readable else None
-        if action is None:
-            self._add(misses=1)
-        return action
+        return self._look_up(key, outputs) if self._health.readable else None
 
     def _look_up(self, key: str, outputs: Collection[str] | None) -> CachedAction | None:
         data = bytearray()
@@ -179,7 +174,8 @@ class SharedCache:
                 for output in action.outputs:
                     with suppress(OSError):
                         (folder / output.name).unlink(missing_ok=True)
-        self._add(**({"hits": 1, "bytes": action.size} if done else {"misses": 1}))
+        if done:
+            self._add(hits=1, bytes=action.size)
         return done
 
     def _restore(self, action: CachedAction, folder: Path) -> bool:
@@ -233,7 +229,7 @@ class SharedCache:
 
     def _publish(self, offer: Offer, is_stopped: Callable[[], bool]) -> None:
         try:
-            sent = self._upload(offer, is_stopped)
+            self._upload(offer, is_stopped)
         except (ChangedError, StoppedError):
             return
         except Exception as error:
@@ -245,11 +241,10 @@ class SharedCache:
             else:
                 self._health.unexpected("a result could not be uploaded", error)
         else:
-            self._add(uploaded=1, uploaded_bytes=sent)
+            self._add(uploaded=1)
 
-    def _upload(self, offer: Offer, is_stopped: Callable[[], bool]) -> int:
+    def _upload(self, offer: Offer, is_stopped: Callable[[], bool]) -> None:
         entry = encode_action(offer.action)
-        sent = 0
         for output in offer.action.outputs:
             if not self._health.writable:
                 raise StoppedError
@@ -258,11 +253,9 @@ class SharedCache:
             chunks = partial(checked_chunks, offer.files[output.name], output, is_stopped)
             self._store.put(BLOB, output.sha256, output.size, chunks)
             self._wrong.discard(output.sha256)
-            sent += output.size
         # Last, so that nobody finds an entry whose blobs are still on their way.
         self._store.put(ACTION, offer.key, len(entry), lambda: iter([entry]))
         self._health.stored()
-        return sent
 
     def _has(self, output: CachedOutput) -> bool:
         return self._store.has(BLOB, output.sha256, output.size)

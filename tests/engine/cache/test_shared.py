@@ -71,14 +71,14 @@ def test_what_one_machine_offers_another_restores(cached: tuple[str, Put], tmp_p
     assert outputs_in(draft) == {name.replace("_", "."): content for name, content in contents.items()}
     cache.close(1)
     stats = cache.stats
-    assert (stats.hits, stats.misses, stats.bytes, stats.uploaded) == (1, 0, 1_000_002, 0)
+    assert (stats.hits, stats.bytes, stats.uploaded) == (1, 1_000_002, 0)
     assert told(cache) == []
 
 
 def test_what_nobody_offered_is_a_miss(cached: tuple[str, Put]) -> None:
     cache = cache_of(cached[0])
     assert (cache.find(KEY), cache.holds(KEY)) == (None, False)
-    assert (cache.stats.hits, cache.stats.misses, told(cache)) == (0, 1, [])
+    assert (cache.stats.hits, told(cache)) == (0, [])
 
 
 @pytest.mark.parametrize("key", ["", "abc", "AB" * 32, "../" * 21 + "a", "ab" * 32 + "/", "ab" * 32 + "\n"])
@@ -165,7 +165,7 @@ def test_a_wrong_blob_is_a_miss_and_is_replaced(
         assert outputs_in(draft) == {}
     assert len(told(cache)) == 1
     assert f"cas/{digest(b'blob')} is damaged" in told(cache)[0]
-    assert (cache.stats.hits, cache.stats.misses) == (0, 2)
+    assert cache.stats.hits == 0
     # The step runs then, and what it makes replaces what was wrong.
     offered(cache, *result(tmp_path / "again", split_json=b"{}", model_hef=b"blob"))
     assert cache_of(cached[0]).restore(action, draft)
