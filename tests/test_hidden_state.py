@@ -36,7 +36,6 @@ STATE = {
     "engine/memory/texts.py _writing",
     "engine/messages.py _line",
     "engine/running/changes.py _agreed",
-    "engine/running/rule.py _found",
     "engine/running/session.py session",
     "engine/slower.py _telling",
     "engine/slower.py _told",
