@@ -25,12 +25,13 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from build_rules.records.split_json import Anchors, EndpointGroup, SplitBoundary, SplitChoice, SplitHint
+from build_rules.records.split_hint import SplitBoundary, SplitHint
+from build_rules.records.split_json import Anchors, EndpointGroup, SplitChoice
 from build_rules.toml_table import Table, table_beside
+from build_rules.trainer.vocabulary import ACTIVATIONS
 
 __all__ = ["read_split", "split_beside"]
 
-ACTIVATIONS = ("sigmoid", "softmax", "tanh", "none")
 ENCODINGS = ("dfl", "direct", "none")
 ANCHORS = (
     "an array of levels, finest first, each an array of [width, height] in pixels of the input, such as "
@@ -106,7 +107,7 @@ def _hint(table: Table) -> SplitHint:
 def _boundary(table: Table) -> SplitBoundary:
     name = table.text("name")
     channels = table.integers("channels", 0, MAX_CHANNELS)
-    activation = table.choice("activation", ACTIVATIONS, "none")
+    activation = table.choice("activation", (*ACTIVATIONS, "none"), "none")
     table.close()
     if name is None or len(channels) != 2:
         table.lack("name and channels = [first, end]")
@@ -117,7 +118,7 @@ def _group(table: Table) -> EndpointGroup:
     role = table.text("role")
     tensors = table.texts("tensors")
     encoding = table.choice("encoding", ENCODINGS, "none")
-    activation = table.choice("activation", ACTIVATIONS, "" if role == "scores" else "none")
+    activation = table.choice("activation", (*ACTIVATIONS, "none"), "" if role == "scores" else "none")
     has_anchors = bool(table.array("anchors", ANCHORS))
     table.close()
     if role is not None and not ROLE.fullmatch(role):  # such as the question mark of a proposal

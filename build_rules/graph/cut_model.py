@@ -20,7 +20,9 @@ from build_rules.graph.tail.attention import find_attention
 from build_rules.onnx_file.weights import Reading, unwatched
 from build_rules.onnx_file.write import write_model
 from build_rules.records.split_json import AUTOMATIC, Anchors, ModelInput, PixelFacts, Proof, Split, SplitChoice
-from build_rules.trainer.document import SourceDocument
+from build_rules.trainer.document import TrainerDocument
+from build_rules.trainer.image_size import image_sizes
+from build_rules.trainer.read_document import read_document
 
 if TYPE_CHECKING:
     from build_rules.graph.decoders.decoder_check import Decoding
@@ -48,7 +50,7 @@ def split_model(
     choice: SplitChoice = AUTOMATIC,
     samples: Callable[[ModelInput, PixelFacts], Sequence[Array]] | None = None,
     shape: tuple[int, int] | None = None,
-    document: SourceDocument | None = None,
+    document: TrainerDocument | None = None,
     reading: Reading = unwatched,
 ) -> SplitResult:
     """Cut a model at its endpoints, write the cut model to `output`, and prove the cut.
@@ -58,11 +60,12 @@ def split_model(
     read); `reading` is told of every file beside the model before it is read. Equal graphs give equal files. Raises
     `InputError`, naming the file, for anything that cannot be cut.
     """
+    trainer = read_document(onnx_path) if document is None else document
     try:
-        source = load_source(onnx_path, document, shape, reading)
+        source = load_source(onnx_path, image_sizes(trainer), shape, reading)
         view = with_outputs(view_graph(source), choice.outputs)
         refuse_foreign_operators(view, choice.named)
-        found = find_endpoints(view, source.document, choice)
+        found = find_endpoints(view, trainer, choice)
         tensors = [endpoint.tensor for endpoint in found.endpoints]
         cut = cut_graph(view, tensors)
         pixels = read_front(view)
@@ -75,8 +78,8 @@ def split_model(
         image = replace(source.input, shape=(1, *source.input.shape[1:]))
         shown = samples(image, pixels) if samples and choice.prove else ()
         proof = _proof(view, source, output, tensors, choice, shown)
-        anchors = _anchors(view, source.document, found, choice)
-        decoding = _decoding(view, source.document, found, anchors, choice)
+        anchors = _anchors(view, trainer, found, choice)
+        decoding = _decoding(view, trainer, found, anchors, choice)
         split = Split(
             model=model_name,
             input=image,
@@ -119,13 +122,13 @@ def _proof(
         raise
 
 
-def _anchors(view: GraphView, document: SourceDocument, found: FoundEndpoints, choice: SplitChoice) -> Anchors | None:
+def _anchors(view: GraphView, document: TrainerDocument, found: FoundEndpoints, choice: SplitChoice) -> Anchors | None:
     if not choice.anchors and not any(endpoint.encoding == "anchor" for endpoint in found.endpoints):
         return None
     from build_rules.graph.decoders.check_manual import hints_of_grids
     from build_rules.graph.decoders.find_anchors import check_anchors, read_anchors
 
-    hints = hints_of_grids(view, document, found.endpoints) if choice.groups else found.decoded
+    hints = hints_of_grids(view, document, found.endpoints) if choice.groups else found.hints
     try:
         read = read_anchors(view, found.endpoints, hints)
     except InputError:
@@ -145,7 +148,7 @@ def _doubts(split: Split, choice: SplitChoice) -> tuple[str, ...]:
 
 
 def _decoding(
-    view: GraphView, document: SourceDocument, found: FoundEndpoints, anchors: Anchors | None, choice: SplitChoice
+    view: GraphView, document: TrainerDocument, found: FoundEndpoints, anchors: Anchors | None, choice: SplitChoice
 ) -> Decoding:
     from build_rules.graph.decoders.check_manual import check_by_hand
     from build_rules.graph.decoders.decoder_check import check_decoding, without_unread

@@ -12,8 +12,7 @@ from typing import Any
 
 from build_rules.errors import InputError
 from build_rules.metadata.physical import Bound, PhysicalTensor, bind_endpoints, looks_folded
-from build_rules.records.split_json import Anchors, Split
-from build_rules.trainer.anchors import Level, split_anchors
+from build_rules.records.split_json import Anchors, Level, Split
 from build_rules.trainer.vocabulary import ACTIVATIONS, CARRIED_TYPE, CHANNEL_AXIS, OUTPUT_TYPES, SPLIT_TYPES
 
 __all__ = ["check_endpoints", "class_count", "compile_outputs", "grid_classes"]
@@ -24,15 +23,16 @@ _ORDER = ("boxes", "scores", "mask_coefs", "protos", "segmentation")
 
 
 def compile_outputs(
-    document: dict[str, Any], split: Split, tensors: tuple[PhysicalTensor, ...], folded: Collection[str]
+    split: Split, tensors: tuple[PhysicalTensor, ...], folded: Collection[str], anchors: Anchors = ()
 ) -> list[dict[str, Any]]:
     """Return the logical outputs of a compiled model.
 
-    `document` is the trainer's, read for the anchors of anchor heads only, which win over those of the split. `tensors`
-    are all outputs of the HEF, or of the network in float, and `folded` names the endpoints whose activation the
-    compiler computes on the chip. Per-cell roles become one logical output `[1, C, N]` with a child `[1, H, W, C]` per
-    scale; `protos` a logical `[1, C, H, W]` with one child; anchor grids and segmentation maps are physical tensors
-    themselves, `[1, H, W, C]`. What no decoder decodes is carried along (see `_carried` and `_anchor_outputs`).
+    `tensors` are all outputs of the HEF, or of the network in float, and `folded` names the endpoints whose activation
+    the compiler computes on the chip; `anchors` are those of the levels of an anchor head, finest first, as fractions
+    of the input, none for any other head. Per-cell roles become one logical output `[1, C, N]` with a child
+    `[1, H, W, C]` per scale; `protos` a logical `[1, C, H, W]` with one child; anchor grids and segmentation maps are
+    physical tensors themselves, `[1, H, W, C]`. What no decoder decodes is carried along (see `_carried` and
+    `_anchor_outputs`).
 
     Raises `InputError` when endpoints and tensors do not match (see `bind_endpoints`), for a role whose scales differ
     in dtype, channels, encoding or activation, and when a tensor's range contradicts `folded`.
@@ -51,10 +51,10 @@ def compile_outputs(
             outputs.append(_split_output(role, roles, folded))
         else:
             outputs.append(_carried(role, roles, folded))
-    return _anchor_outputs(document, split, anchored, decoded="protos" not in roles) + outputs
+    return _anchor_outputs(split, anchored, anchors, decoded="protos" not in roles) + outputs
 
 
-def check_endpoints(document: dict[str, Any], split: Split) -> None:
+def check_endpoints(split: Split, anchors: Anchors) -> None:
     """Raise `InputError` for endpoints that could not be described after everything has been compiled.
 
     The float network stands in for the compiled one: its outputs have the same shapes.
@@ -69,7 +69,7 @@ def check_endpoints(document: dict[str, Any], split: Split) -> None:
         PhysicalTensor(e.name, (1, e.shape[2], e.shape[3], e.shape[1]), "float32", None, None, (e.node,))
         for e in split.endpoints
     )
-    compile_outputs(document, split, tensors, ())
+    compile_outputs(split, tensors, (), anchors)
 
 
 def class_count(outputs: list[dict[str, Any]]) -> int | None:
@@ -90,10 +90,9 @@ def grid_classes(split: Split, anchors: Anchors) -> int | None:
 
     `anchors` are those of its levels, finest first.
     """
-    grids = sorted((e for e in split.endpoints if e.encoding == "anchor"), key=lambda e: e.stride or 0)
     if _holds_more(split) or any(endpoint.role == "protos" for endpoint in split.endpoints):
         return None
-    return grids[0].shape[1] // len(anchors[0]) - BEFORE_SCORES
+    return split.anchor_levels[0].shape[1] // len(anchors[0]) - BEFORE_SCORES
 
 
 def _check_folded(split: Split, bound: tuple[Bound, ...], folded: Collection[str]) -> None:
@@ -110,7 +109,7 @@ def _check_folded(split: Split, bound: tuple[Bound, ...], folded: Collection[str
             )
         if endpoint.name not in folded:
             continue
-        if endpoint.activation is None or endpoint.encoding == "anchor":
+        if endpoint.foldable is None:
             why = "readers apply it to anchor grids themselves" if endpoint.encoding == "anchor" else "it has none"
             raise InputError(
                 f"{split.model}: the model script folds an activation into endpoint {endpoint.name!r}, but {why}; "
@@ -236,9 +235,7 @@ def _child(role: str, one: Bound, scale_index: int, folded: Collection[str]) -> 
     }
 
 
-def _anchor_outputs(
-    document: dict[str, Any], split: Split, anchored: list[Bound], *, decoded: bool
-) -> list[dict[str, Any]]:
+def _anchor_outputs(split: Split, anchored: list[Bound], anchors: Anchors, *, decoded: bool) -> list[dict[str, Any]]:
     """Return anchor grids: a flat `detection` of raw values per level, the only form of anchor head that decodes.
 
     The decoders take every channel after the objectness for a class. A grid that holds more (mask coefficients,
@@ -249,7 +246,6 @@ def _anchor_outputs(
         return []
     levels = sorted(anchored, key=lambda one: one.stride)
     _check_levels("detection", levels, ())
-    anchors = split_anchors(document, split)
     outputs = [_anchor_output(one, own) for one, own in zip(levels, anchors, strict=True)]
     if decoded and not _holds_more(split):
         return outputs

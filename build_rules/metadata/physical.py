@@ -91,9 +91,7 @@ def found_folded(split: Split, tensors: tuple[PhysicalTensor, ...]) -> frozenset
     return frozenset(
         one.endpoint.name
         for one in bind_endpoints(split, tensors)
-        if one.endpoint.activation in ("sigmoid", "softmax")
-        and one.endpoint.encoding != "anchor"
-        and looks_folded(one.tensor)
+        if one.endpoint.foldable in ("sigmoid", "softmax") and looks_folded(one.tensor)
     )
 
 

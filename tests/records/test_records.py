@@ -18,6 +18,7 @@ from build_rules.records.calibration_json import (
     load_calibrated,
     load_feed,
 )
+from build_rules.records.split_hint import SplitBoundary, SplitHint
 from build_rules.records.split_json import (
     AttentionBlock,
     Endpoint,
@@ -26,8 +27,6 @@ from build_rules.records.split_json import (
     Preprocessing,
     Proof,
     Split,
-    SplitBoundary,
-    SplitHint,
     dump_split,
     load_split,
 )

@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from build_rules.calibration.snapshot.find_named import find_named, is_plain
 from build_rules.calibration.snapshot.from_float import check_scale, write_pixels
@@ -14,7 +13,7 @@ from build_rules.calibration.snapshot.geometry import Geometry, check_geometry
 from build_rules.calibration.snapshot.snapshot_file import Normalization, Snapshot, open_snapshot, verify_content
 from build_rules.errors import InputError, printable
 from build_rules.records.calibration_json import Calibrated
-from build_rules.records.split_json import CAMERA_ADAPTORS, SWAPPED_COLORS, Preprocessing, Split, swapped_order
+from build_rules.records.split_json import CAMERA_ADAPTORS, SWAPPED_COLORS, Split, swapped_order
 
 __all__ = ["check_produced", "choose_snapshot", "find_snapshot", "use_snapshot"]
 
@@ -126,7 +125,7 @@ def _fitting(path: Path, split: Split) -> tuple[Snapshot, Geometry]:
         snapshot.params,
         stored,
         expected,
-        _tiling(split.preprocessing),
+        split.preprocessing.tiling,
         source=str(path),
         wanted_tensor=f"'{split.input.name}' (it has: {', '.join(tensor.name for tensor in snapshot.tensors)})",
     )
@@ -180,12 +179,6 @@ def _facts(snapshot: Snapshot, geometry: Geometry, name: str, normalization: Nor
         mean=normalization.mean,
         std=normalization.std,
     )
-
-
-def _tiling(pixels: Preprocessing) -> dict[str, Any] | None:
-    if pixels.tiling_mode is None:
-        return None
-    return {"version": 1, "mode": pixels.tiling_mode, "full_frame": {"enabled": pixels.full_frame}}
 
 
 def _check_fit(snapshot: Snapshot, split: Split) -> None:

@@ -14,25 +14,25 @@ from build_rules.graph.decoders.decoder_check import ANCHOR, COMPARED, OBJECTNES
 from build_rules.graph.decoders.find_anchors import read_anchors
 from build_rules.graph.find.find_endpoints import FoundEndpoints, find_endpoints
 from build_rules.graph.find.manual import PLACE
+from build_rules.graph.find.whole_outputs import ACTIVATIONS
 from build_rules.graph.load.graph_view import GraphView
+from build_rules.records.split_hint import SplitHint
 from build_rules.records.split_json import Endpoint
-from build_rules.trainer.document import SourceDocument
-from build_rules.trainer.hints import Hint
+from build_rules.trainer.document import TrainerDocument
 
 __all__ = ["check_by_hand", "hints_of_grids"]
 
 ACTIVATED = (SCORES, OBJECTNESS, ANCHOR)
-ACTIVATIONS = {"Sigmoid": "sigmoid", "Softmax": "softmax"}
 LAYOUT = ("Identity", "Cast", "Transpose")
 
 
-def check_by_hand(view: GraphView, source: SourceDocument, endpoints: Sequence[Endpoint]) -> Decoding:
+def check_by_hand(view: GraphView, source: TrainerDocument, endpoints: Sequence[Endpoint]) -> Decoding:
     """Compare endpoints with those that were found without a hand and that decode as the graph does.
 
     Raises `InputError` for a map that is given the role, encoding or activation of another one. Roles that no decoder
     reads are the user's own; nothing is said of maps that cannot be found otherwise.
     """
-    shown = _shown(view, source) or _shown(view, SourceDocument({}))
+    shown = _shown(view, source) or _shown(view, TrainerDocument())
     if shown is None:
         for endpoint in endpoints:
             _check_activation(view, endpoint)
@@ -91,24 +91,24 @@ def _users(view: GraphView, tensor: str) -> set[str]:
     return found
 
 
-def hints_of_grids(view: GraphView, source: SourceDocument, endpoints: Sequence[Endpoint]) -> tuple[Hint, ...]:
+def hints_of_grids(view: GraphView, source: TrainerDocument, endpoints: Sequence[Endpoint]) -> tuple[SplitHint, ...]:
     """Return the hints of the anchor grids named by hand, as found without a hand; none when these are other maps."""
     grids = {endpoint.tensor for endpoint in endpoints if endpoint.role == ANCHOR}
-    for document in (source, SourceDocument({})):
+    for document in (source, TrainerDocument()):
         try:
             told = find_endpoints(view, document)
         except InputError:
             continue
         if grids == {endpoint.tensor for endpoint in told.endpoints if endpoint.role == ANCHOR}:
-            return told.decoded
+            return told.hints
     return ()
 
 
-def _shown(view: GraphView, source: SourceDocument) -> tuple[FoundEndpoints, Decoding] | None:
+def _shown(view: GraphView, source: TrainerDocument) -> tuple[FoundEndpoints, Decoding] | None:
     try:
         told = find_endpoints(view, source)
         anchor_head = any(endpoint.role == ANCHOR for endpoint in told.endpoints)
-        anchors = read_anchors(view, told.endpoints, told.decoded) if anchor_head else None
+        anchors = read_anchors(view, told.endpoints, told.hints) if anchor_head else None
         return told, check_decoding(view, told.endpoints, told.followed, told.picks, anchors, told.classes)
     except InputError:
         return None

@@ -13,15 +13,17 @@ from dataclasses import dataclass, replace
 from build_rules.errors import InputError
 from build_rules.graph.find.follow_hint import FoundRole, find_hinted, maps_of, one_per_scale
 from build_rules.graph.find.infer_hints import Inferred, infer_hints, is_made_of
-from build_rules.graph.find.manual import PLACE, hints_by_hand, roles_by_hand
+from build_rules.graph.find.manual import PLACE, roles_by_hand
 from build_rules.graph.find.propose import last_layers, proposal
 from build_rules.graph.find.several_heads import MAX_OUTPUTS, find_heads, several_heads, understood
 from build_rules.graph.find.whole_outputs import WholeOutput, peel_output, role_of_whole
 from build_rules.graph.load.graph_view import GraphView
 from build_rules.graph.tail.uncuttable import no_fixed_shape, refuse_uncuttable, uneven_size
-from build_rules.records.split_json import AUTOMATIC, Endpoint, SplitBoundary, SplitChoice, SplitHint
-from build_rules.trainer.document import SourceDocument
-from build_rules.trainer.hints import Hint, parse_hints, unknown_types
+from build_rules.records.split_hint import SplitHint
+from build_rules.records.split_json import AUTOMATIC, Endpoint, SplitChoice
+from build_rules.trainer.document import TrainerDocument
+from build_rules.trainer.hints import check_hints, read_hints
+from build_rules.trainer.vocabulary import HINT_TYPE
 
 __all__ = ["FoundEndpoints", "find_endpoints"]
 
@@ -38,24 +40,19 @@ class FoundEndpoints:
     """
 
     endpoints: tuple[Endpoint, ...]
-    followed: tuple[Hint, ...]
+    followed: tuple[SplitHint, ...]
     found_by: str
     picks: bool = False
-    classes: tuple[Hint, ...] = ()
+    classes: tuple[SplitHint, ...] = ()
     warnings: tuple[str, ...] = ()
 
     @property
     def hints(self) -> tuple[SplitHint, ...]:
-        """The hints as a trainer writes them, none for a graph that selects its boxes itself."""
-        return tuple(map(_told, self.decoded))
-
-    @property
-    def decoded(self) -> tuple[Hint, ...]:
         """The hints for outputs that hold what is decoded of every place, none where the graph selects its boxes."""
         return () if self.picks else self.followed
 
 
-def find_endpoints(view: GraphView, source: SourceDocument, choice: SplitChoice = AUTOMATIC) -> FoundEndpoints:
+def find_endpoints(view: GraphView, source: TrainerDocument, choice: SplitChoice = AUTOMATIC) -> FoundEndpoints:
     """Return the endpoints of a model.
 
     Raises `InputError` when hints and graph differ, and when there is no way to find endpoints.
@@ -70,7 +67,7 @@ def find_endpoints(view: GraphView, source: SourceDocument, choice: SplitChoice 
         raise (error if str(error).startswith(PLACE) else error.within(PLACE)) from error
 
 
-def _found(view: GraphView, source: SourceDocument, choice: SplitChoice) -> FoundEndpoints:
+def _found(view: GraphView, source: TrainerDocument, choice: SplitChoice) -> FoundEndpoints:
     refuse_uncuttable(view)
     try:
         return _find(view, source, choice)
@@ -81,9 +78,9 @@ def _found(view: GraphView, source: SourceDocument, choice: SplitChoice) -> Foun
         raise
 
 
-def _find(view: GraphView, source: SourceDocument, choice: SplitChoice) -> FoundEndpoints:
+def _find(view: GraphView, source: TrainerDocument, choice: SplitChoice) -> FoundEndpoints:
     outputs = _outputs(view)
-    given = hints_by_hand(choice.hints, outputs) if choice.hints else _trainers_hints(view, source, outputs)
+    given = check_hints(choice.hints, outputs, PLACE) if choice.hints else _trainers_hints(view, source, outputs)
     wholes = {name: whole for name in outputs if (whole := peel_output(view, name)) is not None}
     naming = {hint.target: hint for hint in given if hint.target in wholes and len(hint.boundaries) == 1}
     hints = tuple(hint for hint in given if hint.target not in naming)
@@ -119,23 +116,19 @@ def _outputs(view: GraphView) -> dict[str, tuple[int, ...]]:
 
 
 def _trainers_hints(
-    view: GraphView, source: SourceDocument, outputs: Mapping[str, tuple[int, ...]]
-) -> tuple[Hint, ...]:
+    view: GraphView, source: TrainerDocument, outputs: Mapping[str, tuple[int, ...]]
+) -> tuple[SplitHint, ...]:
     """Return the trainer's hints, without those for outputs that are left out."""
-    left = [value.name for value in view.model.graph.output if value.name not in view.outputs]
-    entries = source.document.get("split_hints")
-    if not left or not isinstance(entries, list):
-        return parse_hints(source.document, outputs)
-    kept = [entry for entry in entries if not isinstance(entry, dict) or entry.get("target") not in left]
-    return parse_hints({**source.document, "split_hints": kept}, outputs)
+    left_out = [value.name for value in view.model.graph.output if value.name not in view.outputs]
+    return read_hints(source, outputs, left_out)
 
 
 def _inferred(
     view: GraphView,
-    source: SourceDocument,
+    source: TrainerDocument,
     outputs: Sequence[str],
     wholes: Mapping[str, WholeOutput],
-    hints: Sequence[Hint],
+    hints: Sequence[SplitHint],
 ) -> Inferred:
     found = {tensor for hint in hints for tensor in maps_of(view, hint)}
     prototypes = [whole.map.channels[1] for whole in wholes.values()]
@@ -168,15 +161,15 @@ def _listed(view: GraphView) -> str:
     return ", ".join(f"'{name}' {view.shape_text(name)}" for name in view.outputs)
 
 
-def _lack(source: SourceDocument) -> str:
+def _lack(source: TrainerDocument) -> str:
     if source.key is None:
         return "is missing"
-    if unknown := unknown_types(source.document):
-        return f"has no split_hints of a known type (only {', '.join(map(repr, unknown))})"
-    return "has no split_hints for all of them" if source.document.get("split_hints") else "has no split_hints"
+    if ignored := sorted(source.hint_types - {HINT_TYPE}):
+        return f"has no split_hints of a known type (only {', '.join(map(repr, ignored))})"
+    return "has no split_hints for all of them" if source.has_hints else "has no split_hints"
 
 
-def _warnings(source: SourceDocument, given: Sequence[Hint], inferred: Inferred) -> tuple[str, ...]:
+def _warnings(source: TrainerDocument, given: Sequence[SplitHint], inferred: Inferred) -> tuple[str, ...]:
     if source.key is None or inferred.picks:
         return ()
     found = ", ".join(f"{b.name} [{b.start}, {b.stop})" for hint in inferred.hints for b in hint.boundaries)
@@ -185,9 +178,9 @@ def _warnings(source: SourceDocument, given: Sequence[Hint], inferred: Inferred)
 
 def _whole_roles(
     view: GraphView,
-    source: SourceDocument,
+    source: TrainerDocument,
     wholes: Mapping[str, WholeOutput],
-    naming: Mapping[str, Hint],
+    naming: Mapping[str, SplitHint],
     roles: Sequence[FoundRole],
     coefficients: Collection[int],
 ) -> list[FoundRole]:
@@ -196,7 +189,7 @@ def _whole_roles(
     for name, whole in wholes.items():
         boundary = naming[name].boundaries[0] if name in naming else None
         called = None if boundary is None else boundary.name
-        told = role_of_whole(whole, source.document, called, coefficients)
+        told = role_of_whole(whole, source, called, coefficients)
         if told is None:
             untold.append(whole)
             continue
@@ -229,7 +222,7 @@ def _whole_activation(output: str, whole: WholeOutput, wanted: str | None) -> st
     return whole.map.activation or wanted
 
 
-def _check_not_picked(given: Sequence[Hint], roles: Sequence[FoundRole]) -> None:
+def _check_not_picked(given: Sequence[SplitHint], roles: Sequence[FoundRole]) -> None:
     if given and any(found.picked for role in roles for found in role.maps):
         raise InputError(
             "the graph selects its boxes itself, so split hints cannot name channels of its output; export the model "
@@ -237,13 +230,8 @@ def _check_not_picked(given: Sequence[Hint], roles: Sequence[FoundRole]) -> None
         )
 
 
-def _told(hint: Hint) -> SplitHint:
-    boundaries = tuple(SplitBoundary(b.name, (b.start, b.stop), b.activation) for b in hint.boundaries)
-    return SplitHint(hint.target, boundaries, hint.strides, hint.anchors_per_cell)
-
-
 def _joined_heads(
-    view: GraphView, roles: Sequence[FoundRole], followed: Sequence[Hint], maps: Sequence[str]
+    view: GraphView, roles: Sequence[FoundRole], followed: Sequence[SplitHint], maps: Sequence[str]
 ) -> list[FoundRole]:
     """Return the joined roles. Raises `InputError` for two heads, whose maps have the same scales."""
     try:

@@ -11,7 +11,7 @@ from build_rules.graph.load.graph_view import GraphView
 from build_rules.graph.tail.index_boxes import full_box, replace_axis
 from build_rules.graph.tail.network_arithmetic import ACTIVATIONS
 from build_rules.graph.tail.walk import Beginning, walk_back
-from build_rules.trainer.hints import Boundary, Hint
+from build_rules.records.split_hint import SplitBoundary, SplitHint
 
 __all__ = ["ANCHOR", "FoundRole", "find_hinted", "maps_of", "one_per_scale"]
 
@@ -31,7 +31,7 @@ class FoundRole:
     encoding: str | None
 
 
-def find_hinted(view: GraphView, hint: Hint, hints: Sequence[Hint] = ()) -> list[FoundRole]:
+def find_hinted(view: GraphView, hint: SplitHint, hints: Sequence[SplitHint] = ()) -> list[FoundRole]:
     """Return the roles of a hint, in its order; `hints` are all those of the model, so that roles can be told apart.
 
     Where several boundaries with several anchors per cell come from the same maps (classic YOLOv5), they cannot be told
@@ -60,13 +60,13 @@ def find_hinted(view: GraphView, hint: Hint, hints: Sequence[Hint] = ()) -> list
     return [FoundRole(name, maps, _encoding(name, maps, hint)) for name, maps in found.items()]
 
 
-def maps_of(view: GraphView, hint: Hint) -> frozenset[str]:
+def maps_of(view: GraphView, hint: SplitHint) -> frozenset[str]:
     """Return the maps that the values of a hint's output are made of."""
     return frozenset(f.tensor for b in hint.boundaries for f in _maps(view, hint, b) if not f.ranked)
 
 
-def _maps(view: GraphView, hint: Hint, boundary: Boundary) -> tuple[Beginning, ...]:
-    box = replace_axis(full_box(view.shapes[hint.target]), hint.axis, (boundary.start, boundary.stop))
+def _maps(view: GraphView, hint: SplitHint, boundary: SplitBoundary) -> tuple[Beginning, ...]:
+    box = replace_axis(full_box(view.shapes[hint.target]), hint.axis, boundary.channels)
     return walk_back(view, hint.target, box).found
 
 
@@ -95,7 +95,7 @@ def one_per_scale(view: GraphView, where: str, maps: Sequence[Beginning]) -> tup
     return tuple(ordered)
 
 
-def _check_strides(view: GraphView, where: str, maps: Sequence[Beginning], hint: Hint) -> None:
+def _check_strides(view: GraphView, where: str, maps: Sequence[Beginning], hint: SplitHint) -> None:
     strides = [view.stride(found.tensor) for found in maps]
     if hint.strides and strides != list(hint.strides):
         size = f"{view.input.width}x{view.input.height}"
@@ -106,7 +106,9 @@ def _check_strides(view: GraphView, where: str, maps: Sequence[Beginning], hint:
         )
 
 
-def _activated(view: GraphView, where: str, maps: Sequence[Beginning], boundary: Boundary) -> tuple[Beginning, ...]:
+def _activated(
+    view: GraphView, where: str, maps: Sequence[Beginning], boundary: SplitBoundary
+) -> tuple[Beginning, ...]:
     """Return the maps with the activation that follows the cut, in the graph or, as the hint says, outside it.
 
     Raises `InputError` for a hint that contradicts the graph.
@@ -157,7 +159,7 @@ def _check_use(where: str, name: str, maps: Sequence[Beginning]) -> None:
         )
 
 
-def _is_anchor_head(view: GraphView, hint: Hint, found: Mapping[str, Sequence[Beginning]]) -> bool:
+def _is_anchor_head(view: GraphView, hint: SplitHint, found: Mapping[str, Sequence[Beginning]]) -> bool:
     """Say whether the boundaries of a head with several anchors per cell come from parts of the same tensors."""
     tensors = [[beginning.tensor for beginning in maps] for maps in found.values()]
     parts = any(f.channels != (0, view.shapes[f.tensor][1]) for maps in found.values() for f in maps)
@@ -173,7 +175,7 @@ def _whole_maps(found: Mapping[str, Sequence[Beginning]]) -> tuple[Beginning, ..
     return tuple(result)
 
 
-def _check_apart(view: GraphView, hint: Hint, found: Mapping[str, Sequence[Beginning]]) -> None:
+def _check_apart(view: GraphView, hint: SplitHint, found: Mapping[str, Sequence[Beginning]]) -> None:
     users: dict[str, list[str]] = {}
     for name, maps in found.items():
         for beginning in maps:
@@ -195,7 +197,7 @@ def _check_apart(view: GraphView, hint: Hint, found: Mapping[str, Sequence[Begin
                 )
 
 
-def _check_same_scales(view: GraphView, hint: Hint, found: Mapping[str, Sequence[Beginning]]) -> None:
+def _check_same_scales(view: GraphView, hint: SplitHint, found: Mapping[str, Sequence[Beginning]]) -> None:
     strides = {name: [view.stride(beginning.tensor) for beginning in maps] for name, maps in found.items()}
     (first, expected), *others = strides.items()
     for name, given in others:
@@ -206,7 +208,7 @@ def _check_same_scales(view: GraphView, hint: Hint, found: Mapping[str, Sequence
             )
 
 
-def _encoding(name: str, maps: Sequence[Beginning], hint: Hint) -> str | None:
+def _encoding(name: str, maps: Sequence[Beginning], hint: SplitHint) -> str | None:
     if all(found.dfl for found in maps):
         return "dfl"
     if name != BOXES:

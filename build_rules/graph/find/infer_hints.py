@@ -17,7 +17,7 @@ from build_rules.graph.find.spare_outputs import spare_outputs
 from build_rules.graph.load.graph_view import GraphView
 from build_rules.graph.tail.index_boxes import full_box, replace_axis
 from build_rules.graph.tail.walk import Beginning, Walk, walk_back
-from build_rules.trainer.hints import Boundary, Hint
+from build_rules.records.split_hint import SplitBoundary, SplitHint
 
 __all__ = ["Inferred", "infer_hints", "is_made_of", "ways_end"]
 
@@ -35,9 +35,9 @@ class Inferred:
     `picks` says that the graph selects its boxes itself; `classes` are the channels that hold class numbers.
     """
 
-    hints: tuple[Hint, ...]
+    hints: tuple[SplitHint, ...]
     picks: bool
-    classes: tuple[Hint, ...] = ()
+    classes: tuple[SplitHint, ...] = ()
 
 
 def infer_hints(
@@ -113,18 +113,22 @@ def _inferred(
     parts = [(s, role) for s, role in named if role not in NO_ENDPOINTS]
     hints = [_hint(view, o, axis, [(s, r) for s, r in parts if s.output == o]) for o, axis in axes.items()]
     picks = any(found.picked for segment in segments for found in segment.maps)
-    numbers = [Hint(s.output, axes[s.output], (Boundary(r, s.start, s.stop),)) for s, r in named if r == "classes"]
+    numbers = [
+        SplitHint(s.output, (SplitBoundary(r, (s.start, s.stop)),), axis=axes[s.output])
+        for s, r in named
+        if r == "classes"
+    ]
     return Inferred(tuple(hint for hint in hints if hint.boundaries), picks, tuple(numbers))
 
 
-def _hint(view: GraphView, output: str, axis: int, named: Sequence[tuple[Segment, str]]) -> Hint:
+def _hint(view: GraphView, output: str, axis: int, named: Sequence[tuple[Segment, str]]) -> SplitHint:
     strides = {stride for segment, _ in named for f in segment.maps if (stride := view.stride(f.tensor)) is not None}
-    boundaries = tuple(Boundary(role, s.start, s.stop, _activation(s)) for s, role in named)
+    boundaries = tuple(SplitBoundary(role, (s.start, s.stop), _activation(s)) for s, role in named)
     cells = max((_cells(view, segment.maps) for segment, _ in named), default=1)
     rows = prod(view.shapes[output]) // view.shapes[output][axis] // view.batch
     picked = any(found.picked for segment, _ in named for found in segment.maps)
     anchors = 1 if picked or rows % cells else rows // cells
-    return Hint(output, axis, boundaries, tuple(sorted(strides)), anchors)
+    return SplitHint(output, boundaries, tuple(sorted(strides)), anchors, axis)
 
 
 def _activation(segment: Segment) -> str | None:

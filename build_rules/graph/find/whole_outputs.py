@@ -6,16 +6,16 @@ its best class. The endpoint is the map below those; what was peeled off remains
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, replace
-from typing import Any
 
 import onnx
 
 from build_rules.graph.load.graph_view import GraphView
 from build_rules.graph.tail.walk import Beginning
+from build_rules.trainer.document import TrainerDocument
 
-__all__ = ["WholeOutput", "peel_output", "role_of_whole"]
+__all__ = ["ACTIVATIONS", "WholeOutput", "peel_output", "role_of_whole"]
 
 PEELED = ("Transpose", "Identity", "Cast", "Resize", "Sigmoid", "Softmax", "ArgMax", "Squeeze")
 ACTIVATIONS = {"Sigmoid": "sigmoid", "Softmax": "softmax"}
@@ -72,7 +72,7 @@ def _is_peeled(view: GraphView, node: onnx.NodeProto, moved: bool) -> bool:
 
 
 def role_of_whole(
-    whole: WholeOutput, document: Mapping[str, Any], called: str | None, coefficients: Collection[int]
+    whole: WholeOutput, document: TrainerDocument, called: str | None, coefficients: Collection[int]
 ) -> tuple[str, str | None] | None:
     """Return role and encoding of a map, None when nothing tells them.
 
@@ -80,12 +80,9 @@ def role_of_whole(
     has mask coefficients of as many channels (`coefficients`); a segmentation, when its tail picks or compares classes,
     or brings them to another size.
     """
-    outputs = document.get("outputs")
-    for entry in outputs if isinstance(outputs, list) else ():
-        if isinstance(entry, dict) and entry.get("name") == whole.output and isinstance(entry.get("type"), str):
-            if entry.get("encoding") == "anchor":
-                return "anchor", "anchor"
-            return entry["type"], None
+    for output in document.outputs:
+        if output.name == whole.output and output.type is not None:
+            return ("anchor", "anchor") if output.is_anchor_grid else (output.type, None)
     if called is not None:
         return ("anchor", "anchor") if called in GRID_NAMES else (called, None)
     if whole.map.channels[1] in coefficients:
