@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from build_rules.hef import Hef
-from build_rules.metadata.physical import PhysicalTensor, looks_folded
+from build_rules.metadata.physical import BOUNDED, PhysicalTensor, looks_folded
 from build_rules.metadata.problems import Problem, axis, error, mapping
 
 __all__ = ["Pair", "compare_outputs", "compare_whole", "physical_outputs", "same_as_hef"]
 
 DIFFERENCES = {10: "shape", 12: "quantization", 14: "activation"}
-FOLDABLE = ("sigmoid", "softmax")
 
 
 @dataclass(frozen=True)
@@ -83,9 +82,9 @@ def _differs(path: str, described: dict[str, Any], tensor: PhysicalTensor) -> It
     if tensor.is_float:
         return
     applied, required = described.get("activation_applied"), described.get("activation_required")
-    if required in FOLDABLE and looks_folded(tensor):
+    if required in BOUNDED and looks_folded(tensor):
         yield error(14, path, f"leaves the {required} to the reader, but the chip has applied it: values are in [0, 1]")
-    if applied in FOLDABLE and not looks_folded(tensor):
+    if applied in BOUNDED and not looks_folded(tensor):
         low, high = tensor.range if tensor.limits is None else tensor.limits
         yield error(
             14, path, f"says that the chip applies the {applied}, but its values reach from {low:.4g} to {high:.4g}"

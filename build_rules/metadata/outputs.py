@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from build_rules.errors import InputError
-from build_rules.metadata.physical import Bound, PhysicalTensor, bind_endpoints, looks_folded
+from build_rules.metadata.physical import BOUNDED, Bound, PhysicalTensor, bind_endpoints, looks_folded
 from build_rules.records.split_json import Anchors, Level, Split
 from build_rules.trainer.vocabulary import ACTIVATIONS, CARRIED_TYPE, CHANNEL_AXIS, OUTPUT_TYPES, SPLIT_TYPES
 
@@ -39,14 +39,14 @@ def compile_outputs(
     """
     bound = bind_endpoints(split, tensors)
     _check_folded(split, bound, folded)
-    anchored = [one for one in bound if one.endpoint.encoding == "anchor"]
-    roles = _roles((one for one in bound if one.endpoint.encoding != "anchor"), folded)
+    anchored = [level for level in bound if level.endpoint.encoding == "anchor"]
+    roles = _roles((level for level in bound if level.endpoint.encoding != "anchor"), folded)
     outputs = []
     for role in sorted(roles, key=lambda role: _ORDER.index(role) if role in _ORDER else len(_ORDER)):
         if role == "protos":
             outputs.append(_protos(roles[role], folded, decoded=not anchored))
         elif role == "segmentation":
-            outputs += [_segmentation(one, folded) for one in roles[role]]
+            outputs += [_segmentation(level, folded) for level in roles[role]]
         elif role in SPLIT_TYPES:
             outputs.append(_split_output(role, roles, folded))
         else:
@@ -97,11 +97,11 @@ def grid_classes(split: Split, anchors: Anchors) -> int | None:
 
 def _check_folded(split: Split, bound: tuple[Bound, ...], folded: Collection[str]) -> None:
     """Refuse a `folded` that the endpoints or the tensors' ranges contradict."""
-    unknown = sorted(set(folded) - {one.endpoint.name for one in bound})
+    unknown = sorted(set(folded) - {level.endpoint.name for level in bound})
     if unknown:
         raise InputError(f"{split.model}: folded activations are declared for unknown endpoints: {', '.join(unknown)}.")
-    for one in bound:
-        endpoint, tensor = one.endpoint, one.tensor
+    for level in bound:
+        endpoint, tensor = level.endpoint, level.tensor
         if endpoint.activation is not None and endpoint.activation not in ACTIVATIONS:
             raise InputError(
                 f"{split.model}: endpoint {endpoint.name!r} has activation {endpoint.activation!r}, which no reader "
@@ -115,8 +115,8 @@ def _check_folded(split: Split, bound: tuple[Bound, ...], folded: Collection[str
                 f"{split.model}: the model script folds an activation into endpoint {endpoint.name!r}, but {why}; "
                 "remove it from the model script."
             )
-        told = tensor.limits is not None or not tensor.is_float
-        if endpoint.activation in ("sigmoid", "softmax") and told and not looks_folded(tensor):
+        has_range = tensor.limits is not None or not tensor.is_float
+        if endpoint.activation in BOUNDED and has_range and not looks_folded(tensor):
             low, high = tensor.range if tensor.limits is None else tensor.limits
             raise InputError(
                 f"{split.model}: HEF output {tensor.name!r} should hold the {endpoint.activation} of endpoint "
@@ -128,10 +128,10 @@ def _check_folded(split: Split, bound: tuple[Bound, ...], folded: Collection[str
 def _roles(bound: Iterable[Bound], folded: Collection[str]) -> dict[str, list[Bound]]:
     """Return the roles in the order of the split, with their levels finest first."""
     roles: dict[str, list[Bound]] = {}
-    for one in bound:
-        roles.setdefault(one.endpoint.role, []).append(one)
+    for level in bound:
+        roles.setdefault(level.endpoint.role, []).append(level)
     for role, levels in roles.items():
-        levels.sort(key=lambda one: one.stride)
+        levels.sort(key=lambda level: level.stride)
         _check_levels(role, levels, folded)
     return roles
 
@@ -139,18 +139,18 @@ def _roles(bound: Iterable[Bound], folded: Collection[str]) -> dict[str, list[Bo
 def _check_levels(role: str, levels: list[Bound], folded: Collection[str]) -> None:
     """Refuse levels that no reader can merge: it picks one code path per role, from the first level."""
     for what, values, advice in (
-        ("dtype", [one.tensor.dtype for one in levels], "give them the same precision in the model script"),
-        ("number of channels", [one.tensor.shape[3] for one in levels], "correct the split hints"),
-        ("encoding", [one.endpoint.encoding for one in levels], "correct the split hints"),
-        ("activation", [one.endpoint.activation for one in levels], "correct the split hints"),
-        ("place of the activation", [_place(one, folded) for one in levels], "fold all of them or none"),
+        ("dtype", [level.tensor.dtype for level in levels], "give them the same precision in the model script"),
+        ("number of channels", [level.tensor.shape[3] for level in levels], "correct the split hints"),
+        ("encoding", [level.endpoint.encoding for level in levels], "correct the split hints"),
+        ("activation", [level.endpoint.activation for level in levels], "correct the split hints"),
+        ("place of the activation", [_place(level, folded) for level in levels], "fold all of them or none"),
     ):
         if len(set(values)) > 1:
-            listing = ", ".join(f"{one.tensor.name} {value}" for one, value in zip(levels, values, strict=True))
+            listing = ", ".join(f"{level.tensor.name} {value}" for level, value in zip(levels, values, strict=True))
             raise InputError(
                 f"The outputs of role {role!r} must have one {what} on all scales, but have {listing}; {advice}."
             )
-    strides = [one.stride for one in levels]
+    strides = [level.stride for level in levels]
     if len(set(strides)) < len(strides):
         raise InputError(f"Two outputs of role {role!r} have the same stride ({strides}); correct the split hints.")
 
@@ -166,7 +166,7 @@ def _split_output(role: str, roles: dict[str, list[Bound]], folded: Collection[s
         output |= {"encoding": encoding, "normalized": False}
     if role == "scores":
         output["score_format"] = "obj_x_class" if "objectness" in roles else "per_class"
-    output["outputs"] = [_child(role, one, index, folded) for index, one in enumerate(levels)]
+    output["outputs"] = [_child(role, level, index, folded) for index, level in enumerate(levels)]
     return output
 
 
@@ -177,7 +177,7 @@ def _carried(role: str, roles: dict[str, list[Bound]], folded: Collection[str]) 
     alone; the EdgeFirst validator refuses an output without one. Without boxes and scores the decoders would act on
     the type, so there is none.
     """
-    children = [_child(role, one, index, folded) for index, one in enumerate(roles[role])]
+    children = [_child(role, level, index, folded) for index, level in enumerate(roles[role])]
     typed = {"type": CARRIED_TYPE} if {"boxes", "scores"} <= roles.keys() else {}
     return {"name": role, **typed, **_merged(role, roles[role]), "outputs": children}
 
@@ -185,7 +185,7 @@ def _carried(role: str, roles: dict[str, list[Bound]], folded: Collection[str]) 
 def _merged(role: str, levels: list[Bound]) -> dict[str, Any]:
     """Return `shape` and `dshape` of a role whose scales are concatenated, `[1, C, N]`."""
     channels = levels[0].tensor.shape[3]
-    cells = sum(one.tensor.shape[1] * one.tensor.shape[2] for one in levels)
+    cells = sum(level.tensor.shape[1] * level.tensor.shape[2] for level in levels)
     return _shape(("batch", 1), (CHANNEL_AXIS.get(role, "num_features"), channels), ("num_boxes", cells))
 
 
@@ -210,28 +210,28 @@ def _protos(levels: list[Bound], folded: Collection[str], *, decoded: bool) -> d
         raise InputError(
             f"The split has {len(levels)} endpoints of role 'protos'; a model has one set of mask prototypes."
         )
-    one = levels[0]
-    _, height, width, channels = one.tensor.shape
+    level = levels[0]
+    _, height, width, channels = level.tensor.shape
     return {
         "name": "protos",
         **({"type": "protos"} if decoded else {}),
         **_shape(("batch", 1), ("num_protos", channels), ("height", height), ("width", width)),
-        "stride": _stride(one),
+        "stride": _stride(level),
         **({"decoder": "ultralytics"} if decoded else {}),
-        "outputs": [_child("protos", one, 0, folded)],
+        "outputs": [_child("protos", level, 0, folded)],
     }
 
 
-def _child(role: str, one: Bound, scale_index: int, folded: Collection[str]) -> dict[str, Any]:
+def _child(role: str, level: Bound, scale_index: int, folded: Collection[str]) -> dict[str, Any]:
     """Return a physical child, `[1, H, W, C]`."""
     return {
-        "name": one.tensor.name,
+        "name": level.tensor.name,
         **({"type": role} if role in OUTPUT_TYPES else {}),
-        **_nhwc(role, one.tensor),
-        "stride": _stride(one),
+        **_nhwc(role, level.tensor),
+        "stride": _stride(level),
         "scale_index": scale_index,
-        **_quantization(one.tensor, child=True),
-        **_activation(one, folded),
+        **_quantization(level.tensor, child=True),
+        **_activation(level, folded),
     }
 
 
@@ -244,9 +244,9 @@ def _anchor_outputs(split: Split, anchored: list[Bound], anchors: Anchors, *, de
     """
     if not anchored:
         return []
-    levels = sorted(anchored, key=lambda one: one.stride)
+    levels = sorted(anchored, key=lambda level: level.stride)
     _check_levels("detection", levels, ())
-    outputs = [_anchor_output(one, own) for one, own in zip(levels, anchors, strict=True)]
+    outputs = [_anchor_output(level, own) for level, own in zip(levels, anchors, strict=True)]
     if decoded and not _holds_more(split):
         return outputs
     return [{key: value for key, value in output.items() if key not in ("type", "decoder")} for output in outputs]
@@ -258,33 +258,33 @@ def _holds_more(split: Split) -> bool:
     return any(len(names) > 1 and not set(names) <= {"boxes", "objectness", "scores"} for names in parts)
 
 
-def _anchor_output(one: Bound, anchors: Level) -> dict[str, Any]:
+def _anchor_output(level: Bound, anchors: Level) -> dict[str, Any]:
     """Return one level of an anchor head, `[1, H, W, anchors * (5 + classes)]`."""
     return {
-        "name": one.tensor.name,
+        "name": level.tensor.name,
         "type": "detection",
-        **_nhwc("detection", one.tensor),
-        "stride": _stride(one),
+        **_nhwc("detection", level.tensor),
+        "stride": _stride(level),
         "decoder": "modelpack",
         "encoding": "anchor",
         "score_format": "obj_x_class",
         "normalized": True,
         "anchors": [list(pair) for pair in anchors],
-        **_quantization(one.tensor),
-        **_activation(one, ()),
+        **_quantization(level.tensor),
+        **_activation(level, ()),
     }
 
 
-def _segmentation(one: Bound, folded: Collection[str]) -> dict[str, Any]:
+def _segmentation(level: Bound, folded: Collection[str]) -> dict[str, Any]:
     """Return a semantic segmentation map, `[1, H, W, classes]`, at the resolution that the chip computes."""
     return {
-        "name": one.tensor.name,
+        "name": level.tensor.name,
         "type": "segmentation",
-        **_nhwc("segmentation", one.tensor),
-        "stride": _stride(one),
+        **_nhwc("segmentation", level.tensor),
+        "stride": _stride(level),
         "decoder": "modelpack",
-        **_quantization(one.tensor),
-        **_activation(one, folded),
+        **_quantization(level.tensor),
+        **_activation(level, folded),
     }
 
 
@@ -301,9 +301,9 @@ def _nhwc(kind: str, tensor: PhysicalTensor) -> dict[str, Any]:
     )
 
 
-def _stride(one: Bound) -> int | list[int]:
+def _stride(level: Bound) -> int | list[int]:
     """Return the stride as readers take it: one integer, a pair `[x, y]` only when the axes differ."""
-    x, y = one.stride
+    x, y = level.stride
     return x if x == y else [x, y]
 
 
@@ -321,13 +321,13 @@ def _quantization(tensor: PhysicalTensor, *, child: bool = False) -> dict[str, A
     return {"dtype": tensor.dtype, "quantization": None if tensor.is_float and not child else numbers}
 
 
-def _activation(one: Bound, folded: Collection[str]) -> dict[str, str]:
+def _activation(level: Bound, folded: Collection[str]) -> dict[str, str]:
     """Return what the chip has done, or left to the reader, of the activation that follows the cut."""
-    if one.endpoint.activation is None:
+    if level.endpoint.activation is None:
         return {}
-    return {f"activation_{_place(one, folded)}": one.endpoint.activation}
+    return {f"activation_{_place(level, folded)}": level.endpoint.activation}
 
 
-def _place(one: Bound, folded: Collection[str]) -> str:
+def _place(level: Bound, folded: Collection[str]) -> str:
     """Return `applied` when the activation is on the chip, `required` when it is left to the reader."""
-    return "applied" if one.endpoint.name in folded else "required"
+    return "applied" if level.endpoint.name in folded else "required"

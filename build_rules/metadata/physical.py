@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from build_rules.errors import InputError
 from build_rules.records.split_json import Endpoint, Split
 
-__all__ = ["Bound", "PhysicalTensor", "bind_endpoints", "found_folded", "looks_folded"]
+__all__ = ["BOUNDED", "Bound", "PhysicalTensor", "bind_endpoints", "folded_by_ranges", "looks_folded"]
 
 _LEVELS = {"uint8": 255, "uint16": 65535}
 _FLOAT = "float32"
@@ -77,6 +77,10 @@ class Bound:
     stride: tuple[int, int]
 
 
+BOUNDED = ("sigmoid", "softmax")
+"""Activations whose values stay within [0, 1], so that ranges tell whether a compiler has folded them."""
+
+
 def looks_folded(tensor: PhysicalTensor) -> bool:
     """Tell whether the tensor's values are those of a sigmoid or softmax: everything it can express is within [0, 1].
 
@@ -86,12 +90,12 @@ def looks_folded(tensor: PhysicalTensor) -> bool:
     return low >= -_TOLERANCE and high <= 1 + _TOLERANCE
 
 
-def found_folded(split: Split, tensors: tuple[PhysicalTensor, ...]) -> frozenset[str]:
+def folded_by_ranges(split: Split, tensors: tuple[PhysicalTensor, ...]) -> frozenset[str]:
     """Return the endpoints whose activation the HEF has, as its ranges tell; never those of anchor grids."""
     return frozenset(
         one.endpoint.name
         for one in bind_endpoints(split, tensors)
-        if one.endpoint.foldable in ("sigmoid", "softmax") and looks_folded(one.tensor)
+        if one.endpoint.foldable in BOUNDED and looks_folded(one.tensor)
     )
 
 

@@ -16,13 +16,13 @@ def say_pixels(document: dict[str, Any], split: Split) -> None:
     """Make a compiled document say, in place, what was decided, where the trainer's says something else."""
     pixels = split.preprocessing
     validation = document.get("validation")
-    told = dict(validation) if isinstance(validation, Mapping) else {}
+    members = dict(validation) if isinstance(validation, Mapping) else {}
     if pixels.normalization is not None:
-        told["normalization"] = pixels.normalization
-    if pixels.tiling is None and told.get("preprocessing", "letterbox") != pixels.resize:
-        told["preprocessing"] = pixels.resize
-    if told:
-        document["validation"] = told
+        members["normalization"] = pixels.normalization
+    if pixels.tiling is None and members.get("preprocessing", "letterbox") != pixels.resize:
+        members["preprocessing"] = pixels.resize
+    if members:
+        document["validation"] = members
     section = document["input"]
     named = color_word(section)
     was = COLOR_OF_CHANNELS.get(split.input.channels) if named is None else str(named[1]).lower()

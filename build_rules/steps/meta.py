@@ -15,7 +15,7 @@ from build_rules.metadata.compiled_document import BuildFacts, CalibrationGeomet
 from build_rules.metadata.examine import examine
 from build_rules.metadata.hef_outputs import physical_tensors
 from build_rules.metadata.outputs import class_count
-from build_rules.metadata.physical import PhysicalTensor, found_folded
+from build_rules.metadata.physical import PhysicalTensor, folded_by_ranges
 from build_rules.metadata.pixels import with_front
 from build_rules.metadata.serialize import document_bytes
 from build_rules.presets import Preset
@@ -61,7 +61,7 @@ def run(
     calibration = load_calibrated(calibrated[0]) if calibrated else None
     facts = _facts(compiled_hef, calibration, hw_arch, preset, compiler, source_date_epoch)
     # Whoever compiled it elsewhere may have folded less than the presets here do; the ranges tell.
-    folded = split.folded if preset is not None else found_folded(split, tensors)
+    folded = split.folded if preset is not None else folded_by_ranges(split, tensors)
     compiled = compile_document(complete_bare(trainer, split), split, tensors, facts, folded)
     for warning in compiled.warnings:
         print(f"   warning: {warning}")

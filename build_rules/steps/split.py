@@ -62,10 +62,12 @@ def run(
 
     if labels_file is not None:
         reading(Path(labels_file))
-    trainer, said = read_document(onnx, metadata), pixels or InputChoice()
-    decide = cache(partial(decide_pixels, trainer, said))
+    trainer, input_choice = read_document(onnx, metadata), pixels or InputChoice()
+    decide = cache(partial(decide_pixels, trainer, input_choice))
     samples = _samples(decide, calibration or _named(trainer, named_in))
-    result = split_model(onnx, network_name, split_onnx, choice or AUTOMATIC, samples, said.shape, trainer, reading)
+    result = split_model(
+        onnx, network_name, split_onnx, choice or AUTOMATIC, samples, input_choice.shape, trainer, reading
+    )
     split = result.split
     try:
         decided = decide(result.pixels, split.input)

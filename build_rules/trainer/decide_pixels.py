@@ -41,7 +41,7 @@ class DecidedPixels:
 
 
 @dataclass(frozen=True)
-class _Said:
+class _Stated:
     """Who says which normalization; `by` None means nobody."""
 
     by: str | None
@@ -64,14 +64,14 @@ def decide_pixels(
             f"preprocessing = {choice.preprocessing!r} under [input] in model.toml is not possible: the metadata have "
             f"a tiling section, which asks for {pixels.resize}."
         )
-    said = _who_says(document, choice)
+    stated = _who_says(document, choice)
     if choice.mean is not None or choice.std is not None:
         mean, std = choice.mean or (0.0,) * image.channels, choice.std or (1.0,) * image.channels
         pixels = replace(pixels, scale=1.0, mean=mean, std=std)
-    if facts.takes == "raw" and said.by is None:
+    if facts.takes == "raw" and stated.by is None:
         pixels = replace(pixels, scale=1.0, mean=(0.0,) * image.channels, std=(1.0,) * image.channels)
-    _check_graph(pixels, said, facts)
-    if said.by != METADATA and (said.by is not None or facts.takes == "raw"):
+    _check_graph(pixels, stated, facts)
+    if stated.by != METADATA and (stated.by is not None or facts.takes == "raw"):
         pixels = replace(pixels, normalization=_word(pixels, image.channels))
     return _swapped(document, choice, facts, pixels)
 
@@ -91,21 +91,21 @@ def _check_channels(choice: InputChoice, image: ModelInput) -> None:
             )
 
 
-def _who_says(document: TrainerDocument, choice: InputChoice) -> _Said:
+def _who_says(document: TrainerDocument, choice: InputChoice) -> _Stated:
     if choice.normalization is not None:
-        return _Said("model.toml", choice.normalization, f'[input] normalization = "{choice.normalization}"')
+        return _Stated("model.toml", choice.normalization, f'[input] normalization = "{choice.normalization}"')
     if choice.mean is not None or choice.std is not None:
         numbers = [f"{k} = {list(v)}" for k, v in (("mean", choice.mean), ("std", choice.std)) if v is not None]
-        return _Said("model.toml", None, f"[input] {', '.join(numbers)}")
+        return _Stated("model.toml", None, f"[input] {', '.join(numbers)}")
     word = document.section("validation").get("normalization")
     if word is None:
-        return _Said(None, None, "")
-    return _Said(METADATA, str(word), f"validation.normalization = {str(word)!r}")
+        return _Stated(None, None, "")
+    return _Stated(METADATA, str(word), f"validation.normalization = {str(word)!r}")
 
 
-def _check_graph(pixels: Preprocessing, said: _Said, facts: PixelFacts) -> None:
+def _check_graph(pixels: Preprocessing, stated: _Stated, facts: PixelFacts) -> None:
     """Refuse pixels that are normalized twice, or not at all, as the graph shows."""
-    if facts.takes is None or said.by is None:
+    if facts.takes is None or stated.by is None:
         return
     fault = None
     if facts.takes == "raw" and not _is_identity(pixels):
@@ -121,11 +121,12 @@ def _check_graph(pixels: Preprocessing, said: _Said, facts: PixelFacts) -> None:
     cure = "raw" if facts.takes == "raw" else "unsigned"
     where = (
         "there"
-        if said.by == "model.toml"
+        if stated.by == "model.toml"
         else "under [input] in model.toml, or correct the metadata (in the ONNX, or [metadata])"
     )
     raise InputError(
-        f'{said.by} says {said.value}, but the graph {facts.because}, {fault}; write normalization = "{cure}" {where}.'
+        f"{stated.by} says {stated.value}, but the graph {facts.because}, {fault}; write normalization = "
+        f'"{cure}" {where}.'
     )
 
 
@@ -168,18 +169,18 @@ def _swapped(document: TrainerDocument, choice: InputChoice, facts: PixelFacts, 
     """
     if facts.front is None or not facts.front.swapped:
         return DecidedPixels(pixels)
-    known = choice.color is not None or color_word(document.section("input")) is not None
+    has_colors = choice.color is not None or color_word(document.section("input")) is not None
     numbers = choice.mean is not None or choice.std is not None
     # A word is about colours, so it goes with those that the network behind the swap is taken to see.
-    order = swapped_order(len(pixels.mean)) if known or numbers else range(len(pixels.mean))
-    turns = known or _subtracts_blue_first(facts)
+    order = swapped_order(len(pixels.mean)) if has_colors or numbers else range(len(pixels.mean))
+    turns = has_colors or _subtracts_blue_first(facts)
     turned = replace(
         pixels,
         mean=tuple(pixels.mean[k] for k in order),
         std=tuple(pixels.std[k] for k in order),
         color=SWAPPED_COLORS[pixels.color] if turns and pixels.color is not None else pixels.color,
     )
-    if known or pixels.color is None:
+    if has_colors or pixels.color is None:
         return DecidedPixels(turned)
     own = SWAPPED_COLORS[str(turned.color)]
     return DecidedPixels(

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from build_rules.errors import InputError
 from build_rules.graph.decoders.decoder_check import ANCHOR, COMPARED, OBJECTNESS, SCORES, Decoding, check_decoding
 from build_rules.graph.decoders.find_anchors import read_anchors
-from build_rules.graph.find.find_endpoints import FoundEndpoints, find_endpoints
+from build_rules.graph.find.find_endpoints import ModelEndpoints, find_endpoints
 from build_rules.graph.find.manual import PLACE
 from build_rules.graph.find.whole_outputs import ACTIVATIONS
 from build_rules.graph.load.graph_view import GraphView
@@ -37,12 +37,12 @@ def check_by_hand(view: GraphView, source: TrainerDocument, endpoints: Sequence[
         for endpoint in endpoints:
             _check_activation(view, endpoint)
         return Decoding()
-    told, decoding = shown
-    roles = {*decoding.roles, *(ANCHOR for e in told.endpoints if e.role == ANCHOR and decoding.roles)}
-    known = {endpoint.tensor: endpoint for endpoint in told.endpoints if endpoint.role in roles}
+    unaided, decoding = shown
+    roles = {*decoding.roles, *(ANCHOR for e in unaided.endpoints if e.role == ANCHOR and decoding.roles)}
+    expected = {endpoint.tensor: endpoint for endpoint in unaided.endpoints if endpoint.role in roles}
     read = [e for e in endpoints if e.role in (*COMPARED, ANCHOR)]
     for endpoint in read:
-        other = known.get(endpoint.tensor)
+        other = expected.get(endpoint.tensor)
         if other is None:
             _check_activation(view, endpoint)
         elif _kind(endpoint) != _kind(other):
@@ -51,8 +51,8 @@ def check_by_hand(view: GraphView, source: TrainerDocument, endpoints: Sequence[
                 f"makes it {_words(other)}; correct the table, or give the tensor a role of your own "
                 f'("raw_{endpoint.role}") if a decoder of your own reads it.'
             )
-    unknown = {e.role for e in read if e.tensor not in known}
-    return Decoding(tuple(role for role in dict.fromkeys(e.role for e in read) if role not in unknown))
+    not_expected = {e.role for e in read if e.tensor not in expected}
+    return Decoding(tuple(role for role in dict.fromkeys(e.role for e in read) if role not in not_expected))
 
 
 def _check_activation(view: GraphView, endpoint: Endpoint) -> None:
@@ -96,20 +96,22 @@ def hints_of_grids(view: GraphView, source: TrainerDocument, endpoints: Sequence
     grids = {endpoint.tensor for endpoint in endpoints if endpoint.role == ANCHOR}
     for document in (source, TrainerDocument()):
         try:
-            told = find_endpoints(view, document)
+            unaided = find_endpoints(view, document)
         except InputError:
             continue
-        if grids == {endpoint.tensor for endpoint in told.endpoints if endpoint.role == ANCHOR}:
-            return told.hints
+        if grids == {endpoint.tensor for endpoint in unaided.endpoints if endpoint.role == ANCHOR}:
+            return unaided.hints
     return ()
 
 
-def _shown(view: GraphView, source: TrainerDocument) -> tuple[FoundEndpoints, Decoding] | None:
+def _shown(view: GraphView, source: TrainerDocument) -> tuple[ModelEndpoints, Decoding] | None:
     try:
-        told = find_endpoints(view, source)
-        anchor_head = any(endpoint.role == ANCHOR for endpoint in told.endpoints)
-        anchors = read_anchors(view, told.endpoints, told.hints) if anchor_head else None
-        return told, check_decoding(view, told.endpoints, told.followed, told.picks, anchors, told.classes)
+        unaided = find_endpoints(view, source)
+        anchor_head = any(endpoint.role == ANCHOR for endpoint in unaided.endpoints)
+        anchors = read_anchors(view, unaided.endpoints, unaided.hints) if anchor_head else None
+        return unaided, check_decoding(
+            view, unaided.endpoints, unaided.followed, unaided.picks, anchors, unaided.classes
+        )
     except InputError:
         return None
 

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Sequence
 
 from build_rules.errors import InputError
-from build_rules.graph.find.follow_hint import FoundRole, one_per_scale
+from build_rules.graph.find.follow_hint import RoleMaps, one_per_scale
 from build_rules.graph.load.graph_view import GraphView
 from build_rules.graph.tail.uncuttable import uneven_size
 from build_rules.graph.tail.walk import Beginning
@@ -18,7 +18,7 @@ PLACE = "[split] of model.toml"
 SIDES = 4
 
 
-def roles_by_hand(view: GraphView, groups: Sequence[EndpointGroup]) -> list[FoundRole]:
+def roles_by_hand(view: GraphView, groups: Sequence[EndpointGroup]) -> list[RoleMaps]:
     """Return the roles whose tensors are named one by one. Raises `InputError` for a name that is no map."""
     roles = []
     for group in groups:
@@ -26,7 +26,7 @@ def roles_by_hand(view: GraphView, groups: Sequence[EndpointGroup]) -> list[Foun
         ordered = one_per_scale(view, f"{PLACE}: the role '{group.role}'", maps)
         encoding = "anchor" if group.role == "anchor" else group.encoding
         _check_sides(view, group, ordered)
-        roles.append(FoundRole(group.role, ordered, encoding))
+        roles.append(RoleMaps(group.role, ordered, encoding))
     return roles
 
 
