@@ -122,13 +122,13 @@ def _proof(
         raise
 
 
-def _anchors(view: GraphView, document: TrainerDocument, head: ModelEndpoints, choice: SplitChoice) -> Anchors | None:
+def _anchors(view: GraphView, trainer: TrainerDocument, head: ModelEndpoints, choice: SplitChoice) -> Anchors | None:
     if not choice.anchors and not any(endpoint.encoding == "anchor" for endpoint in head.endpoints):
         return None
     from build_rules.graph.decoders.check_manual import hints_of_grids
     from build_rules.graph.decoders.find_anchors import check_anchors, read_anchors
 
-    hints = hints_of_grids(view, document, head.endpoints) if choice.groups else head.hints
+    hints = hints_of_grids(view, trainer, head.endpoints) if choice.groups else head.hints
     try:
         read = read_anchors(view, head.endpoints, hints)
     except InputError:
@@ -148,13 +148,13 @@ def _doubts(split: Split, choice: SplitChoice) -> tuple[str, ...]:
 
 
 def _decoding(
-    view: GraphView, document: TrainerDocument, head: ModelEndpoints, anchors: Anchors | None, choice: SplitChoice
+    view: GraphView, trainer: TrainerDocument, head: ModelEndpoints, anchors: Anchors | None, choice: SplitChoice
 ) -> Decoding:
     from build_rules.graph.decoders.check_manual import check_by_hand
     from build_rules.graph.decoders.decoder_check import check_decoding, without_unread
 
     if choice.groups:
-        decoding = check_by_hand(view, document, head.endpoints)
+        decoding = check_by_hand(view, trainer, head.endpoints)
     else:
         decoding = check_decoding(view, head.endpoints, head.followed, head.picks, anchors, head.classes)
     return without_unread(decoding, head.endpoints)

@@ -26,13 +26,13 @@ ACTIVATED = (SCORES, OBJECTNESS, ANCHOR)
 LAYOUT = ("Identity", "Cast", "Transpose")
 
 
-def check_by_hand(view: GraphView, source: TrainerDocument, endpoints: Sequence[Endpoint]) -> Decoding:
+def check_by_hand(view: GraphView, trainer: TrainerDocument, endpoints: Sequence[Endpoint]) -> Decoding:
     """Compare endpoints with those that were found without a hand and that decode as the graph does.
 
     Raises `InputError` for a map that is given the role, encoding or activation of another one. Roles that no decoder
     reads are the user's own; nothing is said of maps that cannot be found otherwise.
     """
-    shown = _shown(view, source) or _shown(view, TrainerDocument())
+    shown = _shown(view, trainer) or _shown(view, TrainerDocument())
     if shown is None:
         for endpoint in endpoints:
             _check_activation(view, endpoint)
@@ -91,10 +91,10 @@ def _users(view: GraphView, tensor: str) -> set[str]:
     return found
 
 
-def hints_of_grids(view: GraphView, source: TrainerDocument, endpoints: Sequence[Endpoint]) -> tuple[SplitHint, ...]:
+def hints_of_grids(view: GraphView, trainer: TrainerDocument, endpoints: Sequence[Endpoint]) -> tuple[SplitHint, ...]:
     """Return the hints of the anchor grids named by hand, as found without a hand; none when these are other maps."""
     grids = {endpoint.tensor for endpoint in endpoints if endpoint.role == ANCHOR}
-    for document in (source, TrainerDocument()):
+    for document in (trainer, TrainerDocument()):
         try:
             unaided = find_endpoints(view, document)
         except InputError:
@@ -104,9 +104,9 @@ def hints_of_grids(view: GraphView, source: TrainerDocument, endpoints: Sequence
     return ()
 
 
-def _shown(view: GraphView, source: TrainerDocument) -> tuple[ModelEndpoints, Decoding] | None:
+def _shown(view: GraphView, trainer: TrainerDocument) -> tuple[ModelEndpoints, Decoding] | None:
     try:
-        unaided = find_endpoints(view, source)
+        unaided = find_endpoints(view, trainer)
         anchor_head = any(endpoint.role == ANCHOR for endpoint in unaided.endpoints)
         anchors = read_anchors(view, unaided.endpoints, unaided.hints) if anchor_head else None
         return unaided, check_decoding(

@@ -52,25 +52,25 @@ class ModelEndpoints:
         return () if self.picks else self.followed
 
 
-def find_endpoints(view: GraphView, source: TrainerDocument, choice: SplitChoice = AUTOMATIC) -> ModelEndpoints:
+def find_endpoints(view: GraphView, trainer: TrainerDocument, choice: SplitChoice = AUTOMATIC) -> ModelEndpoints:
     """Return the endpoints of a model.
 
     Raises `InputError` when hints and graph differ, and when there is no way to find endpoints.
     """
     if not choice.groups and not choice.hints:
-        return _endpoints_of(view, source, choice)
+        return _endpoints_of(view, trainer, choice)
     try:
         if choice.groups:
             return ModelEndpoints(_endpoints(view, roles_by_hand(view, choice.groups)), (), "model.toml")
-        return _endpoints_of(view, source, choice)
+        return _endpoints_of(view, trainer, choice)
     except InputError as error:
         raise (error if str(error).startswith(PLACE) else error.within(PLACE)) from error
 
 
-def _endpoints_of(view: GraphView, source: TrainerDocument, choice: SplitChoice) -> ModelEndpoints:
+def _endpoints_of(view: GraphView, trainer: TrainerDocument, choice: SplitChoice) -> ModelEndpoints:
     refuse_uncuttable(view)
     try:
-        return _find(view, source, choice)
+        return _find(view, trainer, choice)
     except InputError as error:
         maps = [tensor for tensor in last_layers(view) if view.stride(tensor) is None]
         if (uneven := uneven_size(view, maps)) is not None:
@@ -78,18 +78,18 @@ def _endpoints_of(view: GraphView, source: TrainerDocument, choice: SplitChoice)
         raise
 
 
-def _find(view: GraphView, source: TrainerDocument, choice: SplitChoice) -> ModelEndpoints:
+def _find(view: GraphView, trainer: TrainerDocument, choice: SplitChoice) -> ModelEndpoints:
     outputs = _outputs(view)
-    given = check_hints(choice.hints, outputs, PLACE) if choice.hints else _trainers_hints(view, source, outputs)
+    given = check_hints(choice.hints, outputs, PLACE) if choice.hints else _trainers_hints(view, trainer, outputs)
     wholes = {name: whole for name in outputs if (whole := peel_output(view, name)) is not None}
     naming = {hint.target: hint for hint in given if hint.target in wholes and len(hint.boundaries) == 1}
     hints = tuple(hint for hint in given if hint.target not in naming)
     open_outputs = [name for name in outputs if name not in wholes and all(name != hint.target for hint in hints)]
-    inferred = _inferred(view, source, open_outputs, wholes, hints) if open_outputs else Inferred((), False)
+    inferred = _inferred(view, trainer, open_outputs, wholes, hints) if open_outputs else Inferred((), False)
     followed = (*hints, *inferred.hints)
     roles = [role for hint in followed for role in find_hinted(view, hint, followed)]
     coefficients = {b.stop - b.start for h in followed for b in h.boundaries if b.name == COEFFICIENTS}
-    roles += _whole_roles(view, source, wholes, naming, roles, coefficients)
+    roles += _whole_roles(view, trainer, wholes, naming, roles, coefficients)
     _check_not_picked(given, roles)
     by_structure = bool(inferred.hints) or not given
     return ModelEndpoints(
@@ -98,7 +98,7 @@ def _find(view: GraphView, source: TrainerDocument, choice: SplitChoice) -> Mode
         found_by="model.toml" if choice.hints else "structure" if by_structure else "hints",
         picks=inferred.picks,
         classes=inferred.classes,
-        warnings=_warnings(source, given, inferred) if inferred.hints else (),
+        warnings=_warnings(trainer, given, inferred) if inferred.hints else (),
     )
 
 
@@ -116,16 +116,16 @@ def _outputs(view: GraphView) -> dict[str, tuple[int, ...]]:
 
 
 def _trainers_hints(
-    view: GraphView, source: TrainerDocument, outputs: Mapping[str, tuple[int, ...]]
+    view: GraphView, trainer: TrainerDocument, outputs: Mapping[str, tuple[int, ...]]
 ) -> tuple[SplitHint, ...]:
     """Return the trainer's hints, without those for outputs that are left out."""
     left_out = [value.name for value in view.model.graph.output if value.name not in view.outputs]
-    return read_hints(source, outputs, left_out)
+    return read_hints(trainer, outputs, left_out)
 
 
 def _inferred(
     view: GraphView,
-    source: TrainerDocument,
+    trainer: TrainerDocument,
     outputs: Sequence[str],
     wholes: Mapping[str, WholeOutput],
     hints: Sequence[SplitHint],
@@ -138,10 +138,10 @@ def _inferred(
         if heads := find_heads(view, outputs, prototypes):
             raise several_heads(view, heads, list(wholes)) from error
         raise InputError(
-            f"there is no way to tell where to cut this model: its EdgeFirst metadata {_lack(source)}, its outputs are "
-            f"{_listed(view)}, and the graph does not tell: {error} Export it with a trainer that embeds split_hints, "
-            f"{_advice(view, outputs, prototypes, endpoints)}or name the endpoints in model.toml; these are the "
-            "candidates:",
+            f"there is no way to tell where to cut this model: its EdgeFirst metadata {_lack(trainer)}, its outputs "
+            f"are {_listed(view)}, and the graph does not tell: {error} Export it with a trainer that embeds "
+            f"split_hints, {_advice(view, outputs, prototypes, endpoints)}or name the endpoints in model.toml; these "
+            "are the candidates:",
             proposal(view),
         ) from error
 
@@ -161,24 +161,24 @@ def _listed(view: GraphView) -> str:
     return ", ".join(f"'{name}' {view.shape_text(name)}" for name in view.outputs)
 
 
-def _lack(source: TrainerDocument) -> str:
-    if source.key is None:
+def _lack(trainer: TrainerDocument) -> str:
+    if trainer.key is None:
         return "is missing"
-    if ignored := sorted(source.hint_types - {HINT_TYPE}):
+    if ignored := sorted(trainer.hint_types - {HINT_TYPE}):
         return f"has no split_hints of a known type (only {', '.join(map(repr, ignored))})"
-    return "has no split_hints for all of them" if source.has_hints else "has no split_hints"
+    return "has no split_hints for all of them" if trainer.has_hints else "has no split_hints"
 
 
-def _warnings(source: TrainerDocument, given: Sequence[SplitHint], inferred: Inferred) -> tuple[str, ...]:
-    if source.key is None or inferred.picks:
+def _warnings(trainer: TrainerDocument, given: Sequence[SplitHint], inferred: Inferred) -> tuple[str, ...]:
+    if trainer.key is None or inferred.picks:
         return ()
     boundaries = ", ".join(f"{b.name} [{b.start}, {b.stop})" for hint in inferred.hints for b in hint.boundaries)
-    return (f"the EdgeFirst metadata {_lack(source)}; the graph itself tells where to cut ({boundaries})",)
+    return (f"the EdgeFirst metadata {_lack(trainer)}; the graph itself tells where to cut ({boundaries})",)
 
 
 def _whole_roles(
     view: GraphView,
-    source: TrainerDocument,
+    trainer: TrainerDocument,
     wholes: Mapping[str, WholeOutput],
     naming: Mapping[str, SplitHint],
     roles: Sequence[RoleMaps],
@@ -189,7 +189,7 @@ def _whole_roles(
     for name, whole in wholes.items():
         boundary = naming[name].boundaries[0] if name in naming else None
         called = None if boundary is None else boundary.name
-        named = role_of_whole(whole, source, called, coefficients)
+        named = role_of_whole(whole, trainer, called, coefficients)
         if named is None:
             nameless.append(whole)
             continue

@@ -72,7 +72,7 @@ def _is_peeled(view: GraphView, node: onnx.NodeProto, moved: bool) -> bool:
 
 
 def role_of_whole(
-    whole: WholeOutput, document: TrainerDocument, called: str | None, coefficients: Collection[int]
+    whole: WholeOutput, trainer: TrainerDocument, called: str | None, coefficients: Collection[int]
 ) -> tuple[str, str | None] | None:
     """Return role and encoding of a map, None when nothing tells them.
 
@@ -80,7 +80,7 @@ def role_of_whole(
     has mask coefficients of as many channels (`coefficients`); a segmentation, when its tail picks or compares classes,
     or brings them to another size.
     """
-    for output in document.outputs:
+    for output in trainer.outputs:
         if output.name == whole.output and output.type is not None:
             return ("anchor", "anchor") if output.is_anchor_grid else (output.type, None)
     if called is not None:
