@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import build_rules
 from build_rules.errors import InputError
 from build_rules.records.split_json import Tiling
 from build_rules.trainer.document import DescribedOutput, TrainerDocument
@@ -110,3 +113,18 @@ def test_the_size_in_the_document(section: dict[str, Any], size: tuple[int, int]
 )
 def test_the_size_that_ultralytics_writes(text: str, size: tuple[int, int] | None) -> None:
     assert [stated for stated, _ in image_sizes(TrainerDocument(imgsz=text))] == ([] if size is None else [size])
+
+
+def test_nobody_outside_this_room_looks_into_the_document() -> None:
+    """It is copied into the compiled one, and two words of it are shown by `doit inspect`."""
+    package = Path(build_rules.__file__).parent
+    users = {
+        str(path.relative_to(package))
+        for path in package.rglob("*.py")
+        if re.search(r"\.content\b(?!\()", path.read_text(encoding="utf-8"))
+    }
+    assert {name for name in users if not name.startswith("trainer/")} == {
+        "commands/describe_onnx.py",
+        "metadata/bare.py",
+        "metadata/compiled_document.py",
+    }
