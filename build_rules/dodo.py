@@ -30,6 +30,7 @@ RECORDS = (
     "records/calibration_json.py",
     "records/normalization.py",
     "records/roles.py",
+    "records/split_hint.py",
     "records/split_json.py",
     "errors.py",
 )
@@ -44,7 +45,6 @@ SPLIT = Rule(
         "trainer",
         "metadata/outputs.py",
         "metadata/physical.py",
-        "metadata/pixels.py",
         "calibration/sample.py",
         "calibration/pixels/adaptor.py",
         "calibration/pixels/image_file.py",
@@ -136,6 +136,7 @@ META = Rule(
         "trainer/document.py",
         "trainer/labels.py",
         "trainer/preprocessing.py",
+        "trainer/read_document.py",
         "trainer/tiling.py",
         "trainer/vocabulary.py",
         "hef",

@@ -18,8 +18,8 @@ from build_rules.hef import read_hef
 from build_rules.onnx_file.skeleton import read_skeleton
 from build_rules.regular_file import find_fault, open_regular, read_small
 from build_rules.toml_table import read_toml
-from build_rules.trainer.document import read_document
 from build_rules.trainer.labels import read_labels
+from build_rules.trainer.read_document import read_document
 
 POINTER = (
     b"version https://git-lfs.github.com/spec/v1\n"

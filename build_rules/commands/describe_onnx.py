@@ -26,7 +26,9 @@ from build_rules.onnx_file.skeleton import read_skeleton
 from build_rules.onnx_file.weights import all_tensors
 from build_rules.presets import PRESETS
 from build_rules.records.split_json import Endpoint
-from build_rules.trainer.document import SourceDocument, read_document
+from build_rules.trainer.document import TrainerDocument
+from build_rules.trainer.image_size import image_sizes
+from build_rules.trainer.read_document import read_document
 
 __all__ = ["describe_onnx"]
 
@@ -60,19 +62,19 @@ def _describe(files: OnnxFiles) -> Facts:
         "outputs": [_value(value) for value in model.graph.output],
         "external_files": _external_files(model, path.name),
         "metadata_keys": sorted({entry.key for entry in model.metadata_props}),
-        "name": document.document.get("name"),
-        "decoder_version": document.document.get("decoder_version"),
+        "name": document.content.get("name"),
+        "decoder_version": document.content.get("decoder_version"),
         "labels": len(document.labels),
     }
     return facts | (_cut_facts(model, files, document) if fault is None else _not_found(model, fault))
 
 
-def _document(files: OnnxFiles) -> tuple[SourceDocument, str | None]:
+def _document(files: OnnxFiles) -> tuple[TrainerDocument, str | None]:
     """Return the metadata, with `[metadata]` of a `model.toml` beside the file, and what is wrong with them."""
     try:
         return read_document(files, metadata_beside(files.path)), None
     except InputError as error:
-        return SourceDocument({}), str(error).removeprefix(f"{files.path}: ")
+        return TrainerDocument(), str(error).removeprefix(f"{files.path}: ")
 
 
 def _value(value: onnx.ValueInfoProto) -> Facts:
@@ -97,11 +99,11 @@ def _external_files(model: onnx.ModelProto, own: str) -> list[str]:
     return sorted({entry.value for entry in entries if entry.key == "location"} - {own})
 
 
-def _cut_facts(model: onnx.ModelProto, files: OnnxFiles, document: SourceDocument) -> Facts:
+def _cut_facts(model: onnx.ModelProto, files: OnnxFiles, document: TrainerDocument) -> Facts:
     """Return the endpoints as the split would find them, with `[split]` of a `model.toml` beside the file."""
     try:
         choice, shape = split_beside(files.path), input_beside(files.path).shape
-        source = prepare(model, files, document, need_weights=False, shape=shape)
+        source = prepare(model, files, image_sizes(document), need_weights=False, shape=shape)
         view = with_outputs(view_graph(source), choice.outputs)
         refuse_foreign_operators(view, choice.named)
         found = find_endpoints(view, document, choice)

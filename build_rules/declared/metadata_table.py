@@ -23,8 +23,7 @@ from typing import Any
 
 from build_rules.records.split_json import CAMERA_ADAPTORS
 from build_rules.toml_table import Table, table_beside
-from build_rules.trainer.preprocessing import COLOR_KEYS, NORMALIZATIONS, RESIZES
-from build_rules.trainer.vocabulary import DECODER_VERSIONS, NMS_MODES
+from build_rules.trainer.vocabulary import COLOR_KEYS, DECODER_VERSIONS, NMS_MODES, NORMALIZATIONS, RESIZES
 
 __all__ = ["MetadataTable", "metadata_beside", "read_metadata"]
 

@@ -26,7 +26,8 @@ from pathlib import Path
 from typing import Any
 
 from build_rules.records.roles import ACTIVATIONS, ANCHOR, BOXES, ROLES, SCORES
-from build_rules.records.split_json import Anchors, EndpointGroup, SplitBoundary, SplitChoice, SplitHint
+from build_rules.records.split_hint import SplitBoundary, SplitHint
+from build_rules.records.split_json import Anchors, EndpointGroup, SplitChoice
 from build_rules.toml_table import Table, table_beside
 
 __all__ = ["read_split", "split_beside"]

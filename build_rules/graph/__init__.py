@@ -2,54 +2,50 @@
 
 One file per question of the graph:
 
-========================  ===========================================================================
-`document.py`             what do the EdgeFirst metadata in the file say? (reads no weights)
-`wire.py`                 where do the fields of the file lie?
-`extent.py`               how much does it hold, before it is parsed?
-`long_lists.py`           which lists of numbers would be too long to be followed?
-`skeleton.py`             what is the model without its weights?
-`weights.py`              where do the weights lie, and may they be read?
-`functions.py`            what is the model without local functions?
-`sequences.py`            which splits are written as sequences?
-`order.py`                in which order can the nodes be computed?
-`source.py`               all of these: is this an ONNX that we can work on, and what is its image input?
-`shapes.py`               which shape has each tensor?
-`view.py`, `constants.py` who produces a tensor, does it depend on the image, what value has it if it does not?
-`sizes.py`                at which size is an export with open dimensions built?
-`front.py`, `probes.py`   what do the first layers say about the pixels that the graph takes?
-`hints.py`                which channels of which output does the trainer want apart?
-`regions.py`              which part of a node's input does a part of its output come from?
-`tail/`                   how does one node of the decode tail lead backwards, or does the tail end here?
-`walk.py`                 at which tensors does the tail of some channels begin?
-`hinted.py`               which maps are the boundaries of a hint?
-`infer.py`, `roles.py`    which hints should the trainer have written?
-`spare.py`                which outputs say nothing that others do not say?
-`several_heads.py`        which outputs belong to which head, where there are several?
-`whole_outputs.py`        what is an output that is a map already?
-`by_hand.py`              what does `[split]` of `model.toml` say?
-`refusals.py`             what is a graph that cannot be cut, and what is to be exported instead?
-`candidates.py`           where could a graph be cut that is not understood?
-`endpoints.py`            all of these: which endpoints does the model have, in which order?
-`attention.py`            where are the attention blocks?
-`cut.py`, `batch.py`      the part of the graph between given tensors, as a model of its own, for one image
-`write.py`                that model as a file, its weights copied once
-`proof.py`                does the removed tail, fed with the endpoints, give the original outputs?
-`anchors.py`              which anchors does the graph of an anchor head hold, and are those by hand the same?
-`decoder_check.py`        do the EdgeFirst decoders compute from the endpoints what the graph computes?
-`decoder_formulas.py`     what do they compute?
-`rows.py`                 which rows and channels of an output are which values of which scale?
-`agreement.py`            are endpoints named by hand what the graph makes of them?
-`costs.py`, `runtime.py`  may a model be run here, and what comes out?
-`branches.py`, `work.py`  what do the graphs inside nodes compute, what does one node need besides its outputs?
-`split.py`                all of it: `split_model`
-========================  ===========================================================================
+==============================  ===========================================================================
+`load/source.py`                is this an ONNX that we can work on, and what is its image input? All of:
+`load/inline_functions.py`      what is the model without local functions?
+`load/replace_sequences.py`     which splits are written as sequences?
+`load/node_order.py`            in which order can the nodes be computed?
+`load/open_sizes.py`            at which size is an export with open dimensions built?
+`load/widen_halves.py`          what is a model of half precision in float?
+`load/foreign.py`               which operators and types are nobody's here?
+`load/branches.py`              what do the graphs inside nodes compute?
+`load/long_lists.py`            which lists of numbers would be too long to be followed?
+`load/shapes.py`                which shape has each tensor?
+`load/graph_view.py`            who produces a tensor, does it depend on the image? (`constants.py`: its value if not)
+`front.py`, `probes.py`         what do the first layers say about the pixels that the graph takes?
+`tail/`                         how does one node of the decode tail lead backwards, or does the tail end here?
+`tail/index_boxes.py`           which part of a node's input does a part of its output come from?
+`tail/walk.py`                  at which tensors does the tail of some channels begin?
+`tail/uncuttable.py`            what is a graph that cannot be cut, and what is to be exported instead?
+`tail/attention.py`             where are the attention blocks?
+`find/find_endpoints.py`        which endpoints does the model have, in which order? All of:
+`find/follow_hint.py`           which maps are the boundaries of a hint?
+`find/infer_hints.py`           which hints should the trainer have written? (`find_roles.py`)
+`find/spare_outputs.py`         which outputs say nothing that others do not say?
+`find/several_heads.py`         which outputs belong to which head, where there are several?
+`find/whole_outputs.py`         what is an output that is a map already?
+`find/manual.py`                what does `[split]` of `model.toml` say?
+`find/propose.py`               where could a graph be cut that is not understood?
+`prove/cut.py`                  the part of the graph between given tensors, as a model of its own
+`prove/single_image.py`         what is it for one image?
+`prove/proof.py`                does the removed tail, fed with the endpoints, give the original outputs?
+`prove/run_limits.py`           may a model be run here? (`runtime.py`: what comes out; `node_work.py`: at what cost)
+`decoders/decoder_check.py`     do the EdgeFirst decoders compute from the endpoints what the graph computes?
+`decoders/formulas.py`          what do they compute?
+`decoders/match_rows.py`        which rows and channels of an output are which values of which scale?
+`decoders/find_anchors.py`      which anchors does the graph of an anchor head hold, and are those by hand the same?
+`decoders/check_manual.py`      are endpoints named by hand what the graph makes of them?
+`cut_model.py`                  all of it: `split_model`
+==============================  ===========================================================================
 
-Nothing here decides by node name, channel count or model family; only by where the data flows.
+What the file holds is `onnx_file/`'s to say, and what its trainer says is `trainer/`'s. Nothing here decides by node
+name, channel count or model family; only by where the data flows.
 """
 
 from __future__ import annotations
 
 from build_rules.graph.cut_model import SplitResult, split_model
-from build_rules.trainer.document import SourceDocument, read_document
 
-__all__ = ["SourceDocument", "SplitResult", "read_document", "split_model"]
+__all__ = ["SplitResult", "split_model"]

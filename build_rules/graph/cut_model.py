@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from build_rules.errors import InputError
-from build_rules.graph.find.find_endpoints import FoundEndpoints, find_endpoints
+from build_rules.graph.find.find_endpoints import ModelEndpoints, find_endpoints
 from build_rules.graph.front import read_front
 from build_rules.graph.load.constants import Array
 from build_rules.graph.load.foreign import refuse_foreign_operators, refuse_foreign_types
@@ -21,7 +21,9 @@ from build_rules.onnx_file.onnx_files import OnnxFiles, opened
 from build_rules.onnx_file.weights import Reading, unwatched
 from build_rules.onnx_file.write import write_model
 from build_rules.records.split_json import AUTOMATIC, Anchors, ModelInput, PixelFacts, Proof, Split, SplitChoice
-from build_rules.trainer.document import SourceDocument
+from build_rules.trainer.document import TrainerDocument
+from build_rules.trainer.image_size import image_sizes
+from build_rules.trainer.read_document import read_document
 
 if TYPE_CHECKING:
     from build_rules.graph.decoders.decoder_check import Decoding
@@ -49,7 +51,7 @@ def split_model(
     choice: SplitChoice = AUTOMATIC,
     samples: Callable[[ModelInput, PixelFacts], Sequence[Array]] | None = None,
     shape: tuple[int, int] | None = None,
-    document: SourceDocument | None = None,
+    document: TrainerDocument | None = None,
     reading: Reading = unwatched,
 ) -> SplitResult:
     """Cut a model at its endpoints, write the cut model to `output`, and prove the cut.
@@ -60,8 +62,9 @@ def split_model(
     `InputError`, naming the file, for anything that cannot be cut.
     """
     with opened(onnx_file) as files:
+        trainer = read_document(files) if document is None else document
         try:
-            return _split(files, model_name, output, choice, samples, shape, document, reading)
+            return _split(files, model_name, output, choice, samples, shape, trainer, reading)
         except InputError as error:
             raise error.within(files.path) from error
 
@@ -73,14 +76,14 @@ def _split(
     choice: SplitChoice,
     samples: Callable[[ModelInput, PixelFacts], Sequence[Array]] | None,
     shape: tuple[int, int] | None,
-    document: SourceDocument | None,
+    trainer: TrainerDocument,
     reading: Reading,
 ) -> SplitResult:
-    source = load_source(files, document, shape, reading)
+    source = load_source(files, image_sizes(trainer), shape, reading)
     view = with_outputs(view_graph(source), choice.outputs)
     refuse_foreign_operators(view, choice.named)
-    found = find_endpoints(view, source.document, choice)
-    tensors = [endpoint.tensor for endpoint in found.endpoints]
+    head = find_endpoints(view, trainer, choice)
+    tensors = [endpoint.tensor for endpoint in head.endpoints]
     cut = cut_graph(view, tensors)
     pixels = read_front(view)
     compiled = {node.name for node in nodes_before_outputs(view, given=[pixels.front.start] if pixels.front else ())}
@@ -90,21 +93,21 @@ def _split(
     image = replace(source.input, shape=(1, *source.input.shape[1:]))
     shown = samples(image, pixels) if samples and choice.prove else ()
     proof = _proof(view, source, output, tensors, choice, shown)
-    anchors = _anchors(view, source.document, found, choice)
-    decoding = _decoding(view, source.document, found, anchors, choice)
+    anchors = _anchors(view, trainer, head, choice)
+    decoding = _decoding(view, trainer, head, anchors, choice)
     split = Split(
         model=model_name,
         input=image,
-        endpoints=found.endpoints,
+        endpoints=head.endpoints,
         attention=find_attention(cut.graph.node),
         proof=proof,
-        hints=found.hints,
-        found_by=found.found_by,
+        hints=head.hints,
+        found_by=head.found_by,
         anchors=anchors,
         decoded=decoding.roles,
         front=pixels.front,
     )
-    warnings = (*found.warnings, *_doubts(split, choice), *decoding.warnings)
+    warnings = (*head.warnings, *_doubts(split, choice), *decoding.warnings)
     return SplitResult(split, pixels, source.external_files, warnings)
 
 
@@ -112,7 +115,7 @@ def _proof(
     view: GraphView,
     source: Source,
     output: Path,
-    endpoints: Sequence[str],
+    head: Sequence[str],
     choice: SplitChoice,
     samples: Sequence[Array],
 ) -> Proof | None:
@@ -125,27 +128,27 @@ def _proof(
 
     try:
         beside = bool(source.external_files)
-        return prove_cut(view, source.files.path, output, endpoints, samples, beside, source.widened)
+        return prove_cut(view, source.files.path, output, head, samples, beside, source.widened)
     except InputError as error:
         if view.batch > 1:
             raise mixed_images(view, f"does not give the same for one ({error})") from error
         raise
 
 
-def _anchors(view: GraphView, document: SourceDocument, found: FoundEndpoints, choice: SplitChoice) -> Anchors | None:
-    if not choice.anchors and not any(endpoint.is_grid for endpoint in found.endpoints):
+def _anchors(view: GraphView, trainer: TrainerDocument, head: ModelEndpoints, choice: SplitChoice) -> Anchors | None:
+    if not choice.anchors and not any(endpoint.is_grid for endpoint in head.endpoints):
         return None
     from build_rules.graph.decoders.check_manual import hints_of_grids
     from build_rules.graph.decoders.find_anchors import check_anchors, read_anchors
 
-    hints = hints_of_grids(view, document, found.endpoints) if choice.groups else found.decoded
+    hints = hints_of_grids(view, trainer, head.endpoints) if choice.groups else head.hints
     try:
-        read = read_anchors(view, found.endpoints, hints)
+        read = read_anchors(view, head.endpoints, hints)
     except InputError:
         if not choice.groups and not choice.anchors:
             raise
         read = None  # what was said by hand stands where the tail cannot be run
-    return check_anchors(choice.anchors, found.endpoints, read) if choice.anchors else read
+    return check_anchors(choice.anchors, head.endpoints, read) if choice.anchors else read
 
 
 def _doubts(split: Split, choice: SplitChoice) -> tuple[str, ...]:
@@ -158,13 +161,13 @@ def _doubts(split: Split, choice: SplitChoice) -> tuple[str, ...]:
 
 
 def _decoding(
-    view: GraphView, document: SourceDocument, found: FoundEndpoints, anchors: Anchors | None, choice: SplitChoice
+    view: GraphView, trainer: TrainerDocument, head: ModelEndpoints, anchors: Anchors | None, choice: SplitChoice
 ) -> Decoding:
     from build_rules.graph.decoders.check_manual import check_by_hand
     from build_rules.graph.decoders.decoder_check import check_decoding, without_unread
 
     if choice.groups:
-        decoding = check_by_hand(view, document, found.endpoints)
+        decoding = check_by_hand(view, trainer, head.endpoints)
     else:
-        decoding = check_decoding(view, found.endpoints, found.followed, found.picks, anchors, found.classes)
-    return without_unread(decoding, found.endpoints)
+        decoding = check_decoding(view, head.endpoints, head.followed, head.picks, anchors, head.classes)
+    return without_unread(decoding, head.endpoints)

@@ -5,29 +5,27 @@ Source: `edgefirst.decoder.infer_ultralytics_schema` (0.38); docs/metadata.md ho
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from build_rules.records.roles import DETECTOR
 from build_rules.records.split_json import Split
-from build_rules.trainer.preprocessing import COLOR_KEYS
-from build_rules.trainer.vocabulary import DEFAULT_NMS
+from build_rules.trainer.document import TrainerDocument
+from build_rules.trainer.preprocessing import color_word
+from build_rules.trainer.vocabulary import COLOR_KEYS, DEFAULT_NMS
 
 __all__ = ["complete_bare"]
 
 
-def complete_bare(document: dict[str, Any], split: Split, *, ultralytics: bool, end2end: bool) -> dict[str, Any]:
-    """Return the document with what is inferred in place of what it does not say.
-
-    `document` is what `model.toml` adds, usually nothing. `ultralytics` and `end2end` are what the export says of
-    itself: whose it is, and whether it selects its boxes in the graph.
-    """
-    section = document.get("input")
-    section = section if isinstance(section, dict) else {}
-    color = split.preprocessing.color
-    if color is not None and not any(section.get(key) is not None for key in COLOR_KEYS):
-        section = {**section, "cameraadaptor": color}
+def complete_bare(trainer: TrainerDocument, split: Split) -> TrainerDocument:
+    """Return the document with what is inferred in place of what it does not say; one with metadata as it is."""
+    if trainer.key is not None:
+        return trainer
+    section, color = dict(trainer.section("input")), split.preprocessing.color
+    if color is not None and color_word(section) is None:
+        section[COLOR_KEYS[0]] = color
     inferred: dict[str, Any] = {"nms": DEFAULT_NMS}
     # An anchor head is described by its outputs alone, and nobody infers a document for one.
-    if ultralytics and not split.anchor_head and {endpoint.role for endpoint in split.endpoints} >= DETECTOR:
-        inferred["decoder_version"] = "yolo26" if end2end else "yolov8"
-    return {**inferred, **document, **({"input": section} if section else {})}
+    if trainer.ultralytics and not split.anchor_head and {endpoint.role for endpoint in split.endpoints} >= DETECTOR:
+        inferred["decoder_version"] = "yolo26" if trainer.end2end else "yolov8"
+    return replace(trainer, content={**inferred, **trainer.content, **({"input": section} if section else {})})

@@ -78,14 +78,14 @@ def check_document(
         return tuple(problems)
     for index, output in enumerate(outputs):
         problems += _output(f"outputs[{index}]", output)
-    found = [o for o in outputs if isinstance(o, dict)]
-    problems += _carried(found)
-    problems += _strides(found)
-    problems += _geometry(document.get("input"), found)
-    problems += _shapes(found)
-    problems += _labels(document, found, labels)
+    objects = [o for o in outputs if isinstance(o, dict)]
+    problems += _carried(objects)
+    problems += _strides(objects)
+    problems += _geometry(document.get("input"), objects)
+    problems += _shapes(objects)
+    problems += _labels(document, objects, labels)
     if tensors is not None:
-        problems += same_as_hef(found, tensors)
+        problems += same_as_hef(objects, tensors)
     return tuple(problems)
 
 

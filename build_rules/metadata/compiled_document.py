@@ -18,8 +18,9 @@ from build_rules.metadata.physical import PhysicalTensor
 from build_rules.metadata.pixels import say_pixels
 from build_rules.records.calibration_json import Calibrated
 from build_rules.records.split_json import ModelInput, Split
-from build_rules.trainer.tiling import check_tiling
-from build_rules.trainer.vocabulary import DECODER_VERSIONS, DEFAULT_NMS, HINT_TYPES, NMS_MODES, SCHEMA_VERSION
+from build_rules.trainer.anchors import split_anchors
+from build_rules.trainer.document import TrainerDocument
+from build_rules.trainer.vocabulary import DECODER_VERSIONS, DEFAULT_NMS, HINT_TYPE, NMS_MODES, SCHEMA_VERSION
 
 __all__ = ["BuildFacts", "Compiled", "compile_document"]
 
@@ -55,36 +56,29 @@ class Compiled:
 
 
 def compile_document(
-    source: dict[str, Any],
+    trainer: TrainerDocument,
     split: Split,
     tensors: tuple[PhysicalTensor, ...],
     facts: BuildFacts,
     folded: Collection[str],
 ) -> Compiled:
-    """Compile the trainer's document `source` for the HEF whose outputs are `tensors`; arguments are left unchanged.
+    """Compile the trainer's document for the HEF whose outputs are `tensors`; arguments are left unchanged.
 
     `folded` names the endpoints whose activation is on the chip. Raises `InputError` when split and HEF do not match
-    (see `compile_outputs`), for a `tiling` that no runtime could obey, for a timestamp that is not ISO 8601, and when
-    the result would fail one of the checks of `check_document`.
+    (see `compile_outputs`), for anchors that cannot be (see `split_anchors`), for a timestamp that is not ISO 8601, and
+    when the result would fail one of the checks of `check_document`.
     """
-    version = source.get("schema_version", SCHEMA_VERSION)
-    if type(version) is not int or version != SCHEMA_VERSION:
-        raise InputError(
-            f"edgefirst.json: schema_version is {version!r}; this converter knows {SCHEMA_VERSION}. Export the model "
-            "again with a trainer that writes schema 2."
-        )
-    check_tiling(source)
     warnings: list[str] = []
-    document = {key: value for key, value in source.items() if key not in ("split_hints", SECTION)}
+    document = {key: value for key, value in trainer.content.items() if key not in ("split_hints", SECTION)}
     document = {"schema_version": SCHEMA_VERSION, **document}
-    document["input"] = _input(source.get("input"), split.input)
-    if isinstance(source.get("model"), dict) and source["model"].get("end2end") is True:
+    document["input"] = _input(trainer, split.input)
+    if trainer.selects_boxes:
         # The graph was cut before it selects its boxes: readers that go by this would leave out their suppression.
-        document["model"] = {**source["model"], "end2end": False}
+        document["model"] = {**document["model"], "end2end": False}
     say_pixels(document, split)
     warnings += _close_lists(document)
-    document["outputs"] = compile_outputs(source, split, tensors, folded)
-    document[SECTION] = _section(source, facts)
+    document["outputs"] = compile_outputs(split, tensors, folded, split_anchors(trainer, split))
+    document[SECTION] = _section(trainer, facts)
     problems = check_document(document, tensors)
     errors = [f"{problem.path} {problem.text}" for problem in problems if problem.severity == "error"]
     if errors:
@@ -92,10 +86,10 @@ def compile_document(
     return Compiled(document, (*warnings, *(f"{problem.path} {problem.text}" for problem in problems)))
 
 
-def _input(source: Any, image: ModelInput) -> dict[str, Any]:
+def _input(trainer: TrainerDocument, image: ModelInput) -> dict[str, Any]:
     """Return the `input` section in the layout of a HEF, NHWC; `dshape` is what tells readers so."""
     axes = {"batch": 1, "height": image.height, "width": image.width, "num_features": image.channels}
-    section = dict(source) if isinstance(source, dict) else {}
+    section = dict(trainer.section("input"))
     section["shape"] = list(axes.values())
     section["dshape"] = [{name: size} for name, size in axes.items()]
     return section
@@ -128,14 +122,12 @@ def _close_lists(document: dict[str, Any]) -> list[str]:
     return warnings
 
 
-def _section(source: dict[str, Any], facts: BuildFacts) -> dict[str, Any]:
+def _section(trainer: TrainerDocument, facts: BuildFacts) -> dict[str, Any]:
     """Return the section `hailo`; members that do not apply are absent."""
     try:
         datetime.fromisoformat(facts.timestamp.replace("Z", "+00:00"))
     except ValueError as error:
         raise InputError(f"The build's timestamp {facts.timestamp!r} is not ISO 8601 ({error}).") from error
-    hints = source.get("split_hints")
-    types = [hint.get("type") for hint in hints if isinstance(hint, dict)] if isinstance(hints, list) else []
     section: dict[str, Any] = {
         "version": facts.version,
         "timestamp": facts.timestamp,
@@ -145,7 +137,7 @@ def _section(source: dict[str, Any], facts: BuildFacts) -> dict[str, Any]:
         "compiler_version": facts.compiler_version,
         "sdk_version": facts.sdk_version,
         "emulated": facts.emulated,
-        "splits_applied": [known for known in HINT_TYPES if known in types],
+        "splits_applied": [HINT_TYPE] if HINT_TYPE in trainer.hint_types else [],
         "calibration": None if facts.calibrated is None else facts.calibrated.file_name,
         "calibration_geometry": None if facts.calibrated is None else facts.calibrated.geometry.as_mapping(),
     }

@@ -27,8 +27,7 @@ from build_rules.records.roles import (
     Role,
     find_role,
 )
-from build_rules.records.split_json import Anchors, Split
-from build_rules.trainer.anchors import Level, split_anchors
+from build_rules.records.split_json import Anchors, Level, Split
 from build_rules.trainer.vocabulary import CARRIED_TYPE, OUTPUT_TYPES
 
 __all__ = ["check_endpoints", "class_count", "compile_outputs", "grid_classes"]
@@ -38,38 +37,39 @@ BEFORE_SCORES = 5
 
 
 def compile_outputs(
-    document: dict[str, Any], split: Split, tensors: tuple[PhysicalTensor, ...], folded: Collection[str]
+    split: Split, tensors: tuple[PhysicalTensor, ...], folded: Collection[str], anchors: Anchors = ()
 ) -> list[dict[str, Any]]:
     """Return the logical outputs of a compiled model.
 
-    `document` is the trainer's, read for the anchors of anchor heads only, which win over those of the split. `tensors`
-    are all outputs of the HEF, or of the network in float, and `folded` names the endpoints whose activation the
-    compiler computes on the chip. Per-cell roles become one logical output `[1, C, N]` with a child `[1, H, W, C]` per
-    scale; `protos` a logical `[1, C, H, W]` with one child; anchor grids and segmentation maps are physical tensors
-    themselves, `[1, H, W, C]`. What no decoder decodes is carried along (see `_carried` and `_anchor_outputs`).
+    `tensors` are all outputs of the HEF, or of the network in float, and `folded` names the endpoints whose activation
+    the compiler computes on the chip; `anchors` are those of the levels of an anchor head, finest first, as fractions
+    of the input, none for any other head. Per-cell roles become one logical output `[1, C, N]` with a child
+    `[1, H, W, C]` per scale; `protos` a logical `[1, C, H, W]` with one child; anchor grids and segmentation maps are
+    physical tensors themselves, `[1, H, W, C]`. What no decoder decodes is carried along (see `_carried` and
+    `_anchor_outputs`).
 
     Raises `InputError` when endpoints and tensors do not match (see `bind_endpoints`), for a role whose scales differ
     in dtype, channels, encoding or activation, and when a tensor's range contradicts `folded`.
     """
     bound = bind_endpoints(split, tensors)
     _check_folded(split, bound, folded)
-    anchored = [one for one in bound if one.endpoint.is_grid]
-    roles = _roles((one for one in bound if not one.endpoint.is_grid), folded)
+    anchored = [level for level in bound if level.endpoint.is_grid]
+    roles = _roles((level for level in bound if not level.endpoint.is_grid), folded)
     outputs = []
     for kind in sorted(map(find_role, roles), key=lambda kind: kind.order):
         levels = roles[kind.name]
         if kind.form == "whole":
             outputs.append(_whole(kind, levels, folded, decoded=not anchored))
         elif kind.form == "map":
-            outputs += [_map(kind, one, folded) for one in levels]
+            outputs += [_map(kind, level, folded) for level in levels]
         elif kind.form == "split":
             outputs.append(_split_output(kind, roles, folded))
         else:
             outputs.append(_carried(kind.name, roles, folded))
-    return _anchor_outputs(document, split, anchored, decoded=PROTOS not in roles) + outputs
+    return _anchor_outputs(split, anchored, anchors, decoded=PROTOS not in roles) + outputs
 
 
-def check_endpoints(document: dict[str, Any], split: Split) -> None:
+def check_endpoints(split: Split, anchors: Anchors) -> None:
     """Raise `InputError` for endpoints that could not be described after everything has been compiled.
 
     The float network stands in for the compiled one: its outputs have the same shapes.
@@ -84,7 +84,7 @@ def check_endpoints(document: dict[str, Any], split: Split) -> None:
         PhysicalTensor(e.name, (1, e.shape[2], e.shape[3], e.shape[1]), "float32", None, None, (e.node,))
         for e in split.endpoints
     )
-    compile_outputs(document, split, tensors, ())
+    compile_outputs(split, tensors, (), anchors)
 
 
 def class_count(outputs: list[dict[str, Any]]) -> int | None:
@@ -105,19 +105,18 @@ def grid_classes(split: Split, anchors: Anchors) -> int | None:
 
     `anchors` are those of its levels, finest first.
     """
-    grids = sorted((e for e in split.endpoints if e.is_grid), key=lambda e: e.stride or 0)
     if _holds_more(split) or any(endpoint.role == PROTOS for endpoint in split.endpoints):
         return None
-    return grids[0].shape[1] // len(anchors[0]) - BEFORE_SCORES
+    return split.anchor_levels[0].shape[1] // len(anchors[0]) - BEFORE_SCORES
 
 
 def _check_folded(split: Split, bound: tuple[Bound, ...], folded: Collection[str]) -> None:
     """Refuse a `folded` that the endpoints or the tensors' ranges contradict."""
-    unknown = sorted(set(folded) - {one.endpoint.name for one in bound})
+    unknown = sorted(set(folded) - {level.endpoint.name for level in bound})
     if unknown:
         raise InputError(f"{split.model}: folded activations are declared for unknown endpoints: {', '.join(unknown)}.")
-    for one in bound:
-        endpoint, tensor = one.endpoint, one.tensor
+    for level in bound:
+        endpoint, tensor = level.endpoint, level.tensor
         if endpoint.activation is not None and endpoint.activation not in ACTIVATIONS:
             raise InputError(
                 f"{split.model}: endpoint {endpoint.name!r} has activation {endpoint.activation!r}, which no reader "
@@ -125,14 +124,14 @@ def _check_folded(split: Split, bound: tuple[Bound, ...], folded: Collection[str
             )
         if endpoint.name not in folded:
             continue
-        if endpoint.activation is None or not endpoint.kind.folds:
+        if endpoint.foldable is None:
             why = "it has none" if endpoint.kind.folds else "readers apply it to anchor grids themselves"
             raise InputError(
                 f"{split.model}: the model script folds an activation into endpoint {endpoint.name!r}, but {why}; "
                 "remove it from the model script."
             )
-        told = tensor.limits is not None or not tensor.is_float
-        if endpoint.activation in UNIT_ACTIVATIONS and told and not looks_folded(tensor):
+        has_range = tensor.limits is not None or not tensor.is_float
+        if endpoint.activation in UNIT_ACTIVATIONS and has_range and not looks_folded(tensor):
             low, high = tensor.range if tensor.limits is None else tensor.limits
             raise InputError(
                 f"{split.model}: HEF output {tensor.name!r} should hold the {endpoint.activation} of endpoint "
@@ -144,10 +143,10 @@ def _check_folded(split: Split, bound: tuple[Bound, ...], folded: Collection[str
 def _roles(bound: Iterable[Bound], folded: Collection[str]) -> dict[str, list[Bound]]:
     """Return the roles in the order of the split, with their levels finest first."""
     roles: dict[str, list[Bound]] = {}
-    for one in bound:
-        roles.setdefault(one.endpoint.role, []).append(one)
+    for level in bound:
+        roles.setdefault(level.endpoint.role, []).append(level)
     for role, levels in roles.items():
-        levels.sort(key=lambda one: one.stride)
+        levels.sort(key=lambda level: level.stride)
         _check_levels(role, levels, folded)
     return roles
 
@@ -155,18 +154,18 @@ def _roles(bound: Iterable[Bound], folded: Collection[str]) -> dict[str, list[Bo
 def _check_levels(role: str, levels: list[Bound], folded: Collection[str]) -> None:
     """Refuse levels that no reader can merge: it picks one code path per role, from the first level."""
     for what, values, advice in (
-        ("dtype", [one.tensor.dtype for one in levels], "give them the same precision in the model script"),
-        ("number of channels", [one.tensor.shape[3] for one in levels], "correct the split hints"),
-        ("encoding", [one.endpoint.encoding for one in levels], "correct the split hints"),
-        ("activation", [one.endpoint.activation for one in levels], "correct the split hints"),
-        ("place of the activation", [_place(one, folded) for one in levels], "fold all of them or none"),
+        ("dtype", [level.tensor.dtype for level in levels], "give them the same precision in the model script"),
+        ("number of channels", [level.tensor.shape[3] for level in levels], "correct the split hints"),
+        ("encoding", [level.endpoint.encoding for level in levels], "correct the split hints"),
+        ("activation", [level.endpoint.activation for level in levels], "correct the split hints"),
+        ("place of the activation", [_place(level, folded) for level in levels], "fold all of them or none"),
     ):
         if len(set(values)) > 1:
-            listing = ", ".join(f"{one.tensor.name} {value}" for one, value in zip(levels, values, strict=True))
+            listing = ", ".join(f"{level.tensor.name} {value}" for level, value in zip(levels, values, strict=True))
             raise InputError(
                 f"The outputs of role {role!r} must have one {what} on all scales, but have {listing}; {advice}."
             )
-    strides = [one.stride for one in levels]
+    strides = [level.stride for level in levels]
     if len(set(strides)) < len(strides):
         raise InputError(f"Two outputs of role {role!r} have the same stride ({strides}); correct the split hints.")
 
@@ -182,7 +181,7 @@ def _split_output(kind: Role, roles: dict[str, list[Bound]], folded: Collection[
         output |= {"encoding": encoding, "normalized": False}
     if role == SCORES:
         output["score_format"] = "obj_x_class" if OBJECTNESS in roles else "per_class"
-    output["outputs"] = [_child(role, one, index, folded) for index, one in enumerate(levels)]
+    output["outputs"] = [_child(role, level, index, folded) for index, level in enumerate(levels)]
     return output
 
 
@@ -193,7 +192,7 @@ def _carried(role: str, roles: dict[str, list[Bound]], folded: Collection[str]) 
     alone; the EdgeFirst validator refuses an output without one. Without boxes and scores the decoders would act on
     the type, so there is none.
     """
-    children = [_child(role, one, index, folded) for index, one in enumerate(roles[role])]
+    children = [_child(role, level, index, folded) for index, level in enumerate(roles[role])]
     typed = {"type": CARRIED_TYPE} if roles.keys() >= DETECTOR else {}
     return {"name": role, **typed, **_merged(role, roles[role]), "outputs": children}
 
@@ -201,7 +200,7 @@ def _carried(role: str, roles: dict[str, list[Bound]], folded: Collection[str]) 
 def _merged(role: str, levels: list[Bound]) -> dict[str, Any]:
     """Return `shape` and `dshape` of a role whose scales are concatenated, `[1, C, N]`."""
     channels = levels[0].tensor.shape[3]
-    cells = sum(one.tensor.shape[1] * one.tensor.shape[2] for one in levels)
+    cells = sum(level.tensor.shape[1] * level.tensor.shape[2] for level in levels)
     return _shape(("batch", 1), (find_role(role).channel_axis, channels), ("num_boxes", cells))
 
 
@@ -226,34 +225,32 @@ def _whole(kind: Role, levels: list[Bound], folded: Collection[str], *, decoded:
         raise InputError(
             f"The split has {len(levels)} endpoints of role {kind.name!r}; a model has one set of mask prototypes."
         )
-    one = levels[0]
-    _, height, width, channels = one.tensor.shape
+    level = levels[0]
+    _, height, width, channels = level.tensor.shape
     return {
         "name": kind.name,
         **({"type": kind.type} if decoded and kind.type else {}),
         **_shape(("batch", 1), (kind.channel_axis, channels), ("height", height), ("width", width)),
-        "stride": _stride(one),
+        "stride": _stride(level),
         **({"decoder": kind.decoder} if decoded and kind.decoder else {}),
-        "outputs": [_child(kind.name, one, 0, folded)],
+        "outputs": [_child(kind.name, level, 0, folded)],
     }
 
 
-def _child(role: str, one: Bound, scale_index: int, folded: Collection[str]) -> dict[str, Any]:
+def _child(role: str, level: Bound, scale_index: int, folded: Collection[str]) -> dict[str, Any]:
     """Return a physical child, `[1, H, W, C]`."""
     return {
-        "name": one.tensor.name,
+        "name": level.tensor.name,
         **({"type": role} if role in OUTPUT_TYPES else {}),
-        **_nhwc(role, one.tensor),
-        "stride": _stride(one),
+        **_nhwc(role, level.tensor),
+        "stride": _stride(level),
         "scale_index": scale_index,
-        **_quantization(one.tensor, child=True),
-        **_activation(one, folded),
+        **_quantization(level.tensor, child=True),
+        **_activation(level, folded),
     }
 
 
-def _anchor_outputs(
-    document: dict[str, Any], split: Split, anchored: list[Bound], *, decoded: bool
-) -> list[dict[str, Any]]:
+def _anchor_outputs(split: Split, anchored: list[Bound], anchors: Anchors, *, decoded: bool) -> list[dict[str, Any]]:
     """Return anchor grids: a flat `detection` of raw values per level, the only form of anchor head that decodes.
 
     The decoders take every channel after the objectness for a class. A grid that holds more (mask coefficients,
@@ -262,10 +259,9 @@ def _anchor_outputs(
     """
     if not anchored:
         return []
-    levels = sorted(anchored, key=lambda one: one.stride)
+    levels = sorted(anchored, key=lambda level: level.stride)
     _check_levels(DETECTION, levels, ())
-    anchors = split_anchors(document, split)
-    outputs = [_anchor_output(one, own) for one, own in zip(levels, anchors, strict=True)]
+    outputs = [_anchor_output(level, own) for level, own in zip(levels, anchors, strict=True)]
     if decoded and not _holds_more(split):
         return outputs
     return [{key: value for key, value in output.items() if key not in ("type", "decoder")} for output in outputs]
@@ -277,36 +273,36 @@ def _holds_more(split: Split) -> bool:
     return any(len(names) > 1 and not set(names) <= {BOXES, OBJECTNESS, SCORES} for names in parts)
 
 
-def _anchor_output(one: Bound, anchors: Level) -> dict[str, Any]:
+def _anchor_output(level: Bound, anchors: Level) -> dict[str, Any]:
     """Return one level of an anchor head, `[1, H, W, anchors * (5 + classes)]`."""
     return {
-        "name": one.tensor.name,
+        "name": level.tensor.name,
         "type": DETECTION,
-        **_nhwc(ANCHOR, one.tensor),
-        "stride": _stride(one),
-        "decoder": one.endpoint.kind.decoder,
+        **_nhwc(ANCHOR, level.tensor),
+        "stride": _stride(level),
+        "decoder": level.endpoint.kind.decoder,
         "encoding": ANCHOR,
         "score_format": "obj_x_class",
         "normalized": True,
         "anchors": [list(pair) for pair in anchors],
-        **_quantization(one.tensor),
-        **_activation(one, ()),
+        **_quantization(level.tensor),
+        **_activation(level, ()),
     }
 
 
-def _map(kind: Role, one: Bound, folded: Collection[str]) -> dict[str, Any]:
+def _map(kind: Role, level: Bound, folded: Collection[str]) -> dict[str, Any]:
     """Return a map such as a semantic segmentation, `[1, H, W, C]`, at the resolution that the chip computes.
 
     One that EdgeFirst's schema has no word for has no `type`, and programs that know it bind it by name.
     """
     return {
-        "name": one.tensor.name,
+        "name": level.tensor.name,
         **({"type": kind.type} if kind.type else {}),
-        **_nhwc(kind.name, one.tensor),
-        "stride": _stride(one),
+        **_nhwc(kind.name, level.tensor),
+        "stride": _stride(level),
         **({"decoder": kind.decoder} if kind.decoder else {}),
-        **_quantization(one.tensor),
-        **_activation(one, folded),
+        **_quantization(level.tensor),
+        **_activation(level, folded),
     }
 
 
@@ -321,9 +317,9 @@ def _nhwc(role: str, tensor: PhysicalTensor) -> dict[str, Any]:
     return _shape(("batch", batch), ("height", height), ("width", width), (find_role(role).channel_axis, channels))
 
 
-def _stride(one: Bound) -> int | list[int]:
+def _stride(level: Bound) -> int | list[int]:
     """Return the stride as readers take it: one integer, a pair `[x, y]` only when the axes differ."""
-    x, y = one.stride
+    x, y = level.stride
     return x if x == y else [x, y]
 
 
@@ -341,13 +337,13 @@ def _quantization(tensor: PhysicalTensor, *, child: bool = False) -> dict[str, A
     return {"dtype": tensor.dtype, "quantization": None if tensor.is_float and not child else numbers}
 
 
-def _activation(one: Bound, folded: Collection[str]) -> dict[str, str]:
+def _activation(level: Bound, folded: Collection[str]) -> dict[str, str]:
     """Return what the chip has done, or left to the reader, of the activation that follows the cut."""
-    if one.endpoint.activation is None:
+    if level.endpoint.activation is None:
         return {}
-    return {f"activation_{_place(one, folded)}": one.endpoint.activation}
+    return {f"activation_{_place(level, folded)}": level.endpoint.activation}
 
 
-def _place(one: Bound, folded: Collection[str]) -> str:
+def _place(level: Bound, folded: Collection[str]) -> str:
     """Return `applied` when the activation is on the chip, `required` when it is left to the reader."""
-    return "applied" if one.endpoint.name in folded else "required"
+    return "applied" if level.endpoint.name in folded else "required"

@@ -15,7 +15,7 @@ from build_rules.errors import InputError
 from build_rules.records.roles import UNIT_ACTIVATIONS
 from build_rules.records.split_json import Endpoint, Split
 
-__all__ = ["Bound", "PhysicalTensor", "bind_endpoints", "found_folded", "looks_folded"]
+__all__ = ["Bound", "PhysicalTensor", "bind_endpoints", "folded_by_ranges", "looks_folded"]
 
 _LEVELS = {"uint8": 255, "uint16": 65535}
 _FLOAT = "float32"
@@ -87,12 +87,12 @@ def looks_folded(tensor: PhysicalTensor) -> bool:
     return low >= -_TOLERANCE and high <= 1 + _TOLERANCE
 
 
-def found_folded(split: Split, tensors: tuple[PhysicalTensor, ...]) -> frozenset[str]:
+def folded_by_ranges(split: Split, tensors: tuple[PhysicalTensor, ...]) -> frozenset[str]:
     """Return the endpoints whose activation the HEF has, as its ranges tell; never of roles that may not be folded."""
     return frozenset(
         one.endpoint.name
         for one in bind_endpoints(split, tensors)
-        if one.endpoint.activation in UNIT_ACTIVATIONS and one.endpoint.kind.folds and looks_folded(one.tensor)
+        if one.endpoint.foldable in UNIT_ACTIVATIONS and looks_folded(one.tensor)
     )
 
 

@@ -31,6 +31,7 @@ from typing import Any
 
 from build_rules.errors import InputError
 from build_rules.records.roles import SIGMOID, Role, find_role
+from build_rules.records.split_hint import SplitHint, hint_members, load_hint
 
 __all__ = [
     "AUTOMATIC",
@@ -42,15 +43,15 @@ __all__ = [
     "EndpointGroup",
     "Front",
     "InputChoice",
+    "Level",
     "ModelInput",
     "PixelFacts",
     "Preprocessing",
     "Proof",
     "Split",
-    "SplitBoundary",
     "SplitChoice",
-    "SplitHint",
     "TileGrid",
+    "Tiling",
     "dump_split",
     "load_split",
     "swapped_order",
@@ -64,7 +65,10 @@ CAMERA_ADAPTORS = {"rgb": 3, "bgr": 3, "rgba": 4, "bgra": 4, "grey": 1, "yuyv": 
 SWAPPED_COLORS = {"rgb": "bgr", "bgr": "rgb", "rgba": "bgra", "bgra": "rgba"}
 """What a camera adaptor is called when red and blue change places."""
 
-Anchors = tuple[tuple[tuple[float, float], ...], ...]
+Level = tuple[tuple[float, float], ...]
+"""Anchors of one level of a classic anchor head, (width, height) each."""
+
+Anchors = tuple[Level, ...]
 """Anchors of a classic anchor head: per level, finest first, (width, height) in pixels of the input."""
 
 
@@ -123,24 +127,10 @@ class Endpoint:
         """Whether it is a raw grid of several anchors."""
         return self.kind.form == "grid"
 
-
-@dataclass(frozen=True)
-class SplitBoundary:
-    """Channels [start, stop) of an output that are quantized apart; `activation` is what follows the cut."""
-
-    name: str
-    channels: tuple[int, int]
-    activation: str | None = None
-
-
-@dataclass(frozen=True)
-class SplitHint:
-    """One graph output and its boundaries, as the EdgeFirst metadata (schema 2) writes them in `split_hints`."""
-
-    target: str
-    boundaries: tuple[SplitBoundary, ...]
-    strides: tuple[int, ...] = ()
-    anchors_per_cell: int = 1
+    @property
+    def foldable(self) -> str | None:
+        """The activation that the compiler may fold: none of an anchor grid, to which decoders apply it themselves."""
+        return self.activation if self.kind.folds else None
 
 
 @dataclass(frozen=True)
@@ -264,15 +254,23 @@ class TileGrid:
 
 
 @dataclass(frozen=True)
+class Tiling:
+    """The document's section `tiling`: `mode` is `tiled` or `whole_frame`; `full_frame`: whole frames are run, too."""
+
+    mode: str
+    full_frame: bool = False
+    grid: TileGrid | None = None
+
+
+@dataclass(frozen=True)
 class Preprocessing:
     """What was done to pixels before the network saw them: resized, then real = (pixel * scale - mean) / std.
 
-    `resize` is `letterbox`, `stretch` or `tiled`; `mean` and `std` are per channel. `tiling_mode` (`tiled`,
-    `whole_frame`) and `full_frame` repeat the document's `tiling` section; None and False without one. `snapshot` is
-    the file name of the calibration snapshot that the trainer made for this model, when the document names one.
-    `color` is the camera adaptor (`rgb`, `bgr`, `rgba`, `bgra`, `grey`, `yuyv`), None when neither the document nor the
-    number of channels tells it; `grid` is None when the document has none. `normalization` is what the compiled
-    document has to say of it in place of the trainer's word, None when that is right.
+    `resize` is `letterbox`, `stretch` or `tiled`; `mean` and `std` are per channel. `snapshot` is the file name of the
+    calibration snapshot that the trainer made for this model, when the document names one. `color` is the camera
+    adaptor (`rgb`, `bgr`, `rgba`, `bgra`, `grey`, `yuyv`), None when neither the document nor the number of channels
+    tells it. `normalization` is what the compiled document has to say of it in place of the trainer's word, None when
+    that is right.
 
     Channels are in the order in which the chip takes them (`color`), which is the graph's unless its front swaps them.
     """
@@ -281,11 +279,9 @@ class Preprocessing:
     scale: float = 1 / 255
     mean: tuple[float, ...] = (0.0, 0.0, 0.0)
     std: tuple[float, ...] = (1.0, 1.0, 1.0)
-    tiling_mode: str | None = None
-    full_frame: bool = False
+    tiling: Tiling | None = None
     snapshot: str | None = None
     color: str | None = "rgb"
-    grid: TileGrid | None = None
     normalization: str | None = None
 
 
@@ -313,9 +309,14 @@ class Split:
     front: Front | None = None
 
     @property
+    def anchor_levels(self) -> tuple[Endpoint, ...]:
+        """The grids of a classic anchor head, which are decoded raw, finest first; none of another head."""
+        return tuple(sorted((e for e in self.endpoints if e.is_grid), key=lambda e: e.stride or 0))
+
+    @property
     def anchor_head(self) -> bool:
-        """Whether the head is a classic anchor head, whose grids are decoded raw."""
-        return any(endpoint.is_grid for endpoint in self.endpoints)
+        """Whether the head is a classic anchor head."""
+        return bool(self.anchor_levels)
 
     @property
     def folded(self) -> frozenset[str]:
@@ -325,7 +326,7 @@ class Split:
         """
         if not all(endpoint.kind.folds for endpoint in self.endpoints):
             return frozenset()
-        return frozenset(endpoint.name for endpoint in self.endpoints if endpoint.activation == SIGMOID)
+        return frozenset(endpoint.name for endpoint in self.endpoints if endpoint.foldable == SIGMOID)
 
 
 def swapped_order(channels: int) -> list[int]:
@@ -335,7 +336,10 @@ def swapped_order(channels: int) -> list[int]:
 
 def dump_split(split: Split) -> str:
     """Return the text of `split.json`; equal splits give equal text."""
-    return json.dumps({"format": FORMAT, **asdict(split)}, indent=2) + "\n"
+    members = {"format": FORMAT, **asdict(split)}
+    members["hints"] = [hint_members(hint) for hint in split.hints]
+    members["preprocessing"] = _preprocessing_members(split.preprocessing)
+    return json.dumps(members, indent=2) + "\n"
 
 
 def load_split(path: Path) -> Split:
@@ -353,7 +357,7 @@ def load_split(path: Path) -> Split:
             attention=tuple(_attention(block) for block in document["attention"]),
             proof=None if proof is None else Proof(**proof),
             preprocessing=_preprocessing(document["preprocessing"]),
-            hints=tuple(map(_hint, document["hints"])),
+            hints=tuple(map(load_hint, document["hints"])),
             found_by=document["found_by"],
             anchors=_anchors(document["anchors"]),
             decoded=tuple(document["decoded"]),
@@ -369,15 +373,25 @@ def _attention(block: dict[str, Any]) -> AttentionBlock:
     return AttentionBlock(**fields)
 
 
-def _hint(hint: dict[str, Any]) -> SplitHint:
-    boundaries = (SplitBoundary(b["name"], tuple(b["channels"]), b["activation"]) for b in hint["boundaries"])
-    return SplitHint(hint["target"], tuple(boundaries), tuple(hint["strides"]), hint["anchors_per_cell"])
+def _preprocessing_members(pixels: Preprocessing) -> dict[str, Any]:
+    """Return the members in the file's order, where those of `tiling` stand among the others."""
+    members = asdict(pixels)
+    tiling = members["tiling"] or {"mode": None, "full_frame": False, "grid": None}
+    return {
+        **{key: members[key] for key in ("resize", "scale", "mean", "std")},
+        "tiling_mode": tiling["mode"],
+        "full_frame": tiling["full_frame"],
+        **{key: members[key] for key in ("snapshot", "color")},
+        "grid": tiling["grid"],
+        "normalization": members["normalization"],
+    }
 
 
-def _preprocessing(pixels: dict[str, Any]) -> Preprocessing:
-    grid = pixels.get("grid")
-    fields = {**pixels, "mean": tuple(pixels["mean"]), "std": tuple(pixels["std"])}
-    return Preprocessing(**{**fields, "grid": None if grid is None else TileGrid(**grid)})
+def _preprocessing(members: dict[str, Any]) -> Preprocessing:
+    fields = {**members, "mean": tuple(members["mean"]), "std": tuple(members["std"])}
+    mode, full_frame, grid = (fields.pop(key) for key in ("tiling_mode", "full_frame", "grid"))
+    tiling = None if mode is None else Tiling(mode, full_frame, None if grid is None else TileGrid(**grid))
+    return Preprocessing(**fields, tiling=tiling)
 
 
 def _front(front: dict[str, Any] | None) -> Front | None:

@@ -15,14 +15,15 @@ from build_rules.metadata.compiled_document import BuildFacts, compile_document
 from build_rules.metadata.examine import examine
 from build_rules.metadata.hef_outputs import physical_tensors
 from build_rules.metadata.outputs import class_count
-from build_rules.metadata.physical import PhysicalTensor, found_folded
+from build_rules.metadata.physical import PhysicalTensor, folded_by_ranges
 from build_rules.metadata.pixels import with_front
 from build_rules.metadata.serialize import document_bytes
 from build_rules.presets import Preset
 from build_rules.records.calibration_json import Calibrated, load_calibrated
 from build_rules.records.split_json import Split, load_split
-from build_rules.trainer.document import SourceDocument, read_document
+from build_rules.trainer.document import TrainerDocument
 from build_rules.trainer.labels import check_labels, labels_text, read_labels
+from build_rules.trainer.read_document import read_document
 
 __all__ = ["run"]
 
@@ -50,7 +51,7 @@ def run(
     `metadata` is a JSON object that is merged over the metadata in the ONNX. `calibrated` is empty and `preset` None
     for a HEF that was compiled elsewhere.
     """
-    compiled_hef, split, source = read_hef(hef), load_split(split_json), read_document(onnx, metadata)
+    compiled_hef, split, trainer = read_hef(hef), load_split(split_json), read_document(onnx, metadata)
     _check_architecture(compiled_hef, hw_arch, hef, compiled_here=preset is not None)
     tensors = physical_tensors(compiled_hef)
     if preset is not None:
@@ -60,14 +61,11 @@ def run(
     calibration = load_calibrated(calibrated[0]) if calibrated else None
     facts = _facts(compiled_hef, calibration, hw_arch, preset, compiler, source_date_epoch)
     # Whoever compiled it elsewhere may have folded less than the presets here do; the ranges tell.
-    folded = split.folded if preset is not None else found_folded(split, tensors)
-    said = source.document
-    if source.key is None:
-        said = complete_bare(said, split, ultralytics=source.ultralytics, end2end=source.end2end)
-    compiled = compile_document(said, split, tensors, facts, folded)
+    folded = split.folded if preset is not None else folded_by_ranges(split, tensors)
+    compiled = compile_document(complete_bare(trainer, split), split, tensors, facts, folded)
     for warning in compiled.warnings:
         print(f"   warning: {warning}")
-    names = _labels(labels, source, onnx)
+    names = _labels(labels, trainer, onnx)
     classes = class_count(compiled.document["outputs"])
     try:
         if classes is not None:
@@ -139,9 +137,9 @@ def _timestamp(hef: Hef, source_date_epoch: int | None) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _labels(files: Sequence[Path], source: SourceDocument, onnx: Path) -> tuple[str, ...]:
+def _labels(files: Sequence[Path], trainer: TrainerDocument, onnx: Path) -> tuple[str, ...]:
     if files:
         return read_labels(files[0])
-    if not source.labels:
-        raise InputError(f"{onnx}: {source.lack_of_labels}")
-    return source.labels
+    if not trainer.labels:
+        raise InputError(f"{onnx}: {trainer.lack_of_labels}")
+    return trainer.labels

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,14 @@ from build_rules.calibration.sample import read_sample
 from build_rules.calibration.snapshot.find_named import find_named
 from build_rules.engine.running.note_reads import note_reads
 from build_rules.errors import InputError
-from build_rules.graph import SourceDocument, read_document, split_model
+from build_rules.graph import split_model
 from build_rules.metadata.outputs import check_endpoints, grid_classes
-from build_rules.metadata.pixels import decide_pixels
 from build_rules.onnx_file.onnx_files import OnnxFiles
 from build_rules.records.normalization import Normalization
 from build_rules.records.roles import SCORES
 from build_rules.records.split_json import (
     AUTOMATIC,
+    Anchors,
     InputChoice,
     ModelInput,
     PixelFacts,
@@ -29,7 +30,10 @@ from build_rules.records.split_json import (
     swapped_order,
 )
 from build_rules.trainer.anchors import split_anchors
+from build_rules.trainer.decide_pixels import DecidedPixels, decide_pixels
+from build_rules.trainer.document import TrainerDocument
 from build_rules.trainer.labels import check_labels, labels_text, read_labels
+from build_rules.trainer.read_document import read_document
 
 __all__ = ["run"]
 
@@ -60,25 +64,27 @@ def run(
 
     if labels_file is not None:
         reading(Path(labels_file))
-    said = pixels or InputChoice()
+    input_choice = pixels or InputChoice()
     with OnnxFiles(onnx) as files:
-        source = read_document(files, metadata)
-        samples = _samples(source, said, calibration or _named(source, named_in))
-        result = split_model(files, network_name, split_onnx, choice or AUTOMATIC, samples, said.shape, source, reading)
+        trainer = read_document(files, metadata)
+        decide = cache(partial(decide_pixels, trainer, input_choice))
+        samples = _samples(decide, calibration or _named(trainer, named_in))
+        result = split_model(
+            files, network_name, split_onnx, choice or AUTOMATIC, samples, input_choice.shape, trainer, reading
+        )
     split = result.split
     try:
-        decided = decide_pixels(source.document, said, result.pixels, split.input)
-        if split.anchor_head:
-            split_anchors(source.document, split)
+        decided = decide(result.pixels, split.input)
+        anchors = split_anchors(trainer, split)
     except InputError as error:
         raise error.within(onnx) from error
-    names = source.labels if labels_file is None else read_labels(Path(labels_file))
+    names = trainer.labels if labels_file is None else read_labels(Path(labels_file))
     try:
-        check_endpoints(source.document, split)
+        check_endpoints(split, anchors)
     except InputError as error:
         raise error.within(onnx) from error
     try:
-        _check_labels(names, source, split)
+        _check_labels(names, trainer, split, anchors)
     except InputError as error:
         raise error.within(labels_file or onnx) from error
     for warning in (*result.warnings, *decided.warnings):
@@ -87,25 +93,24 @@ def run(
     return result.external_files
 
 
-def _named(source: SourceDocument, folder: str | None) -> str | None:
+def _named(trainer: TrainerDocument, folder: str | None) -> str | None:
     """Return the snapshot in `folder` that the metadata name; what is wrong with that is told by who calibrates."""
-    name = (source.document or {}).get("calibration")
-    if folder is None or not isinstance(name, str):
+    if folder is None or trainer.snapshot is None:
         return None
     try:
-        return str(find_named(Path(folder), name))
+        return str(find_named(Path(folder), trainer.snapshot))
     except InputError:
         return None
 
 
 def _samples(
-    source: SourceDocument, said: InputChoice, calibration: str | None
+    decide: Callable[[PixelFacts, ModelInput], DecidedPixels], calibration: str | None
 ) -> Callable[[ModelInput, PixelFacts], Sequence[Any]]:
     def read(image: ModelInput, facts: PixelFacts) -> Sequence[Any]:
         if calibration is None:
             return ()
         try:
-            pixels = decide_pixels(source.document, said, facts, image).preprocessing
+            pixels = decide(facts, image).preprocessing
         except InputError:
             pixels = Preprocessing(mean=(0.0,) * image.channels, std=(1.0,) * image.channels, color=None)
         normalization = Normalization(pixels.scale, pixels.mean, pixels.std)
@@ -120,12 +125,11 @@ def _samples(
     return read
 
 
-def _check_labels(names: Sequence[str], source: SourceDocument, split: Split) -> None:
+def _check_labels(names: Sequence[str], trainer: TrainerDocument, split: Split, anchors: Anchors) -> None:
     if not names:
-        raise InputError(source.lack_of_labels)
+        raise InputError(trainer.lack_of_labels)
     labels_text(names)
     if split.anchor_head:
-        anchors = split_anchors(source.document, split)
         classes = grid_classes(split, anchors)
         if classes is not None and classes != len(names):
             raise InputError(

@@ -11,13 +11,10 @@ from __future__ import annotations
 from typing import Any
 
 from build_rules.errors import InputError
-from build_rules.records.split_json import Anchors, ModelInput, Split
+from build_rules.records.split_json import Anchors, Level, ModelInput, Split
+from build_rules.trainer.document import TrainerDocument
 
-__all__ = ["Level", "anchor_levels", "split_anchors"]
-
-Level = tuple[tuple[float, float], ...]
-"""Anchors of one level, (width, height) each."""
-
+__all__ = ["anchor_levels", "split_anchors"]
 
 GRAPH = "the graph"
 HALF_A_PIXEL, ROUNDED = 0.51, 0.02
@@ -25,14 +22,16 @@ MIN_CHANNELS = 6
 """Four coordinates, objectness and a class."""
 
 
-def split_anchors(document: dict[str, Any], split: Split) -> Anchors:
-    """Return the anchors of the levels of an anchor head, finest first, as fractions of the input image.
+def split_anchors(document: TrainerDocument, split: Split) -> Anchors:
+    """Return the anchors of the levels of an anchor head, finest first, as fractions of the input image; else none.
 
     Raises `InputError` when there are none, and when the maps do not hold whole boxes for as many.
     """
-    levels = sorted((e for e in split.endpoints if e.is_grid), key=lambda e: e.stride or 0)
+    levels = split.anchor_levels
+    if not levels:
+        return ()
     by_hand = split.found_by == "model.toml" and split.anchors
-    anchors = anchor_levels({} if by_hand else document, len(levels), split.input, split.anchors)
+    anchors = anchor_levels(TrainerDocument() if by_hand else document, len(levels), split.input, split.anchors)
     for level, own in zip(levels, anchors, strict=True):
         channels = level.shape[1]
         if channels % len(own) or channels // len(own) < MIN_CHANNELS:
@@ -48,34 +47,34 @@ def split_anchors(document: dict[str, Any], split: Split) -> Anchors:
         )
         raise InputError(f"the levels do not hold boxes of one kind: {listing}; correct the anchors.")
     if not by_hand:
-        _check_told(anchors, split, ", ".join(str(level.stride) for level in levels))
+        _check_stated(anchors, split, ", ".join(str(level.stride) for level in levels))
     return anchors
 
 
-def _check_told(told: Anchors, split: Split, strides: str) -> None:
+def _check_stated(stated: Anchors, split: Split, strides: str) -> None:
     """Refuse anchors of a document that are not the graph's, or that stand in the order of other levels."""
     image = split.input
     if split.anchors is not None:
         graph = _divided(split.anchors, image)
-        if [len(level) for level in told] != [len(level) for level in graph] or not _alike(told, graph, image):
+        if [len(level) for level in stated] != [len(level) for level in graph] or not _alike(stated, graph, image):
             raise InputError(
-                f"the metadata says the anchors {_pixels(told, image)}, but the graph decodes with "
+                f"the metadata says the anchors {_pixels(stated, image)}, but the graph decodes with "
                 f"{_pixels(graph, image)} (pixels, strides {strides}); correct the metadata or export the model again."
             )
         return
-    areas = [sum(width * height for width, height in level) / len(level) for level in told]
+    areas = [sum(width * height for width, height in level) / len(level) for level in stated]
     if areas != sorted(areas):
         raise InputError(
-            f"the metadata has larger anchors before smaller ones ({_pixels(told, image)}), but the levels are those "
+            f"the metadata has larger anchors before smaller ones ({_pixels(stated, image)}), but the levels are those "
             f"of the strides {strides}, finest first; correct the metadata or export the model again."
         )
 
 
-def _alike(told: Anchors, graph: Anchors, image: ModelInput) -> bool:
+def _alike(stated: Anchors, graph: Anchors, image: ModelInput) -> bool:
     """Say whether anchors are the same, but for what rounding to whole pixels makes of them."""
     pairs = [
         (one * side, two * side)
-        for level, own in zip(told, graph, strict=True)
+        for level, own in zip(stated, graph, strict=True)
         for first, second in zip(level, own, strict=True)
         for one, two, side in zip(first, second, (image.width, image.height), strict=True)
     ]
@@ -86,14 +85,14 @@ def _pixels(anchors: Anchors, image: ModelInput) -> str:
     return str([[[round(w * image.width, 1), round(h * image.height, 1)] for w, h in level] for level in anchors])
 
 
-def anchor_levels(document: dict[str, Any], count: int, image: ModelInput, found: Anchors | None = None) -> Anchors:
+def anchor_levels(document: TrainerDocument, count: int, image: ModelInput, of_graph: Anchors | None = None) -> Anchors:
     """Return the `(width, height)` anchors of each of `count` levels, finest first, as fractions of the input image.
 
-    `found` are anchors from elsewhere, in input pixels, for a document that has none. Raises `InputError` when there
+    `of_graph` are anchors from elsewhere, in input pixels, for a document that has none. Raises `InputError` when there
     are no anchors for exactly `count` levels.
     """
     seen = []
-    for place, raw in [*_candidates(document), (GRAPH, list(found or ()))]:
+    for place, raw in [*_candidates(document), (GRAPH, list(of_graph or ()))]:
         if not raw:
             continue
         levels = [_level(anchors) for anchors in raw]
@@ -108,16 +107,15 @@ def anchor_levels(document: dict[str, Any], count: int, image: ModelInput, found
     )
 
 
-def _candidates(document: dict[str, Any]) -> list[tuple[str, list[Any]]]:
+def _candidates(document: TrainerDocument) -> list[tuple[str, list[Any]]]:
     """Return every place that may hold anchors, with a list of levels for each."""
-    outputs = [o for o in _mappings(document.get("outputs")) if "anchors" in o]
+    outputs = [o for o in _mappings(document.content.get("outputs")) if "anchors" in o]
     if all(_stride(o) is not None for o in outputs):
         outputs.sort(key=lambda o: _stride(o) or 0)
-    hints = [h["anchors"] for h in _mappings(document.get("split_hints")) if "anchors" in h]
+    hints = [h["anchors"] for h in _mappings(document.content.get("split_hints")) if "anchors" in h]
     if len(hints) == 1 and isinstance(hints[0], list) and not _level(hints[0]):
         hints = hints[0]  # one hint for all levels, not one hint per grid output
-    model = document.get("model")
-    own = model.get("anchors") if isinstance(model, dict) else None
+    own = document.section("model").get("anchors")
     return [
         ("outputs[].anchors", [o["anchors"] for o in outputs]),
         ("split_hints[].anchors", hints),
@@ -127,7 +125,7 @@ def _candidates(document: dict[str, Any]) -> list[tuple[str, list[Any]]]:
 
 def _mappings(value: Any) -> list[dict[str, Any]]:
     """Return the mappings in a list; nothing for anything else."""
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
 
 
 def _stride(output: dict[str, Any]) -> int | None:

@@ -43,12 +43,12 @@ def parse_names(text: str) -> tuple[str, ...]:
 
 def _pairs(text: str, position: int, opened: str = "{") -> list[tuple[int, str]]:
     """Scan what stands between the brackets; in a list each name has the number of its place."""
-    found: list[tuple[int, str]] = []
+    names: list[tuple[int, str]] = []
     separated = True
     while not text.startswith(_CLOSING[opened], position):
         if not separated:
             raise InputError(f"has {_near(text, position)} where a comma is expected; {_FORMS}")
-        number = len(found)
+        number = len(names)
         if opened == "{":
             key = _KEY.match(text, position)
             if key is None:
@@ -57,15 +57,15 @@ def _pairs(text: str, position: int, opened: str = "{") -> list[tuple[int, str]]
         value = _VALUE.match(text, position)
         if value is None:
             raise InputError(f"has {_near(text, position)} as name of class {number}, which is not text in quotes")
-        found.append((number, _decoded(value[1], number)))
-        if len(found) > MAX_NAMES:
+        names.append((number, _decoded(value[1], number)))
+        if len(names) > MAX_NAMES:
             raise InputError(f"names more than {MAX_NAMES} classes, which no detector has")
         separated, position = bool(value[2]), value.end()
     if _END.match(text, position) is None:
         raise InputError(f"goes on after its end with {_near(text, position + 1)}; {_FORMS}")
-    if not found:
+    if not names:
         raise InputError("names no class")
-    return found
+    return names
 
 
 def _number(key: str) -> int:

@@ -2,51 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from build_rules.errors import InputError
-from build_rules.records.split_json import CAMERA_ADAPTORS, Preprocessing
-from build_rules.trainer.tiling import check_tiling, read_grid
+from build_rules.records.split_json import CAMERA_ADAPTORS, InputChoice, Preprocessing
+from build_rules.trainer.document import TrainerDocument
+from build_rules.trainer.vocabulary import COLOR_KEYS, NORMALIZATIONS, RESIZES
 
-__all__ = ["COLOR_KEYS", "COLOR_OF_CHANNELS", "NORMALIZATIONS", "read_color", "read_preprocessing"]
+__all__ = ["COLOR_OF_CHANNELS", "color_word", "read_color", "read_preprocessing"]
 
-# name -> (scale, mean, std) with real = (pixel * scale - mean) / std
-NORMALIZATIONS = {
-    "unsigned": (1 / 255, (0.0,), (1.0,)),
-    "signed": (1 / 127.5, (1.0,), (1.0,)),
-    "raw": (1.0, (0.0,), (1.0,)),
-    "imagenet": (1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-}
-RESIZES = ("letterbox", "stretch")
-# Newest first: schema 2; the manual's older schema; what the adaptors' own package writes.
-COLOR_KEYS = ("cameraadaptor", "color_adaptor", "camera_adaptor")
 # Two channels, or four, may be one of several things.
 COLOR_OF_CHANNELS = {3: "rgb", 1: "grey"}
+NO_CHOICE = InputChoice()
 
 
-def _choice(validation: Mapping[str, Any], key: str, allowed: tuple[str, ...], default: str) -> str:
-    value = validation.get(key, default)
-    if value not in allowed:
-        raise InputError(
-            f"the ONNX metadata says validation.{key} = {value!r}, which is not known; expected one of: "
-            f"{', '.join(allowed)}. Export the model again with one of them, or write {key} under [input] in "
-            "model.toml."
-        )
-    return str(value)
+def read_preprocessing(document: TrainerDocument, channels: int, choice: InputChoice = NO_CHOICE) -> Preprocessing:
+    """Return how images become network input, from `input`, `validation` and `tiling` of a trainer's document.
 
-
-def read_preprocessing(document: dict[str, Any], channels: int) -> Preprocessing:
-    """Return how images become network input, from `input`, `validation` and `tiling` of an edgefirst.json.
-
-    `channels` is the input's channel count. Without a word in the document: letterbox, [0, 1], and `rgb` or `grey` by
-    the channels. Raises `InputError` for unknown words, for a normalization or camera adaptor of other channels and for
-    `tiling` sections that the contract refuses.
+    `channels` is the input's channel count; words of `choice` stand in place of the document's, which may be wrong
+    then. Without a word: letterbox, [0, 1], and `rgb` or `grey` by the channels. Raises `InputError` for unknown words,
+    for a normalization or camera adaptor of other channels and for a `tiling` section that the contract refuses.
     """
-    validation = document.get("validation", {})
-    validation = validation if isinstance(validation, Mapping) else {}
-    normalization = _choice(validation, "normalization", tuple(NORMALIZATIONS), "unsigned")
+    validation = document.section("validation")
+    by_numbers = choice.mean is not None or choice.std is not None
+    own = "raw" if by_numbers else choice.normalization
+    normalization = own or _word(validation, "normalization", NORMALIZATIONS, "unsigned")
     scale, mean, std = NORMALIZATIONS[normalization]
     if len(mean) == 1:
         mean, std = mean * channels, std * channels
@@ -56,28 +37,30 @@ def read_preprocessing(document: dict[str, Any], channels: int) -> Preprocessing
             f"but the network's input has {channels}; write normalization (or mean and std) under [input] in "
             "model.toml, or correct the metadata."
         )
-    resize = _choice(validation, "preprocessing", RESIZES, "letterbox")
-    check_tiling(document)
-    tiling, named = document.get("tiling"), document.get("calibration")
-    pixels = Preprocessing(
-        resize,
-        scale,
-        mean,
-        std,
-        snapshot=named if isinstance(named, str) and named else None,
-        color=read_color(document, channels),
-    )
-    if tiling is None:
-        return pixels
-    mode, full_frame = str(tiling["mode"]), tiling.get("full_frame")
-    # Whatever `validation` says: at runtime it is `tiling` that is obeyed.
-    return replace(
-        pixels,
-        resize="tiled" if mode == "tiled" else "letterbox",
-        tiling_mode=mode,
-        full_frame=isinstance(full_frame, Mapping) and full_frame.get("enabled") is True,
-        grid=read_grid(tiling),
-    )
+    resize = choice.preprocessing or _word(validation, "preprocessing", RESIZES, "letterbox")
+    tiling = document.tiling
+    if tiling is not None:
+        # Whatever `validation` says: at runtime it is `tiling` that is obeyed.
+        resize = "tiled" if tiling.mode == "tiled" else "letterbox"
+    color = choice.color or read_color(document.content, channels)
+    return Preprocessing(resize, scale, mean, std, tiling, document.snapshot, color)
+
+
+def _word(validation: Mapping[str, Any], key: str, allowed: Collection[str], default: str) -> str:
+    value = validation.get(key, default)
+    if value not in tuple(allowed):
+        raise InputError(
+            f"the ONNX metadata says validation.{key} = {value!r}, which is not known; expected one of: "
+            f"{', '.join(allowed)}. Export the model again with one of them, or write {key} under [input] in "
+            "model.toml."
+        )
+    return str(value)
+
+
+def color_word(section: Any) -> tuple[str, Any] | None:
+    """Return which member of the section `input` names a camera adaptor, and what it says; None when none does."""
+    members = section if isinstance(section, Mapping) else {}
+    return next(((key, members[key]) for key in COLOR_KEYS if members.get(key) is not None), None)
 
 
 def read_color(document: Mapping[str, Any], channels: int) -> str | None:
@@ -85,15 +68,14 @@ def read_color(document: Mapping[str, Any], channels: int) -> str | None:
 
     Raises `InputError` for one that is not known, or has other than `channels` channels.
     """
-    section = document.get("input")
-    section = section if isinstance(section, Mapping) else {}
-    key = next((key for key in COLOR_KEYS if section.get(key) is not None), None)
-    if key is None:
+    named = color_word(document.get("input"))
+    if named is None:
         return COLOR_OF_CHANNELS.get(channels)
-    color = str(section[key]).lower()
+    key, word = named
+    color = str(word).lower()
     if color not in CAMERA_ADAPTORS:
         raise InputError(
-            f"the ONNX metadata says input.{key} = {section[key]!r}, which is not a camera adaptor that is known; "
+            f"the ONNX metadata says input.{key} = {word!r}, which is not a camera adaptor that is known; "
             f"expected one of: {', '.join(CAMERA_ADAPTORS)}. Export the model again with one of them, or write color "
             "under [input] in model.toml."
         )

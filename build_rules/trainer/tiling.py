@@ -6,45 +6,45 @@ from collections.abc import Mapping
 from typing import Any
 
 from build_rules.errors import InputError
-from build_rules.records.split_json import TileGrid
+from build_rules.records.split_json import TileGrid, Tiling
 from build_rules.trainer.vocabulary import TILING_MODES
 
-__all__ = ["check_tiling", "read_grid", "tiling_fault"]
+__all__ = ["read_tiling", "tiling_fault"]
 
 CURE = "correct it in the trainer's export, or [metadata.tiling] in model.toml"
 
 
-def tiling_fault(tiling: Any) -> str | None:
+def tiling_fault(section: Any) -> str | None:
     """Return what is wrong with a `tiling` section, or None.
 
     Source: the metadata contract. Version is the integer 1; `true` and `1.0`, which Python calls equal to 1, are not.
     """
-    if not isinstance(tiling, Mapping):
-        return f"is {tiling!r}, not a mapping"
-    version = tiling.get("version")
+    if not isinstance(section, Mapping):
+        return f"is {section!r}, not a mapping"
+    version = section.get("version")
     if type(version) is not int or version != 1:
         return f"has version {version!r}; only the integer 1 is known"
-    mode = tiling.get("mode")
+    mode = section.get("mode")
     if mode not in TILING_MODES:
         return f"has mode {mode!r}, which is not one of {', '.join(TILING_MODES)}"
     return None
 
 
-def check_tiling(document: Mapping[str, Any]) -> None:
-    """Raise `InputError` when the document has a `tiling` section that no runtime could obey. Absent is fine."""
-    if "tiling" in document and (fault := tiling_fault(document["tiling"])):
-        raise InputError(f"the metadata's section tiling {fault}; {CURE}.")
+def read_tiling(section: Any) -> Tiling:
+    """Return a `tiling` section; members that are not named here are left to the runtime.
 
-
-def read_grid(tiling: Mapping[str, Any]) -> TileGrid | None:
-    """Return `tiling.grid`, None when there is none; members that are not named here are left to the runtime.
-
-    An algorithm of another name or version is returned as it is: only who cuts tiles needs to know it. Raises
-    `InputError` when a member is missing or cannot be what it says.
+    Raises `InputError` when no runtime could obey it, and when its grid cannot be what it says.
     """
-    grid = tiling.get("grid")
-    if grid is None:
-        return None
+    if fault := tiling_fault(section):
+        raise InputError(f"the metadata's section tiling {fault}; {CURE}.")
+    full_frame = section.get("full_frame")
+    enabled = isinstance(full_frame, Mapping) and full_frame.get("enabled") is True
+    grid = section.get("grid")
+    return Tiling(section["mode"], enabled, None if grid is None else _grid(grid))
+
+
+def _grid(grid: Any) -> TileGrid:
+    """Return `tiling.grid`; an algorithm of another name or version is left to who cuts tiles."""
     members = grid if isinstance(grid, Mapping) else {}
     algorithm, version, overlap = (members.get(key) for key in ("algorithm", "version", "min_overlap"))
     if (

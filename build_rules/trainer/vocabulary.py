@@ -21,15 +21,18 @@ from build_rules.records.roles import (
 
 __all__ = [
     "CARRIED_TYPE",
+    "COLOR_KEYS",
     "DECODERS",
     "DECODER_VERSIONS",
     "DEFAULT_NMS",
     "DIMENSIONS",
     "DTYPES",
     "ENCODINGS",
-    "HINT_TYPES",
+    "HINT_TYPE",
     "NMS_MODES",
+    "NORMALIZATIONS",
     "OUTPUT_TYPES",
+    "RESIZES",
     "SCHEMA_VERSION",
     "SCORE_FORMATS",
     "SPLIT_TYPES",
@@ -50,8 +53,23 @@ SCORE_FORMATS = ("per_class", "obj_x_class")
 DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float16", "float32")
 TILING_MODES = ("tiled", "whole_frame")
 
-HINT_TYPES = ("quantization_split",)
-"""Types of split hint that this converter consumes; hints of any other type are ignored."""
+HINT_TYPE = "quantization_split"
+"""The type of split hint that this converter consumes; hints of any other type are ignored."""
+
+NORMALIZATIONS = {
+    "unsigned": (1 / 255, (0.0,), (1.0,)),
+    "signed": (1 / 127.5, (1.0,), (1.0,)),
+    "raw": (1.0, (0.0,), (1.0,)),
+    "imagenet": (1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+}
+"""Words of `validation.normalization`, with (scale, mean, std): real = (pixel * scale - mean) / std."""
+
+RESIZES = ("letterbox", "stretch")
+"""Words of `validation.preprocessing`."""
+
+COLOR_KEYS = ("cameraadaptor", "color_adaptor", "camera_adaptor")
+"""Members of `input` that name the camera adaptor, newest first: schema 2; the manual's older schema; what the
+adaptors' own package writes."""
 
 OUTPUT_TYPES = (
     BOXES,

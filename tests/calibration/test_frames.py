@@ -22,7 +22,7 @@ from build_rules.calibration.snapshot.parameters import Parameters, file_name
 from build_rules.calibration.snapshot.snapshot_file import open_snapshot, samples, write_snapshot
 from build_rules.errors import InputError
 from build_rules.records.normalization import Normalization
-from build_rules.records.split_json import TileGrid
+from build_rules.records.split_json import TileGrid, Tiling
 
 UNIT = Normalization(1 / 255, (0.0,) * 3, (1.0,) * 3)
 WHOLE = Parameters((40, 60), UNIT)
@@ -150,7 +150,7 @@ def test_a_tiled_snapshot_keeps_the_extremes_of_its_pool_and_fits_the_model(tmp_
     }
     write_snapshot(path, "images", (total, 3, 40, 60), content, metadata)
     snapshot = open_snapshot(path)
-    tiling = {"version": 1, "mode": "tiled", "full_frame": {"enabled": True}}
+    tiling = Tiling("tiled", full_frame=True)
     geometry = check_geometry(snapshot.params, snapshot.tensors[0].shape, (40, 60), tiling)
     assert geometry.as_mapping() == {"resize": "tiled", "input_shape": [40, 60], "full_frame": True}
     stored = samples(snapshot)

@@ -28,7 +28,7 @@ from build_rules.calibration.snapshot.parameters import Parameters, file_name
 from build_rules.calibration.snapshot.snapshot_file import open_snapshot, samples, verify_content
 from build_rules.errors import InputError
 from build_rules.records.normalization import Normalization
-from build_rules.records.split_json import TileGrid
+from build_rules.records.split_json import TileGrid, Tiling
 from tests.opens import opens
 from tests.shared import SHARED, needs_shared
 
@@ -386,7 +386,7 @@ def test_tiles(pool: Path, tmp_path: Path) -> None:
         snapshot.params,
         snapshot.tensors[0].shape,
         (16, 16),
-        {"version": 1, "mode": "tiled", "full_frame": {"enabled": True}},
+        Tiling("tiled", full_frame=True),
     )
     assert snapshot.count == sum(image.samples for image in summary.chosen.images) >= 2 * 6
     assert snapshot.metadata["count_requested"] == "6"

@@ -19,6 +19,7 @@ from build_rules.hef.writer import build_proto
 from build_rules.metadata.compiled_document import BuildFacts, compile_document
 from build_rules.metadata.examine import MAX_DOCUMENT
 from build_rules.metadata.serialize import document_bytes
+from build_rules.trainer.document import TrainerDocument
 from tests.hef.changes import host_work, vectors
 from tests.hef.samples import message
 from tests.metadata.synthetic import Head, tensors_of
@@ -64,7 +65,7 @@ SINCE = ", HailoRT from 5.0 (which drives no Hailo-8), without the ZIP from 4.21
 
 def document() -> dict[str, Any]:
     source = {"schema_version": 2, "decoder_version": "yolov8", "nms": "class_agnostic", "name": "net"}
-    return compile_document(source, HEAD.split, tensors_of(HEAD), FACTS, HEAD.folded).document
+    return compile_document(TrainerDocument(source), HEAD.split, tensors_of(HEAD), FACTS, HEAD.folded).document
 
 
 @pytest.fixture

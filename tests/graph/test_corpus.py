@@ -12,9 +12,10 @@ import tomli
 
 from build_rules.declared.split_table import read_split
 from build_rules.errors import InputError
-from build_rules.graph import read_document, split_model
+from build_rules.graph import split_model
 from build_rules.records.split_json import Proof, Split, SplitChoice
 from build_rules.toml_table import Table
+from build_rules.trainer.read_document import read_document
 from tests.graph.graphs import cut_of, document, hint, save, split
 from tests.shared import corpus_model, corpus_truth, needs_shared
 
@@ -165,7 +166,7 @@ def test_metadata_alone_changes_nothing(tmp_path: Path) -> None:
 def test_reads_the_document() -> None:
     source = read_document(corpus_model("yolov8n"))
     assert source.key == "edgefirst"
-    assert source.document["decoder_version"] == "yolov8"
+    assert source.content["decoder_version"] == "yolov8"
     assert len(source.labels) == 80
 
 

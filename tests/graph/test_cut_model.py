@@ -11,8 +11,9 @@ import onnxruntime
 import pytest
 
 from build_rules.errors import InputError
-from build_rules.graph import read_document, split_model
+from build_rules.graph import split_model
 from build_rules.records.split_json import Endpoint
+from build_rules.trainer.read_document import read_document
 from tests.graph import graphs
 from tests.graph.graphs import (
     BINS,
@@ -191,4 +192,4 @@ def test_error_names_the_file(tmp_path: Path) -> None:
 
 def test_document_of_a_bare_model_is_empty(tmp_path: Path) -> None:
     source = read_document(save(detection(metadata=None), tmp_path))
-    assert (source.document, source.labels, source.key) == ({}, (), None)
+    assert (source.content, source.labels, source.key) == ({}, (), None)

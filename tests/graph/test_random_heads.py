@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from build_rules.records.split_json import Proof, Split, SplitHint
+from build_rules.records.split_hint import SplitHint
+from build_rules.records.split_json import Proof, Split
 from tests.graph.graphs import save, split
 from tests.graph.heads import NOISE, ROLES, Head, Truth, anchors_of, head_model, hinted, truth
 from tests.profiles import either

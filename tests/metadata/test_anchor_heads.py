@@ -13,8 +13,9 @@ from build_rules.metadata.checks import check_document
 from build_rules.metadata.compiled_document import BuildFacts, compile_document
 from build_rules.metadata.outputs import class_count
 from build_rules.metadata.physical import PhysicalTensor
-from build_rules.records.split_json import Anchors, Endpoint, ModelInput, Split, SplitBoundary, SplitHint
-from build_rules.trainer.anchors import anchor_levels, split_anchors
+from build_rules.records.split_hint import SplitBoundary, SplitHint
+from build_rules.records.split_json import Endpoint, ModelInput, Split
+from build_rules.trainer.document import TrainerDocument
 from tests.metadata.test_decoding import Decode, every_decoder
 
 FACTS = BuildFacts("0.1.0", "2026-01-02T03:04:05Z", "hailo8", "fast", "emulator", "1", emulated=True)
@@ -49,7 +50,7 @@ def compiled(nc: int, *, segmentation: bool = False) -> dict[str, Any]:
     """A compiled document whose anchors come from the split hint."""
     split = split_of(nc, segmentation=segmentation)
     source = {"decoder_version": "yolov5", "nms": "class_agnostic", "split_hints": [{"anchors": PIXELS}]}
-    return compile_document(source, split, tensors_of(split), FACTS, split.folded).document
+    return compile_document(TrainerDocument(source), split, tensors_of(split), FACTS, split.folded).document
 
 
 def arrays_of(document: dict[str, Any], nc: int) -> dict[str, Any]:
@@ -86,7 +87,7 @@ def test_known_object_is_found(nc: int, segmentation: bool, find: Decode) -> Non
 def test_a_float_grid_is_decoded_alike(segmentation: bool, find: Decode) -> None:
     split = split_of(3, segmentation=segmentation)
     source = {"nms": "class_agnostic", "split_hints": [{"anchors": PIXELS}]}
-    document = compile_document(source, split, tensors_of(split, "float32"), FACTS, ()).document
+    document = compile_document(TrainerDocument(source), split, tensors_of(split, "float32"), FACTS, ()).document
     assert {output["quantization"] for output in document["outputs"]} == {None}
     assert check_document(document, tensors_of(split, "float32")) == ()
     stored = arrays_of(document, 3)
@@ -103,7 +104,7 @@ def test_an_anchor_may_exceed_the_image(find: Decode) -> None:
         "split_hints": [{"anchors": [PIXELS[0], [[30, 61], [900, 45], [59, 119]], PIXELS[2]]}],
     }
     split = split_of(3)
-    document = compile_document(source, split, tensors_of(split), FACTS, ()).document
+    document = compile_document(TrainerDocument(source), split, tensors_of(split), FACTS, ()).document
     ((left, _, right, _),) = find(document, arrays_of(document, 3)).boxes
     np.testing.assert_allclose(right - left, (sigmoid(128) * 2) ** 2 * 900 / 640, rtol=1e-2)
 
@@ -125,7 +126,7 @@ def test_a_grid_with_mask_coefficients_is_not_decoded(told: bool, find: Decode) 
     # Both decoders would take the coefficients for classes; a refusal is better than wrong classes.
     split = with_masks(split_of(3 + 32), told=told)
     source = {"nms": "class_agnostic", "split_hints": [{"anchors": PIXELS}]}
-    result = compile_document(source, split, tensors_of(split), FACTS, ())
+    result = compile_document(TrainerDocument(source), split, tensors_of(split), FACTS, ())
     outputs = result.document["outputs"]
     assert not any("type" in output or "decoder" in output for output in outputs)
     assert [output["name"] for output in outputs] == ["a/conv0", "a/conv1", "a/conv2", "protos"][: 3 if told else 4]
@@ -147,7 +148,9 @@ def test_a_hint_that_names_no_more_than_classes_changes_nothing() -> None:
         split, hints=(SplitHint("output0", (SplitBoundary("detection_grid", (0, 24)),), anchors_per_cell=3),)
     )
     for same in (hinted, grid):
-        document = compile_document({"model": {"anchors": PIXELS}}, same, tensors_of(same), FACTS, ()).document
+        document = compile_document(
+            TrainerDocument({"model": {"anchors": PIXELS}}), same, tensors_of(same), FACTS, ()
+        ).document
         assert [output["type"] for output in document["outputs"]] == ["detection"] * 3
 
 
@@ -168,14 +171,18 @@ def test_the_form_is_flat_and_raw(nc: int) -> None:
 def test_a_sigmoid_on_the_chip_is_refused() -> None:
     split = split_of(3)
     with pytest.raises(InputError, match=r"grid_0.*readers apply it to anchor grids themselves"):
-        compile_document({"split_hints": [{"anchors": PIXELS}]}, split, tensors_of(split), FACTS, {"grid_0"})
+        compile_document(
+            TrainerDocument({"split_hints": [{"anchors": PIXELS}]}), split, tensors_of(split), FACTS, {"grid_0"}
+        )
 
 
 def test_channels_that_the_anchors_do_not_divide_are_refused() -> None:
     split = split_of(4)
     four = [[*level, [1, 2]] for level in PIXELS]
     with pytest.raises(InputError, match=r"'t0' has 27 channels.*4 anchors"):
-        compile_document({"split_hints": [{"anchors": four}]}, split, tensors_of(split), FACTS, split.folded)
+        compile_document(
+            TrainerDocument({"split_hints": [{"anchors": four}]}), split, tensors_of(split), FACTS, split.folded
+        )
 
 
 @pytest.mark.parametrize(
@@ -196,103 +203,8 @@ def test_a_grid_that_would_decode_wrongly_is_found(members: dict[str, Any], word
     assert any(problem.item == 16 and words in problem.text for problem in check_document(document))
 
 
-IMAGE = ModelInput("images", (1, 3, *SIZE))
-FRACTIONS = tuple(tuple((w / 640, h / 480) for w, h in level) for level in PIXELS)
-
-
-@pytest.mark.parametrize(
-    "document",
-    [
-        {"split_hints": [{"anchors": PIXELS}]},
-        {"split_hints": [{"anchors": level} for level in PIXELS]},
-        {"model": {"anchors": PIXELS}},
-        {"outputs": [{"anchors": [list(a) for a in level]} for level in FRACTIONS]},
-        {"outputs": [{"anchors": FRACTIONS[i], "stride": [8 << i] * 2} for i in (2, 0, 1)], "model": {"anchors": None}},
-        {"outputs": [{"type": "detection"}], "split_hints": [{"anchors": PIXELS[:2]}], "model": {"anchors": PIXELS}},
-        {"outputs": [{"anchors": [[w / 640, h / 480] for w, h in level]} for level in PIXELS]},
-    ],
-)
-def test_anchors_are_found_wherever_trainers_write_them(document: dict[str, Any]) -> None:
-    assert anchor_levels(document, 3, IMAGE) == FRACTIONS
-
-
-@pytest.mark.parametrize(
-    "document",
-    [
-        {},
-        {"outputs": 3, "split_hints": None, "model": []},
-        {"model": {"anchors": PIXELS[:2]}},
-        {"model": {"anchors": [10, 13, 16]}},
-        {"model": {"anchors": [[[10, True]], [[1, 2]], [[3, 4]]]}},
-        {"split_hints": [{"anchors": 7}]},
-        {"split_hints": [{"anchors": PIXELS[0]}]},
-    ],
-)
-def test_missing_anchors_are_asked_for(document: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match="needs the anchors of 3 levels"):
-        anchor_levels(document, 3, IMAGE)
-
-
-def as_levels(levels: list[list[list[int]]]) -> Anchors:
-    """Anchors as a split has them."""
-    return tuple(tuple((float(w), float(h)) for w, h in level) for level in levels)
-
-
-@pytest.mark.parametrize("document", [{}, {"model": {"anchors": PIXELS[:2]}}, {"split_hints": [{"type": "x"}]}])
-def test_the_graphs_anchors_stand_in_for_the_documents(document: dict[str, Any]) -> None:
-    assert anchor_levels(document, 3, IMAGE, as_levels(PIXELS)) == FRACTIONS
-    split = replace(split_of(3), anchors=as_levels(PIXELS))
-    outputs = compile_document(document, split, tensors_of(split), FACTS, ()).document["outputs"]
-    assert [tuple(map(tuple, output["anchors"])) for output in outputs] == list(FRACTIONS)
-
-
-def test_the_documents_anchors_win() -> None:
-    assert anchor_levels({"model": {"anchors": PIXELS}}, 3, IMAGE, as_levels(PIXELS[::-1])) == FRACTIONS
-
-
-def test_anchors_of_a_head_described_by_hand_win_over_the_documents() -> None:
-    document = {"model": {"anchors": [[[w + 0.5, h] for w, h in level] for level in PIXELS]}}
-    split = replace(split_of(3), anchors=as_levels(PIXELS))
-    assert split_anchors(document, split) != FRACTIONS
-    assert split_anchors(document, replace(split, found_by="model.toml")) == FRACTIONS
-
-
-@pytest.mark.parametrize(
-    "told",
-    [
-        [[[w * 2, h] for w, h in level] for level in PIXELS],
-        PIXELS[::-1],
-        [[[w / stride, h / stride] for w, h in level] for level, stride in zip(PIXELS, (8, 16, 32), strict=True)],
-    ],
-    ids=["others", "coarse first", "in cells"],
-)
-def test_a_document_whose_anchors_are_not_the_graphs_is_refused(told: list[list[list[float]]]) -> None:
-    split = replace(split_of(3), anchors=as_levels(PIXELS))
-    with pytest.raises(
-        InputError, match=r"the metadata says the anchors .* but the graph decodes with \[\[\[10\.0, 13"
-    ):
-        split_anchors({"model": {"anchors": told}}, split)
-
-
-def test_a_documents_anchors_come_finest_level_first() -> None:
-    with pytest.raises(InputError, match=r"larger anchors before smaller ones .* strides 8, 16, 32, finest first"):
-        split_anchors({"model": {"anchors": PIXELS[::-1]}}, split_of(3))
-
-
-def test_anchors_of_another_number_of_levels_are_named() -> None:
-    with pytest.raises(InputError, match=r"found model\.anchors \(2 levels\), the graph \(1 levels\)"):
-        anchor_levels({"model": {"anchors": PIXELS[:2]}}, 3, IMAGE, as_levels(PIXELS[:1]))
-
-
-@pytest.mark.parametrize("size", [640, 256])
-def test_whether_anchors_are_pixels_is_told_by_the_smallest(size: int) -> None:
-    image = ModelInput("images", (1, 3, size, size))
-    fractions = [[[w / size, h / size] for w, h in level] for level in PIXELS]
-    assert anchor_levels({"model": {"anchors": PIXELS}}, 3, image) == anchor_levels(
-        {"split_hints": [{"anchors": fractions}]}, 3, image
-    )
-
-
-def test_the_graphs_anchors_are_pixels_however_small() -> None:
-    tiny = as_levels([[[0.5, 2]], [[4, 4]], [[8, 8]]])  # type: ignore[list-item]
-    assert anchor_levels({}, 3, IMAGE, tiny)[1] == ((4 / IMAGE.width, 4 / IMAGE.height),)
+def test_the_graphs_anchors_are_written_where_the_document_has_none() -> None:
+    anchors = tuple(tuple((float(w), float(h)) for w, h in level) for level in PIXELS)
+    split = replace(split_of(3), anchors=anchors)
+    outputs = compile_document(TrainerDocument(), split, tensors_of(split), FACTS, ()).document["outputs"]
+    assert [output["anchors"][0] for output in outputs] == [[w / 640, h / 480] for (w, h), *_ in PIXELS]

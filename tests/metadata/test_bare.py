@@ -17,9 +17,10 @@ from build_rules.metadata.bare import complete_bare
 from build_rules.metadata.compiled_document import compile_document
 from build_rules.metadata.serialize import document_bytes
 from build_rules.records.split_json import Preprocessing, Split
-from build_rules.trainer.document import parse_document
+from build_rules.trainer.document import TrainerDocument
 from build_rules.trainer.labels import labels_text
 from build_rules.trainer.preprocessing import read_preprocessing
+from build_rules.trainer.read_document import parse_document
 from tests.metadata.corpus import CORPUS, TRUTH, split_of
 from tests.metadata.synthetic import Head, tensors_of
 from tests.metadata.test_corpus import FACTS
@@ -58,8 +59,9 @@ def _signal(value: onnx.ValueInfoProto) -> tuple[str, list[int | str], str]:
 def ours(properties: dict[str, str], split: Split, tensors: Any = None) -> tuple[dict[str, Any], tuple[str, ...]]:
     """The document that the build writes, and the labels."""
     source = parse_document(properties.items())
-    said = complete_bare(source.document, split, ultralytics=source.ultralytics, end2end=source.end2end)
-    compiled = compile_document(said, split, tensors or corpus_tensors(split), FACTS, split.folded)
+    compiled = compile_document(
+        complete_bare(source, split), split, tensors or corpus_tensors(split), FACTS, split.folded
+    )
     assert not any("nms" in warning or "decoder_version" in warning for warning in compiled.warnings)
     return compiled.document, source.labels
 
@@ -114,7 +116,7 @@ def test_pixels_are_made_as_for_the_original(name: str, tmp_path: Path) -> None:
     compiled = edgefirst.decoder.resolve_model_config(path)
     assert compiled.preprocessing == original.preprocessing
     assert (compiled.task, compiled.labels) == (original.task, original.labels)
-    pixels = read_preprocessing({}, 3)
+    pixels = read_preprocessing(TrainerDocument(), 3)
     assert (pixels.mean, pixels.std, pixels.resize) == ((0.0,) * 3, (1.0,) * 3, original.preprocessing.fit)
     assert original.preprocessing.normalization == ((0.0,) * 3, (1 / pixels.scale,) * 3)
 
@@ -207,19 +209,26 @@ def test_what_the_decoder_infers_nothing_for(change: dict[str, str | None], vers
 @pytest.mark.parametrize(("color", "written"), [("grey", "grey"), ("yuyv", "yuyv"), (None, None)])
 def test_colours_are_those_that_were_calibrated_in(color: str | None, written: str | None) -> None:
     split = replace(Head(nc=3).split, preprocessing=Preprocessing(color=color))
-    assert complete_bare({}, split, ultralytics=True, end2end=False).get("input", {}).get("cameraadaptor") == written
+    said = complete_bare(TrainerDocument(ultralytics=True), split)
+    assert said.section("input").get("cameraadaptor") == written
 
 
 def test_what_the_table_of_the_model_says_counts() -> None:
     split = Head(nc=3).split
     said = {"nms": "class_agnostic", "decoder_version": "yolo11", "input": {"color_adaptor": "bgr"}, "name": "m"}
-    assert complete_bare(said, split, ultralytics=True, end2end=True) == said
+    bare = TrainerDocument(said, ultralytics=True, end2end=True)
+    assert complete_bare(bare, split) == bare
+
+
+def test_nothing_is_inferred_beside_metadata() -> None:
+    trainer = TrainerDocument({"schema_version": 2}, key="edgefirst", ultralytics=True)
+    assert complete_bare(trainer, Head(nc=3).split) is trainer
 
 
 def test_an_anchor_head_has_no_decoder_version() -> None:
     split = Head(nc=3).split
     anchor = replace(split, endpoints=tuple(replace(e, role="anchor", encoding="anchor") for e in split.endpoints))
-    assert complete_bare({}, anchor, ultralytics=True, end2end=False) == {
+    assert complete_bare(TrainerDocument(ultralytics=True), anchor).content == {
         "nms": "class_aware",
         "input": {"cameraadaptor": "rgb"},
     }

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from build_rules.metadata.checks import ITEMS, check_document
 from build_rules.metadata.compiled_document import BuildFacts, compile_document
+from build_rules.trainer.document import TrainerDocument
 from tests.metadata.synthetic import Head, tensors_of
 
 HEAD = Head(nc=3, masks=32)
@@ -21,7 +22,7 @@ TENSORS = tensors_of(HEAD)
 FACTS = BuildFacts("0.1.0", "2026-01-02T03:04:05+00:00", "hailo8l", "fast", "emulator", "1", emulated=True)
 LABELS = ["a", "b", "c"]
 GOOD = compile_document(
-    {"decoder_version": "yolov8", "nms": "class_agnostic", "dataset": {"classes": LABELS}},
+    TrainerDocument({"decoder_version": "yolov8", "nms": "class_agnostic", "dataset": {"classes": LABELS}}),
     HEAD.split,
     TENSORS,
     FACTS,
@@ -170,7 +171,7 @@ def test_a_good_document_has_no_problems() -> None:
 
 def test_logits_are_a_warning() -> None:
     head = replace(HEAD, fold=False)
-    result = compile_document({"nms": "class_aware"}, head.split, tensors_of(head), FACTS, head.folded)
+    result = compile_document(TrainerDocument({"nms": "class_aware"}), head.split, tensors_of(head), FACTS, head.folded)
     assert {problem.item for problem in check_document(result.document)} == {14}
     assert len(result.warnings) == 3
 
@@ -257,7 +258,7 @@ heads = st.builds(
 @settings(max_examples=100, deadline=None)
 def test_what_is_compiled_passes_its_own_checks(head: Head) -> None:
     tensors = tensors_of(head)
-    document = compile_document({}, head.split, tensors, FACTS, head.folded).document
+    document = compile_document(TrainerDocument(), head.split, tensors, FACTS, head.folded).document
     problems = check_document(document, tensors, ["x"] * head.nc)
     assert {problem.severity for problem in problems} <= {"warning"}
     assert {problem.item for problem in problems} <= {5, 14, 15}

@@ -14,6 +14,7 @@ from build_rules.metadata.outputs import class_count
 from build_rules.metadata.physical import PhysicalTensor
 from build_rules.metadata.serialize import document_bytes as as_bytes
 from build_rules.records.split_json import Split
+from build_rules.trainer.document import TrainerDocument
 from tests.decoders import DECODERS, physical_outputs
 from tests.metadata.corpus import every_model, nhwc, source_of, split_of
 from tests.metadata.synthetic import Head, Thing, decode, encode
@@ -56,7 +57,7 @@ def test_every_document_compiles(name: str) -> None:
     tensors = tensors_of(split)
     if any(e.encoding == "anchor" for e in split.endpoints) and not source:
         pytest.skip("an anchor head without metadata has no anchors")
-    compiled = compile_document(source, split, tensors, FACTS, split.folded)
+    compiled = compile_document(TrainerDocument(source), split, tensors, FACTS, split.folded)
     document = json.loads(as_bytes(compiled.document))
     classes = class_count(document["outputs"])
     assert classes == len(source.get("dataset", {}).get("classes", [None] * (classes or 0)))
@@ -79,7 +80,7 @@ def test_every_document_decodes(name: str, find: Decode) -> None:
     head = head_of(split)
     if head.encoding == "anchor":
         tensors = tensors_of(split)
-        document = compile_document(source, split, tensors, FACTS, split.folded).document
+        document = compile_document(TrainerDocument(source), split, tensors, FACTS, split.folded).document
         quiet = {t["name"]: np.zeros(t["shape"], np.uint8) for t in physical_outputs(document)}
         assert len(find(document, quiet).boxes) == 0
         return
@@ -88,7 +89,7 @@ def test_every_document_decodes(name: str, find: Decode) -> None:
     names = dict(zip(own, (e for e in split.endpoints if e.role != "landmarks"), strict=True))
     tensors = tuple(replace(own[key], original_names=(e.node,)) for key, e in names.items())
     tensors += tuple(t for key, t in real.items() if key.startswith("landmarks"))
-    document = compile_document(source, split, tensors, FACTS, split.folded).document
+    document = compile_document(TrainerDocument(source), split, tensors, FACTS, split.folded).document
     thing = Thing((101.0, 60.0, 203.5, 180.25), head.nc - 1, 0.75, 1)
     arrays = encode(head, [thing], tuple(own.values()))
     arrays |= {t.name: np.full(t.shape, 128, np.uint8) for t in tensors if t.name not in arrays}

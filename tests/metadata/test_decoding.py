@@ -16,6 +16,7 @@ import pytest
 
 from build_rules.metadata.compiled_document import BuildFacts, compile_document
 from build_rules.metadata.physical import PhysicalTensor
+from build_rules.trainer.document import TrainerDocument
 from tests.decoders import DECODERS, Detections
 from tests.metadata.synthetic import Head, Thing, decode, dequantize, encode, tensors_of
 
@@ -71,7 +72,7 @@ def compiled(head: Head, **members: Any) -> tuple[dict[str, Any], tuple[Physical
     """Compile a document for a synthetic head."""
     tensors = tensors_of(head)
     source = {"schema_version": 2, "decoder_version": "yolov8", "nms": "class_agnostic", **members}
-    return compile_document(source, head.split, tensors, FACTS, head.folded).document, tensors
+    return compile_document(TrainerDocument(source), head.split, tensors, FACTS, head.folded).document, tensors
 
 
 def three_things(head: Head) -> list[Thing]:

@@ -17,6 +17,7 @@ from build_rules.metadata.compiled_document import BuildFacts, compile_document
 from build_rules.metadata.examine import MAX_DESCRIBED, MAX_DOCUMENT, Examined, examine, load_document
 from build_rules.metadata.serialize import document_bytes
 from build_rules.regular_file import LABELS_BYTES
+from build_rules.trainer.document import TrainerDocument
 from tests.hef import hailort
 from tests.hef.changes import host_work
 from tests.metadata.synthetic import Head, tensors_of
@@ -43,7 +44,7 @@ SPEC = HefSpec("hailo8l", "0.1.0-emulated", 1_700_000_000_000, "net", (IMAGE,), 
 
 def document() -> dict[str, Any]:
     facts = BuildFacts("0.1.0", "2026-01-02T03:04:05Z", "hailo8l", "fast", "emulator", "1", emulated=True)
-    source = {"schema_version": 2, "decoder_version": "yolov8", "nms": "class_agnostic", "name": "net"}
+    source = TrainerDocument({"schema_version": 2, "decoder_version": "yolov8", "nms": "class_agnostic", "name": "net"})
     return compile_document(source, HEAD.split, tensors_of(HEAD), facts, HEAD.folded).document
 
 

@@ -17,6 +17,7 @@ from build_rules.metadata.checks import check_document
 from build_rules.metadata.compiled_document import BuildFacts, compile_document
 from build_rules.metadata.outputs import class_count
 from build_rules.records.split_json import Split
+from build_rules.trainer.document import TrainerDocument
 from tests.decoders import DECODERS, Detections
 from tests.metadata.corpus import Array, anchors_of, every_model, float_tensors, picture, run, source_of, split_of
 from tests.metadata.originals import Candidates, candidates, choose, suppress
@@ -37,7 +38,7 @@ def document_of(name: str, split: Split) -> dict[str, Any]:
     anchors = anchors_of(name)
     if anchors is not None and not source:
         pytest.skip("an anchor head without metadata has no anchors")
-    return compile_document(source, split, float_tensors(split), FACTS, ()).document
+    return compile_document(TrainerDocument(source), split, float_tensors(split), FACTS, ()).document
 
 
 @cache

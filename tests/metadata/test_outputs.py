@@ -14,6 +14,7 @@ from build_rules.metadata.compiled_document import compile_document
 from build_rules.metadata.outputs import class_count, compile_outputs
 from build_rules.metadata.physical import PhysicalTensor
 from build_rules.records.split_json import Endpoint, ModelInput, Split
+from build_rules.trainer.document import TrainerDocument
 from build_rules.trainer.vocabulary import CARRIED_TYPE, OUTPUT_TYPES, UNDECODED_TYPES
 from tests.metadata.synthetic import Head, encode, tensors_of
 from tests.metadata.test_decoding import FACTS, Decode, compiled, every_decoder, three_things
@@ -21,7 +22,7 @@ from tests.metadata.test_decoding import FACTS, Decode, compiled, every_decoder,
 
 def outputs_of(head: Head) -> dict[str, dict[str, Any]]:
     """Compile a head's outputs, by name."""
-    compiled = compile_outputs({}, head.split, tensors_of(head), head.folded)
+    compiled = compile_outputs(head.split, tensors_of(head), head.folded)
     return {output["name"]: output for output in compiled}
 
 
@@ -65,7 +66,7 @@ def test_children_are_the_hefs_tensors() -> None:
 
 def test_a_scale_is_written_with_every_digit_of_its_float32() -> None:
     tensors = with_tensor(tensors_of(Head()), "/head/scores.0/Conv", scale=0.0035226592)
-    scores = compile_outputs({}, Head().split, tensors, Head().folded)[1]
+    scores = compile_outputs(Head().split, tensors, Head().folded)[1]
     written = scores["outputs"][0]["quantization"]["scale"]
     assert written != 0.0035226592
     assert written == float(np.float32(0.0035226592))
@@ -73,7 +74,9 @@ def test_a_scale_is_written_with_every_digit_of_its_float32() -> None:
 
 def test_a_float_tensor_is_what_it_is() -> None:
     head = Head(masks=32, fold=False, box_dtype="float32", score_dtype="float32", other_dtype="float32")
-    document = compile_document({"nms": "class_aware"}, head.split, tensors_of(head), FACTS, ()).document
+    document = compile_document(
+        TrainerDocument({"nms": "class_aware"}), head.split, tensors_of(head), FACTS, ()
+    ).document
     children = [child for output in document["outputs"] for child in output["outputs"]]
     assert {child["dtype"] for child in children} == {"float32"}
     # The decoders ask the children of what they decode for a dtype in there, and refuse null.
@@ -111,10 +114,10 @@ def test_a_float_tensor_that_is_scaled_is_found(numbers: dict[str, Any], words: 
 
 def test_limits_tell_whether_a_float_is_folded() -> None:
     head = Head(score_dtype="float32")
-    compile_outputs({}, head.split, tensors_of(head), head.folded)
+    compile_outputs(head.split, tensors_of(head), head.folded)
     tensors = with_tensor(tensors_of(head), "/head/scores.2/Conv", limits=(-9.0, 9.0))
     with pytest.raises(InputError, match=r"sigmoid.*scores_2.*from -9 to 9"):
-        compile_outputs({}, head.split, tensors, head.folded)
+        compile_outputs(head.split, tensors, head.folded)
 
 
 def test_logical_outputs_carry_no_tensor_members() -> None:
@@ -134,7 +137,7 @@ def test_the_sigmoid_is_declared_where_it_happens(fold: bool, member: str) -> No
 def test_boxes_and_scores_lead_whatever_the_split_says() -> None:
     head = Head(masks=32)
     split = replace(head.split, endpoints=head.split.endpoints[::-1])
-    outputs = compile_outputs({}, split, tensors_of(head), head.folded)
+    outputs = compile_outputs(split, tensors_of(head), head.folded)
     assert [output["name"] for output in outputs] == ["boxes", "scores", "mask_coefs", "protos"]
     assert [child["stride"] for child in outputs[0]["outputs"]] == [8, 16, 32]
 
@@ -145,7 +148,7 @@ def test_a_head_with_one_scale_still_has_a_child() -> None:
         head.split, endpoints=tuple(replace(e, scale_index=None) for e in head.split.endpoints if e.scale_index == 0)
     )
     tensors = tuple(t for t in tensors_of(head) if t.shape[1] == 80)
-    outputs = compile_outputs({}, split, tensors, {"scores_0"})
+    outputs = compile_outputs(split, tensors, {"scores_0"})
     assert [len(output["outputs"]) for output in outputs] == [1, 1]
     assert outputs[0]["outputs"][0]["scale_index"] == 0
 
@@ -153,14 +156,14 @@ def test_a_head_with_one_scale_still_has_a_child() -> None:
 def test_a_stride_that_differs_per_axis_is_a_pair() -> None:
     split = Split("odd", ModelInput("images", (1, 3, 64, 128)), (endpoint("boxes", (1, 4, 8, 8)),), (), None)
     tensors = (tensor("odd/conv1", (1, 8, 8, 4), "/boxes"),)
-    assert compile_outputs({}, split, tensors, ())[0]["outputs"][0]["stride"] == [16, 8]
+    assert compile_outputs(split, tensors, ())[0]["outputs"][0]["stride"] == [16, 8]
 
 
 @pytest.mark.parametrize("size", [(60, 128), (64, 124)])
 def test_cells_that_do_not_divide_the_input_are_refused(size: tuple[int, int]) -> None:
     split = Split("odd", ModelInput("images", (1, 3, *size)), (endpoint("boxes", (1, 4, 8, 8)),), (), None)
     with pytest.raises(InputError, match=r"8x8 cells.*multiple of its stride"):
-        compile_outputs({}, split, (tensor("odd/conv1", (1, 8, 8, 4), "/boxes"),), ())
+        compile_outputs(split, (tensor("odd/conv1", (1, 8, 8, 4), "/boxes"),), ())
 
 
 def endpoint(role: str, shape: tuple[int, ...], **members: Any) -> Endpoint:
@@ -182,7 +185,7 @@ def test_what_no_decoder_decodes_is_carried_along(role: str, find: Decode) -> No
     extra = tuple(endpoint(role, (1, 51, 640 // s, 640 // s), name=f"{role}_{s}", node=f"/{s}") for s in (8, 16, 32))
     tensors = (*tensors_of(head), *(tensor(f"x/{s}", (1, 640 // s, 640 // s, 51), f"/{s}") for s in (8, 16, 32)))
     split = replace(head.split, endpoints=(*head.split.endpoints, *extra))
-    compiled = compile_document({"nms": "class_aware"}, split, tensors, FACTS, head.folded)
+    compiled = compile_document(TrainerDocument({"nms": "class_aware"}), split, tensors, FACTS, head.folded)
     output = compiled.document["outputs"][-1]
     # The EdgeFirst validator asks every output for a type; the decoders refuse two of them, and read none of these.
     assert output["type"] == CARRIED_TYPE
@@ -201,7 +204,9 @@ def test_what_no_decoder_decodes_is_carried_along(role: str, find: Decode) -> No
 @pytest.mark.parametrize(("role", "lost"), [("angle", "unrotated"), ("objectness", "scores come out too high")])
 def test_what_is_lost_with_it_is_said(role: str, lost: str) -> None:
     head = Head(nc=3, extras=((role, 1),))
-    (warning,) = compile_document({"nms": "class_aware"}, head.split, tensors_of(head), FACTS, head.folded).warnings
+    (warning,) = compile_document(
+        TrainerDocument({"nms": "class_aware"}), head.split, tensors_of(head), FACTS, head.folded
+    ).warnings
     assert lost in warning
 
 
@@ -256,44 +261,44 @@ def test_the_class_count_of_a_head() -> None:
 def test_a_tensor_that_does_not_fit_is_named(changes: dict[str, Any], words: list[str]) -> None:
     tensors = with_tensor(tensors_of(Head()), "/head/boxes.0/Conv", **changes)
     with pytest.raises(InputError) as caught:
-        compile_outputs({}, Head().split, tensors, Head().folded)
+        compile_outputs(Head().split, tensors, Head().folded)
     assert all(word in str(caught.value) for word in words), caught.value
 
 
 def test_ambiguous_names_are_listed() -> None:
     tensors = (*tensors_of(Head()), tensor("twin", (1, 80, 80, 64), "/head/boxes.0/Conv"))
     with pytest.raises(InputError, match=r"boxes_0.*ambiguous.*synthetic/conv40, twin"):
-        compile_outputs({}, Head().split, tensors, Head().folded)
+        compile_outputs(Head().split, tensors, Head().folded)
 
 
 def test_two_endpoints_in_one_tensor_are_refused() -> None:
     tensors = tensors_of(Head())
     split = with_endpoint(Head().split, "boxes_1", node="/head/boxes.0/Conv", shape=(1, 64, 80, 80), stride=8)
     with pytest.raises(InputError, match=r"'boxes_0' and 'boxes_1'.*synthetic/conv40"):
-        compile_outputs({}, split, tensors, Head().folded)
+        compile_outputs(split, tensors, Head().folded)
 
 
 def test_an_output_that_nothing_explains_is_refused() -> None:
     tensors = (*tensors_of(Head()), tensor("stranger", (1, 2, 2, 1), "/aux"))
     with pytest.raises(InputError, match="no endpoint of the split explains: stranger"):
-        compile_outputs({}, Head().split, tensors, Head().folded)
+        compile_outputs(Head().split, tensors, Head().folded)
 
 
 def test_a_sigmoid_that_was_not_folded_is_found_out() -> None:
     head = Head(fold=False)
     with pytest.raises(InputError, match=r"conv45.*sigmoid.*scores_2.*from -1\d.* to 1\d"):
-        compile_outputs({}, head.split, tensors_of(head), {"scores_2"})
+        compile_outputs(head.split, tensors_of(head), {"scores_2"})
 
 
 def test_a_sigmoid_is_folded_on_every_scale_or_none() -> None:
     with pytest.raises(InputError, match=r"'scores'.*conv43 applied.*conv44 required"):
-        compile_outputs({}, Head().split, tensors_of(Head()), {"scores_0"})
+        compile_outputs(Head().split, tensors_of(Head()), {"scores_0"})
 
 
 def test_the_limits_decide_over_the_range() -> None:
     # A compiler may widen a range of [0, 0.9] to whole steps; what it measured counts.
     tensors = with_tensor(tensors_of(Head()), "/head/scores.0/Conv", scale=0.0045, limits=(0.0, 0.9))
-    compile_outputs({}, Head().split, tensors, Head().folded)
+    compile_outputs(Head().split, tensors, Head().folded)
 
 
 @pytest.mark.parametrize(
@@ -312,7 +317,7 @@ def test_an_endpoint_that_makes_no_sense_is_named(
 ) -> None:
     split = with_endpoint(Head().split, endpoint_name, **changes)
     with pytest.raises(InputError) as caught:
-        compile_outputs({}, split, tensors_of(Head()), folded)
+        compile_outputs(split, tensors_of(Head()), folded)
     assert all(word in str(caught.value) for word in words), caught.value
 
 
@@ -321,4 +326,4 @@ def test_box_channels_fit_their_encoding(encoding: str | None, channels: int) ->
     own = endpoint("boxes", (1, channels, 8, 8), encoding=encoding)
     split = Split("odd", ModelInput("images", (1, 3, 64, 64)), (own,), (), None)
     with pytest.raises(InputError, match=f"{channels} channels"):
-        compile_outputs({}, split, (tensor("odd/conv1", (1, 8, 8, channels), "/boxes"),), ())
+        compile_outputs(split, (tensor("odd/conv1", (1, 8, 8, channels), "/boxes"),), ())

@@ -21,6 +21,7 @@ from build_rules.records.calibration_json import (
     load_feed,
 )
 from build_rules.records.normalization import Normalization
+from build_rules.records.split_hint import SplitBoundary, SplitHint
 from build_rules.records.split_json import (
     AttentionBlock,
     Endpoint,
@@ -29,8 +30,6 @@ from build_rules.records.split_json import (
     Preprocessing,
     Proof,
     Split,
-    SplitBoundary,
-    SplitHint,
     dump_split,
     load_split,
 )

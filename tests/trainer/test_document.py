@@ -1,205 +1,130 @@
+"""The parts of a trainer's document: each is read when it is asked for, whatever is wrong with the others."""
+
 from __future__ import annotations
 
 import json
-import time
-import tracemalloc
+import re
 from pathlib import Path
+from typing import Any
 
-import onnx
 import pytest
 
-from build_rules.commands.describe_onnx import describe_onnx
+import build_rules
 from build_rules.errors import InputError
-from build_rules.onnx_file.skeleton import read_skeleton
-from build_rules.trainer.document import parse_document, read_document
-from tests.graph.graphs import detection
+from build_rules.records.split_json import Tiling
+from build_rules.trainer.document import DescribedOutput, TrainerDocument
+from build_rules.trainer.hints import read_hints
+from build_rules.trainer.image_size import image_sizes
+from build_rules.trainer.preprocessing import read_preprocessing
+from build_rules.trainer.read_document import parse_document
+
+WHOLE: dict[str, Any] = {
+    "schema_version": 2,
+    "input": {"shape": [1, 3, 64, 96], "cameraadaptor": "bgr"},
+    "model": {"end2end": True},
+    "calibration": "calibration-a.safetensors",
+    "tiling": {"version": 1, "mode": "tiled"},
+    "split_hints": [{"type": "quantization_split"}, {"type": "other"}, 5],
+    "outputs": [
+        {"name": "output0", "type": "detection", "encoding": "anchor", "dshape": [{"batch": 1}, ["num_boxes", 9], 7]},
+        {"name": 5, "type": "boxes"},
+        {"name": "output1", "type": None},
+    ],
+}
 
 
-def test_reads_document_and_labels() -> None:
-    source = parse_document([("edgefirst", '{"schema_version": 2, "name": "m"}'), ("labels", '["a", "ü"]')])
-    assert source.document == {"schema_version": 2, "name": "m"}
-    assert source.labels == ("a", "ü")
-    assert source.key == "edgefirst"
+def test_every_part_from_the_file_on() -> None:
+    document = parse_document([("edgefirst", json.dumps(WHOLE)), ("imgsz", "[64, 96]"), ("labels", '["a"]')])
+    assert document.content == WHOLE
+    assert (document.key, document.labels) == ("edgefirst", ("a",))
+    assert document.snapshot == "calibration-a.safetensors"
+    assert document.selects_boxes
+    assert document.tiling == Tiling("tiled")
+    assert document.has_hints
+    assert document.hint_types == {"quantization_split", "other"}
+    assert document.outputs == (
+        DescribedOutput("output0", "detection", True, ("batch", "num_boxes", None)),
+        DescribedOutput("output1", None, False, None),
+    )
+    assert image_sizes(document) == (
+        ((64, 96), "input.shape in the EdgeFirst metadata"),
+        ((64, 96), "imgsz in the metadata"),
+    )
 
 
-def test_names_of_plain_ultralytics_exports_are_labels() -> None:
-    assert parse_document([("names", "{0: 'person', 1: \"driver's seat\"}")]).labels == ("person", "driver's seat")
-    assert parse_document([("names", "{0: 'x'}"), ("labels", '["a"]')]).labels == ("a",)
+@pytest.mark.parametrize("junk", [None, 5, "x", [], [5], {}])
+def test_a_document_without_a_part_says_nothing_of_it(junk: Any) -> None:
+    keys = ("input", "model", "calibration", "outputs", "validation")
+    document = TrainerDocument({**dict.fromkeys(keys, junk), **({"calibration": 5} if junk == "x" else {})})
+    assert document.snapshot is None
+    assert not document.selects_boxes
+    assert document.outputs == ()
+    assert document.tiling is None
+    assert document.hint_types == frozenset()
+    assert image_sizes(document) == ()
+    assert read_preprocessing(document, 3) == read_preprocessing(TrainerDocument(), 3)
 
 
-@pytest.mark.parametrize("names", ["", "x", "{0: 'a', 2: 'b'}", "{0: 1}", "{0: __import__('os')}", "{" * 10_000])
-def test_names_that_cannot_be_read_are_told_only_where_labels_are_needed(names: str) -> None:
-    source = parse_document([("names", names)])
-    assert source.labels == ()
-    assert source.names_fault is not None
-    assert source.lack_of_labels.startswith(f"`names` is there but {source.names_fault}; correct it, or write labels =")
-    assert parse_document([("names", names), ("labels", '["a"]')]).names_fault is None
-
-
-def test_where_nothing_names_the_classes_that_is_told() -> None:
-    assert parse_document([]).lack_of_labels.startswith("its metadata holds no labels; write labels =")
+def test_what_is_wrong_with_a_part_is_told_by_who_asks_for_it() -> None:
+    """The last step needs neither hints nor a normalization, so it is not stopped by them."""
+    wrong = {"tiling": {"version": 2}, "split_hints": {}, "validation": {"normalization": "?"}, "labels": 5}
+    document = parse_document([("edgefirst", json.dumps({"schema_version": 2, **wrong}))])
+    with pytest.raises(InputError, match="section tiling has version 2"):
+        _ = document.tiling
+    with pytest.raises(InputError, match="split_hints of the EdgeFirst metadata must be an array"):
+        read_hints(document, {"output0": (1, 84, 8400)})
+    with pytest.raises(InputError, match=r"validation\.normalization = '\?'"):
+        read_preprocessing(document, 3)
 
 
 @pytest.mark.parametrize(
-    ("entries", "ultralytics", "end2end"),
+    ("section", "size"),
     [
-        ([], False, False),
-        ([("names", "{0: 'a'}")], True, False),
-        ([("names", "{0: 'a'}"), ("author", "Somebody")], False, False),
-        ([("author", "Ultralytics"), ("end2end", "True")], True, True),
-        ([("author", "ultralytics"), ("end2end", "False")], True, False),
+        ({"shape": [1, 3, 64, 96]}, (64, 96)),
+        ({"shape": [1, 64, 96, 3]}, (64, 96)),
+        ({"shape": [1, 96, 64, 3], "dshape": [{"batch": 1}, {"width": 96}, {"height": 64}, {"c": 3}]}, (64, 96)),
+        ({"shape": [1, 3, 64, 96], "dshape": [{"batch": 1}]}, (64, 96)),
+        ({"shape": [1, 3, 64]}, None),
+        ({"shape": [1, 3, 64, True]}, None),
+        ({"shape": [1, 3, 64, 0]}, None),
+        ({"shape": [1, 3, 64, 1 << 15]}, None),
+        ({"shape": "64x96"}, None),
     ],
 )
-def test_whose_export_it_is(entries: list[tuple[str, str]], ultralytics: bool, end2end: bool) -> None:
-    source = parse_document(entries)
-    assert (source.ultralytics, source.end2end) == (ultralytics, end2end)
+def test_the_size_in_the_document(section: dict[str, Any], size: tuple[int, int] | None) -> None:
+    assert [stated for stated, _ in image_sizes(TrainerDocument({"input": section}))] == (
+        [] if size is None else [size]
+    )
 
 
-def test_the_table_of_the_model_is_merged_over_the_document() -> None:
-    own = {"schema_version": 2, "nms": "class_agnostic", "validation": {"iou": 0.7, "score": 0.1}, "calibration": "c"}
-    over = {"nms": "class_aware", "validation": {"score": 0.2}, "calibration": {"a": {"b": 1}}, "list": [1, {"x": 2}]}
-    merged = parse_document([("edgefirst", json.dumps(own))], json.dumps(over)).document
-    assert merged == {
-        "schema_version": 2,
-        "nms": "class_aware",
-        "validation": {"iou": 0.7, "score": 0.2},
-        "calibration": {"a": {"b": 1}},
-        "list": [1, {"x": 2}],
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("[64, 96]", (64, 96)),
+        ("(64, 96)", (64, 96)),
+        ("64", (64, 64)),
+        ("[64]", (64, 64)),
+        ("", None),
+        ("[64, 96, 3]", None),
+        ("64.5", None),
+        ("__import__('os')", None),
+        ("[" * 101, None),
+    ],
+)
+def test_the_size_that_ultralytics_writes(text: str, size: tuple[int, int] | None) -> None:
+    assert [stated for stated, _ in image_sizes(TrainerDocument(imgsz=text))] == ([] if size is None else [size])
+
+
+def test_nobody_outside_this_room_looks_into_the_document() -> None:
+    """It is copied into the compiled one, and two words of it are shown by `doit inspect`."""
+    package = Path(build_rules.__file__).parent
+    users = {
+        str(path.relative_to(package))
+        for path in package.rglob("*.py")
+        if re.search(r"\.content\b(?!\()", path.read_text(encoding="utf-8"))
     }
-    bare = parse_document([], json.dumps(over))
-    assert (bare.document, bare.key) == (over, None)
-
-
-def exported(folder: Path, **properties: str) -> Path:
-    model = detection()
-    del model.metadata_props[:]
-    onnx.helper.set_model_props(model, properties)
-    (folder / "m.onnx").write_bytes(model.SerializeToString())
-    return folder / "m.onnx"
-
-
-BIG = 1 << 20
-
-
-@pytest.mark.parametrize(
-    "properties",
-    [
-        {"names": "{" + ", ".join(f"{number}: 'a'" for number in range(BIG // 8)) + "}"},
-        {"names": "['" + "\\a" * BIG + "']"},
-        {"names": "[" * BIG * 2},
-        {"names": "{0:" * (BIG // 4)},
-        {"labels": "[" * BIG * 8},
-        {"labels": "[" * BIG},
-        {"edgefirst": '{"schema_version": 2, "x": ' + "[" * 900 + "]" * 900 + "}"},
-        {"edgefirst": json.dumps({"schema_version": 2, "x": ["a"] * 200_000})},
-        {"edgefirst": json.dumps({"schema_version": 2, "x": "a" * 30 * BIG})},
-        {"edgefirst": '{"schema_version": 2, "x": 1e999}'},
-        {"edgefirst": '{"schema_version": 2, "x": "\\ud800"}'},
-        {"edgefirst.json": '{"schema_version": ' + "9" * 10_000 + "}"},
-    ],
-)
-def test_bombs_in_the_metadata_are_refused_quickly(tmp_path: Path, properties: dict[str, str]) -> None:
-    path = exported(tmp_path, **properties)
-    began = time.process_time()
-    tracemalloc.start()
-    try:
-        fault = read_document(path).names_fault
-    except InputError as error:
-        fault = str(error)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert fault
-    assert len(fault) < 500
-    assert time.process_time() - began < 10  # measured: below one second, and ten times of it while memory is traced
-    assert peak < 150 << 20
-
-
-def test_what_nobody_reads_may_be_large(tmp_path: Path) -> None:
-    path = exported(tmp_path, **{"imgsz": "[" * 4 * BIG, "k" * 5000: "x" * BIG, "names": "['a']"})
-    tracemalloc.start()
-    assert read_document(path).labels == ("a",)
-    assert tracemalloc.get_traced_memory()[1] < BIG
-    tracemalloc.stop()
-
-
-def test_more_metadata_than_any_export_has_are_refused(tmp_path: Path) -> None:
-    path = exported(tmp_path, **{f"k{number}": "x" * BIG for number in range(17)})
-    with pytest.raises(InputError, match="more than 16 MiB"):
-        read_document(path)
-
-
-def test_a_skeleton_leaves_out_what_is_told_elsewhere(tmp_path: Path) -> None:
-    path = exported(tmp_path, names="['" + "a" * 4 * BIG, stride="32")
-    assert [entry.key for entry in read_skeleton(path).metadata_props] == ["stride"]
-    assert "more than 1048576 bytes" in describe_onnx(path)["endpoints_not_found"]
-
-
-def test_more_keys_than_any_export_has_are_refused(tmp_path: Path) -> None:
-    path = exported(tmp_path, **{f"k{number}": "" for number in range(5000)})
-    with pytest.raises(InputError, match="5000 keys, more than 4096"):
-        read_document(path)
-
-
-def test_older_exports_use_another_key() -> None:
-    source = parse_document([("edgefirst.json", '{"schema_version": 2}')])
-    assert (source.key, source.document) == ("edgefirst.json", {"schema_version": 2})
-
-
-@pytest.mark.parametrize(
-    ("entries", "message"),
-    [
-        ([("edgefirst", '{"schema_version": 2, ')], "'edgefirst' is not valid JSON"),
-        ([("edgefirst", "[" * 100_000)], "not valid JSON"),
-        ([("edgefirst", '{"schema_version": 2, "x": NaN}')], "NaN is not JSON"),
-        ([("edgefirst", "[]")], "must be a JSON object, found an array"),
-        ([("edgefirst", "{}")], "schema_version missing, which means 1"),
-        ([("edgefirst", '{"schema_version": 3}')], "schema_version 3; this program reads version 2"),
-        ([("edgefirst", '{"schema_version": "2"}')], "schema_version '2'"),
-        ([("edgefirst", '{"schema_version": 2.0}')], "schema_version 2.0"),
-        ([("edgefirst", "{}"), ("edgefirst", '{"a": 1}')], "occurs twice"),
-        ([("labels", '{"0": "a"}')], "'labels' must be a JSON array of strings"),
-        ([("labels", "[1]")], "'labels' must be"),
-        ([("labels", "a,b")], "'labels' is not valid JSON"),
-    ],
-)
-def test_refuses(entries: list[tuple[str, str]], message: str) -> None:
-    with pytest.raises(InputError) as caught:
-        parse_document(entries)
-    assert message in str(caught.value)
-
-
-def test_skips_the_weights(tmp_path: Path) -> None:
-    entry = onnx.StringStringEntryProto(key="edgefirst", value='{"schema_version": 2}').SerializeToString()
-    path = tmp_path / "model.onnx"
-    with path.open("wb") as file:  # a graph of 8 GiB, all hole: reading it would take more memory than we have
-        file.write(b"\x08\x08\x3a" + b"\x80\x80\x80\x80\x20")
-        file.seek(8 << 30, 1)
-        file.write(bytes([14 << 3 | 2, len(entry)]) + entry)
-    assert read_document(path).document == {"schema_version": 2}
-
-
-@pytest.mark.parametrize(
-    "content", [b"", b"<!DOCTYPE html><html>not found</html>", b"\x08\x08\x3a\xff\xff\xff\x7f", b"PK\3\4"]
-)
-def test_refuses_what_is_no_onnx(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "model.onnx"
-    path.write_bytes(content)
-    with pytest.raises(InputError, match=r"model\.onnx: this is not a complete ONNX file"):
-        read_document(path)
-
-
-def test_refuses_every_truncation_it_can_see(tmp_path: Path) -> None:
-    whole = detection().SerializeToString()
-    path = tmp_path / "model.onnx"
-    for length in range(1, len(whole), 499):
-        path.write_bytes(whole[:length])
-        try:
-            read_document(path)
-        except InputError:
-            continue
-        onnx.load_model_from_string(whole[:length])  # cut between two fields: still a message
-
-
-def test_refuses_a_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="cannot be read"):
-        read_document(tmp_path / "none.onnx")
+    assert {name for name in users if not name.startswith("trainer/")} == {
+        "commands/describe_onnx.py",
+        "metadata/bare.py",
+        "metadata/compiled_document.py",
+    }

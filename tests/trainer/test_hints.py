@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 
 from build_rules.errors import InputError
-from build_rules.trainer.hints import Boundary, Hint, parse_hints
+from build_rules.records.split_hint import SplitBoundary, SplitHint
+from build_rules.trainer.document import TrainerDocument
+from build_rules.trainer.hints import check_hints, read_hints
 from tests.graph.graphs import document, hint
 
 OUTPUTS = {"output0": (1, 84, 8400), "output1": (1, 32, 160, 160)}
@@ -14,33 +16,34 @@ BOXES, SCORES = ("boxes", 0, 4), ("scores", 4, 84)
 
 def refused(*hints: Any, **members: Any) -> str:
     with pytest.raises(InputError) as caught:
-        parse_hints(document(*hints, **members), OUTPUTS)
+        read_hints(TrainerDocument(document(*hints, **members)), OUTPUTS)
     return str(caught.value)
 
 
 def test_reads_a_hint() -> None:
     entry = hint(BOXES, SCORES, strides=[8, 16], anchors_per_cell=3)
     entry["boundaries"][1]["activation"] = "sigmoid"
-    expected = Hint("output0", 1, (Boundary("boxes", 0, 4), Boundary("scores", 4, 84, "sigmoid")), (8, 16), 3)
-    assert parse_hints(document(entry), OUTPUTS) == (expected,)
+    boundaries = (SplitBoundary("boxes", (0, 4)), SplitBoundary("scores", (4, 84), "sigmoid"))
+    expected = SplitHint("output0", boundaries, (8, 16), 3)
+    assert read_hints(TrainerDocument(document(entry)), OUTPUTS) == (expected,)
 
 
 def test_strides_and_anchors_are_optional() -> None:
-    (found,) = parse_hints(document(hint(BOXES, SCORES)), OUTPUTS)
+    (found,) = read_hints(TrainerDocument(document(hint(BOXES, SCORES))), OUTPUTS)
     assert (found.strides, found.anchors_per_cell) == ((), 1)
 
 
 def test_no_hints_is_no_error() -> None:
-    assert parse_hints({"schema_version": 2}, OUTPUTS) == ()
-    assert parse_hints(document(), OUTPUTS) == ()
+    assert read_hints(TrainerDocument({"schema_version": 2}), OUTPUTS) == ()
+    assert read_hints(TrainerDocument(document()), OUTPUTS) == ()
 
 
 def test_unknown_type_is_ignored() -> None:
-    assert parse_hints(document({"type": "tensor_split", "target": 5}), OUTPUTS) == ()
+    assert read_hints(TrainerDocument(document({"type": "tensor_split", "target": 5})), OUTPUTS) == ()
 
 
 def test_channel_axis_is_where_the_boundaries_fit() -> None:
-    (found,) = parse_hints(document(hint(("boxes", 0, 85))), {"output0": (1, 25200, 85)})
+    (found,) = read_hints(TrainerDocument(document(hint(("boxes", 0, 85)))), {"output0": (1, 25200, 85)})
     assert found.axis == 2
 
 
@@ -50,9 +53,9 @@ def test_dshape_decides_between_axes_of_one_size() -> None:
         [["batch", 1], ["n", 84], ["num_features", 84]],
     ):
         entry = {"name": "output0", "dshape": dshape}
-        (found,) = parse_hints(document(hint(BOXES, SCORES), outputs=[entry]), {"output0": (1, 84, 84)})
+        (found,) = read_hints(TrainerDocument(document(hint(BOXES, SCORES), outputs=[entry])), {"output0": (1, 84, 84)})
         assert found.axis == 2
-    (found,) = parse_hints(document(hint(BOXES, SCORES)), {"output0": (1, 84, 84)})
+    (found,) = read_hints(TrainerDocument(document(hint(BOXES, SCORES))), {"output0": (1, 84, 84)})
     assert found.axis == 1
 
 
@@ -106,10 +109,48 @@ def test_refuses_a_second_hint_for_one_output() -> None:
 
 def test_refuses_hints_of_a_graph_that_selects_its_boxes() -> None:
     assert "model.end2end" in refused(hint(BOXES, SCORES), model={"end2end": True})
-    assert parse_hints(document(hint(BOXES, SCORES), model={"end2end": False}), OUTPUTS)
+    assert read_hints(TrainerDocument(document(hint(BOXES, SCORES), model={"end2end": False})), OUTPUTS)
 
 
 @pytest.mark.parametrize("hints", [{}, "x", [[]], [{"target": "output0"}]])
 def test_refuses_what_is_no_array_of_objects(hints: Any) -> None:
     with pytest.raises(InputError, match="split_hints"):
-        parse_hints({"schema_version": 2, "split_hints": hints}, OUTPUTS)
+        read_hints(TrainerDocument({"schema_version": 2, "split_hints": hints}), OUTPUTS)
+
+
+def test_hints_for_outputs_that_are_left_out_are_passed_over() -> None:
+    broken = {"type": "quantization_split", "target": "aux", "boundaries": "?"}
+    with pytest.raises(InputError, match=r"split_hints\[0\].*names the target 'aux'"):
+        read_hints(TrainerDocument(document(broken, hint(BOXES, SCORES))), OUTPUTS)
+    (kept,) = read_hints(TrainerDocument(document(broken, hint(BOXES, SCORES))), OUTPUTS, ["aux"])
+    assert kept.target == "output0"
+    with pytest.raises(InputError, match=r"split_hints\[1\], boundary 'boxes' .* leaves a gap"):
+        read_hints(TrainerDocument(document(broken, hint(("boxes", 1, 4), SCORES))), OUTPUTS, ["aux"])
+
+
+def own_hint(*boundaries: tuple[str, tuple[int, int]], target: str = "output0", **members: Any) -> SplitHint:
+    return SplitHint(target, tuple(SplitBoundary(*boundary) for boundary in boundaries), **members)
+
+
+def test_hints_by_hand_get_their_axis() -> None:
+    (found,) = check_hints([own_hint(("boxes", (0, 85)))], {"output0": (1, 25200, 85)}, "my table")
+    assert found == own_hint(("boxes", (0, 85)))
+    assert found.axis == 2
+
+
+@pytest.mark.parametrize(
+    ("hints", "message"),
+    [
+        ([own_hint(("boxes", (0, 84)), target="x")], "split_hints[0] of my table names the target 'x'"),
+        ([own_hint(("boxes", (0, 84)))] * 2, "split_hints[1] of my table is the second hint"),
+        ([own_hint(("boxes", (1, 84)))], "split_hints[0], boundary 'boxes' of my table leaves a gap"),
+        ([own_hint(("boxes", (4, 0)))], "split_hints[0].boundaries[0] 'boxes' of my table has the empty"),
+        ([own_hint((" ", (0, 84)))], "split_hints[0].boundaries[0] of my table needs a 'name', found ' '; correct it."),
+        ([own_hint(("boxes", (0, 84)), strides=(8, 8))], "split_hints[0] of my table needs ascending 'strides'"),
+        ([own_hint(("boxes", (0, 83)))], "ends at channel 83, but no axis"),
+    ],
+)
+def test_hints_by_hand_are_held_against_the_same_rules(hints: list[SplitHint], message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        check_hints(hints, OUTPUTS, "my table")
+    assert message in str(caught.value)

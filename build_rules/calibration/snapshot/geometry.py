@@ -1,7 +1,8 @@
 """Does a calibration snapshot fit the model? Four rules, in order, the first failure wins; nothing here reads a file.
 
 Source: EdgeFirst Studio manual, page "Calibration Snapshot", section "Geometry Check". We are stricter in one place: a
-`tiling` section of another version or mode is refused, where the manual treats another version as no section at all.
+`tiling` section of another version or mode never comes here (`trainer/tiling.py` refuses it), where the manual treats
+another version as no section at all.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from build_rules.errors import InputError
 from build_rules.records.calibration_json import Geometry
+from build_rules.records.split_json import Tiling
 
 __all__ = ["check_geometry"]
 
@@ -18,7 +20,7 @@ def check_geometry(
     params: object,
     stored_shape: Sequence[int] | None,
     expected: tuple[int, int],
-    tiling: object = None,
+    tiling: Tiling | None = None,
     *,
     source: str = "the calibration snapshot",
     wanted_tensor: str = "for the model's input",
@@ -32,7 +34,6 @@ def check_geometry(
 
     Raises `InputError` naming the field that fails.
     """
-    mode, wants_full_frame = _read_tiling(tiling)
     if not isinstance(params, Mapping):
         raise InputError(f"{source}: params is missing or not a mapping; export the snapshot again.")
     for key in ("input_shape", "resize"):
@@ -50,27 +51,9 @@ def check_geometry(
             f"{source}: tensor_names has no tensor {wanted_tensor}; use a snapshot exported for this model."
         )
     _check_stored_shape(stored_shape, declared, source)
-    _check_resize(params, mode, source)
-    return Geometry(params["resize"], declared, _check_full_frame(params, wants_full_frame, source))
-
-
-def _read_tiling(tiling: object) -> tuple[str | None, bool]:
-    """Return the mode and whether whole frames are run too; (None, False) for a model that is not tiled."""
-    if tiling is None:
-        return None, False
-    if not isinstance(tiling, Mapping):
-        raise InputError(f"the model's metadata: tiling must be a mapping, not {tiling!r}; export the model again.")
-    version, mode = tiling.get("version"), tiling.get("mode")
-    if type(version) is not int or version != 1:
-        raise InputError(
-            f"the model's metadata: tiling.version must be the integer 1, not {version!r}; export the model again."
-        )
-    if mode not in ("tiled", "whole_frame"):
-        raise InputError(
-            f"the model's metadata: tiling.mode must be 'tiled' or 'whole_frame', not {mode!r}; export the model again."
-        )
-    full_frame = tiling.get("full_frame")
-    return mode, isinstance(full_frame, Mapping) and full_frame.get("enabled") is True
+    _check_resize(params, None if tiling is None else tiling.mode, source)
+    full_frame = _check_full_frame(params, tiling is not None and tiling.full_frame, source)
+    return Geometry(params["resize"], declared, full_frame)
 
 
 def _height_width(value: object, what: str) -> tuple[int, int]:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from build_rules.calibration.snapshot.find_named import find_named, is_plain
 from build_rules.calibration.snapshot.from_float import check_scale, write_pixels
@@ -16,7 +15,7 @@ from build_rules.calibration.snapshot.snapshot_file import Snapshot, open_snapsh
 from build_rules.errors import InputError, printable
 from build_rules.records.calibration_json import Calibrated, Geometry
 from build_rules.records.normalization import Normalization
-from build_rules.records.split_json import CAMERA_ADAPTORS, SWAPPED_COLORS, Preprocessing, Split, swapped_order
+from build_rules.records.split_json import CAMERA_ADAPTORS, SWAPPED_COLORS, Split, swapped_order
 
 __all__ = ["UsedSnapshot", "check_produced", "choose_snapshot", "find_snapshot", "use_snapshot"]
 
@@ -138,7 +137,7 @@ def _fitted_geometry(snapshot: Snapshot, split: Split) -> Geometry:
         snapshot.params,
         stored,
         expected,
-        _tiling(split.preprocessing),
+        split.preprocessing.tiling,
         source=str(snapshot.path),
         wanted_tensor=f"'{split.input.name}' (it has: {', '.join(tensor.name for tensor in snapshot.tensors)})",
     )
@@ -188,12 +187,6 @@ def _facts(snapshot: Snapshot, geometry: Geometry, name: str, normalization: Nor
         geometry=geometry,
         normalization=normalization,
     )
-
-
-def _tiling(pixels: Preprocessing) -> dict[str, Any] | None:
-    if pixels.tiling_mode is None:
-        return None
-    return {"version": 1, "mode": pixels.tiling_mode, "full_frame": {"enabled": pixels.full_frame}}
 
 
 def _check_fit(snapshot: Snapshot, split: Split) -> None:

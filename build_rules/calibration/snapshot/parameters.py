@@ -162,7 +162,8 @@ def parameters_for(
             f'colours; write it into model.toml ([input] color = "...": {", ".join(CAMERA_ADAPTORS)}), export it again '
             "with input.cameraadaptor, or use a calibration snapshot that was exported with the model."
         )
-    if pixels.resize == "tiled" and pixels.grid is None:
+    grid = None if pixels.tiling is None else pixels.tiling.grid
+    if pixels.resize == "tiled" and grid is None:
         raise InputError(
             "the model's metadata say that it is tiled, but not how (tiling.grid is missing); export it again, or use "
             "a calibration snapshot that was exported with the model."
@@ -176,8 +177,8 @@ def parameters_for(
         seed=seed,
         channels=image.channels,
         color=pixels.color,
-        grid=pixels.grid if pixels.resize == "tiled" else None,
-        full_frame=pixels.full_frame,
+        grid=grid if pixels.resize == "tiled" else None,
+        full_frame=pixels.tiling is not None and pixels.tiling.full_frame,
     )
 
 

@@ -12,37 +12,36 @@ from collections.abc import Sequence
 from build_rules.errors import InputError
 from build_rules.graph.decoders.decoder_check import Decoding, check_decoding
 from build_rules.graph.decoders.find_anchors import read_anchors
-from build_rules.graph.find.find_endpoints import FoundEndpoints, find_endpoints
+from build_rules.graph.find.find_endpoints import ModelEndpoints, find_endpoints
 from build_rules.graph.find.manual import PLACE
+from build_rules.graph.find.whole_outputs import ACTIVATIONS
 from build_rules.graph.load.graph_view import GraphView
-from build_rules.records.roles import SIGMOID, SOFTMAX
+from build_rules.records.split_hint import SplitHint
 from build_rules.records.split_json import Endpoint
-from build_rules.trainer.document import SourceDocument
-from build_rules.trainer.hints import Hint
+from build_rules.trainer.document import TrainerDocument
 
 __all__ = ["check_by_hand", "hints_of_grids"]
 
-ACTIVATIONS = {"Sigmoid": SIGMOID, "Softmax": SOFTMAX}
 LAYOUT = ("Identity", "Cast", "Transpose")
 
 
-def check_by_hand(view: GraphView, source: SourceDocument, endpoints: Sequence[Endpoint]) -> Decoding:
+def check_by_hand(view: GraphView, trainer: TrainerDocument, endpoints: Sequence[Endpoint]) -> Decoding:
     """Compare endpoints with those that were found without a hand and that decode as the graph does.
 
     Raises `InputError` for a map that is given the role, encoding or activation of another one. Roles that no decoder
     reads are the user's own; nothing is said of maps that cannot be found otherwise.
     """
-    shown = _shown(view, source) or _shown(view, SourceDocument({}))
+    shown = _shown(view, trainer) or _shown(view, TrainerDocument())
     if shown is None:
         for endpoint in endpoints:
             _check_activation(view, endpoint)
         return Decoding()
-    told, decoding = shown
-    roles = {*decoding.roles, *(e.role for e in told.endpoints if e.is_grid and decoding.roles)}
-    known = {endpoint.tensor: endpoint for endpoint in told.endpoints if endpoint.role in roles}
+    unaided, decoding = shown
+    roles = {*decoding.roles, *(e.role for e in unaided.endpoints if e.is_grid and decoding.roles)}
+    expected = {endpoint.tensor: endpoint for endpoint in unaided.endpoints if endpoint.role in roles}
     read = [e for e in endpoints if e.kind.formula is not None]
     for endpoint in read:
-        other = known.get(endpoint.tensor)
+        other = expected.get(endpoint.tensor)
         if other is None:
             _check_activation(view, endpoint)
         elif _kind(endpoint) != _kind(other):
@@ -51,8 +50,8 @@ def check_by_hand(view: GraphView, source: SourceDocument, endpoints: Sequence[E
                 f"makes it {_words(other)}; correct the table, or give the tensor a role of your own "
                 f'("raw_{endpoint.role}") if a decoder of your own reads it.'
             )
-    unknown = {e.role for e in read if e.tensor not in known}
-    return Decoding(tuple(role for role in dict.fromkeys(e.role for e in read) if role not in unknown))
+    not_expected = {e.role for e in read if e.tensor not in expected}
+    return Decoding(tuple(role for role in dict.fromkeys(e.role for e in read) if role not in not_expected))
 
 
 def _check_activation(view: GraphView, endpoint: Endpoint) -> None:
@@ -91,25 +90,27 @@ def _users(view: GraphView, tensor: str) -> set[str]:
     return found
 
 
-def hints_of_grids(view: GraphView, source: SourceDocument, endpoints: Sequence[Endpoint]) -> tuple[Hint, ...]:
+def hints_of_grids(view: GraphView, trainer: TrainerDocument, endpoints: Sequence[Endpoint]) -> tuple[SplitHint, ...]:
     """Return the hints of the anchor grids named by hand, as found without a hand; none when these are other maps."""
     grids = {endpoint.tensor for endpoint in endpoints if endpoint.is_grid}
-    for document in (source, SourceDocument({})):
+    for document in (trainer, TrainerDocument()):
         try:
-            told = find_endpoints(view, document)
+            unaided = find_endpoints(view, document)
         except InputError:
             continue
-        if grids == {endpoint.tensor for endpoint in told.endpoints if endpoint.is_grid}:
-            return told.decoded
+        if grids == {endpoint.tensor for endpoint in unaided.endpoints if endpoint.is_grid}:
+            return unaided.hints
     return ()
 
 
-def _shown(view: GraphView, source: SourceDocument) -> tuple[FoundEndpoints, Decoding] | None:
+def _shown(view: GraphView, trainer: TrainerDocument) -> tuple[ModelEndpoints, Decoding] | None:
     try:
-        told = find_endpoints(view, source)
-        anchor_head = any(endpoint.is_grid for endpoint in told.endpoints)
-        anchors = read_anchors(view, told.endpoints, told.decoded) if anchor_head else None
-        return told, check_decoding(view, told.endpoints, told.followed, told.picks, anchors, told.classes)
+        unaided = find_endpoints(view, trainer)
+        anchor_head = any(endpoint.is_grid for endpoint in unaided.endpoints)
+        anchors = read_anchors(view, unaided.endpoints, unaided.hints) if anchor_head else None
+        return unaided, check_decoding(
+            view, unaided.endpoints, unaided.followed, unaided.picks, anchors, unaided.classes
+        )
     except InputError:
         return None
 

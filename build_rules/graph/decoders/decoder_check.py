@@ -52,8 +52,8 @@ from build_rules.records.roles import (
     SCORES,
     SIGMOID,
 )
+from build_rules.records.split_hint import SplitBoundary, SplitHint
 from build_rules.records.split_json import Anchors, Endpoint
-from build_rules.trainer.hints import Boundary, Hint
 
 __all__ = ["COMPARED", "Decoding", "check_decoding", "without_unread"]
 
@@ -82,10 +82,10 @@ class Decoding:
 def check_decoding(
     view: GraphView,
     endpoints: Sequence[Endpoint],
-    hints: Sequence[Hint],
+    hints: Sequence[SplitHint],
     picks: bool,
     anchors: Anchors | None,
-    numbers: Sequence[Hint] = (),
+    numbers: Sequence[SplitHint] = (),
 ) -> Decoding:
     """Compare the graph with the decoders.
 
@@ -137,7 +137,7 @@ def _is_moved(output: Array, grids: Sequence[Array]) -> bool:
     return any(np.array_equal(np.sort(grid, axis=None), np.sort(output, axis=None)) for grid in same)
 
 
-def _classes(endpoints: Sequence[Endpoint], scored: Sequence[Boundary], anchors: Anchors | None) -> int:
+def _classes(endpoints: Sequence[Endpoint], scored: Sequence[SplitBoundary], anchors: Anchors | None) -> int:
     """Return how many classes the grids of an anchor head hold: the graph may keep the best one alone."""
     classes = sum(boundary.stop - boundary.start for boundary in scored[:1])
     grids = [endpoint.shape[1] for endpoint in endpoints if endpoint.is_grid]
@@ -145,7 +145,7 @@ def _classes(endpoints: Sequence[Endpoint], scored: Sequence[Boundary], anchors:
     return grids[0] // len(anchors[0]) - MIN_ANCHOR_CHANNELS + 1 if whole and anchors and classes == 1 else classes
 
 
-Wanted = tuple[str, Hint, Boundary]
+Wanted = tuple[str, SplitHint, SplitBoundary]
 
 
 def _wrong(
@@ -220,8 +220,8 @@ def _refusal(wrong: Wanted, endpoints: Sequence[Endpoint]) -> str:
     )
 
 
-def _rows(view: GraphView, hint: Hint, boundary: Boundary, outputs: Mapping[str, Array]) -> Array:
-    return rows_of(outputs[hint.target], hint.axis, (boundary.start, boundary.stop), view.batch)
+def _rows(view: GraphView, hint: SplitHint, boundary: SplitBoundary, outputs: Mapping[str, Array]) -> Array:
+    return rows_of(outputs[hint.target], hint.axis, boundary.channels, view.batch)
 
 
 def _tolerance(view: GraphView, outputs: Mapping[str, Array]) -> Tolerance:

@@ -19,8 +19,8 @@ from build_rules.graph.load.constants import Array
 from build_rules.graph.load.graph_view import GraphView
 from build_rules.graph.prove.runtime import run_tail
 from build_rules.records.roles import BOXES
+from build_rules.records.split_hint import SplitHint
 from build_rules.records.split_json import Anchors, Endpoint
-from build_rules.trainer.hints import Hint
 
 __all__ = ["check_anchors", "read_anchors", "unlikely_anchors"]
 
@@ -30,13 +30,13 @@ WRITTEN = 0.02
 Boxes = tuple[Array, Array]
 
 
-def read_anchors(view: GraphView, endpoints: Sequence[Endpoint], hints: Sequence[Hint]) -> Anchors | None:
+def read_anchors(view: GraphView, endpoints: Sequence[Endpoint], hints: Sequence[SplitHint]) -> Anchors | None:
     """Return the anchors of each level, finest first, in pixels; None when there are none or they are not understood.
 
     Raises `InputError` when the tail cannot be run.
     """
     levels = sorted((e for e in endpoints if e.is_grid), key=lambda e: e.stride or 0)
-    named = [(hint, (b.start, b.stop)) for hint in hints for b in hint.boundaries if b.name == BOXES]
+    named = [(hint, b.channels) for hint in hints for b in hint.boundaries if b.name == BOXES]
     if not levels or len(named) != 1 or any(level.stride is None for level in levels):
         return None
     hint, channels = named[0]

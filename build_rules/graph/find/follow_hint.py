@@ -12,15 +12,15 @@ from build_rules.graph.tail.index_boxes import full_box, replace_axis
 from build_rules.graph.tail.network_arithmetic import ACTIVATIONS
 from build_rules.graph.tail.walk import Beginning, walk_back
 from build_rules.records.roles import ANCHOR, BOXES, DFL, DIRECT, ROLES, SIGMOID, SOFTMAX, find_role
-from build_rules.trainer.hints import Boundary, Hint
+from build_rules.records.split_hint import SplitBoundary, SplitHint
 
-__all__ = ["FoundRole", "find_hinted", "maps_of", "one_per_scale"]
+__all__ = ["RoleMaps", "find_hinted", "maps_of", "one_per_scale"]
 
 LIMITS = ("Clip", "MaxPool", "Identity", "Cast")
 
 
 @dataclass(frozen=True)
-class FoundRole:
+class RoleMaps:
     """A role and its maps, ascending by stride."""
 
     name: str
@@ -28,7 +28,7 @@ class FoundRole:
     encoding: str | None
 
 
-def find_hinted(view: GraphView, hint: Hint, hints: Sequence[Hint] = ()) -> list[FoundRole]:
+def find_hinted(view: GraphView, hint: SplitHint, hints: Sequence[SplitHint] = ()) -> list[RoleMaps]:
     """Return the roles of a hint, in its order; `hints` are all those of the model, so that roles can be told apart.
 
     Where several boundaries with several anchors per cell come from the same maps (classic YOLOv5), they cannot be told
@@ -37,34 +37,34 @@ def find_hinted(view: GraphView, hint: Hint, hints: Sequence[Hint] = ()) -> list
     walks = {b.name: _maps(view, hint, b) for b in hint.boundaries}
     others = [other for other in hints if other != hint]
     foreign = [_tensors(_maps(view, other, boundary)) for other in others for boundary in other.boundaries]
-    found: dict[str, tuple[Beginning, ...]] = {}
+    roles: dict[str, tuple[Beginning, ...]] = {}
     for boundary in hint.boundaries:
         where = f"the boundary '{boundary.name}' of the output '{hint.target}'"
-        found[boundary.name] = one_per_scale(view, where, _own(walks, boundary.name, foreign))
-        _check_strides(view, where, found[boundary.name], hint)
-        _check_use(where, boundary.name, found[boundary.name])
-        found[boundary.name] = _activated(view, where, found[boundary.name], boundary)
-    if _is_anchor_head(view, hint, found):
-        return [FoundRole(ANCHOR, _whole_maps(found), ANCHOR)]
+        roles[boundary.name] = one_per_scale(view, where, _own(walks, boundary.name, foreign))
+        _check_strides(view, where, roles[boundary.name], hint)
+        _check_use(where, boundary.name, roles[boundary.name])
+        roles[boundary.name] = _activated(view, where, roles[boundary.name], boundary)
+    if _is_anchor_head(view, hint, roles):
+        return [RoleMaps(ANCHOR, _whole_maps(roles), ANCHOR)]
     if hint.anchors_per_cell > 1:
         raise InputError(
             f"the split hint says that the output '{hint.target}' has {hint.anchors_per_cell} anchors per cell, but "
             "its boundaries come from maps of their own; decoders read several anchors only in one grid of boxes, "
             "objectness and scores per scale: correct anchors_per_cell, or export a head without anchors."
         )
-    _check_apart(view, hint, found)
-    _check_same_scales(view, hint, found)
-    return [FoundRole(name, maps, _encoding(name, maps, hint)) for name, maps in found.items()]
+    _check_apart(view, hint, roles)
+    _check_same_scales(view, hint, roles)
+    return [RoleMaps(name, maps, _encoding(name, maps, hint)) for name, maps in roles.items()]
 
 
-def maps_of(view: GraphView, hint: Hint) -> frozenset[str]:
+def maps_of(view: GraphView, hint: SplitHint) -> frozenset[str]:
     """Return the maps that the values of a hint's output are made of."""
     return frozenset(f.tensor for b in hint.boundaries for f in _maps(view, hint, b) if not f.ranked)
 
 
-def _maps(view: GraphView, hint: Hint, boundary: Boundary) -> tuple[Beginning, ...]:
-    box = replace_axis(full_box(view.shapes[hint.target]), hint.axis, (boundary.start, boundary.stop))
-    return walk_back(view, hint.target, box).found
+def _maps(view: GraphView, hint: SplitHint, boundary: SplitBoundary) -> tuple[Beginning, ...]:
+    box = replace_axis(full_box(view.shapes[hint.target]), hint.axis, boundary.channels)
+    return walk_back(view, hint.target, box).beginnings
 
 
 def _own(walks: Mapping[str, Sequence[Beginning]], name: str, elsewhere: Sequence[Collection[str]]) -> list[Beginning]:
@@ -75,50 +75,52 @@ def _own(walks: Mapping[str, Sequence[Beginning]], name: str, elsewhere: Sequenc
     all_names = _tensors(walks[name])
     others = [*(_tensors(maps) for other, maps in walks.items() if other != name), *elsewhere]
     foreign = [names for names in others if set(names) < all_names]
-    return [found for found in walks[name] if not any(found.tensor in names for names in foreign)]
+    return [beginning for beginning in walks[name] if not any(beginning.tensor in names for names in foreign)]
 
 
 def _tensors(maps: Sequence[Beginning]) -> frozenset[str]:
-    return frozenset(found.tensor for found in maps)
+    return frozenset(beginning.tensor for beginning in maps)
 
 
 def one_per_scale(view: GraphView, where: str, maps: Sequence[Beginning]) -> tuple[Beginning, ...]:
     """Return the maps ascending by stride. Raises `InputError`, showing them, for two of one scale."""
-    ordered = sorted(maps, key=lambda found: view.stride(found.tensor) or 0)
+    ordered = sorted(maps, key=lambda beginning: view.stride(beginning.tensor) or 0)
     for first, second in pairwise(ordered):
         if view.stride(first.tensor) == view.stride(second.tensor):
-            candidates = ", ".join(_shown(view, found) for found in ordered)
+            candidates = ", ".join(_shown(view, beginning) for beginning in ordered)
             raise InputError(f"{where} comes from several tensors of one scale, so the cut is ambiguous: {candidates}.")
     return tuple(ordered)
 
 
-def _check_strides(view: GraphView, where: str, maps: Sequence[Beginning], hint: Hint) -> None:
-    strides = [view.stride(found.tensor) for found in maps]
+def _check_strides(view: GraphView, where: str, maps: Sequence[Beginning], hint: SplitHint) -> None:
+    strides = [view.stride(beginning.tensor) for beginning in maps]
     if hint.strides and strides != list(hint.strides):
         size = f"{view.input.width}x{view.input.height}"
-        shown = ", ".join(_shown(view, found) for found in maps)
+        shown = ", ".join(_shown(view, beginning) for beginning in maps)
         raise InputError(
             f"the split hint says strides {list(hint.strides)}, but {where} comes from feature maps with strides "
             f"{strides} of the {size} input ({shown}); correct the hint or export the model again."
         )
 
 
-def _activated(view: GraphView, where: str, maps: Sequence[Beginning], boundary: Boundary) -> tuple[Beginning, ...]:
+def _activated(
+    view: GraphView, where: str, maps: Sequence[Beginning], boundary: SplitBoundary
+) -> tuple[Beginning, ...]:
     """Return the maps with the activation that follows the cut, in the graph or, as the hint says, outside it.
 
     Raises `InputError` for a hint that contradicts the graph.
     """
     expected = boundary.activation
-    for found in maps:
-        if expected and found.activation and found.activation != expected:
+    for beginning in maps:
+        if expected and beginning.activation and beginning.activation != expected:
             raise InputError(
                 f"the split hint says that {where} needs the activation {expected}, but the graph applies "
-                f"{found.activation} to '{found.tensor}'; correct the hint or export the model again."
+                f"{beginning.activation} to '{beginning.tensor}'; correct the hint or export the model again."
             )
-    untouched = all(found.activations <= {None} and not found.computed for found in maps)
+    untouched = all(beginning.activations <= {None} and not beginning.computed for beginning in maps)
     if untouched:
         return tuple(f if _has_had(view, f.tensor, expected) else replace(f, activation=expected) for f in maps)
-    if expected and any(found.activation is None for found in maps):
+    if expected and any(beginning.activation is None for beginning in maps):
         raise InputError(
             f"the split hint says that {where} needs the activation {expected}, but the graph computes with it first, "
             "or applies that to some of its channels only; correct the hint or export the model again."
@@ -136,7 +138,7 @@ def _has_had(view: GraphView, tensor: str, activation: str | None) -> bool:
 
 def _check_use(where: str, name: str, maps: Sequence[Beginning]) -> None:
     """Refuse a name that the graph's own use of the channels contradicts."""
-    if name in ROLES and not ROLES[name].encodings and all(found.dfl for found in maps):
+    if name in ROLES and not ROLES[name].encodings and all(beginning.dfl for beginning in maps):
         raise InputError(
             f"the split hint calls {where} so, but the graph averages it over bins, which is done to boxes; correct "
             "the hint or export the model again."
@@ -154,28 +156,28 @@ def _check_use(where: str, name: str, maps: Sequence[Beginning]) -> None:
         )
 
 
-def _is_anchor_head(view: GraphView, hint: Hint, found: Mapping[str, Sequence[Beginning]]) -> bool:
+def _is_anchor_head(view: GraphView, hint: SplitHint, roles: Mapping[str, Sequence[Beginning]]) -> bool:
     """Say whether the boundaries of a head with several anchors per cell come from parts of the same tensors."""
-    tensors = [[beginning.tensor for beginning in maps] for maps in found.values()]
-    parts = any(f.channels != (0, view.shapes[f.tensor][1]) for maps in found.values() for f in maps)
+    tensors = [[beginning.tensor for beginning in maps] for maps in roles.values()]
+    parts = any(f.channels != (0, view.shapes[f.tensor][1]) for maps in roles.values() for f in maps)
     return hint.anchors_per_cell > 1 and all(names == tensors[0] for names in tensors) and (len(tensors) > 1 or parts)
 
 
-def _whole_maps(found: Mapping[str, Sequence[Beginning]]) -> tuple[Beginning, ...]:
+def _whole_maps(roles: Mapping[str, Sequence[Beginning]]) -> tuple[Beginning, ...]:
     """Return the shared maps; an activation only when the tail applies it to the channels of all boundaries."""
     result = []
-    for same in zip(*found.values(), strict=True):
+    for same in zip(*roles.values(), strict=True):
         kinds = {beginning.activation for beginning in same}
         result.append(replace(same[0], activation=kinds.pop() if len(kinds) == 1 else None))
     return tuple(result)
 
 
-def _check_apart(view: GraphView, hint: Hint, found: Mapping[str, Sequence[Beginning]]) -> None:
+def _check_apart(view: GraphView, hint: SplitHint, roles: Mapping[str, Sequence[Beginning]]) -> None:
     users: dict[str, list[str]] = {}
-    for name, maps in found.items():
+    for name, maps in roles.items():
         for beginning in maps:
             users.setdefault(beginning.tensor, []).append(name)
-    for name, maps in found.items():
+    for name, maps in roles.items():
         for beginning in maps:
             if len(users[beginning.tensor]) > 1:
                 shared = " and ".join(f"'{user}'" for user in users[beginning.tensor])
@@ -192,8 +194,8 @@ def _check_apart(view: GraphView, hint: Hint, found: Mapping[str, Sequence[Begin
                 )
 
 
-def _check_same_scales(view: GraphView, hint: Hint, found: Mapping[str, Sequence[Beginning]]) -> None:
-    strides = {name: [view.stride(beginning.tensor) for beginning in maps] for name, maps in found.items()}
+def _check_same_scales(view: GraphView, hint: SplitHint, roles: Mapping[str, Sequence[Beginning]]) -> None:
+    strides = {name: [view.stride(beginning.tensor) for beginning in maps] for name, maps in roles.items()}
     (first, expected), *others = strides.items()
     for name, given in others:
         if given != expected:
@@ -203,12 +205,12 @@ def _check_same_scales(view: GraphView, hint: Hint, found: Mapping[str, Sequence
             )
 
 
-def _encoding(name: str, maps: Sequence[Beginning], hint: Hint) -> str | None:
-    if all(found.dfl for found in maps):
+def _encoding(name: str, maps: Sequence[Beginning], hint: SplitHint) -> str | None:
+    if all(beginning.dfl for beginning in maps):
         return DFL
     if name != BOXES:
         return find_role(name).only_encoding
-    if any(SOFTMAX in found.activations for found in maps):
+    if any(SOFTMAX in beginning.activations for beginning in maps):
         raise InputError(
             f"the boxes of the output '{hint.target}' are made of a distribution over bins that are not weighed by 0, "
             "1, 2, ...; no EdgeFirst decoder reads such boxes: export a head with plain DFL."
@@ -216,5 +218,5 @@ def _encoding(name: str, maps: Sequence[Beginning], hint: Hint) -> str | None:
     return DIRECT
 
 
-def _shown(view: GraphView, found: Beginning) -> str:
-    return f"'{found.tensor}' {view.shape_text(found.tensor)} ({found.op_type} '{found.node}')"
+def _shown(view: GraphView, beginning: Beginning) -> str:
+    return f"'{beginning.tensor}' {view.shape_text(beginning.tensor)} ({beginning.op_type} '{beginning.node}')"

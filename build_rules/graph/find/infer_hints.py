@@ -18,7 +18,7 @@ from build_rules.graph.load.graph_view import GraphView
 from build_rules.graph.tail.index_boxes import full_box, replace_axis
 from build_rules.graph.tail.walk import Beginning, Walk, walk_back
 from build_rules.records.roles import CLASSES, NO_ENDPOINTS
-from build_rules.trainer.hints import Boundary, Hint
+from build_rules.records.split_hint import SplitBoundary, SplitHint
 
 __all__ = ["Inferred", "infer_hints", "is_made_of", "ways_end"]
 
@@ -36,17 +36,17 @@ class Inferred:
     `picks` says that the graph selects its boxes itself; `classes` are the channels that hold class numbers.
     """
 
-    hints: tuple[Hint, ...]
+    hints: tuple[SplitHint, ...]
     picks: bool
-    classes: tuple[Hint, ...] = ()
+    classes: tuple[SplitHint, ...] = ()
 
 
 def infer_hints(
-    view: GraphView, outputs: Sequence[str], prototypes: Sequence[int], found: Collection[str] = ()
+    view: GraphView, outputs: Sequence[str], prototypes: Sequence[int], endpoints: Collection[str] = ()
 ) -> Inferred:
     """Return hints for `outputs`; `prototypes` are the channel counts of the outputs that are maps.
 
-    `found` are tensors that are endpoints already.
+    `endpoints` are tensors that are endpoints already.
 
     Raises `InputError` when a way cannot be followed, or when the role of some channels is not understood.
     """
@@ -61,12 +61,12 @@ def infer_hints(
             segments += _segments(view, output, axes[output])
         except InputError as error:
             lost[output] = error
-    known = {*found, *(tensor for segment in segments for tensor in segment.tensors)}
+    ends = {*endpoints, *(tensor for segment in segments for tensor in segment.tensors)}
     for output, reason in lost.items():
-        if not is_made_of(view, output, known):
+        if not is_made_of(view, output, ends):
             raise reason
     first: InputError | None = None
-    for left in _attempts(segments, found):
+    for left in _attempts(segments, endpoints):
         try:
             return _inferred(view, axes, [s for s in segments if s.output in left], prototypes)
         except InputError as error:
@@ -75,14 +75,14 @@ def infer_hints(
     raise first
 
 
-def _attempts(segments: Sequence[Segment], found: Collection[str]) -> list[frozenset[str]]:
+def _attempts(segments: Sequence[Segment], endpoints: Collection[str]) -> list[frozenset[str]]:
     """Return the outputs that are to be understood: those that tell something, one that tells all, all of them."""
     tensors: dict[str, frozenset[str]] = {}
     for segment in segments:
         tensors[segment.output] = tensors.get(segment.output, frozenset()) | segment.tensors
     every, whole = frozenset(tensors), frozenset().union(*tensors.values())
     alone = [frozenset([output]) for output, own in tensors.items() if own == whole]
-    return list(dict.fromkeys([every - spare_outputs(segments, found), *alone, every]))
+    return list(dict.fromkeys([every - spare_outputs(segments, endpoints), *alone, every]))
 
 
 def is_made_of(view: GraphView, output: str, tensors: Collection[str]) -> bool:
@@ -97,7 +97,7 @@ def ways_end(view: GraphView, output: str) -> frozenset[str]:
         walk = walk_back(view, output, full_box(view.shapes[output]))
     except InputError:
         return frozenset()
-    return frozenset(found.tensor for found in walk.found)
+    return frozenset(beginning.tensor for beginning in walk.beginnings)
 
 
 def _inferred(
@@ -113,19 +113,23 @@ def _inferred(
     named = [(segment, str(role)) for segment, role in zip(segments, roles, strict=True)]
     parts = [(s, role) for s, role in named if role not in NO_ENDPOINTS]
     hints = [_hint(view, o, axis, [(s, r) for s, r in parts if s.output == o]) for o, axis in axes.items()]
-    picks = any(found.picked for segment in segments for found in segment.maps)
-    numbers = [Hint(s.output, axes[s.output], (Boundary(r, s.start, s.stop),)) for s, r in named if r == CLASSES]
+    picks = any(beginning.picked for segment in segments for beginning in segment.maps)
+    numbers = [
+        SplitHint(s.output, (SplitBoundary(r, (s.start, s.stop)),), axis=axes[s.output])
+        for s, r in named
+        if r == CLASSES
+    ]
     return Inferred(tuple(hint for hint in hints if hint.boundaries), picks, tuple(numbers))
 
 
-def _hint(view: GraphView, output: str, axis: int, named: Sequence[tuple[Segment, str]]) -> Hint:
+def _hint(view: GraphView, output: str, axis: int, named: Sequence[tuple[Segment, str]]) -> SplitHint:
     strides = {stride for segment, _ in named for f in segment.maps if (stride := view.stride(f.tensor)) is not None}
-    boundaries = tuple(Boundary(role, s.start, s.stop, _activation(s)) for s, role in named)
+    boundaries = tuple(SplitBoundary(role, (s.start, s.stop), _activation(s)) for s, role in named)
     cells = max((_cells(view, segment.maps) for segment, _ in named), default=1)
     rows = prod(view.shapes[output]) // view.shapes[output][axis] // view.batch
-    picked = any(found.picked for segment, _ in named for found in segment.maps)
+    picked = any(beginning.picked for segment, _ in named for beginning in segment.maps)
     anchors = 1 if picked or rows % cells else rows // cells
-    return Hint(output, axis, boundaries, tuple(sorted(strides)), anchors)
+    return SplitHint(output, boundaries, tuple(sorted(strides)), anchors, axis)
 
 
 def _activation(segment: Segment) -> str | None:
@@ -133,21 +137,21 @@ def _activation(segment: Segment) -> str | None:
 
 
 def _cells(view: GraphView, maps: Sequence[Beginning]) -> int:
-    return sum(prod(view.shapes[found.tensor][2:]) for found in maps)
+    return sum(prod(view.shapes[beginning.tensor][2:]) for beginning in maps)
 
 
 def _channel_axis(view: GraphView, output: str) -> int:
     """Return the axis along which every single index comes from maps of all scales."""
     shape = view.shapes[output]
     whole = walk_back(view, output, full_box(shape))
-    scales = {view.stride(found.tensor) for found in whole.found}
+    scales = {view.stride(beginning.tensor) for beginning in whole.beginnings}
     fitting = []
     for axis in range(1, len(shape)):
         first, last = (_at(view, output, axis, index) for index in (0, shape[axis] - 1))
-        if all({view.stride(f.tensor) for f in walk.found} == scales for walk in (first, last)):
+        if all({view.stride(f.tensor) for f in walk.beginnings} == scales for walk in (first, last)):
             # A cell of a single scale is one place of all maps; a channel is all places of some.
-            everywhere = all(f.everywhere for f in (*first.found, *last.found))
-            differs = {f.tensor for f in first.found} != {f.tensor for f in last.found}
+            everywhere = all(f.everywhere for f in (*first.beginnings, *last.beginnings))
+            differs = {f.tensor for f in first.beginnings} != {f.tensor for f in last.beginnings}
             fitting.append((everywhere, differs, shape[axis] > 1, axis))
     if not fitting and len(shape) == 2 and shape[0] == view.batch == 1:
         return 0  # one value for each place, without an axis for the channel: the first has its size
@@ -165,7 +169,7 @@ def _segments(view: GraphView, output: str, axis: int) -> list[Segment]:
     steps = walk_back(view, output, full_box(view.shapes[output])).steps
     if channels > MAX_CHANNELS or channels * steps > MAX_STEPS:
         raise InputError(f"the output '{output}' {view.shape_text(output)} is too large to be understood by itself.")
-    walks = [_at(view, output, axis, channel).found for channel in range(channels)]
+    walks = [_at(view, output, axis, channel).beginnings for channel in range(channels)]
     groups: list[list[int]] = []
     for channel in range(channels):
         if groups and _belong_together(walks[groups[-1][-1]], walks[channel]):
@@ -190,9 +194,9 @@ def _whole_boxes(groups: Sequence[list[int]], walks: Sequence[Sequence[Beginning
     joined: list[list[int]] = []
     for group in groups:
         last = joined[-1] if joined else []
-        found = [found for channel in (*last, *group) for found in walks[channel]]
+        beginnings = [beginning for channel in (*last, *group) for beginning in walks[channel]]
         shared = {f.tensor for channel in last for f in walks[channel]} & {f.tensor for f in walks[group[0]]}
-        fitting = shared and all(f.computed for f in found) and any(f.located for f in found)
+        fitting = shared and all(f.computed for f in beginnings) and any(f.located for f in beginnings)
         if fitting and len(last) + len(group) == BOX_CHANNELS:
             joined[-1] = last + group
         else:
@@ -205,7 +209,7 @@ def _anchor_parts(group: list[int], walks: Sequence[Sequence[Beginning]]) -> lis
 
     With the best class picked in the graph, the score of that is all that follows the coordinates.
     """
-    located = [any(found.located for found in walks[channel]) for channel in group]
+    located = [any(beginning.located for beginning in walks[channel]) for channel in group]
     if located == [True, True, True, True, False] and all(f.computed for f in walks[group[4]]):
         return [group[:4], group[4:]]  # the best score of the classes
     if located[:6] != [True, True, True, True, False, False] or any(located[6:]):
@@ -216,29 +220,31 @@ def _anchor_parts(group: list[int], walks: Sequence[Sequence[Beginning]]) -> lis
 
 
 def _segment(output: str, part: Sequence[int], walks: Sequence[Sequence[Beginning]]) -> Segment:
-    names = [frozenset(found.tensor for found in walks[channel]) for channel in part]
+    names = [frozenset(beginning.tensor for beginning in walks[channel]) for channel in part]
     shared = frozenset.intersection(*names) or frozenset.union(*names)
     maps: dict[str, Beginning] = {}
     mixes = False
     for channel in part:
-        for found in walks[channel]:
-            mixes |= found.channels[1] - found.channels[0] > 1
-            if found.tensor in shared:
-                maps[found.tensor] = _joined(maps[found.tensor], found) if found.tensor in maps else found
+        for beginning in walks[channel]:
+            mixes |= beginning.channels[1] - beginning.channels[0] > 1
+            if beginning.tensor in shared:
+                maps[beginning.tensor] = (
+                    _joined(maps[beginning.tensor], beginning) if beginning.tensor in maps else beginning
+                )
     others = frozenset.union(*names) - shared
     return Segment(output, part[0], part[-1] + 1, tuple(maps.values()), others, mixes)
 
 
-def _joined(one: Beginning, two: Beginning) -> Beginning:
+def _joined(first: Beginning, second: Beginning) -> Beginning:
     return replace(
-        one,
-        channels=(min(one.channels[0], two.channels[0]), max(one.channels[1], two.channels[1])),
-        activations=one.activations | two.activations,
-        dfl=one.dfl or two.dfl,
-        computed=one.computed or two.computed,
-        located=one.located or two.located,
-        picked=one.picked or two.picked,
-        ranked=one.ranked and two.ranked,
+        first,
+        channels=(min(first.channels[0], second.channels[0]), max(first.channels[1], second.channels[1])),
+        activations=first.activations | second.activations,
+        dfl=first.dfl or second.dfl,
+        computed=first.computed or second.computed,
+        located=first.located or second.located,
+        picked=first.picked or second.picked,
+        ranked=first.ranked and second.ranked,
     )
 
 
@@ -253,7 +259,7 @@ def _shown(segment: Segment) -> str:
         )
         if said
     ]
-    tensors = ", ".join(f"'{found.tensor}'" for found in segment.maps[:5])
+    tensors = ", ".join(f"'{beginning.tensor}'" for beginning in segment.maps[:5])
     return f"they come from {tensors} and are {' and '.join(done) or 'passed on as they are'}"
 
 

@@ -3,41 +3,23 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from build_rules.errors import InputError
-from build_rules.graph.find.follow_hint import FoundRole, one_per_scale
+from build_rules.graph.find.follow_hint import RoleMaps, one_per_scale
 from build_rules.graph.load.graph_view import GraphView
 from build_rules.graph.tail.uncuttable import uneven_size
 from build_rules.graph.tail.walk import Beginning
 from build_rules.records.roles import BOXES, DFL, DIRECT, find_role
-from build_rules.records.split_json import EndpointGroup, SplitHint
-from build_rules.trainer.hints import Hint, parse_hints
+from build_rules.records.split_json import EndpointGroup
 
-__all__ = ["PLACE", "hints_by_hand", "roles_by_hand"]
+__all__ = ["PLACE", "roles_by_hand"]
 
 PLACE = "[split] of model.toml"
 SIDES = 4
 
 
-def hints_by_hand(hints: Sequence[SplitHint], outputs: Mapping[str, tuple[int, ...]]) -> tuple[Hint, ...]:
-    """Return hints written by hand, checked like the trainer's."""
-    entries = [
-        {
-            "type": "quantization_split",
-            "target": hint.target,
-            "boundaries": [
-                {"name": b.name, "channels": list(b.channels), "activation": b.activation} for b in hint.boundaries
-            ],
-            "strides": list(hint.strides) or None,
-            "anchors_per_cell": hint.anchors_per_cell,
-        }
-        for hint in hints
-    ]
-    return parse_hints({"split_hints": entries}, outputs, PLACE)
-
-
-def roles_by_hand(view: GraphView, groups: Sequence[EndpointGroup]) -> list[FoundRole]:
+def roles_by_hand(view: GraphView, groups: Sequence[EndpointGroup]) -> list[RoleMaps]:
     """Return the roles whose tensors are named one by one. Raises `InputError` for a name that is no map."""
     roles = []
     for group in groups:
@@ -45,7 +27,7 @@ def roles_by_hand(view: GraphView, groups: Sequence[EndpointGroup]) -> list[Foun
         ordered = one_per_scale(view, f"{PLACE}: the role '{group.role}'", maps)
         encoding = find_role(group.role).only_encoding or group.encoding
         _check_sides(view, group, ordered)
-        roles.append(FoundRole(group.role, ordered, encoding))
+        roles.append(RoleMaps(group.role, ordered, encoding))
     return roles
 
 

@@ -58,11 +58,11 @@ def several_heads(view: GraphView, heads: Heads, maps: Sequence[str]) -> InputEr
 
 
 def understood(
-    view: GraphView, outputs: Sequence[str], prototypes: Sequence[int], found: Collection[str] = ()
+    view: GraphView, outputs: Sequence[str], prototypes: Sequence[int], endpoints: Collection[str] = ()
 ) -> tuple[frozenset[str], frozenset[int]]:
     """Return the roles and strides of a head, none when it is not understood; arguments as of `infer_hints`."""
     try:
-        hints = infer_hints(view, outputs, prototypes, found).hints
+        hints = infer_hints(view, outputs, prototypes, endpoints).hints
     except InputError:
         return frozenset(), frozenset()
     roles = frozenset(boundary.name for hint in hints for boundary in hint.boundaries)

@@ -13,20 +13,20 @@ from build_rules.graph.find.find_roles import Segment
 __all__ = ["spare_outputs"]
 
 
-def spare_outputs(segments: Sequence[Segment], found: Collection[str]) -> frozenset[str]:
+def spare_outputs(segments: Sequence[Segment], endpoints: Collection[str]) -> frozenset[str]:
     """Return the outputs whose every map is in another one that tells as much of it, or more.
 
-    `found` are maps that are endpoints already, whatever outputs say. Of equal outputs the first one stays.
+    `endpoints` are maps that are endpoints already, whatever outputs say. Of equal outputs the first one stays.
     """
-    told: dict[str, dict[str, int]] = {}
+    telling: dict[str, dict[str, int]] = {}
     for segment in segments:
-        maps = told.setdefault(segment.output, {})
+        maps = telling.setdefault(segment.output, {})
         for tensor in segment.tensors:
             maps[tensor] = max(maps.get(tensor, 0), _telling(segment, tensor))
-    kept: dict[str, int] = dict.fromkeys(found, _MOST)
+    kept: dict[str, int] = dict.fromkeys(endpoints, _MOST)
     spare = set()
-    for output in sorted(told, key=lambda output: (-len(told[output]), -sum(told[output].values()))):
-        maps, own = told[output], _not_only_ranked(segments, output)
+    for output in sorted(telling, key=lambda output: (-len(telling[output]), -sum(telling[output].values()))):
+        maps, own = telling[output], _not_only_ranked(segments, output)
         if own and all(kept.get(tensor, -1) >= much for tensor, much in maps.items()):
             spare.add(output)
             continue
@@ -39,18 +39,18 @@ _MOST = 3
 
 def _telling(segment: Segment, tensor: str) -> int:
     """Return how much of a map an output tells: nothing when it moves it, more when it computes with it."""
-    (found,) = (found for found in segment.maps if found.tensor == tensor)
-    if found.ranked:
+    (beginning,) = (beginning for beginning in segment.maps if beginning.tensor == tensor)
+    if beginning.ranked:
         return 0
-    if found.dfl or found.located or found.computed:
+    if beginning.dfl or beginning.located or beginning.computed:
         return _MOST
-    return 1 if found.activations <= {None} else 2
+    return 1 if beginning.activations <= {None} else 2
 
 
 def _not_only_ranked(segments: Sequence[Segment], output: str) -> frozenset[str]:
     """Return the maps whose values an output holds; of others it only ranks them."""
-    own = (found for segment in segments if segment.output == output for found in segment.maps)
-    return frozenset(found.tensor for found in own if not found.ranked)
+    own = (beginning for segment in segments if segment.output == output for beginning in segment.maps)
+    return frozenset(beginning.tensor for beginning in own if not beginning.ranked)
 
 
 def _add(kept: dict[str, int], maps: Mapping[str, int]) -> None:

@@ -6,17 +6,17 @@ its best class. The endpoint is the map below those; what was peeled off remains
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, replace
-from typing import Any
 
 import onnx
 
 from build_rules.graph.load.graph_view import GraphView
 from build_rules.graph.tail.walk import Beginning
 from build_rules.records.roles import ANCHOR, DETECTION, PROTOS, SEGMENTATION, SIGMOID, SOFTMAX
+from build_rules.trainer.document import TrainerDocument
 
-__all__ = ["WholeOutput", "peel_output", "role_of_whole"]
+__all__ = ["ACTIVATIONS", "WholeOutput", "peel_output", "role_of_whole"]
 
 PEELED = ("Transpose", "Identity", "Cast", "Resize", "Sigmoid", "Softmax", "ArgMax", "Squeeze")
 ACTIVATIONS = {"Sigmoid": SIGMOID, "Softmax": SOFTMAX}
@@ -73,18 +73,17 @@ def _is_peeled(view: GraphView, node: onnx.NodeProto, moved: bool) -> bool:
 
 
 def role_of_whole(
-    whole: WholeOutput, document: Mapping[str, Any], called: str | None, coefficients: Collection[int]
+    whole: WholeOutput, trainer: TrainerDocument, called: str | None, coefficients: Collection[int]
 ) -> str | None:
-    """Return the role of a map, None when nothing tells them.
+    """Return the role of a map, None when nothing tells it.
 
     The document's `outputs[]` says it, or the hint that names it (`called`). Without a word: prototypes, when the model
     has mask coefficients of as many channels (`coefficients`); a segmentation, when its tail picks or compares classes,
     or brings them to another size.
     """
-    outputs = document.get("outputs")
-    for entry in outputs if isinstance(outputs, list) else ():
-        if isinstance(entry, dict) and entry.get("name") == whole.output and isinstance(entry.get("type"), str):
-            return ANCHOR if entry.get("encoding") == ANCHOR else str(entry["type"])
+    for output in trainer.outputs:
+        if output.name == whole.output and output.type is not None:
+            return ANCHOR if output.is_anchor_grid else output.type
     if called is not None:
         return ANCHOR if called in GRID_NAMES else called
     if whole.map.channels[1] in coefficients:

@@ -1,36 +1,33 @@
 """At which size is an export with open dimensions built?
 
-The first of these that says something: `[input] shape` in `model.toml`, the EdgeFirst document (`input.shape`), the
-`imgsz` that Ultralytics writes beside it. An open number of images is one. Everything else in the graph follows from
-the input: the sizes that it computes are constants then, and are folded as those of any other export.
+`[input] shape` in `model.toml` says it, else the metadata that the file carries. An open number of images is one.
+Everything else in the graph follows from the input: the sizes that it computes are constants then, and are folded as
+those of any other export.
 """
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import onnx
 
 from build_rules.errors import InputError
-from build_rules.trainer.document import SourceDocument
 
-__all__ = ["IMAGE_CHANNELS", "fix_sizes"]
+__all__ = ["IMAGE_CHANNELS", "StatedSize", "fix_sizes"]
 
 IMAGE_CHANNELS = (1, 2, 3, 4)
-MAX_SIDE = 16384
-MAX_TEXT = 100
 ELEMENTWISE = ("Add", "BatchNormalization", "Cast", "Clip", "Div", "Identity", "Mul", "Relu", "Sub")
 """What leaves an image its channels."""
 Size = tuple[int, int]
+StatedSize = tuple[Size, str]
+"""(height, width) in pixels, and who says so."""
 
 
-def fix_sizes(model: onnx.ModelProto, document: SourceDocument, wanted: Size | None) -> None:
+def fix_sizes(model: onnx.ModelProto, stated: Sequence[StatedSize], wanted: Size | None) -> None:
     """Give the open dimensions of the only input their sizes, in place; leave them open where nothing says them.
 
-    `wanted` is the (height, width) of `model.toml`. Raises `InputError` when what is said contradicts the export or
-    itself.
+    `stated` is what the metadata say, `wanted` the (height, width) of `model.toml`. Raises `InputError` when what is
+    said contradicts the export or itself.
     """
     stored = {tensor.name for tensor in model.graph.initializer}
     images = [value for value in model.graph.input if value.name not in stored]
@@ -40,10 +37,10 @@ def fix_sizes(model: onnx.ModelProto, document: SourceDocument, wanted: Size | N
     sizes = [dim.dim_value if dim.dim_value > 0 else None for dim in dims]
     channel = 3 if sizes[3] in IMAGE_CHANNELS and sizes[1] not in IMAGE_CHANNELS else 1
     rows, columns = (1, 2) if channel == 3 else (2, 3)
-    told = _told(model, document, wanted, is_open=None in (sizes[rows], sizes[columns]))
-    if told is not None:
-        _check_same(name, (sizes[rows], sizes[columns]), *told)
-        sizes[rows], sizes[columns] = told[0]
+    decided = _decided(stated, wanted, is_open=None in (sizes[rows], sizes[columns]))
+    if decided is not None:
+        _check_same(name, (sizes[rows], sizes[columns]), *decided)
+        sizes[rows], sizes[columns] = decided[0]
     sizes[0] = sizes[0] or 1
     sizes[channel] = sizes[channel] or _channels(model.graph, name)
     if sizes[channel] is None and None not in (sizes[rows], sizes[columns]):
@@ -62,30 +59,19 @@ def fix_sizes(model: onnx.ModelProto, document: SourceDocument, wanted: Size | N
             dim.Clear()
 
 
-def _told(
-    model: onnx.ModelProto, document: SourceDocument, wanted: Size | None, is_open: bool
-) -> tuple[Size, str] | None:
+def _decided(stated: Sequence[StatedSize], wanted: Size | None, is_open: bool) -> StatedSize | None:
     """Return the size to build at, and who says so; the metadata are only asked where the export leaves it open."""
     if wanted is not None:
         return wanted, "shape under [input] in model.toml"
     if not is_open:
         return None
-    properties = {entry.key: entry.value for entry in model.metadata_props}
-    found = [
-        (size, where)
-        for size, where in (
-            (_of_document(document.document), "input.shape in the EdgeFirst metadata"),
-            (_of_imgsz(properties.get("imgsz", "")), "imgsz in the metadata"),
-        )
-        if size is not None
-    ]
-    if len({size for size, _ in found}) > 1:
-        both = " and ".join(f"{where} says {list(size)}" for size, where in found)
+    if len({size for size, _ in stated}) > 1:
+        both = " and ".join(f"{where} says {list(size)}" for size, where in stated)
         raise InputError(
             f"the export leaves its size open, and {both}; write which one is meant into model.toml: "
-            f"[input] shape = {list(found[0][0])}."
+            f"[input] shape = {list(stated[0][0])}."
         )
-    return found[0] if found else None
+    return stated[0] if stated else None
 
 
 def _check_same(name: str, exported: tuple[int | None, int | None], size: Size, where: str) -> None:
@@ -95,34 +81,6 @@ def _check_same(name: str, exported: tuple[int | None, int | None], size: Size, 
             f"{where} says {list(size)} (height, width), but the input '{name}' was exported at {shown}; export the "
             "model at that size (or with dynamic=True), or correct what is said."
         )
-
-
-def _of_document(document: Mapping[str, Any]) -> Size | None:
-    section = document.get("input")
-    shape = section.get("shape") if isinstance(section, Mapping) else None
-    if not isinstance(section, Mapping) or not isinstance(shape, list) or len(shape) != 4:
-        return None
-    names = section.get("dshape")
-    named = names if isinstance(names, list) and len(names) == len(shape) else []
-    keys = [next(iter(entry), "") if isinstance(entry, dict) else "" for entry in named]
-    if "height" in keys and "width" in keys:
-        return _size([shape[keys.index("height")], shape[keys.index("width")]])
-    return _size(shape[2:] if shape[1] in IMAGE_CHANNELS else shape[1:3])
-
-
-def _of_imgsz(text: str) -> Size | None:
-    try:
-        value = ast.literal_eval(text.strip()) if len(text) <= MAX_TEXT else None
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return None
-    sides = list(value) if isinstance(value, (list, tuple)) else [value]
-    return _size(sides * 2 if len(sides) == 1 else sides)
-
-
-def _size(sides: Sequence[Any]) -> Size | None:
-    if len(sides) == 2 and all(type(side) is int and 0 < side <= MAX_SIDE for side in sides):
-        return sides[0], sides[1]
-    return None
 
 
 def _channels(graph: onnx.GraphProto, image: str) -> int | None:

@@ -7,6 +7,7 @@ and there is exactly one image input of static shape.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import onnx
 from build_rules.errors import InputError
 from build_rules.graph.load.inline_functions import inline_functions
 from build_rules.graph.load.node_order import name_nodes, sort_nodes
-from build_rules.graph.load.open_sizes import IMAGE_CHANNELS, fix_sizes
+from build_rules.graph.load.open_sizes import IMAGE_CHANNELS, StatedSize, fix_sizes
 from build_rules.graph.load.replace_sequences import sequences_to_splits
 from build_rules.graph.load.shapes import static_shape, without_weights
 from build_rules.graph.load.widen_halves import widen_halves
@@ -23,7 +24,6 @@ from build_rules.onnx_file.onnx_files import OnnxFiles
 from build_rules.onnx_file.skeleton import read_skeleton
 from build_rules.onnx_file.weights import HALVES, Reading, check_weights, place_weights, unwatched
 from build_rules.records.split_json import ModelInput
-from build_rules.trainer.document import SourceDocument, parse_document
 
 __all__ = ["Source", "check_model", "image_input", "load_source", "prepare"]
 
@@ -34,7 +34,7 @@ INPUT_TYPES = (onnx.TensorProto.FLOAT, *HALVES, onnx.TensorProto.UINT8)
 
 @dataclass(frozen=True)
 class Source:
-    """A checked model, its image input, the metadata it carries, its files, and which of them lie beside it.
+    """A checked model, its image input, its files, and which of those beside it hold weights.
 
     `input.shape` is the exported one, which may hold several images. `widened` says that the file computes in half
     precision, at least in parts, and the model in float.
@@ -42,7 +42,6 @@ class Source:
 
     model: onnx.ModelProto
     input: ModelInput
-    document: SourceDocument
     files: OnnxFiles
     external_files: tuple[Path, ...] = ()
     widened: bool = False
@@ -50,14 +49,14 @@ class Source:
 
 def load_source(
     onnx_file: Path | OnnxFiles,
-    document: SourceDocument | None = None,
+    stated: Sequence[StatedSize] = (),
     shape: tuple[int, int] | None = None,
     reading: Reading = unwatched,
 ) -> Source:
     """Load and check an ONNX file; weights stay where they are, in it or beside it: `reading` is told of the latter.
 
-    `document` are its metadata, `shape` is the (height, width) that the user wants. Raises `InputError` (whose message
-    the caller prefixes with the file's name) for anything the room cannot work on.
+    `stated` are the sizes that its metadata say, `shape` is the (height, width) that the user wants. Raises
+    `InputError` (whose message the caller prefixes with the file's name) for anything the room cannot work on.
     """
     files = onnx_file if isinstance(onnx_file, OnnxFiles) else OnnxFiles(onnx_file)
     try:
@@ -66,21 +65,19 @@ def load_source(
         raise InputError(f"cannot be read ({error.strerror}).") from error
     if not model.graph.node or not model.graph.output:
         raise InputError("this is not an ONNX model (it has no graph); export or download the model again.")
-    if document is None:
-        document = parse_document((entry.key, entry.value) for entry in model.metadata_props)
-    return prepare(model, files, document, shape=shape, reading=reading)
+    return prepare(model, files, stated, shape=shape, reading=reading)
 
 
 def prepare(
     model: onnx.ModelProto,
     files: OnnxFiles,
-    document: SourceDocument,
+    stated: Sequence[StatedSize] = (),
     need_weights: bool = True,
     shape: tuple[int, int] | None = None,
     reading: Reading = unwatched,
 ) -> Source:
     """Bring a skeleton into the form that this module promises; without `need_weights` their files may be missing."""
-    fix_sizes(model, document, shape)
+    fix_sizes(model, stated, shape)
     image = image_input(model.graph)
     external_files = place_weights(model, files, need_weights, reading)
     if need_weights:
@@ -91,7 +88,7 @@ def prepare(
     check_model(model)
     sequences_to_splits(model)
     widened = widen_halves(model)
-    return Source(model, image, document, files, external_files, widened)
+    return Source(model, image, files, external_files, widened)
 
 
 def image_input(graph: onnx.GraphProto) -> ModelInput:

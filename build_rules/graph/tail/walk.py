@@ -50,9 +50,9 @@ class Beginning:
 
 @dataclass(frozen=True)
 class Walk:
-    """What was found at the ends of the ways, in computable order, and how many inputs the nodes crossed have."""
+    """The ends of the ways, in computable order, and how many inputs the nodes crossed have."""
 
-    found: tuple[Beginning, ...]
+    beginnings: tuple[Beginning, ...]
     steps: int
 
 

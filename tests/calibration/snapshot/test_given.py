@@ -22,7 +22,7 @@ from build_rules.calibration.snapshot.snapshot_file import (
 )
 from build_rules.errors import InputError
 from build_rules.records.calibration_json import Geometry
-from build_rules.records.split_json import Front, Preprocessing, Split
+from build_rules.records.split_json import Front, Preprocessing, Split, Tiling
 from tests.records.test_records import SPLIT
 
 
@@ -111,7 +111,7 @@ def resize(path: Path, **params: Any) -> Path:
 
 @pytest.mark.parametrize("full_frame", [False, True])
 def test_a_tiled_model_wants_tiles_and_whole_frames_where_it_says_so(tmp_path: Path, full_frame: bool) -> None:
-    pixels = replace(SPLIT.preprocessing, resize="tiled", tiling_mode="tiled", full_frame=full_frame)
+    pixels = replace(SPLIT.preprocessing, resize="tiled", tiling=Tiling("tiled", full_frame))
     tiled = replace(SPLIT, preprocessing=pixels)
     with pytest.raises(InputError, match=r"untiled: params\.resize must be 'tiled'.*not 'letterbox'"):
         use_snapshot(write(tmp_path / "untiled", "rgb"), tiled, tmp_path / "out")
@@ -125,7 +125,7 @@ def test_a_tiled_model_wants_tiles_and_whole_frames_where_it_says_so(tmp_path: P
 
 
 def test_a_model_of_whole_frames_wants_no_tiles(tmp_path: Path) -> None:
-    whole = replace(SPLIT, preprocessing=replace(SPLIT.preprocessing, tiling_mode="whole_frame"))
+    whole = replace(SPLIT, preprocessing=replace(SPLIT.preprocessing, tiling=Tiling("whole_frame")))
     given = resize(tmp_path / "tiles", resize="tiled", grid=GRID)
     for split in (whole, SPLIT):
         with pytest.raises(InputError, match=r"tiles: params\.resize must"):

@@ -12,7 +12,7 @@ from build_rules.calibration.snapshot.parameters import Parameters, file_name, p
 from build_rules.calibration.snapshot.snapshot_file import open_snapshot
 from build_rules.errors import InputError
 from build_rules.records.normalization import Normalization
-from build_rules.records.split_json import ModelInput, Preprocessing, TileGrid
+from build_rules.records.split_json import ModelInput, Preprocessing, TileGrid, Tiling
 from tests.shared import SHARED, needs_shared
 
 EVENDIST = TileGrid("evendist", 1, 0.1)
@@ -86,11 +86,11 @@ def test_channels_of_the_adaptors() -> None:
 
 def test_parameters_for_a_model() -> None:
     image = ModelInput("images", (1, 3, 64, 96))
-    pixels = Preprocessing("tiled", tiling_mode="tiled", full_frame=True, grid=EVENDIST)
+    pixels = Preprocessing("tiled", tiling=Tiling("tiled", True, EVENDIST))
     assert parameters_for(pixels, image, count=9, seed=3) == replace(TILED, full_frame=True, count=9, seed=3)
-    plain = parameters_for(Preprocessing("stretch", grid=EVENDIST, color="bgr"), image, count=1024)
-    assert (plain.resize, plain.grid, plain.color, plain.full_frame) == ("stretch", None, "bgr", False)
+    plain = parameters_for(Preprocessing(tiling=Tiling("whole_frame", grid=EVENDIST), color="bgr"), image, count=1024)
+    assert (plain.resize, plain.grid, plain.color, plain.full_frame) == ("letterbox", None, "bgr", False)
     with pytest.raises(InputError, match=r"tiling\.grid is missing"):
-        parameters_for(replace(pixels, grid=None), image, count=9)
+        parameters_for(replace(pixels, tiling=Tiling("tiled")), image, count=9)
     with pytest.raises(InputError, match=r"'images' has 4 channels .* input\.cameraadaptor"):
         parameters_for(replace(pixels, color=None), ModelInput("images", (1, 4, 64, 96)), count=9)

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from build_rules.errors import InputError
-from build_rules.metadata.pixels import decide_pixels, say_pixels, with_front
+from build_rules.metadata.pixels import say_pixels, with_front
 from build_rules.records.split_json import Front, InputChoice, ModelInput, PixelFacts, Preprocessing, Split
+from build_rules.trainer.decide_pixels import decide_pixels
+from build_rules.trainer.document import TrainerDocument
 
 IMAGE = ModelInput("images", (1, 3, 64, 64))
 GREY = ModelInput("images", (1, 1, 64, 64))
@@ -23,8 +25,8 @@ AS_IS = ((0.0,) * 3, (1.0,) * 3)
 SIGNED = ((127.5,) * 3, (127.5,) * 3)
 
 
-def said(word: str | None) -> dict[str, Any]:
-    return {} if word is None else {"validation": {"normalization": word}}
+def said(word: str | None) -> TrainerDocument:
+    return TrainerDocument({} if word is None else {"validation": {"normalization": word}})
 
 
 def in_pixels(pixels: Preprocessing) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -96,22 +98,24 @@ def test_contradictions(facts: PixelFacts, choice: InputChoice, word: str | None
 )
 def test_other_channels(choice: InputChoice, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        decide_pixels({}, choice, NOTHING, GREY)
+        decide_pixels(TrainerDocument(), choice, NOTHING, GREY)
 
 
 def test_colours_and_fitting_by_hand() -> None:
     document = {"input": {"cameraadaptor": "yuyv"}, "validation": {"preprocessing": "letterbox"}}
-    pixels = decide_pixels(document, InputChoice(color="bgr", preprocessing="stretch"), NOTHING, IMAGE).preprocessing
+    pixels = decide_pixels(
+        TrainerDocument(document), InputChoice(color="bgr", preprocessing="stretch"), NOTHING, IMAGE
+    ).preprocessing
     assert (pixels.color, pixels.resize) == ("bgr", "stretch")
     tiled = {"tiling": {"version": 1, "mode": "tiled"}}
     with pytest.raises(InputError, match="tiling section, which asks for tiled"):
-        decide_pixels(tiled, InputChoice(preprocessing="stretch"), NOTHING, IMAGE)
+        decide_pixels(TrainerDocument(tiled), InputChoice(preprocessing="stretch"), NOTHING, IMAGE)
 
 
 @pytest.mark.parametrize(("color", "chip"), [("bgr", "rgb"), ("rgb", "bgr")])
 def test_a_swap_in_the_graph_is_the_camera_s_business(color: str, chip: str) -> None:
     document = {"input": {"cameraadaptor": color}, "validation": {"normalization": "imagenet"}}
-    decided = decide_pixels(document, InputChoice(), SWAPPED, IMAGE)
+    decided = decide_pixels(TrainerDocument(document), InputChoice(), SWAPPED, IMAGE)
     assert decided.preprocessing.color == chip
     assert decided.preprocessing.mean == (0.406, 0.456, 0.485)
     assert decided.warnings == ()
@@ -124,18 +128,18 @@ def test_a_swap_in_the_graph_is_the_camera_s_business(color: str, chip: str) -> 
 
 def test_a_swap_that_nothing_explains_is_told() -> None:
     """The network is one of rgb, as one without the swap is; its export is fed what OpenCV reads."""
-    decided = decide_pixels({}, InputChoice(), SWAPPED, IMAGE)
+    decided = decide_pixels(TrainerDocument(), InputChoice(), SWAPPED, IMAGE)
     assert decided.preprocessing.color == "rgb"
     assert "it is taken to be bgr, so the chip, which begins behind the swap, takes rgb" in decided.warnings[0]
     assert '(color = "rgb" under [input]' in decided.warnings[0]
     elsewhere = with_front(Split("m", IMAGE, (), (), None, decided.preprocessing, front=SWAPPED.front))
     assert elsewhere.preprocessing.color == "bgr"
     for color, chip in (("bgr", "rgb"), ("rgb", "bgr")):
-        by_hand = decide_pixels({}, InputChoice(color=color), SWAPPED, IMAGE)
+        by_hand = decide_pixels(TrainerDocument(), InputChoice(color=color), SWAPPED, IMAGE)
         assert (by_hand.preprocessing.color, by_hand.warnings) == (chip, ())
-    word = {"validation": {"normalization": "imagenet"}}
-    assert decide_pixels(word, InputChoice(), SWAPPED, IMAGE).preprocessing.mean == (0.485, 0.456, 0.406)
-    numbers = decide_pixels({}, InputChoice(mean=(1, 2, 3)), SWAPPED, IMAGE)
+    by_word = decide_pixels(said("imagenet"), InputChoice(), SWAPPED, IMAGE)
+    assert by_word.preprocessing.mean == (0.485, 0.456, 0.406)
+    numbers = decide_pixels(TrainerDocument(), InputChoice(mean=(1, 2, 3)), SWAPPED, IMAGE)
     assert numbers.preprocessing.mean == (3, 2, 1), "numbers are in the order of the graph's own input"
 
 
@@ -151,7 +155,7 @@ def test_a_swap_that_nothing_explains_is_told() -> None:
 )
 def test_means_behind_a_swap_tell_the_colours(means: tuple[float, ...], chip: str) -> None:
     front = Front("t", (1, 3, 64, 64), means, (1.0,) * 3, True)
-    decided = decide_pixels({}, InputChoice(), PixelFacts(front, "raw", "", means, (1.0,) * 3), IMAGE)
+    decided = decide_pixels(TrainerDocument(), InputChoice(), PixelFacts(front, "raw", "", means, (1.0,) * 3), IMAGE)
     assert decided.preprocessing.color == chip
     assert f'(color = "{chip}" under [input]' in decided.warnings[0]
 
@@ -162,11 +166,17 @@ def test_the_document_says_what_was_decided() -> None:
         "validation": {"iou": 0.5, "normalization": "signed"},
     }
     pixels = decide_pixels(
-        document, InputChoice(normalization="raw", color="bgr", preprocessing="stretch"), NOTHING, IMAGE
+        TrainerDocument(document),
+        InputChoice(normalization="raw", color="bgr", preprocessing="stretch"),
+        NOTHING,
+        IMAGE,
     ).preprocessing
     say_pixels(document, Split("m", IMAGE, (), (), None, pixels))
     assert document["validation"] == {"iou": 0.5, "normalization": "raw", "preprocessing": "stretch"}
     assert document["input"]["cameraadaptor"] == "bgr"
     bare: dict[str, Any] = {"input": {}}
-    say_pixels(bare, Split("m", IMAGE, (), (), None, decide_pixels({}, InputChoice(), NOTHING, IMAGE).preprocessing))
+    say_pixels(
+        bare,
+        Split("m", IMAGE, (), (), None, decide_pixels(TrainerDocument(), InputChoice(), NOTHING, IMAGE).preprocessing),
+    )
     assert bare == {"input": {}}, "what nobody decided is left as it is"
