@@ -21,12 +21,12 @@ Knows nothing of what the ZIP means.
 ====================  ==================================================================================
 """
 
-from build_rules.hef.container import Container, Section, build_container, convert_container, read_container
-from build_rules.hef.embed import EMBEDDINGS, contains_zip_signature, embed_zip, strip
+from build_rules.hef.container import Container, Section, build_container, read_container
+from build_rules.hef.embed import EMBEDDINGS, embed_zip, holds_zip_signature, strip
 from build_rules.hef.header import Header, Layout
 from build_rules.hef.members import read_members
 from build_rules.hef.reader import read_hef, read_payload
-from build_rules.hef.streams import Hef, HostOp, NetworkGroup, Nms, Quantization, Stream, format_text
+from build_rules.hef.streams import Hef, HostOp, NetworkGroup, Nms, Quantization, Stream
 from build_rules.hef.writer import HefSpec, write_hef
 
 __all__ = [
@@ -43,10 +43,8 @@ __all__ = [
     "Section",
     "Stream",
     "build_container",
-    "contains_zip_signature",
-    "convert_container",
     "embed_zip",
-    "format_text",
+    "holds_zip_signature",
     "read_container",
     "read_hef",
     "read_members",

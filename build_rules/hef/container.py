@@ -20,8 +20,6 @@ from typing import Any, BinaryIO, Literal
 from build_rules.errors import InputError
 from build_rules.hef.directory import find_zip
 from build_rules.hef.header import HEADER_BYTES, LAYOUTS, Header, Layout, decode_header
-from build_rules.hef.parsable import walk_message
-from build_rules.hef.schema import WRITE_DATA_CCW
 from build_rules.protobuf import field_prefix
 from build_rules.regular_file import open_regular
 
@@ -35,7 +33,6 @@ __all__ = [
     "build_container",
     "check_message",
     "chunks",
-    "convert_container",
     "damaged",
     "locate_container",
     "open_hef",
@@ -263,19 +260,3 @@ def build_container(proto: bytes, ccws: bytes = b"", version: int = 3, additiona
         proto_checksum=_sum((proto,), layout) if aligned else b"",
     )
     return b"".join((header.encode(), *body))
-
-
-def convert_container(path: Path, version: int) -> bytes:
-    """Return the HEF file at `path`, without what was added to it, under another header version.
-
-    Message and CCWs stay as they are: offsets in the message count from the start of the CCWs. Raises `InputError` for
-    a version without a place for a section that the file has (0 holds no CCWs, only 3 additional information), and for
-    weights in the message, which only version 0 has a place for.
-    """
-    with open_hef(path) as stream:
-        container = scan_container(stream, str(path))
-        sections = (container.proto, container.ccws, container.additional_info)
-        proto, ccws, additional_info = (b"".join(chunks(stream, section)) for section in sections)
-    if version > 0 and WRITE_DATA_CCW in walk_message(memoryview(proto)).actions:
-        raise InputError(f"{path}: has its weights in the message, which no other version than 0 has a place for.")
-    return build_container(proto, ccws, version, additional_info)

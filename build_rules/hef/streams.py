@@ -12,7 +12,7 @@ from typing import Literal
 from build_rules.hef.container import Container
 from build_rules.hef.schema import DATA_TYPES, SAME_CHIP
 
-__all__ = ["Direction", "Hef", "HostOp", "NetworkGroup", "Nms", "Quantization", "Shape", "Stream", "format_text"]
+__all__ = ["Direction", "Hef", "HostOp", "NetworkGroup", "Nms", "Quantization", "Shape", "Stream"]
 
 LATEST_MS = 253402300799999  # the end of the year 9999
 Direction = Literal["input", "output"]
@@ -88,7 +88,6 @@ class NetworkGroup:
     """One loadable network. `outputs` follow `sorted_outputs`; what only feeds a host operation comes last."""
 
     name: str
-    networks: tuple[str, ...]
     inputs: tuple[Stream, ...]
     outputs: tuple[Stream, ...]
     sorted_outputs: tuple[str, ...]
@@ -132,10 +131,3 @@ class Hef:
     def version(self) -> int:
         """The header version."""
         return self.container.header.version
-
-
-def format_text(stream: Stream) -> str:
-    """Describe type, order and shape as the vendor's `parse-hef` prints them: `UINT8, NHWC(640x640x3)`."""
-    height, width, features = stream.shape
-    sizes = {"NC": f"{features}", "NHW": f"{height}x{width}"}.get(stream.order, f"{height}x{width}x{features}")
-    return f"{stream.dtype.upper()}, {stream.order}({sizes})"
