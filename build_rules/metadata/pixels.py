@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from build_rules.errors import InputError
+from build_rules.records.normalization import Normalization
 from build_rules.records.split_json import (
     CAMERA_ADAPTORS,
     SWAPPED_COLORS,
@@ -67,12 +68,13 @@ def decide_pixels(
     said = _who_says(document, choice)
     if choice.mean is not None or choice.std is not None:
         mean, std = choice.mean or (0.0,) * image.channels, choice.std or (1.0,) * image.channels
-        pixels = replace(pixels, scale=1.0, mean=mean, std=std)
+        pixels = replace(pixels, normalization=Normalization(1.0, mean, std))
     if facts.takes == "raw" and said.by is None:
-        pixels = replace(pixels, scale=1.0, mean=(0.0,) * image.channels, std=(1.0,) * image.channels)
-    _check_graph(pixels, said, facts)
+        as_they_are = Normalization(1.0, (0.0,) * image.channels, (1.0,) * image.channels)
+        pixels = replace(pixels, normalization=as_they_are)
+    _check_graph(pixels.normalization, said, facts)
     if said.by != METADATA and (said.by is not None or facts.takes == "raw"):
-        pixels = replace(pixels, normalization=_word(pixels, image.channels))
+        pixels = replace(pixels, word=_word(pixels.normalization, image.channels))
     return _swapped(document, choice, facts, pixels)
 
 
@@ -81,8 +83,8 @@ def say_pixels(document: dict[str, Any], split: Split) -> None:
     pixels = split.preprocessing
     validation = document.get("validation")
     told = dict(validation) if isinstance(validation, Mapping) else {}
-    if pixels.normalization is not None:
-        told["normalization"] = pixels.normalization
+    if pixels.word is not None:
+        told["normalization"] = pixels.word
     if pixels.tiling_mode is None and told.get("preprocessing", "letterbox") != pixels.resize:
         told["preprocessing"] = pixels.resize
     if told:
@@ -144,18 +146,18 @@ def _who_says(document: Mapping[str, Any], choice: InputChoice) -> _Said:
     return _Said(METADATA, str(word), f"validation.normalization = {str(word)!r}")
 
 
-def _check_graph(pixels: Preprocessing, said: _Said, facts: PixelFacts) -> None:
+def _check_graph(numbers: Normalization, said: _Said, facts: PixelFacts) -> None:
     """Refuse pixels that are normalized twice, or not at all, as the graph shows."""
     if facts.takes is None or said.by is None:
         return
     fault = None
-    if facts.takes == "raw" and not _is_identity(pixels):
+    if facts.takes == "raw" and not _is_identity(numbers):
         fault = "so it takes pixels as they are, 0..255, and they would be normalized twice"
     elif facts.takes == "unit":
-        brightest = max((255 * pixels.scale - m) / d for m, d in zip(pixels.mean, pixels.std, strict=True))
+        brightest = max((255 * numbers.scale - m) / d for m, d in zip(numbers.mean, numbers.std, strict=True))
         if brightest > FAR:
             fault = "so it takes pixels brought to 0..1"
-        elif _does_the_same(pixels, facts):
+        elif _does_the_same(numbers, facts):
             fault = "which is that normalization: it takes pixels brought to 0..1, and they would be normalized twice"
     if fault is None:
         return
@@ -170,16 +172,16 @@ def _check_graph(pixels: Preprocessing, said: _Said, facts: PixelFacts) -> None:
     )
 
 
-def _is_identity(pixels: Preprocessing) -> bool:
-    return pixels.scale == 1 and not any(pixels.mean) and all(std == 1 for std in pixels.std)
+def _is_identity(numbers: Normalization) -> bool:
+    return numbers.scale == 1 and not any(numbers.mean) and all(std == 1 for std in numbers.std)
 
 
-def _does_the_same(pixels: Preprocessing, facts: PixelFacts) -> bool:
+def _does_the_same(numbers: Normalization, facts: PixelFacts) -> bool:
     """Say whether the graph does to 0..1 what was said to be done to pixels before it."""
     if facts.mean is None or facts.std is None:
         return False
-    white = 255 * pixels.scale
-    mean, std = ([value / white for value in values] for values in (pixels.mean, pixels.std))
+    white = 255 * numbers.scale
+    mean, std = ([value / white for value in values] for values in (numbers.mean, numbers.std))
     order: Sequence[int] = (
         swapped_order(len(mean)) if facts.front is not None and facts.front.swapped else range(len(mean))
     )
@@ -191,11 +193,11 @@ def _does_the_same(pixels: Preprocessing, facts: PixelFacts) -> bool:
     )
 
 
-def _word(pixels: Preprocessing, channels: int) -> str:
+def _word(numbers: Normalization, channels: int) -> str:
     """Return the document's word for a normalization; `raw` for one without a word, which is what a HEF is fed."""
     for word, (scale, mean, std) in NORMALIZATIONS.items():
         wide = (mean * channels, std * channels) if len(mean) == 1 else (mean, std)
-        if (pixels.scale, pixels.mean, pixels.std) == (scale, *wide):
+        if numbers == Normalization(scale, *wide):
             return word
     return "raw"
 
@@ -215,12 +217,12 @@ def _swapped(
     known = choice.color is not None or (isinstance(section, Mapping) and any(section.get(key) for key in COLOR_KEYS))
     numbers = choice.mean is not None or choice.std is not None
     # A word is about colours, so it goes with those that the network behind the swap is taken to see.
-    order = swapped_order(len(pixels.mean)) if known or numbers else range(len(pixels.mean))
+    channels = len(pixels.normalization.mean)
+    order: Sequence[int] = swapped_order(channels) if known or numbers else range(channels)
     turns = known or _subtracts_blue_first(facts)
     turned = replace(
         pixels,
-        mean=tuple(pixels.mean[k] for k in order),
-        std=tuple(pixels.std[k] for k in order),
+        normalization=pixels.normalization.in_order(order),
         color=SWAPPED_COLORS[pixels.color] if turns and pixels.color is not None else pixels.color,
     )
     if known or pixels.color is None:

@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from build_rules.errors import InputError
+from build_rules.records.normalization import UNIT, Normalization, read_normalization
 
 __all__ = [
     "AUTOMATIC",
@@ -254,28 +255,26 @@ class TileGrid:
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What was done to pixels before the network saw them: resized, then real = (pixel * scale - mean) / std.
+    """What was done to pixels before the network saw them: resized, then normalized.
 
-    `resize` is `letterbox`, `stretch` or `tiled`; `mean` and `std` are per channel. `tiling_mode` (`tiled`,
+    `resize` is `letterbox`, `stretch` or `tiled`. `tiling_mode` (`tiled`,
     `whole_frame`) and `full_frame` repeat the document's `tiling` section; None and False without one. `snapshot` is
     the file name of the calibration snapshot that the trainer made for this model, when the document names one.
     `color` is the camera adaptor (`rgb`, `bgr`, `rgba`, `bgra`, `grey`, `yuyv`), None when neither the document nor the
-    number of channels tells it; `grid` is None when the document has none. `normalization` is what the compiled
-    document has to say of it in place of the trainer's word, None when that is right.
+    number of channels tells it; `grid` is None when the document has none. `word` is what the compiled
+    document has to say of the normalization in place of the trainer's word, None when that is right.
 
     Channels are in the order in which the chip takes them (`color`), which is the graph's unless its front swaps them.
     """
 
     resize: str = "letterbox"
-    scale: float = 1 / 255
-    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
-    std: tuple[float, ...] = (1.0, 1.0, 1.0)
+    normalization: Normalization = UNIT
     tiling_mode: str | None = None
     full_frame: bool = False
     snapshot: str | None = None
     color: str | None = "rgb"
     grid: TileGrid | None = None
-    normalization: str | None = None
+    word: str | None = None
 
 
 @dataclass(frozen=True)
@@ -324,7 +323,12 @@ def swapped_order(channels: int) -> list[int]:
 
 def dump_split(split: Split) -> str:
     """Return the text of `split.json`; equal splits give equal text."""
-    return json.dumps({"format": FORMAT, **asdict(split)}, indent=2) + "\n"
+    members = {"format": FORMAT, **asdict(split)}
+    pixels = members["preprocessing"]
+    # In the file, the numbers stand by themselves and the word is called `normalization`.
+    numbers, word = pixels.pop("normalization"), pixels.pop("word")
+    members["preprocessing"] = {"resize": pixels["resize"], **numbers, **pixels, "normalization": word}
+    return json.dumps(members, indent=2) + "\n"
 
 
 def load_split(path: Path) -> Split:
@@ -365,8 +369,10 @@ def _hint(hint: dict[str, Any]) -> SplitHint:
 
 def _preprocessing(pixels: dict[str, Any]) -> Preprocessing:
     grid = pixels.get("grid")
-    fields = {**pixels, "mean": tuple(pixels["mean"]), "std": tuple(pixels["std"])}
-    return Preprocessing(**{**fields, "grid": None if grid is None else TileGrid(**grid)})
+    fields = {key: value for key, value in pixels.items() if key not in ("scale", "mean", "std")}
+    fields["word"] = fields.pop("normalization", None)
+    fields["grid"] = None if grid is None else TileGrid(**grid)
+    return Preprocessing(normalization=read_normalization(pixels), **fields)
 
 
 def _front(front: dict[str, Any] | None) -> Front | None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from build_rules.errors import InputError
+from build_rules.records.normalization import Normalization
 from build_rules.records.split_json import CAMERA_ADAPTORS, Preprocessing
 from build_rules.trainer.tiling import check_tiling, read_grid
 
@@ -61,9 +62,7 @@ def read_preprocessing(document: dict[str, Any], channels: int) -> Preprocessing
     tiling, named = document.get("tiling"), document.get("calibration")
     pixels = Preprocessing(
         resize,
-        scale,
-        mean,
-        std,
+        Normalization(scale, mean, std),
         snapshot=named if isinstance(named, str) and named else None,
         color=read_color(document, channels),
     )
