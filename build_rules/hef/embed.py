@@ -40,7 +40,7 @@ from build_rules.hef.header import Digest, Header
 from build_rules.hef.members import check_members, members_of, zip_bytes
 from build_rules.protobuf import field_prefix
 
-__all__ = ["EMBEDDINGS", "ZIP_SIGNATURE", "embed_zip", "holds_zip_signature", "strip"]
+__all__ = ["EMBEDDINGS", "ZIP_SIGNATURE", "embed_zip", "holds_zip_signature", "strip", "strip_opened"]
 
 EMBEDDINGS = ("append", "sealed")
 ZIP_SIGNATURE = b"PK\x03\x04"
@@ -79,14 +79,18 @@ def strip(path: Path, output: Path) -> None:
     `output` may be `path`; it appears whole or not at all. Raises `InputError` when `path` is not a sound HEF file.
     """
     with open_hef(path) as source:
-        container = scan_container(source, str(path))
-        with _replacing(output) as partial:
-            _copy(path, partial, container.length)
-            if container.is_sealed:
-                digest = container.header.layout.digest()
-                for piece in views(source, _body(container)):
-                    digest.update(piece)
-                _write_header(partial, replace(container.original_header, checksum=digest.digest()))
+        strip_opened(source, scan_container(source, str(path)), path, output)
+
+
+def strip_opened(source: BinaryIO, container: Container, path: Path, output: Path) -> None:
+    """As `strip`, of the open file at `path` that has been scanned."""
+    with _replacing(output) as partial:
+        _copy(path, partial, container.length)
+        if container.is_sealed:
+            digest = container.header.layout.digest()
+            for piece in views(source, _body(container)):
+                digest.update(piece)
+            _write_header(partial, replace(container.original_header, checksum=digest.digest()))
 
 
 def holds_zip_signature(stream: BinaryIO, container: Container) -> bool:

@@ -18,7 +18,8 @@ MAX_PARTS = 1_000_000
 MAX_NODES = 100_000
 """Nodes in it, inside branches and functions as well; a large detector has some thousands."""
 MAX_ENDS = 10_000
-"""Inputs and outputs of all graphs; before IR version 4 every weight is an input."""
+"""Inputs and outputs of all graphs. Each output is walked back: fifty thousand take minutes. Before IR version 4 every
+weight is an input."""
 MAX_DEPTH = 100
 """Of the parser that reads it."""
 

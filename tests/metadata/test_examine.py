@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from build_rules.commands.describe import describe
+from build_rules.commands.extract import COMPILED, extract
 from build_rules.errors import InputError
 from build_rules.hef import EMBEDDINGS, embed_zip, write_hef
 from build_rules.hef.header import LAYOUTS, Digest
@@ -60,6 +61,17 @@ def test_a_hef_is_read_and_checksummed_once(
     # The header's own, and that of the message, which is small.
     assert digested[:2] == [header.length - header.layout.size, header.proto_size]
     assert len(digested) == 4, "two for each look"
+
+
+def test_what_a_hef_carries_is_extracted_with_one_checksum(tmp_path: Path, digested: list[int]) -> None:
+    path = tmp_path / "a.hef"
+    path.write_bytes(write_hef(spec(), b"payload" * 1000, VERSION))
+    compiled = path.read_bytes()
+    embed_zip(path, {"labels.txt": b"a\n"}, path)
+    digested.clear()
+    extract(path, tmp_path / "out")
+    assert len(digested) == 2, "the header's own, and that of the message"
+    assert (tmp_path / "out" / COMPILED).read_bytes() == compiled
 
 
 def test_what_is_damaged_is_still_refused(tmp_path: Path) -> None:
