@@ -30,7 +30,7 @@ def test_an_input_of_unknown_colours(tmp_path: Path) -> None:
             calibrated=tmp_path / "c",
             chosen=tmp_path / "i",
             sheet=tmp_path / "p",
-            known=str(tmp_path / "known"),
+            database=str(tmp_path / "known"),
             final=str(tmp_path / "s"),
             source=str(tmp_path / "pool"),
             named_in=None,

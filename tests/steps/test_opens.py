@@ -32,7 +32,7 @@ def calibrate(folder: Path, source: Path, files: list[Path], count: int) -> None
         count=count,
         skip_broken=False,
         passed_over="",
-        known=str(folder / ".images.db"),
+        database=str(folder / ".images.db"),
         final=str(folder / "snapshot"),
     )
 
