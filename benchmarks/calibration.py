@@ -72,7 +72,7 @@ def produce(pool: Path, size: int, count: int, work: Path, name: str) -> None:
 
     unit = Normalization(1 / 255, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
     parameters = Parameters(input_shape=(size, size), normalization=unit, count=count)
-    produce_snapshot(pool, parameters, work / name, "images", known=work / "known.db")
+    produce_snapshot(pool, parameters, work / name, "images", database=work / "known.db")
 
 
 def measured(*arguments: str) -> tuple[float, float]:

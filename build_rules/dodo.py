@@ -204,7 +204,10 @@ def task_calibration() -> Tasks:
             names={"images": pool.names},
             tools=ws.versions_of("pillow", *pool.further_libraries),
             # What was found out before, and where the next run finds it: neither decides a byte.
-            passed={"known": str(ws.BUILD / ".images.db"), "final": str(ws.folder(model) / "calibration.safetensors")},
+            passed={
+                "database": str(ws.BUILD / ".images.db"),
+                "final": str(ws.folder(model) / "calibration.safetensors"),
+            },
             fault=pool.fault,
         )
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from build_rules.errors import InputError
-from build_rules.varint import encode_varint
+from build_rules.varint import decode_varint, encode_varint
 
 __all__ = [
     "MAX_ALL_DOUBLES",
@@ -201,12 +201,11 @@ class Message:
             yield number, wire, view if wire == _BYTES else int.from_bytes(view, "little")
 
     def _varint(self, data: memoryview, position: int) -> tuple[int, int]:
-        value = 0
-        for count, byte in enumerate(data[position : position + 10]):
-            value |= (byte & 0x7F) << (7 * count)
-            if byte < 0x80:
-                return value & _UINT64, position + count + 1
-        raise self._malformed("a number is cut off or longer than ten bytes")
+        try:
+            value, position = decode_varint(data, position, len(data))
+        except ValueError:
+            raise self._malformed("a number is cut off or longer than ten bytes") from None
+        return value & _UINT64, position
 
     def _mismatch(self, number: int, wire: int, expected: int) -> InputError:
         return self._malformed(f"field {number} is {_WIRE_NAMES[wire]}, expected {_WIRE_NAMES[expected]}")

@@ -2,7 +2,27 @@
 
 from __future__ import annotations
 
-__all__ = ["encode_varint"]
+__all__ = ["MAX_VARINT", "decode_varint", "encode_varint"]
+
+MAX_VARINT = 10
+"""Bytes of the longest; a tenth one holds one bit."""
+
+
+def decode_varint(data: bytes | memoryview, position: int, end: int) -> tuple[int, int]:
+    """Return the integer at `position` and where it ends, which is at `end` at the latest.
+
+    Raises `ValueError` for one that is cut off or longer than `MAX_VARINT` bytes.
+    """
+    if position < end and data[position] < 0x80:  # as nearly all are
+        return data[position], position + 1
+    value = shift = 0
+    for place in range(position, min(end, position + MAX_VARINT)):
+        byte = data[place]
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, place + 1
+        shift += 7
+    raise ValueError(f"a number is cut off or longer than {MAX_VARINT} bytes")
 
 
 def encode_varint(value: int) -> bytes:

@@ -21,7 +21,7 @@ from PIL import Image
 from build_rules.calibration.frames import FramePlan, cut_samples, first_position, plan_frame
 from build_rules.calibration.pixels.image_file import changed, open_image
 from build_rules.calibration.pixels.images import decoded
-from build_rules.calibration.pool.image_db import Store, sample_key
+from build_rules.calibration.pool.image_db import ImageDb, sample_key
 from build_rules.calibration.pool.look_at import Member
 from build_rules.calibration.pool.select import Choice
 from build_rules.calibration.sheet import Thumbnail, thumbnail
@@ -67,9 +67,9 @@ class Fitter:
     `selects_all`: whatever image is looked at is selected.
     """
 
-    def __init__(self, parameters: Parameters, store: Store, *, selects_all: bool) -> None:
+    def __init__(self, parameters: Parameters, image_db: ImageDb, *, selects_all: bool) -> None:
         self._parameters = parameters
-        self._store = store
+        self._image_db = image_db
         self._fits_early = selects_all and parameters.grid is None
         self._shape = (parameters.channels, *parameters.input_shape)
         self._kept: dict[str, list[_Pixels]] = {}
@@ -122,7 +122,7 @@ class Fitter:
 
     def _stored(self, keys: Sequence[str]) -> list[_Pixels] | None:
         """Return samples as some snapshot holds them already, None when one is in none."""
-        found = [self._store.sample(key, math.prod(self._shape)) for key in keys]
+        found = [self._image_db.sample(key, math.prod(self._shape)) for key in keys]
         stored = [(np.frombuffer(one[0], np.uint8).reshape(self._shape), one[1]) for one in found if one is not None]
         return stored if len(stored) == len(keys) else None
 

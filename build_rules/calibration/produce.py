@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from build_rules.calibration.chosen import Chosen, ChosenImage, reason
 from build_rules.calibration.fitted import PRODUCER, Fitter, Frame
-from build_rules.calibration.pool.image_db import Store
+from build_rules.calibration.pool.image_db import ImageDb
 from build_rules.calibration.pool.look_at import Pool, look_at_pool
 from build_rules.calibration.pool.ordered import Progress, Workers
 from build_rules.calibration.pool.select import explain
@@ -60,13 +60,13 @@ def produce_snapshot(
     pool: Sequence[tuple[str, Path]] | None = None,
     skip_broken: bool = False,
     workers: int | None = None,
-    known: Path | None = None,
+    database: Path | None = None,
     final: Path | None = None,
     tell: Callable[[str], None] = _silent,
 ) -> Summary:
     """Write the snapshot of the folder `images` to `output`; `tensor_name` is the name of the model's input.
 
-    `pool` are the images, each with its name there (default: all that `list_images` finds). `known` is the file
+    `pool` are the images, each with its name there (default: all that `list_images` finds). `database` is the file
     that keeps what one run finds out for the next ones, `final` where `output` will lie by then.
 
     Every image is decoded once for its statistics and, when selected, once more for its pixels, if that was not known
@@ -74,12 +74,14 @@ def produce_snapshot(
     the size of the pool. Raises `InputError` naming the
     images that cannot be decoded, unless `skip_broken`, and when no image is left.
     """
-    found = [(name, images / name) for name in list_images(images)] if pool is None else pool
-    store = Store(known)
+    candidates = [(name, images / name) for name in list_images(images)] if pool is None else pool
+    image_db = ImageDb(database)
     try:
         with Workers(workers) as threads:
-            fitter = Fitter(parameters, store, selects_all=len(found) <= parameters.count)
-            looked_at = look_at_pool(images, found, store, threads, skip_broken=skip_broken, tell=tell, show=fitter.see)
+            fitter = Fitter(parameters, image_db, selects_all=len(candidates) <= parameters.count)
+            looked_at = look_at_pool(
+                images, candidates, image_db, threads, skip_broken=skip_broken, tell=tell, show=fitter.see
+            )
             choices = explain([m.statistics for m in looked_at.members], parameters.count, parameters.seed)
             frames = list(threads.in_order(lambda one: fitter.plan(looked_at.members[one.index], one), choices))
             count = sum(len(frame.plan) for frame in frames)
@@ -92,9 +94,9 @@ def produce_snapshot(
                 _metadata(parameters, tensor_name, count),
             )
         snapshot = open_snapshot(output)
-        _remember(store, final or output, snapshot, written)
+        _remember(image_db, final or output, snapshot, written)
     finally:
-        store.close()
+        image_db.close()
     return Summary(snapshot, _chosen(parameters, looked_at, frames), written.pictures)
 
 
@@ -122,11 +124,11 @@ def _samples(
             yield sample.pixels
 
 
-def _remember(store: Store, final: Path, snapshot: Snapshot, written: _Written) -> None:
+def _remember(image_db: ImageDb, final: Path, snapshot: Snapshot, written: _Written) -> None:
     """Let the next run find these samples."""
     tensor = snapshot.tensors[0]
     size = (tensor.end - tensor.begin) // tensor.shape[0]
-    store.keep_samples(final, tensor.begin, size, zip(written.keys, written.digests, strict=True))
+    image_db.keep_samples(final, tensor.begin, size, zip(written.keys, written.digests, strict=True))
 
 
 def _chosen(parameters: Parameters, pool: Pool, frames: Sequence[Frame]) -> Chosen:

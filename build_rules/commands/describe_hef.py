@@ -13,7 +13,7 @@ from build_rules.hef.container import open_hef
 from build_rules.hef.header import HEADER_BYTES, LAYOUTS, peek_version
 from build_rules.hef.loaders import oldest_release, without_added
 from build_rules.hef.releases import release_text
-from build_rules.metadata.examine import Examined, examine
+from build_rules.metadata.examine import Examined, examine_opened
 from build_rules.metadata.problems import mapping
 from build_rules.records.hardware import from_code, takes_code
 
@@ -30,11 +30,11 @@ def describe_hef(path: Path) -> Facts:
     """Return the facts of a HEF file. Raises `InputError` when it is none or is damaged."""
     with open_hef(path) as stream:
         version = peek_version(stream.read(HEADER_BYTES))
-    if version is not None and version not in LAYOUTS:
-        known = ", ".join(map(str, LAYOUTS))
-        unknown = [f"header version {version}; its sections cannot be told (known are {known})"]
-        return {"kind": "Hailo executable", "header_version": version, "unknown": unknown}
-    return _facts(examine(path))
+        if version is None or version in LAYOUTS:
+            return _facts(examine_opened(stream, path))
+    known = ", ".join(map(str, LAYOUTS))
+    unknown = [f"header version {version}; its sections cannot be told (known are {known})"]
+    return {"kind": "Hailo executable", "header_version": version, "unknown": unknown}
 
 
 def _facts(examined: Examined) -> Facts:

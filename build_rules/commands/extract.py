@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import BinaryIO
 
 from build_rules.errors import InputError
-from build_rules.hef import read_members, strip
-from build_rules.hef.members import is_plain_name
+from build_rules.hef.container import open_hef, scan_container
+from build_rules.hef.embed import strip_opened
+from build_rules.hef.members import is_plain_name, members_of
 
 __all__ = ["COMPILED", "extract"]
 
@@ -22,7 +24,13 @@ def extract(hef: Path, folder: Path) -> tuple[Path, ...]:
     """
     if hef.suffix.lower() != ".hef":
         raise InputError(f"{hef}: only a .hef carries files that can be extracted.")
-    members = read_members(hef)
+    with open_hef(hef) as source:
+        return _extract(source, hef, folder)
+
+
+def _extract(source: BinaryIO, hef: Path, folder: Path) -> tuple[Path, ...]:
+    container = scan_container(source, str(hef))
+    members = members_of(source, container, str(hef))
     for name in members:
         if not is_plain_name(name) or name == COMPILED:
             raise InputError(f"{hef}: carries a file called {name!r}, which is not written anywhere.")
@@ -36,5 +44,5 @@ def extract(hef: Path, folder: Path) -> tuple[Path, ...]:
                 stream.write(data)
     except OSError as error:
         raise InputError(f"{folder}: cannot be written ({error.strerror or error}).") from error
-    strip(hef, folder / COMPILED)
+    strip_opened(source, container, hef, folder / COMPILED)
     return tuple(targets)

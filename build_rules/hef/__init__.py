@@ -22,7 +22,7 @@ Knows nothing of what the ZIP means.
 """
 
 from build_rules.hef.container import Container, Section, build_container, read_container
-from build_rules.hef.embed import EMBEDDINGS, contains_zip_signature, embed_zip, strip
+from build_rules.hef.embed import EMBEDDINGS, embed_zip, holds_zip_signature, strip
 from build_rules.hef.header import Header, Layout
 from build_rules.hef.members import read_members
 from build_rules.hef.reader import read_hef, read_payload
@@ -43,8 +43,8 @@ __all__ = [
     "Section",
     "Stream",
     "build_container",
-    "contains_zip_signature",
     "embed_zip",
+    "holds_zip_signature",
     "read_container",
     "read_hef",
     "read_members",

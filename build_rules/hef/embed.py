@@ -40,7 +40,7 @@ from build_rules.hef.header import Digest, Header
 from build_rules.hef.members import check_members, members_of, zip_bytes
 from build_rules.protobuf import field_prefix
 
-__all__ = ["EMBEDDINGS", "ZIP_SIGNATURE", "contains_zip_signature", "embed_zip", "strip"]
+__all__ = ["EMBEDDINGS", "ZIP_SIGNATURE", "embed_zip", "holds_zip_signature", "strip", "strip_opened"]
 
 EMBEDDINGS = ("append", "sealed")
 ZIP_SIGNATURE = b"PK\x03\x04"
@@ -79,24 +79,23 @@ def strip(path: Path, output: Path) -> None:
     `output` may be `path`; it appears whole or not at all. Raises `InputError` when `path` is not a sound HEF file.
     """
     with open_hef(path) as source:
-        container = scan_container(source, str(path))
-        with _replacing(output) as partial:
-            _copy(path, partial, container.length)
-            if container.is_sealed:
-                digest = container.header.layout.digest()
-                for piece in views(source, _body(container)):
-                    digest.update(piece)
-                _write_header(partial, replace(container.original_header, checksum=digest.digest()))
+        strip_opened(source, scan_container(source, str(path)), path, output)
 
 
-def contains_zip_signature(path: Path) -> bool:
-    """Whether the HEF in `path`, without a ZIP at its end, contains the bytes of a ZIP header.
+def strip_opened(source: BinaryIO, container: Container, path: Path, output: Path) -> None:
+    """As `strip`, of the open file at `path` that has been scanned."""
+    with _replacing(output) as partial:
+        _copy(path, partial, container.length)
+        if container.is_sealed:
+            digest = container.header.layout.digest()
+            for piece in views(source, _body(container)):
+                digest.update(piece)
+            _write_header(partial, replace(container.original_header, checksum=digest.digest()))
 
-    Raises `InputError` when `path` is not a sound HEF file.
-    """
-    with open_hef(path) as stream:
-        container = scan_container(stream, str(path))
-        return any(_find_signature(views(stream, Section(0, container.length))))
+
+def holds_zip_signature(stream: BinaryIO, container: Container) -> bool:
+    """Whether an open HEF, without a ZIP at its end, contains the bytes of a ZIP header."""
+    return any(_find_signature(views(stream, Section(0, container.length))))
 
 
 def _body(container: Container) -> Section:

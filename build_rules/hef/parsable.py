@@ -14,13 +14,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from build_rules.varint import MAX_VARINT, decode_varint
+
 __all__ = ["MAX_FIELDS", "NOT_LOOKED_AT", "Walk", "walk_message"]
 
 MAX_FIELDS = 300_000
 """Fields that are looked at. Real files of some megabytes have five thousand."""
 NOT_LOOKED_AT = "more fields than any real file has; what the others say was not looked at"
 _MAX_DEPTH = 100  # of the vendor's parser
-_MAX_VARINT = 10
 _PIECE = 1 << 16
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
@@ -185,11 +186,7 @@ class _Walker:
             raise _FaultError(f"{where} is a list of numbers that is cut off")
 
     def varint(self, position: int, end: int, where: str) -> tuple[int, int]:
-        data, value, shift = self.data, 0, 0
-        for place in range(position, min(end, position + _MAX_VARINT)):
-            byte = data[place]
-            value |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                return value, place + 1
-            shift += 7
-        raise _FaultError(f"a number in a {where} is cut off or longer than {_MAX_VARINT} bytes")
+        try:
+            return decode_varint(self.data, position, end)
+        except ValueError:
+            raise _FaultError(f"a number in a {where} is cut off or longer than {MAX_VARINT} bytes") from None

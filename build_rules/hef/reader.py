@@ -13,6 +13,7 @@ import mmap
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 from build_rules.hef.container import Container, chunks, open_hef, scan_container
 from build_rules.hef.features import Features, find_core_op, group_name, layouts, read_features, sorted_outputs
@@ -50,7 +51,7 @@ from build_rules.hef.streams import Direction, Hef, HostOp, NetworkGroup, Nms, Q
 from build_rules.protobuf import Message, TooLargeError
 from build_rules.records.hardware import from_code
 
-__all__ = ["read_hef", "read_payload"]
+__all__ = ["hef_of", "read_hef", "read_payload"]
 
 _NMS_KINDS = {
     NmsOpField.YOLOV5: "nms-yolov5",
@@ -75,11 +76,15 @@ def read_hef(path: Path) -> Hef:
     in `Hef.unknown` and left out.
     """
     with open_hef(path) as stream:
-        container = scan_container(stream, str(path))
-        # The message of a version 0 file holds all weights: map it instead of reading it. The views into it end with
-        # this function, and the mapping with them.
-        mapped = mmap.mmap(stream.fileno(), container.proto.end, access=mmap.ACCESS_READ)
-    return _hef(memoryview(mapped)[container.proto.offset :], str(path), container)
+        return hef_of(stream, scan_container(stream, str(path)), str(path))
+
+
+def hef_of(stream: BinaryIO, container: Container, where: str) -> Hef:
+    """As `read_hef`, on an open file that has been scanned; `where` names it in errors."""
+    # The message of a version 0 file holds all weights: map it instead of reading it. The views into it end with this
+    # function, and the mapping with them.
+    mapped = mmap.mmap(stream.fileno(), container.proto.end, access=mmap.ACCESS_READ)
+    return _hef(memoryview(mapped)[container.proto.offset :], where, container)
 
 
 def read_payload(path: Path) -> bytes:

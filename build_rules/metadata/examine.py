@@ -6,11 +6,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from build_rules.errors import InputError
-from build_rules.hef import Hef, contains_zip_signature, read_hef, read_members
+from build_rules.hef import Hef, holds_zip_signature
+from build_rules.hef.container import open_hef, scan_container
 from build_rules.hef.loaders import Loader, find_loaders, oldest_release
+from build_rules.hef.members import members_of
+from build_rules.hef.reader import hef_of
 from build_rules.metadata.problems import Problem, error, mapping, warning
 from build_rules.regular_file import LABELS_BYTES
 from build_rules.trainer.labels import parse_labels
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
     from build_rules.metadata.compare_with_hef import Pair
     from build_rules.metadata.physical import PhysicalTensor
 
-__all__ = ["DOCUMENT", "LABELS", "Examined", "examine", "load_document"]
+__all__ = ["DOCUMENT", "LABELS", "Examined", "examine", "examine_opened", "load_document"]
 
 DOCUMENT = "edgefirst.json"
 LABELS = "labels.txt"
@@ -75,35 +78,42 @@ def _no_constant(name: str) -> Any:
 
 
 def _no_name_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    members = dict(pairs)
+    if len(members) < len(pairs):
         raise ValueError("an object has one name twice")
-    return found
+    return members
 
 
 def examine(path: Path) -> Examined:
     """Read a HEF and hold its metadata against it. Raises `InputError` when it is not a sound HEF file at all."""
-    hef = read_hef(path)
+    with open_hef(path) as stream:
+        return examine_opened(stream, path)
+
+
+def examine_opened(stream: BinaryIO, path: Path) -> Examined:
+    """As `examine`, on an open file."""
+    container = scan_container(stream, str(path))
+    hef = hef_of(stream, container, str(path))
     problems: list[Problem] = []
     members: dict[str, bytes] = {}
     document, labels = None, None
     reading = ""
     try:
-        members = read_members(path)
+        members = members_of(stream, container, str(path))
         reading = DOCUMENT
         document = load_document(members)
         reading = LABELS
         labels = _labels(members)
     except InputError as fault:
         problems.append(error(0, reading, str(fault).removeprefix(f"{path}: ")))
-    pairs, found = _held_against(hef, document, labels)
-    loaders = find_loaders(hef, contains_zip_signature(path))
+    pairs, differences = _held_against(hef, document, labels)
+    loaders = find_loaders(hef, holds_zip_signature(stream, container))
     problems += _refusals(hef, loaders)
     if hef.container.embedding == "append" and not loaders[-1].loads:
         problems.append(error(0, "", loaders[-1].why))
     if hef.is_emulated and document is not None:
         problems += _claims(document)
-    return Examined(hef, members, document, labels, pairs, (*problems, *found), loaders)
+    return Examined(hef, members, document, labels, pairs, (*problems, *differences), loaders)
 
 
 def _refusals(hef: Hef, loaders: tuple[Loader, ...]) -> list[Problem]:

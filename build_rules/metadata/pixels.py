@@ -17,8 +17,8 @@ def say_pixels(document: dict[str, Any], split: Split) -> None:
     pixels = split.preprocessing
     validation = document.get("validation")
     members = dict(validation) if isinstance(validation, Mapping) else {}
-    if pixels.normalization is not None:
-        members["normalization"] = pixels.normalization
+    if pixels.word is not None:
+        members["normalization"] = pixels.word
     if pixels.tiling is None and members.get("preprocessing", "letterbox") != pixels.resize:
         members["preprocessing"] = pixels.resize
     if members:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from build_rules.errors import InputError
+from build_rules.varint import decode_varint
 
 __all__ = ["check_extent"]
 
@@ -17,7 +18,8 @@ MAX_PARTS = 1_000_000
 MAX_NODES = 100_000
 """Nodes in it, inside branches and functions as well; a large detector has some thousands."""
 MAX_ENDS = 10_000
-"""Inputs and outputs of all graphs; before IR version 4 every weight is an input."""
+"""Inputs and outputs of all graphs. Each output is walked back: fifty thousand take minutes. Before IR version 4 every
+weight is an input."""
 MAX_DEPTH = 100
 """Of the parser that reads it."""
 
@@ -75,47 +77,39 @@ class _Walker:
         if depth > MAX_DEPTH:
             raise InputError(f"its messages are nested deeper than {MAX_DEPTH}, as in no detector")
         data, known = self.data, _INSIDE[kind]
-        while position < end:
-            self.parts += 1
-            if self.parts > MAX_PARTS:
-                raise _too_many("parts", MAX_PARTS)
-            key, position = self.varint(position, end)
-            wire = key & 7
-            if wire == _LENGTH:
-                # Nearly all lengths are of one byte, and a call takes longer than all the rest.
-                if position < end and data[position] < 0x80:
-                    length = data[position]
-                    position += 1
+        try:
+            while position < end:
+                self.parts += 1
+                if self.parts > MAX_PARTS:
+                    raise _too_many("parts", MAX_PARTS)
+                key, position = decode_varint(data, position, end)
+                wire = key & 7
+                if wire == _LENGTH:
+                    # Nearly all lengths are of one byte, and a call takes longer than all the rest.
+                    if position < end and data[position] < 0x80:
+                        length = data[position]
+                        position += 1
+                    else:
+                        length, position = decode_varint(data, position, end)
+                    inner = known.get(key >> 3)
+                    if inner is not None:
+                        if inner in _MANY:
+                            self.count(_MANY[inner])
+                        self.walk(position, min(end, position + length), inner, depth + 1)
+                    position += length
+                elif wire == _VARINT:
+                    _, position = decode_varint(data, position, end)
+                elif wire in (_FIXED64, _FIXED32):
+                    position += 8 if wire == _FIXED64 else 4
                 else:
-                    length, position = self.varint(position, end)
-                inner = known.get(key >> 3)
-                if inner is not None:
-                    if inner in _MANY:
-                        self.count(_MANY[inner])
-                    self.walk(position, min(end, position + length), inner, depth + 1)
-                position += length
-            elif wire == _VARINT:
-                _, position = self.varint(position, end)
-            elif wire in (_FIXED64, _FIXED32):
-                position += 8 if wire == _FIXED64 else 4
-            else:
-                return  # the parser says that this is no message
+                    return  # the parser says that this is no message
+        except ValueError:
+            return  # nor is this one; what follows it is counted all the same
 
     def count(self, what: str) -> None:
         self.left[what] -= 1
         if self.left[what] < 0:
             raise _too_many(what, MAX_NODES if what == "nodes" else MAX_ENDS)
-
-    def varint(self, position: int, end: int) -> tuple[int, int]:
-        value = shift = 0
-        while position < end:
-            byte = self.data[position]
-            position += 1
-            value |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                break
-            shift += 7
-        return value, position
 
 
 def _too_many(what: str, limit: int) -> InputError:

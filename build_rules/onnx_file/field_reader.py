@@ -7,11 +7,12 @@ length and that many bytes (2), or four bytes (5). Source: https://protobuf.dev/
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import NamedTuple
 
 from build_rules.errors import InputError
 from build_rules.onnx_file.onnx_files import OnnxFiles
-from build_rules.varint import encode_varint
+from build_rules.varint import MAX_VARINT, decode_varint, encode_varint
 
 __all__ = ["LENGTH", "Field", "FieldReader", "encode_field"]
 
@@ -20,7 +21,6 @@ MAX_FIELDS = 300_000
 """Fields that one file may be walked over; a large detector has some thousands."""
 _FIXED = {FIXED64: 8, FIXED32: 4}
 _WINDOW = 1 << 16
-_VARINT_BYTES = 10
 _NOT_ONNX = "this is not a complete ONNX file ({}); export or download the model again."
 
 
@@ -81,15 +81,13 @@ class FieldReader:
         return self._varint(field.value, field.end)[0]
 
     def _varint(self, position: int, end: int) -> tuple[int, int]:
-        if not self._base <= position <= self._base + len(self._window) - _VARINT_BYTES:
+        if not self._base <= position <= self._base + len(self._window) - MAX_VARINT:
             self._window, self._base = self._files.read(self._files.own, position, _WINDOW), position
-        at = position - self._base
-        value = 0
-        for count, byte in enumerate(self._window[at : at + min(_VARINT_BYTES, end - position)]):
-            value |= (byte & 0x7F) << (7 * count)
-            if byte < 0x80:
-                return value, position + count + 1
-        if end - position < _VARINT_BYTES:
+        base, window = self._base, self._window
+        with suppress(ValueError):
+            value, after = decode_varint(window, position - base, min(len(window), end - base))
+            return value, base + after
+        if end - position < MAX_VARINT:
             raise InputError(_NOT_ONNX.format("it ends in the middle of a field"))
         raise InputError(_NOT_ONNX.format("a field number or length is too long"))
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Normalization", "read_normalization"]
+__all__ = ["UNIT", "Normalization", "read_normalization"]
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,13 @@ class Normalization:
         """Return (mean, std) such that `real = (pixel - mean) / std`, as Hailo's `normalization` command takes them."""
         return tuple(value / self.scale for value in self.mean), tuple(value / self.scale for value in self.std)
 
-    def in_order(self, channels: list[int]) -> Normalization:
+    def in_order(self, channels: Sequence[int]) -> Normalization:
         """Return the same for pixels whose channels come in another order."""
         return Normalization(self.scale, *(tuple(each[k] for k in channels) for each in (self.mean, self.std)))
+
+
+UNIT = Normalization(1 / 255, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+"""Three channels brought to 0..1, which holds where nobody says a word."""
 
 
 def read_normalization(members: Mapping[str, Any]) -> Normalization:

@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from build_rules.errors import InputError
+from build_rules.records.normalization import UNIT, Normalization, read_normalization
 from build_rules.records.roles import SIGMOID, Role, find_role
 from build_rules.records.split_hint import SplitHint, hint_members, load_hint
 
@@ -264,25 +265,22 @@ class Tiling:
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What was done to pixels before the network saw them: resized, then real = (pixel * scale - mean) / std.
+    """What was done to pixels before the network saw them: resized, then normalized.
 
-    `resize` is `letterbox`, `stretch` or `tiled`; `mean` and `std` are per channel. `snapshot` is the file name of the
-    calibration snapshot that the trainer made for this model, when the document names one. `color` is the camera
-    adaptor (`rgb`, `bgr`, `rgba`, `bgra`, `grey`, `yuyv`), None when neither the document nor the number of channels
-    tells it. `normalization` is what the compiled document has to say of it in place of the trainer's word, None when
-    that is right.
+    `resize` is `letterbox`, `stretch` or `tiled`. `snapshot` is the file name of the calibration snapshot that the
+    trainer made for this model, when the document names one. `color` is the camera adaptor (`rgb`, `bgr`, `rgba`,
+    `bgra`, `grey`, `yuyv`), None when neither the document nor the number of channels tells it. `word` is what the
+    compiled document has to say of the normalization in place of the trainer's word, None when that is right.
 
     Channels are in the order in which the chip takes them (`color`), which is the graph's unless its front swaps them.
     """
 
     resize: str = "letterbox"
-    scale: float = 1 / 255
-    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
-    std: tuple[float, ...] = (1.0, 1.0, 1.0)
+    normalization: Normalization = UNIT
     tiling: Tiling | None = None
     snapshot: str | None = None
     color: str | None = "rgb"
-    normalization: str | None = None
+    word: str | None = None
 
 
 @dataclass(frozen=True)
@@ -374,24 +372,32 @@ def _attention(block: dict[str, Any]) -> AttentionBlock:
 
 
 def _preprocessing_members(pixels: Preprocessing) -> dict[str, Any]:
-    """Return the members in the file's order, where those of `tiling` stand among the others."""
-    members = asdict(pixels)
-    tiling = members["tiling"] or {"mode": None, "full_frame": False, "grid": None}
+    """Return the members as the file has them: numbers and those of `tiling` among the others, the word by its name."""
+    tiling = pixels.tiling
     return {
-        **{key: members[key] for key in ("resize", "scale", "mean", "std")},
-        "tiling_mode": tiling["mode"],
-        "full_frame": tiling["full_frame"],
-        **{key: members[key] for key in ("snapshot", "color")},
-        "grid": tiling["grid"],
-        "normalization": members["normalization"],
+        "resize": pixels.resize,
+        **asdict(pixels.normalization),
+        "tiling_mode": None if tiling is None else tiling.mode,
+        "full_frame": tiling is not None and tiling.full_frame,
+        "snapshot": pixels.snapshot,
+        "color": pixels.color,
+        "grid": None if tiling is None or tiling.grid is None else asdict(tiling.grid),
+        "normalization": pixels.word,
     }
 
 
 def _preprocessing(members: dict[str, Any]) -> Preprocessing:
-    fields = {**members, "mean": tuple(members["mean"]), "std": tuple(members["std"])}
-    mode, full_frame, grid = (fields.pop(key) for key in ("tiling_mode", "full_frame", "grid"))
-    tiling = None if mode is None else Tiling(mode, full_frame, None if grid is None else TileGrid(**grid))
-    return Preprocessing(**fields, tiling=tiling)
+    mode, grid = members["tiling_mode"], members["grid"]
+    return Preprocessing(
+        resize=members["resize"],
+        normalization=read_normalization(members),
+        tiling=None
+        if mode is None
+        else Tiling(mode, members["full_frame"], None if grid is None else TileGrid(**grid)),
+        snapshot=members["snapshot"],
+        color=members["color"],
+        word=members["normalization"],
+    )
 
 
 def _front(front: dict[str, Any] | None) -> Front | None:

@@ -38,14 +38,14 @@ def run(
     count: int,
     skip_broken: bool,
     passed_over: str,
-    known: str,
+    database: str,
     final: str,
 ) -> tuple[Path, ...]:
     """Make the snapshot from images, or check and use a given one; `images` are the files of `source`.
 
     Without a `source` it is the one that the metadata names, in the folder `named_in`; that file is returned: which of
-    the many it is, is known only now. `passed_over` says which images of the pool nothing here decodes; `known` is the
-    file that keeps what is known of images, `final` where `snapshot` will lie.
+    the many it is, is known only now. `passed_over` says which images of the pool nothing here decodes; `database` is
+    the file that keeps what is known of images, `final` where `snapshot` will lie.
     """
     split = load_split(split_json)
     further: tuple[Path, ...] = ()
@@ -56,7 +56,7 @@ def run(
     else:
         sources = sources_of(Path(source), images)
         if sources.kind == "images":
-            made = _make(sources, split, snapshot, count, skip_broken, passed_over, Path(known), Path(final))
+            made = _make(sources, split, snapshot, count, skip_broken, passed_over, Path(database), Path(final))
         else:
             made = _use(choose_snapshot(Path(source), images, split), split, snapshot)
     write_sheet(sheet, made.pictures)
@@ -81,7 +81,7 @@ def _make(
     count: int,
     skip_broken: bool,
     passed_over: str,
-    known: Path,
+    database: Path,
     final: Path,
 ) -> _Made:
     try:
@@ -95,7 +95,7 @@ def _make(
         split.input.name,
         pool=list(zip(sources.names, sources.files, strict=True)),
         skip_broken=skip_broken,
-        known=known,
+        database=database,
         final=final,
         tell=progress,
     )

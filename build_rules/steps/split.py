@@ -112,10 +112,10 @@ def _samples(
         try:
             pixels = decide(facts, image).preprocessing
         except InputError:
-            pixels = Preprocessing(mean=(0.0,) * image.channels, std=(1.0,) * image.channels, color=None)
-        normalization = Normalization(pixels.scale, pixels.mean, pixels.std)
+            unit = Normalization(1 / 255, (0.0,) * image.channels, (1.0,) * image.channels)
+            pixels = Preprocessing(normalization=unit, color=None)
         shape = (image.channels, image.height, image.width)
-        sample = read_sample(Path(calibration), shape, pixels.resize, normalization, pixels.color, image.name)
+        sample = read_sample(Path(calibration), shape, pixels.resize, pixels.normalization, pixels.color, image.name)
         if sample is None:
             return ()
         if facts.front is not None and facts.front.swapped:

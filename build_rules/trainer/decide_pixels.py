@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from build_rules.errors import InputError
+from build_rules.records.normalization import Normalization
 from build_rules.records.split_json import (
     CAMERA_ADAPTORS,
     SWAPPED_COLORS,
@@ -67,12 +68,13 @@ def decide_pixels(
     stated = _who_says(document, choice)
     if choice.mean is not None or choice.std is not None:
         mean, std = choice.mean or (0.0,) * image.channels, choice.std or (1.0,) * image.channels
-        pixels = replace(pixels, scale=1.0, mean=mean, std=std)
+        pixels = replace(pixels, normalization=Normalization(1.0, mean, std))
     if facts.takes == "raw" and stated.by is None:
-        pixels = replace(pixels, scale=1.0, mean=(0.0,) * image.channels, std=(1.0,) * image.channels)
-    _check_graph(pixels, stated, facts)
+        as_they_are = Normalization(1.0, (0.0,) * image.channels, (1.0,) * image.channels)
+        pixels = replace(pixels, normalization=as_they_are)
+    _check_graph(pixels.normalization, stated, facts)
     if stated.by != METADATA and (stated.by is not None or facts.takes == "raw"):
-        pixels = replace(pixels, normalization=_word(pixels, image.channels))
+        pixels = replace(pixels, word=_word(pixels.normalization, image.channels))
     return _swapped(document, choice, facts, pixels)
 
 
@@ -103,18 +105,18 @@ def _who_says(document: TrainerDocument, choice: InputChoice) -> _Stated:
     return _Stated(METADATA, str(word), f"validation.normalization = {str(word)!r}")
 
 
-def _check_graph(pixels: Preprocessing, stated: _Stated, facts: PixelFacts) -> None:
+def _check_graph(numbers: Normalization, stated: _Stated, facts: PixelFacts) -> None:
     """Refuse pixels that are normalized twice, or not at all, as the graph shows."""
     if facts.takes is None or stated.by is None:
         return
     fault = None
-    if facts.takes == "raw" and not _is_identity(pixels):
+    if facts.takes == "raw" and not _is_identity(numbers):
         fault = "so it takes pixels as they are, 0..255, and they would be normalized twice"
     elif facts.takes == "unit":
-        brightest = max((255 * pixels.scale - m) / d for m, d in zip(pixels.mean, pixels.std, strict=True))
+        brightest = max((255 * numbers.scale - m) / d for m, d in zip(numbers.mean, numbers.std, strict=True))
         if brightest > FAR:
             fault = "so it takes pixels brought to 0..1"
-        elif _does_the_same(pixels, facts):
+        elif _does_the_same(numbers, facts):
             fault = "which is that normalization: it takes pixels brought to 0..1, and they would be normalized twice"
     if fault is None:
         return
@@ -130,16 +132,16 @@ def _check_graph(pixels: Preprocessing, stated: _Stated, facts: PixelFacts) -> N
     )
 
 
-def _is_identity(pixels: Preprocessing) -> bool:
-    return pixels.scale == 1 and not any(pixels.mean) and all(std == 1 for std in pixels.std)
+def _is_identity(numbers: Normalization) -> bool:
+    return numbers.scale == 1 and not any(numbers.mean) and all(std == 1 for std in numbers.std)
 
 
-def _does_the_same(pixels: Preprocessing, facts: PixelFacts) -> bool:
+def _does_the_same(numbers: Normalization, facts: PixelFacts) -> bool:
     """Say whether the graph does to 0..1 what was said to be done to pixels before it."""
     if facts.mean is None or facts.std is None:
         return False
-    white = 255 * pixels.scale
-    mean, std = ([value / white for value in values] for values in (pixels.mean, pixels.std))
+    white = 255 * numbers.scale
+    mean, std = ([value / white for value in values] for values in (numbers.mean, numbers.std))
     order: Sequence[int] = (
         swapped_order(len(mean)) if facts.front is not None and facts.front.swapped else range(len(mean))
     )
@@ -151,11 +153,11 @@ def _does_the_same(pixels: Preprocessing, facts: PixelFacts) -> bool:
     )
 
 
-def _word(pixels: Preprocessing, channels: int) -> str:
+def _word(numbers: Normalization, channels: int) -> str:
     """Return the document's word for a normalization; `raw` for one without a word, which is what a HEF is fed."""
     for word, (scale, mean, std) in NORMALIZATIONS.items():
         wide = (mean * channels, std * channels) if len(mean) == 1 else (mean, std)
-        if (pixels.scale, pixels.mean, pixels.std) == (scale, *wide):
+        if numbers == Normalization(scale, *wide):
             return word
     return "raw"
 
@@ -172,12 +174,12 @@ def _swapped(document: TrainerDocument, choice: InputChoice, facts: PixelFacts, 
     has_colors = choice.color is not None or color_word(document.section("input")) is not None
     numbers = choice.mean is not None or choice.std is not None
     # A word is about colours, so it goes with those that the network behind the swap is taken to see.
-    order = swapped_order(len(pixels.mean)) if has_colors or numbers else range(len(pixels.mean))
+    channels = len(pixels.normalization.mean)
+    order: Sequence[int] = swapped_order(channels) if has_colors or numbers else range(channels)
     turns = has_colors or _subtracts_blue_first(facts)
     turned = replace(
         pixels,
-        mean=tuple(pixels.mean[k] for k in order),
-        std=tuple(pixels.std[k] for k in order),
+        normalization=pixels.normalization.in_order(order),
         color=SWAPPED_COLORS[pixels.color] if turns and pixels.color is not None else pixels.color,
     )
     if has_colors or pixels.color is None:

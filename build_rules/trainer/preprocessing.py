@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from build_rules.errors import InputError
+from build_rules.records.normalization import Normalization
 from build_rules.records.split_json import CAMERA_ADAPTORS, InputChoice, Preprocessing
 from build_rules.trainer.document import TrainerDocument
 from build_rules.trainer.vocabulary import COLOR_KEYS, NORMALIZATIONS, RESIZES
@@ -43,7 +44,7 @@ def read_preprocessing(document: TrainerDocument, channels: int, choice: InputCh
         # Whatever `validation` says: at runtime it is `tiling` that is obeyed.
         resize = "tiled" if tiling.mode == "tiled" else "letterbox"
     color = choice.color or read_color(document.content, channels)
-    return Preprocessing(resize, scale, mean, std, tiling, document.snapshot, color)
+    return Preprocessing(resize, Normalization(scale, mean, std), tiling, document.snapshot, color)
 
 
 def _word(validation: Mapping[str, Any], key: str, allowed: Collection[str], default: str) -> str:

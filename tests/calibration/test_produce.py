@@ -223,16 +223,16 @@ def test_what_was_found_out_before_is_not_found_out_again(
 ) -> None:
     known, place = tmp_path / "known.db", tmp_path / "a"
     decoded = counted(monkeypatch)
-    first = produce_snapshot(pool, SMALL, place, "images", known=known)
+    first = produce_snapshot(pool, SMALL, place, "images", database=known)
     assert len(decoded) == 24 + 6
     decoded.clear()
     # For another model, from files that lie elsewhere.
     moved = pool.rename(tmp_path / "moved")
-    second = produce_snapshot(moved, SMALL, tmp_path / "b", "images", known=known)
+    second = produce_snapshot(moved, SMALL, tmp_path / "b", "images", database=known)
     assert decoded == []
     assert second.path.read_bytes() == first.path.read_bytes()
     draw(moved / "new.png", 99)
-    third = produce_snapshot(moved, SMALL, tmp_path / "c", "images", known=known)
+    third = produce_snapshot(moved, SMALL, tmp_path / "c", "images", database=known)
     assert set(decoded) == {"new.png"}
     fresh = produce_snapshot(moved, SMALL, tmp_path / "d", "images")
     assert third.path.read_bytes() == fresh.path.read_bytes()
@@ -244,9 +244,9 @@ def test_what_was_found_out_before_is_not_found_out_again(
 )
 def test_what_is_remembered_belongs_to_its_recipe(pool: Path, tmp_path: Path, change: dict[str, Any]) -> None:
     known = tmp_path / "known.db"
-    produce_snapshot(pool, SMALL, tmp_path / "a", "images", known=known)
+    produce_snapshot(pool, SMALL, tmp_path / "a", "images", database=known)
     other = dataclasses.replace(SMALL, **change)
-    found = produce_snapshot(pool, other, tmp_path / "b", "images", known=known)
+    found = produce_snapshot(pool, other, tmp_path / "b", "images", database=known)
     assert found.path.read_bytes() == produce_snapshot(pool, other, tmp_path / "c", "images").path.read_bytes()
 
 
@@ -255,17 +255,17 @@ def test_a_file_that_was_touched_is_looked_at_again(pool: Path, tmp_path: Path) 
     for path in pool.iterdir():
         os.utime(path)
     time.sleep(0.05)
-    first = produce_snapshot(pool, SMALL, tmp_path / "a", "images", known=known)
+    first = produce_snapshot(pool, SMALL, tmp_path / "a", "images", database=known)
     path = pool / first.selected[0]
     before, content = path.stat(), path.read_bytes()
     other = pool / next(name for name in first.selected if name != first.selected[0])
     path.write_bytes(other.read_bytes())  # now a duplicate
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    second = produce_snapshot(pool, SMALL, tmp_path / "b", "images", known=known)
+    second = produce_snapshot(pool, SMALL, tmp_path / "b", "images", database=known)
     assert [outcome.kind for outcome in second.chosen.left_out] == ["duplicate"]
     assert second.path.read_bytes() == produce_snapshot(pool, SMALL, tmp_path / "c", "images").path.read_bytes()
     path.write_bytes(content)
-    third = produce_snapshot(pool, SMALL, tmp_path / "d", "images", known=known)
+    third = produce_snapshot(pool, SMALL, tmp_path / "d", "images", database=known)
     assert third.path.read_bytes() == first.path.read_bytes()
 
 
@@ -273,11 +273,11 @@ def test_times_that_lie_hide_no_other_pixels(pool: Path, tmp_path: Path) -> None
     known = tmp_path / "known.db"
     for path in pool.iterdir():
         os.utime(path, ns=(0, 0))
-    produce_snapshot(pool, SMALL, tmp_path / "a", "images", known=known)
+    produce_snapshot(pool, SMALL, tmp_path / "a", "images", database=known)
     for number, path in enumerate(sorted(pool.iterdir())):
         draw(path, 500 + number)
         os.utime(path, ns=(0, 0))
-    found = produce_snapshot(pool, SMALL, tmp_path / "b", "images", known=known)
+    found = produce_snapshot(pool, SMALL, tmp_path / "b", "images", database=known)
     assert found.path.read_bytes() == produce_snapshot(pool, SMALL, tmp_path / "c", "images").path.read_bytes()
 
 
@@ -301,24 +301,24 @@ def test_a_file_that_changes_while_it_is_read_poisons_nothing(
     monkeypatch.setattr(images, "_load", replacing)
     if count < 24:
         with pytest.raises(InputError, match=rf"{path.name}: changed while it was read"):
-            produce_snapshot(pool, parameters, tmp_path / "b", "images", known=known)
+            produce_snapshot(pool, parameters, tmp_path / "b", "images", database=known)
     else:
-        assert produce_snapshot(pool, parameters, tmp_path / "b", "images", known=known).path.read_bytes() == clean
+        assert produce_snapshot(pool, parameters, tmp_path / "b", "images", database=known).path.read_bytes() == clean
     monkeypatch.setattr(images, "_load", load)
     path.write_bytes(content)
-    again = produce_snapshot(pool, parameters, tmp_path / "c", "images", known=known)
+    again = produce_snapshot(pool, parameters, tmp_path / "c", "images", database=known)
     assert again.path.read_bytes() == clean
 
 
 def test_each_image_is_opened_for_its_digest_and_for_its_pixels(pool: Path, tmp_path: Path) -> None:
     known = tmp_path / "known.db"
     with opens() as counts:
-        chosen = produce_snapshot(pool, SMALL, tmp_path / "a", "images", known=known).selected
+        chosen = produce_snapshot(pool, SMALL, tmp_path / "a", "images", database=known).selected
     assert {path.name: counts[path] for path in pool.iterdir()} == {
         path.name: 2 if path.name in chosen else 1 for path in pool.iterdir()
     }
     with opens() as counts:
-        produce_snapshot(pool, SMALL, tmp_path / "b", "images", known=known)
+        produce_snapshot(pool, SMALL, tmp_path / "b", "images", database=known)
     assert {counts[path] for path in pool.iterdir()} == {1}
 
 
@@ -344,12 +344,12 @@ def test_what_is_sure_to_be_wanted_is_decoded_once(
 def test_broken_images_are_decoded_once(pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (pool / "broken.jpg").write_bytes(b"\xff\xd8\xff")
     known = tmp_path / "known.db"
-    first = produce_snapshot(pool, SMALL, tmp_path / "a", "images", known=known, skip_broken=True)
+    first = produce_snapshot(pool, SMALL, tmp_path / "a", "images", database=known, skip_broken=True)
     read = counted(monkeypatch)
-    second = produce_snapshot(pool, SMALL, tmp_path / "b", "images", known=known, skip_broken=True)
+    second = produce_snapshot(pool, SMALL, tmp_path / "b", "images", database=known, skip_broken=True)
     assert (read, second.chosen.left_out) == ([], first.chosen.left_out)
     with pytest.raises(InputError, match=r"pool: 1 image cannot be decoded: broken\.jpg \("):
-        produce_snapshot(pool, SMALL, tmp_path / "c", "images", known=known)
+        produce_snapshot(pool, SMALL, tmp_path / "c", "images", database=known)
 
 
 def test_an_empty_pool(tmp_path: Path) -> None:
@@ -360,7 +360,7 @@ def test_an_empty_pool(tmp_path: Path) -> None:
 @pytest.mark.parametrize("damage", ["changed", "cut", "gone", "other", "pipe"])
 def test_a_sample_that_is_no_longer_what_it_was_is_made_again(pool: Path, tmp_path: Path, damage: str) -> None:
     known, old = tmp_path / "known.db", tmp_path / "a"
-    whole = produce_snapshot(pool, SMALL, old, "images", known=known).path.read_bytes()
+    whole = produce_snapshot(pool, SMALL, old, "images", database=known).path.read_bytes()
     if damage == "changed":
         old.write_bytes(bytes([*whole[:-1], whole[-1] ^ 1]))
     elif damage == "cut":
@@ -371,7 +371,7 @@ def test_a_sample_that_is_no_longer_what_it_was_is_made_again(pool: Path, tmp_pa
         old.unlink()
     if damage == "pipe":
         os.mkfifo(old)
-    assert produce_snapshot(pool, SMALL, tmp_path / "b", "images", known=known).path.read_bytes() == whole
+    assert produce_snapshot(pool, SMALL, tmp_path / "b", "images", database=known).path.read_bytes() == whole
 
 
 GRID = TileGrid("evendist", 1, 0.1)
@@ -380,7 +380,7 @@ TILED = dataclasses.replace(SMALL, input_shape=(16, 16), resize="tiled", grid=GR
 
 def test_tiles(pool: Path, tmp_path: Path) -> None:
     known = tmp_path / "known.db"
-    summary = produce_snapshot(pool, TILED, tmp_path / "a", "images", known=known)
+    summary = produce_snapshot(pool, TILED, tmp_path / "a", "images", database=known)
     snapshot = open_snapshot(summary.path)
     check_geometry(
         snapshot.params,
@@ -399,7 +399,7 @@ def test_tiles(pool: Path, tmp_path: Path) -> None:
     image = decode(pool / last.name)
     whole = fit(image, place((image.shape[0], image.shape[1]), (16, 16)))
     np.testing.assert_array_equal(stored[-1].transpose(1, 2, 0), whole)
-    again = produce_snapshot(pool, TILED, tmp_path / "b", "images", known=known)
+    again = produce_snapshot(pool, TILED, tmp_path / "b", "images", database=known)
     assert again.path.read_bytes() == summary.path.read_bytes()
 
 
@@ -408,8 +408,8 @@ def test_camera_adaptors(pool: Path, tmp_path: Path, color: str, channels: int) 
     normalization = Normalization(1 / 255, (0.0,) * channels, (1.0,) * channels)
     parameters = dataclasses.replace(SMALL, color=color, channels=channels, normalization=normalization)
     known = tmp_path / "known.db"
-    produce_snapshot(pool, SMALL, tmp_path / "rgb", "images", known=known)
-    summary = produce_snapshot(pool, parameters, tmp_path / "a", "images", known=known)
+    produce_snapshot(pool, SMALL, tmp_path / "rgb", "images", database=known)
+    summary = produce_snapshot(pool, parameters, tmp_path / "a", "images", database=known)
     name, stored = summary.selected[0], samples(open_snapshot(summary.path))
     image = decode(pool / name)
     fitted = fit(image, place((image.shape[0], image.shape[1]), (32, 48)))

@@ -160,7 +160,7 @@ def test_without_locks(here: Path, monkeypatch: pytest.MonkeyPatch, number: int)
     assert first_way(RECORDS) == database.NO_LOCKS
     save(records())
     assert records().in_("step:m")
-    known = image_store.Store(Path("build/.images.db"))  # several steps at once may write it
+    known = image_store.ImageDb(Path("build/.images.db"))  # several steps at once may write it
     assert known.looks("0" * 64) is None
     known.close()
     assert not (here / "build/.images.db").exists()
@@ -200,7 +200,7 @@ def test_what_is_known_of_images_is_removed_only_when_damaged(
     here: Path, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
     path = Path("build/.images.db")
-    known = image_store.Store(path)
+    known = image_store.ImageDb(path)
     known.keep_broken("0" * 64, "truncated")
     known.close()
 
@@ -209,5 +209,5 @@ def test_what_is_known_of_images_is_removed_only_when_damaged(
 
     with monkeypatch.context() as patched:
         patched.setattr(image_store, "connect", refuse)
-        image_store.Store(path).close()
+        image_store.ImageDb(path).close()
     assert path.exists() == (not any(words in text for words in DAMAGED))

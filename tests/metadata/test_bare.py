@@ -117,8 +117,8 @@ def test_pixels_are_made_as_for_the_original(name: str, tmp_path: Path) -> None:
     assert compiled.preprocessing == original.preprocessing
     assert (compiled.task, compiled.labels) == (original.task, original.labels)
     pixels = read_preprocessing(TrainerDocument(), 3)
-    assert (pixels.mean, pixels.std, pixels.resize) == ((0.0,) * 3, (1.0,) * 3, original.preprocessing.fit)
-    assert original.preprocessing.normalization == ((0.0,) * 3, (1 / pixels.scale,) * 3)
+    assert pixels.resize == original.preprocessing.fit
+    assert original.preprocessing.normalization == pixels.normalization.in_pixels()
 
 
 def test_the_manual_names_every_member_that_is_compared() -> None:

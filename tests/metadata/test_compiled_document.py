@@ -65,7 +65,7 @@ def test_everything_else_is_kept_in_its_order() -> None:
 def test_what_was_decided_of_the_pixels_is_said() -> None:
     """A graph that takes pixels as they are, and whose swap of red and blue is left to the camera."""
     split = HEAD.split
-    split = replace(split, preprocessing=replace(split.preprocessing, normalization="raw", color="bgr"))
+    split = replace(split, preprocessing=replace(split.preprocessing, word="raw", color="bgr"))
     source = {**SOURCE, "validation": {"iou": 0.5}}
     document = compile_document(TrainerDocument(source), split, tensors_of(HEAD), FACTS, HEAD.folded).document
     assert document["validation"] == {"iou": 0.5, "normalization": "raw"}

@@ -64,6 +64,14 @@ def test_what_is_no_message_is_left_to_the_parser(data: bytes) -> None:
     check_extent(data)
 
 
+def test_what_follows_a_damaged_part_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A parser that does not know the part reads on behind it."""
+    monkeypatch.setattr(extent, "MAX_NODES", 10)
+    damaged = nested(b"\x80" * 12, 10)
+    with pytest.raises(InputError, match="over 10 nodes"):
+        check_extent(nested(nested(damaged, NODE) + nested(b"", NODE) * 10, GRAPH))
+
+
 def test_a_model_is_counted_as_the_parser_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     model = detection()
     monkeypatch.setattr(extent, "MAX_NODES", len(model.graph.node))

@@ -58,11 +58,20 @@ def test_a_split_survives_its_file(tmp_path_factory: pytest.TempPathFactory, spl
 
 def test_everything_in_a_split_survives_its_file(tmp_path: Path) -> None:
     front = Front("t", (1, 3, 64, 48), (0.5, 1.0, 2.0), (255.0, 1.0, 3.0), True)
-    pixels = replace(SPLIT.preprocessing, normalization="raw")
+    pixels = replace(SPLIT.preprocessing, word="raw")
     full = replace(SPLIT, hints=HINTS, found_by="structure", anchors=ANCHORS, front=front, preprocessing=pixels)
     path = tmp_path / "split.json"
     path.write_text(dump_split(full), encoding="utf-8")
     assert load_split(path) == full
+
+
+def test_how_a_split_writes_its_pixels() -> None:
+    """The numbers stand by themselves, as they always have, and the word that tells them has its old name."""
+    pixels = json.loads(dump_split(replace(SPLIT, preprocessing=replace(SPLIT.preprocessing, word="raw"))))
+    assert list(pixels["preprocessing"].items())[:4] == [
+        *(("resize", "letterbox"), ("scale", 1 / 255), ("mean", [0.0, 0.0, 0.0]), ("std", [1.0, 1.0, 1.0])),
+    ]
+    assert list(pixels["preprocessing"].items())[-1] == ("normalization", "raw")
 
 
 def test_a_calibrated_survives_its_file(tmp_path: Path) -> None:

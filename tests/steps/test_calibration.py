@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from build_rules.errors import InputError
+from build_rules.records.normalization import Normalization
 from build_rules.records.split_json import ModelInput, Preprocessing, dump_split
 from build_rules.steps.calibration import run
 from tests.records.test_records import SPLIT
 
-UNKNOWN = Preprocessing(mean=(0.0, 0.0), std=(1.0, 1.0), color=None)
+UNKNOWN = Preprocessing(normalization=Normalization(1 / 255, (0.0, 0.0), (1.0, 1.0)), color=None)
 
 
 def test_an_input_of_unknown_colours(tmp_path: Path) -> None:
@@ -29,7 +30,7 @@ def test_an_input_of_unknown_colours(tmp_path: Path) -> None:
             calibrated=tmp_path / "c",
             chosen=tmp_path / "i",
             sheet=tmp_path / "p",
-            known=str(tmp_path / "known"),
+            database=str(tmp_path / "known"),
             final=str(tmp_path / "s"),
             source=str(tmp_path / "pool"),
             named_in=None,

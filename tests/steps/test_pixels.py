@@ -242,7 +242,7 @@ def test_pixels_described_as_others_are_caught(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"model\.onnx: the metadata says .*'unsigned'.*'image' is UINT8"):
         chain.cut()
     chain.choice = InputChoice(normalization="raw")
-    assert chain.cut().preprocessing.normalization == "raw"
+    assert chain.cut().preprocessing.word == "raw"
 
 
 def test_the_proof_of_the_cut_uses_a_sample_as_the_graph_takes_it(tmp_path: Path) -> None:

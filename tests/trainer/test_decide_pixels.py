@@ -30,7 +30,7 @@ def said(word: str | None) -> TrainerDocument:
 
 
 def in_pixels(pixels: Preprocessing) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    mean, std = ([round(v / pixels.scale, 6) for v in values] for values in (pixels.mean, pixels.std))
+    mean, std = ([round(value, 6) for value in values] for values in pixels.normalization.in_pixels())
     return tuple(mean), tuple(std)
 
 
@@ -62,7 +62,7 @@ def test_precedence(
 ) -> None:
     pixels = decide_pixels(said(word), choice, facts, IMAGE).preprocessing
     assert in_pixels(pixels) == expected
-    assert pixels.normalization == written
+    assert pixels.word == written
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_a_swap_in_the_graph_is_the_camera_s_business(color: str, chip: str) -> 
     document = {"input": {"cameraadaptor": color}, "validation": {"normalization": "imagenet"}}
     decided = decide_pixels(TrainerDocument(document), InputChoice(), SWAPPED, IMAGE)
     assert decided.preprocessing.color == chip
-    assert decided.preprocessing.mean == (0.406, 0.456, 0.485)
+    assert decided.preprocessing.normalization.mean == (0.406, 0.456, 0.485)
     assert decided.warnings == ()
     told = {**document, "input": dict(document["input"])}
     say_pixels(told, Split("m", IMAGE, (), (), None, decided.preprocessing))
@@ -138,9 +138,9 @@ def test_a_swap_that_nothing_explains_is_told() -> None:
         by_hand = decide_pixels(TrainerDocument(), InputChoice(color=color), SWAPPED, IMAGE)
         assert (by_hand.preprocessing.color, by_hand.warnings) == (chip, ())
     by_word = decide_pixels(said("imagenet"), InputChoice(), SWAPPED, IMAGE)
-    assert by_word.preprocessing.mean == (0.485, 0.456, 0.406)
+    assert by_word.preprocessing.normalization.mean == (0.485, 0.456, 0.406)
     numbers = decide_pixels(TrainerDocument(), InputChoice(mean=(1, 2, 3)), SWAPPED, IMAGE)
-    assert numbers.preprocessing.mean == (3, 2, 1), "numbers are in the order of the graph's own input"
+    assert numbers.preprocessing.normalization.mean == (3, 2, 1), "numbers are in the order of the graph's own input"
 
 
 @pytest.mark.parametrize(

@@ -7,20 +7,23 @@ from typing import Any
 import pytest
 
 from build_rules.errors import InputError
+from build_rules.records.normalization import Normalization
 from build_rules.records.split_json import Preprocessing, TileGrid, Tiling
 from build_rules.trainer.document import TrainerDocument
 from build_rules.trainer.preprocessing import read_preprocessing
 
 
 def test_silence_means_letterbox_and_unit_range() -> None:
-    assert read_preprocessing(TrainerDocument(), 3) == Preprocessing("letterbox", 1 / 255, (0.0,) * 3, (1.0,) * 3)
+    assert read_preprocessing(TrainerDocument(), 3) == Preprocessing(
+        "letterbox", Normalization(1 / 255, (0.0,) * 3, (1.0,) * 3)
+    )
     assert read_preprocessing(TrainerDocument({"validation": None}), 1) == Preprocessing(
-        "letterbox", 1 / 255, (0.0,), (1.0,), color="grey"
+        "letterbox", Normalization(1 / 255, (0.0,), (1.0,)), color="grey"
     )
 
 
 def test_signed_pixels_reach_from_minus_one_to_one() -> None:
-    pixels = read_preprocessing(TrainerDocument({"validation": {"normalization": "signed"}}), 1)
+    pixels = read_preprocessing(TrainerDocument({"validation": {"normalization": "signed"}}), 1).normalization
     assert [(pixel * pixels.scale - pixels.mean[0]) / pixels.std[0] for pixel in (0, 255)] == [-1.0, 1.0]
 
 
@@ -80,7 +83,7 @@ def test_the_camera_adaptor(section: Any, channels: int, color: str | None) -> N
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 def test_normalization_has_the_channels_of_the_input(channels: int) -> None:
-    pixels = read_preprocessing(TrainerDocument({"validation": {"normalization": "signed"}}), channels)
+    pixels = read_preprocessing(TrainerDocument({"validation": {"normalization": "signed"}}), channels).normalization
     assert len(pixels.mean) == len(pixels.std) == channels
 
 

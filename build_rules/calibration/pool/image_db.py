@@ -32,7 +32,7 @@ from build_rules.engine.places import BESIDE, make_folder
 from build_rules.errors import InputError
 from build_rules.versions import library_version
 
-__all__ = ["Looks", "Store", "sample_key"]
+__all__ = ["ImageDb", "Looks", "sample_key"]
 
 FORMAT = 3
 CALIBRATION = Path(__file__).resolve().parents[1]
@@ -75,7 +75,7 @@ def sample_key(sha256: str, recipe: Mapping[str, object]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-class Store:
+class ImageDb:
     """The file, for one run; methods may be called from several threads. Without a path it knows nothing.
 
     Nothing raises for what is wrong with the file. A damaged one is removed, one that is locked is not waited for.
@@ -173,11 +173,11 @@ class Store:
         if not isinstance(file, bytes) or not isinstance(position, int):
             return None
         try:
-            found = os.pread(self._opened(file), size, position)
+            content = os.pread(self._opened(file), size, position)
         except (OSError, OverflowError, ValueError):
             return None
-        now = xxhash.xxh3_128_hexdigest(found)
-        return (found, now) if len(found) == size and now == digest else None
+        now = xxhash.xxh3_128_hexdigest(content)
+        return (content, now) if len(content) == size and now == digest else None
 
     def _opened(self, file: bytes) -> int:
         with self._lock:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from build_rules.calibration.pixels.image_file import BrokenImageError, ImageFile, broken, open_image
 from build_rules.calibration.pixels.images import decoded, measure
-from build_rules.calibration.pool.image_db import Looks, Store
+from build_rules.calibration.pool.image_db import ImageDb, Looks
 from build_rules.calibration.pool.left_out import MAX_NAMED, Outcome
 from build_rules.calibration.pool.ordered import Progress, Workers
 from build_rules.calibration.pool.select import ImageStatistics, describe
@@ -42,7 +42,7 @@ class Pool:
 def look_at_pool(
     folder: Path,
     images: Sequence[tuple[str, Path]],
-    store: Store,
+    image_db: ImageDb,
     workers: Workers,
     *,
     skip_broken: bool,
@@ -58,11 +58,11 @@ def look_at_pool(
     """
     members: list[Member] = []
     left_out: list[Outcome] = []
-    known: dict[str, str] = {}
+    first_names: dict[str, str] = {}
 
     def look(image: tuple[str, Path]) -> Member | Outcome:
         try:
-            return _member(*image, store, show)
+            return _member(*image, image_db, show)
         except BrokenImageError as error:
             return Outcome(image[0], "broken", error.reason)
 
@@ -71,10 +71,10 @@ def look_at_pool(
         progress.step()
         if isinstance(looked, Outcome):
             left_out.append(looked)
-        elif looked.sha256 in known:
-            left_out.append(Outcome(looked.name, "duplicate", f"the same file as {known[looked.sha256]}"))
+        elif looked.sha256 in first_names:
+            left_out.append(Outcome(looked.name, "duplicate", f"the same file as {first_names[looked.sha256]}"))
         else:
-            known[looked.sha256] = looked.name
+            first_names[looked.sha256] = looked.name
             members.append(looked)
     if not skip_broken:
         _refuse_broken(folder, [outcome for outcome in left_out if outcome.kind == "broken"])
@@ -97,21 +97,21 @@ def _refuse_broken(folder: Path, broken_ones: Sequence[Outcome]) -> None:
     )
 
 
-def _member(name: str, path: Path, store: Store, show: Callable[[str, Image.Image], None]) -> Member:
+def _member(name: str, path: Path, image_db: ImageDb, show: Callable[[str, Image.Image], None]) -> Member:
     with open_image(path) as file:
-        looks = store.looks(file.sha256) or _look(file, store, show)
+        looks = image_db.looks(file.sha256) or _look(file, image_db, show)
         return Member(name, path, file.sha256, looks.height, looks.width, looks.statistics)
 
 
-def _look(file: ImageFile, store: Store, show: Callable[[str, Image.Image], None]) -> Looks:
-    if (reason := store.broken(file.sha256)) is not None:
+def _look(file: ImageFile, image_db: ImageDb, show: Callable[[str, Image.Image], None]) -> Looks:
+    if (reason := image_db.broken(file.sha256)) is not None:
         raise broken(file.path, reason)
     try:
         with decoded(file) as picture:
             looks = Looks(picture.height, picture.width, describe(measure(picture)))
             show(file.sha256, picture)
     except BrokenImageError as error:
-        store.keep_broken(file.sha256, error.reason)
+        image_db.keep_broken(file.sha256, error.reason)
         raise
-    store.keep_looks(file.sha256, looks)
+    image_db.keep_looks(file.sha256, looks)
     return looks

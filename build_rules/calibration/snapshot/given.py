@@ -152,17 +152,16 @@ def _normalization(snapshot: Snapshot, split: Split, turned: bool) -> Normalizat
     """
     scale = snapshot.normalization.scale if snapshot.dtype == "uint8" else check_scale(snapshot)
     own, channels = snapshot.normalization, split.input.channels
-    order = swapped_order(channels) if turned else list(range(channels))
+    order: Sequence[int] = swapped_order(channels) if turned else range(channels)
     told = replace(own.in_order(order), scale=scale)
-    pixels = split.preprocessing
-    wanted = Normalization(pixels.scale, pixels.mean, pixels.std)
+    wanted = split.preprocessing.normalization
     if _is_close(told, wanted):
         return told
     both = f"the normalization in it is {_shown(told)}, but the model's input is {_shown(wanted)}"
-    if pixels.normalization is not None:
+    if split.preprocessing.word is not None:
         print(f"   warning: {snapshot.path.name}: {both}, as the graph or [input] in model.toml says; that is done")
         return wanted
-    if pixels.scale == 1:
+    if wanted.scale == 1:
         raise InputError(
             f"{snapshot.path}: {both} (pixels as they are: validation.normalization); write which one is right as "
             "normalization under [input] in model.toml."

@@ -170,7 +170,7 @@ def parameters_for(
         )
     return Parameters(
         input_shape=(image.height, image.width),
-        normalization=Normalization(pixels.scale, pixels.mean, pixels.std),
+        normalization=pixels.normalization,
         dataset_id=dataset_id,
         resize=pixels.resize,
         count=count,

@@ -72,7 +72,7 @@ CODE: dict[Stage, tuple[str, ...]] = {
         *SHARED,
         *_own("finetune", "finite", "fold", "fresh_names", "kernels", "modify", "network", "optimize", "qdq"),
         *_own("quantization_plan", "ranges", "runnable", "samples", "script_settings", "stored"),
-        *("alls/script.py", "calibration/snapshot/safetensors_file.py", "onnx_file/extent.py"),
+        *("alls/script.py", "calibration/snapshot/safetensors_file.py", "onnx_file/extent.py", "varint.py"),
     ),
     "compile": (
         *SHARED,

@@ -68,9 +68,9 @@ def _branch(view: GraphView, graph: onnx.GraphProto, outer: Branch, constants: M
         elif name in outer.shapes:
             value = onnx.helper.make_tensor_value_info(name, outer.types[name], outer.shapes[name])
             scratch.graph.input.append(value)
-    told = infer_once(scratch)
-    types = {**outer.types, **told.types}
-    return Branch(tuple(graph.node), outer.shapes | told.shapes, types, told.sizes, stored_sparsely(graph))
+    inferred = infer_once(scratch)
+    types = {**outer.types, **inferred.types}
+    return Branch(tuple(graph.node), outer.shapes | inferred.shapes, types, inferred.sizes, stored_sparsely(graph))
 
 
 def stored_sparsely(graph: onnx.GraphProto) -> int:

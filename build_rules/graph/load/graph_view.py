@@ -14,7 +14,7 @@ import onnx
 from build_rules.errors import InputError
 from build_rules.graph.load.constants import Array, Constants
 from build_rules.graph.load.node_order import node_inputs
-from build_rules.graph.load.shapes import Told, infer_once, opset_of
+from build_rules.graph.load.shapes import InferredTypes, infer_once, opset_of
 from build_rules.graph.load.source import Source
 from build_rules.onnx_file.onnx_files import OnnxFiles
 from build_rules.records.split_json import ModelInput
@@ -84,16 +84,16 @@ def view_graph(source: Source) -> GraphView:
     stored = {tensor.name: tensor for tensor in model.graph.initializer}
     image_tensors = _image_tensors(nodes, source.input.name)
     constants = Constants(nodes, producers, stored, source.files, opset_of(model))
-    told = _infer(model, nodes, image_tensors, constants)
+    inferred = _infer(model, nodes, image_tensors, constants)
     return GraphView(
         model=model,
         input=source.input,
         files=source.files,
         nodes=nodes,
         producers=producers,
-        shapes=told.shapes,
-        types=told.types,
-        sizes=told.sizes,
+        shapes=inferred.shapes,
+        types=inferred.types,
+        sizes=inferred.sizes,
         image_tensors=image_tensors,
         constants=constants,
         outputs=tuple(value.name for value in model.graph.output),
@@ -126,7 +126,7 @@ def _image_tensors(nodes: tuple[onnx.NodeProto, ...], image: str) -> frozenset[s
 
 def _infer(
     model: onnx.ModelProto, nodes: tuple[onnx.NodeProto, ...], image_tensors: frozenset[str], constants: Constants
-) -> Told:
+) -> InferredTypes:
     """Return what inference tells, with the constants that shapes hang on."""
     scratch = onnx.ModelProto()
     scratch.CopyFrom(model)
@@ -134,11 +134,11 @@ def _infer(
     known: set[str] = set()
     sizes: dict[str, int] = {}
     for _ in range(MAX_ROUNDS):
-        told = infer_once(scratch)
-        sizes |= told.sizes
-        lacking = [node for node in nodes if any(name and name not in told.shapes for name in node.output)]
+        inferred = infer_once(scratch)
+        sizes |= inferred.sizes
+        lacking = [node for node in nodes if any(name and name not in inferred.shapes for name in node.output)]
         wanted = {name for node in lacking for name in node.input if name in produced and name not in image_tensors}
-        values = {name: constants.value(name, told.shapes) for name in sorted(wanted - known)}
+        values = {name: constants.value(name, inferred.shapes) for name in sorted(wanted - known)}
         found = {name: value for name, value in values.items() if value is not None}
         if not found:
             break
@@ -147,7 +147,7 @@ def _infer(
         del scratch.graph.node[:]
         scratch.graph.node.extend(kept)
         scratch.graph.initializer.extend(onnx.numpy_helper.from_array(value, name) for name, value in found.items())
-    return replace(told, sizes=sizes)
+    return replace(inferred, sizes=sizes)
 
 
 def nodes_before_outputs(

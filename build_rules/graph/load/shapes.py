@@ -16,13 +16,13 @@ from build_rules.errors import InputError
 from build_rules.graph.load.long_lists import check_lists
 from build_rules.onnx_file.weights import is_stored_elsewhere
 
-__all__ = ["Shapes", "Told", "element_types", "infer_once", "opset_of", "static_shape", "without_weights"]
+__all__ = ["InferredTypes", "Shapes", "element_types", "infer_once", "opset_of", "static_shape", "without_weights"]
 
 Shapes = dict[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
-class Told:
+class InferredTypes:
     """What is known of the tensors of a graph: static shapes, their element types, and how many elements each holds.
 
     `sizes` has what inference says alone, the empty tensors among them; of the claims of the file it has none.
@@ -65,7 +65,7 @@ def without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     return scratch
 
 
-def infer_once(model: onnx.ModelProto) -> Told:
+def infer_once(model: onnx.ModelProto) -> InferredTypes:
     """Return what one pass of inference tells.
 
     Raises `InputError` when the shapes in the graph contradict each other.
@@ -88,7 +88,7 @@ def infer_once(model: onnx.ModelProto) -> Told:
     sizes = {value.name: size for value in known if (size := _size(value)) is not None}
     stored = {t.name: tuple(t.dims) for t in inferred.initializer}
     sparse = {t.values.name: prod(t.dims) for t in inferred.sparse_initializer}
-    return Told(
+    return InferredTypes(
         shapes | stored,
         types | {t.name: t.data_type for t in inferred.initializer},
         sizes | sparse | {name: prod(shape) for name, shape in stored.items()},

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from build_rules.calibration.pool.image_db import WRITE_EVERY, Looks, Store, _decoded, _encoded, sample_key
+from build_rules.calibration.pool.image_db import WRITE_EVERY, ImageDb, Looks, _decoded, _encoded, sample_key
 from build_rules.calibration.pool.select import describe
 
 NAME = "0" * 64
@@ -27,21 +27,21 @@ def same(first: Looks | None, second: Looks) -> bool:
 
 
 def test_looks_come_back(tmp_path: Path) -> None:
-    store = Store(tmp_path / "deep" / "known.db")
+    store = ImageDb(tmp_path / "deep" / "known.db")
     assert store.looks(NAME) is None
     store.keep_looks(NAME, some_looks())
     store.close()
-    again = Store(tmp_path / "deep" / "known.db")
+    again = ImageDb(tmp_path / "deep" / "known.db")
     assert same(again.looks(NAME), some_looks())
     assert again.looks("1" * 64) is None
     again.close()
 
 
 def test_most_of_the_work_of_a_run_that_is_killed_is_kept(tmp_path: Path) -> None:
-    store = Store(tmp_path / "known.db")
+    store = ImageDb(tmp_path / "known.db")
     for number in range(WRITE_EVERY + 1):
         store.keep_looks(f"{number:064}", some_looks())
-    found = Store(tmp_path / "known.db")  # the first is not closed, as after a kill
+    found = ImageDb(tmp_path / "known.db")  # the first is not closed, as after a kill
     assert same(found.looks(f"{WRITE_EVERY - 1:064}"), some_looks())
     assert found.looks(f"{WRITE_EVERY:064}") is None
 
@@ -71,21 +71,21 @@ def test_a_file_that_is_damaged_or_of_another_version_is_made_anew(tmp_path: Pat
     path = tmp_path / "known.db"
     of_another_version(path) if content is None else path.write_bytes(content)
     for _ in range(2):
-        store = Store(path)
+        store = ImageDb(path)
         store.keep_looks(NAME, some_looks())
         store.close()
-    store = Store(path)
+    store = ImageDb(path)
     assert same(store.looks(NAME), some_looks())
     store.close()
 
 
 def test_two_at_once(tmp_path: Path) -> None:
-    first, second = Store(tmp_path / "known.db"), Store(tmp_path / "known.db")
+    first, second = ImageDb(tmp_path / "known.db"), ImageDb(tmp_path / "known.db")
     first.keep_looks(NAME, some_looks(1))
     second.keep_looks("1" * 64, some_looks(2))
     first.close()
     second.close()
-    store = Store(tmp_path / "known.db")
+    store = ImageDb(tmp_path / "known.db")
     assert same(store.looks(NAME), some_looks(1))
     assert same(store.looks("1" * 64), some_looks(2))
     store.close()
@@ -94,7 +94,7 @@ def test_two_at_once(tmp_path: Path) -> None:
 def test_where_nothing_can_be_kept_nothing_is_known(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for path in (None, tmp_path / "file" / "known.db", tmp_path):
-        store = Store(path)
+        store = ImageDb(path)
         store.keep_looks(NAME, some_looks())
         store.keep_samples(tmp_path / "x", 0, 1, [("key", "digest")])
         assert (store.looks(NAME), store.sample("key", 1)) == (None, None)
@@ -105,10 +105,10 @@ def test_where_nothing_can_be_kept_nothing_is_known(tmp_path: Path) -> None:
 def test_a_file_that_somebody_else_has_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("build_rules.calibration.pool.image_db.PATIENCE", 0.01)
     path = tmp_path / "known.db"
-    Store(path).close()
+    ImageDb(path).close()
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("begin exclusive")
-        store = Store(path)
+        store = ImageDb(path)
         store.keep_looks(NAME, some_looks())
         store.close()
         other.execute("rollback")
@@ -116,11 +116,11 @@ def test_a_file_that_somebody_else_has_is_not_waited_for(tmp_path: Path, monkeyp
 
 
 def test_what_is_broken_is_remembered(tmp_path: Path) -> None:
-    store = Store(tmp_path / "known.db")
+    store = ImageDb(tmp_path / "known.db")
     assert store.broken(NAME) is None
     store.keep_broken(NAME, "image file is truncated")
     store.close()
-    store = Store(tmp_path / "known.db")
+    store = ImageDb(tmp_path / "known.db")
     assert store.broken(NAME) == "image file is truncated"
     assert store.broken("1" * 64) is None
     store.close()
@@ -130,20 +130,20 @@ def test_a_slow_run_that_is_killed_keeps_what_is_older_than_seconds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("build_rules.calibration.pool.image_db.WRITE_SECONDS", 0.0)
-    store = Store(tmp_path / "known.db")
+    store = ImageDb(tmp_path / "known.db")
     store.keep_looks(NAME, some_looks())
-    assert same(Store(tmp_path / "known.db").looks(NAME), some_looks())
+    assert same(ImageDb(tmp_path / "known.db").looks(NAME), some_looks())
 
 
 def test_what_our_own_code_found_is_known_to_that_code_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = Store(tmp_path / "known.db")
+    store = ImageDb(tmp_path / "known.db")
     store.keep_looks(NAME, some_looks())
     store.keep_broken(NAME, "odd")
     key = sample_key(NAME, {"resize": "stretch"})
     store.close()
     monkeypatch.setattr("build_rules.calibration.pool.image_db.LOOKED_BY", "another version")
     monkeypatch.setattr("build_rules.calibration.pool.image_db.FITTED_BY", "another version")
-    store = Store(tmp_path / "known.db")
+    store = ImageDb(tmp_path / "known.db")
     assert (store.looks(NAME), store.broken(NAME)) == (None, None)
     assert sample_key(NAME, {"resize": "stretch"}) != key
     store.close()

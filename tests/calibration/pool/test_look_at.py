@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from build_rules.calibration.pool.image_db import Store
+from build_rules.calibration.pool.image_db import ImageDb
 from build_rules.calibration.pool.look_at import Pool, look_at_pool
 from build_rules.calibration.pool.ordered import Workers
 from build_rules.errors import InputError
@@ -33,8 +33,8 @@ def pictures(tmp_path: Path) -> list[tuple[str, Path]]:
 
 
 @contextmanager
-def store_in(folder: Path) -> Iterator[Store]:
-    store = Store(folder / "known.db")
+def store_in(folder: Path) -> Iterator[ImageDb]:
+    store = ImageDb(folder / "known.db")
     try:
         yield store
     finally:

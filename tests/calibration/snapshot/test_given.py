@@ -22,6 +22,7 @@ from build_rules.calibration.snapshot.snapshot_file import (
 )
 from build_rules.errors import InputError
 from build_rules.records.calibration_json import Geometry
+from build_rules.records.normalization import Normalization
 from build_rules.records.split_json import Front, Preprocessing, Split, Tiling
 from tests.records.test_records import SPLIT
 
@@ -87,8 +88,8 @@ def test_a_snapshot_in_the_order_of_the_chip_stays_where_it_lies(tmp_path: Path)
 
 def test_a_snapshot_that_would_normalize_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What the graph or the user knows is done; what only the metadata say against it is asked about."""
-    raw = replace(SPLIT.preprocessing, scale=1.0)
-    sure = replace(SPLIT, preprocessing=replace(raw, normalization="raw"))
+    raw = replace(SPLIT.preprocessing, normalization=Normalization(1.0, (0.0,) * 3, (1.0,) * 3))
+    sure = replace(SPLIT, preprocessing=replace(raw, word="raw"))
     done = use_snapshot(write(tmp_path / "given", "rgb"), sure, tmp_path / "out").facts.normalization
     assert (done.scale, done.std) == (1.0, (1.0, 1.0, 1.0))
     assert "warning: given: the normalization in it is (pixel - [0.0, 0.0, 0.0]) / [255.0" in capsys.readouterr().out
