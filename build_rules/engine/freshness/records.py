@@ -234,9 +234,11 @@ class RecordsBackend:
         record = self._record(task_id)
         if record is None:
             return None
-        if not is_step_record(values := record.get(VALUES, {})):
+        if dependency in record or (dependency.endswith(":") and dependency != RESULT):
             return record.get(dependency)
-        return values if dependency == RESULT else record.get(dependency) if dependency.endswith(":") else DECIDED
+        if not is_step_record(values := record.get(VALUES, {})):
+            return None
+        return values if dependency == RESULT else DECIDED
 
     def set(self, task_id: str, dependency: str, value: Any) -> None:
         """Set one value; the last one of a record writes the whole of it."""
@@ -317,12 +319,11 @@ def _is_record(record: Any) -> bool:
 def is_step_record(values: Mapping[str, Any]) -> bool:
     """Say whether this is what `record_of` returns; users' tasks have values, too, and former versions had others."""
     inputs = values.get("inputs")
-    return (
-        isinstance(inputs, dict)
-        and all(isinstance(marks, dict) for marks in inputs.values())
-        and isinstance(values.get("outputs"), dict)
-        and isinstance(values.get("key"), dict)
-    )
+    if not (
+        isinstance(inputs, dict) and isinstance(values.get("outputs"), dict) and isinstance(values.get("key"), dict)
+    ):
+        return False
+    return {dict}.issuperset(map(type, inputs.values()))
 
 
 def record_of(
