@@ -175,19 +175,19 @@ class RecordsBackend:
     def _read(self, task_id: str) -> dict[str, str | None]:
         self._asked += 1
         self._all_read = self._asked > FEW
-        found = self._select(SELECT) if self._all_read else self._select(f"{SELECT} where task = ?", (task_id,))
-        return {task_id: None, **dict(found)}
+        rows = self._select(SELECT) if self._all_read else self._select(f"{SELECT} where task = ?", (task_id,))
+        return {task_id: None, **dict(rows)}
 
     def _select(self, query: str, values: tuple[str, ...] = ()) -> list[tuple[str, str]]:
         """Return rows; none of a file that is damaged, which is set aside. Raises doit's `InvalidTask`."""
-        with self._told("what was built before cannot be read"):
-            found = [] if self._is_damaged else self._do_surely(query, values)
-            if found is None:
+        with self._as_invalid_task("what was built before cannot be read"):
+            rows = [] if self._is_damaged else self._do_surely(query, values)
+            if rows is None:
                 self._set_aside()
-            return found or []
+            return rows or []
 
     @contextmanager
-    def _told(self, what: str) -> Iterator[None]:
+    def _as_invalid_task(self, what: str) -> Iterator[None]:
         try:
             yield
         except (sqlite3.Error, OSError, InputError) as error:
@@ -218,7 +218,7 @@ class RecordsBackend:
     def _write(self, statement: str, values: tuple[str, ...]) -> None:
         if not is_writable(Path(self.name)):
             raise InvalidTask(f"what was done cannot be recorded: {explain_unwritable(Path(self.name))}")
-        with self._told("what was done cannot be recorded"):
+        with self._as_invalid_task("what was done cannot be recorded"):
             if self._do_surely(statement, values) is None:
                 self._set_aside()
                 self._do(statement, values)
@@ -262,11 +262,11 @@ class RecordsBackend:
 
         Raises doit's `InvalidTask` when that cannot be read, or is damaged.
         """
-        with self._told("cannot be read as the records of steps"):
-            found = self._do_surely(SELECT) if self._is_there() else []
-            if found is None:
+        with self._as_invalid_task("cannot be read as the records of steps"):
+            rows = self._do_surely(SELECT) if self._is_there() else []
+            if rows is None:
                 raise InputError("the file is damaged; the next build sets it aside, and builds everything again.")
-            return found
+            return rows
 
     def tasks(self) -> list[str]:
         """Return the names of all tasks that have a record. Raises doit's `InvalidTask`."""
