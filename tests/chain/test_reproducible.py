@@ -38,7 +38,7 @@ def test_two_folders_give_equal_bytes(small: Path, tmp_path_factory: pytest.Temp
 # its drafts are whole, or when its outputs are in place and not yet recorded.
 STOP = """
 import os, signal
-from build_rules.engine import outputs
+from build_rules.engine.running import publish as outputs
 original = outputs.{place}
 def stopping({arguments}):
     if {after}:
