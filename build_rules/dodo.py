@@ -165,7 +165,6 @@ def task_split() -> Tasks:
             outputs={"split_onnx": ws.folder(model) / "split.onnx", "split_json": ws.folder(model) / "split.json"},
             owner=model.name,
             settings={
-                "network_name": model.network_name,
                 "choice": model.split,
                 "pixels": model.input,
                 "metadata": model.metadata and model.metadata.cut,
@@ -174,8 +173,12 @@ def task_split() -> Tasks:
             paths={"labels_file": ws.text_of(model.labels)},
             names={"labels_file": model.labels is not None},
             tools=ws.versions_of("onnx"),
-            # One sample helps to prove the cut; which one it was shows nowhere.
-            passed={"calibration": ws.text_of(model.calibration), "named_in": ws.text_of(model.named_in)},
+            # One sample helps to prove the cut; which one it was shows nowhere, nor does what the model is called.
+            passed={
+                "network_name": model.network_name,
+                "calibration": ws.text_of(model.calibration),
+                "named_in": ws.text_of(model.named_in),
+            },
             fault=model.fault("split"),
         )
 

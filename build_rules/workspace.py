@@ -162,8 +162,8 @@ def _list_once(calibration: Path) -> tuple[Pool, dict[str, Marks]]:
     except InputError as error:
         return Pool(fault=str(error)), folders
     except OSError as error:
-        told = f"{error.filename or calibration}: cannot be read ({error.strerror}); check its permissions."
-        return Pool(fault=told), folders
+        fault = f"{error.filename or calibration}: cannot be read ({error.strerror}); check its permissions."
+        return Pool(fault=fault), folders
     further = (HEIF_LIBRARY,) if any(is_heif(path.name) for path in files) else ()
     names = sources_of(calibration, files).names
     return Pool(files, names, None, str(passed_over), further), folders
@@ -181,7 +181,7 @@ def find_workspace_models() -> tuple[Model, ...]:
     Models that are fresh are left out when nothing is asked for by name; what is declared wrongly in one of the others
     is among its faults. Raises doit's `InvalidDodoFile` (printed as one paragraph, exit code 3) for what concerns all.
     """
-    with _told_by_doit():
+    with _refused_by_doit():
         check_build()
         variables = _command_line_variables()
         context = {**variables, "python": sys.version, "epoch": source_date_epoch(), "rules": PACKAGE, "path": sys.path}
@@ -194,10 +194,10 @@ def _read_models(variables: Mapping[str, str]) -> tuple[Model, ...]:
     from build_rules.declared.settings import read_settings
 
     read: dict[str, Marks] = {}
-    found: set[str] = set()
+    names: set[str] = set()
 
     def is_wanted(name: str) -> bool:
-        found.add(name)
+        names.add(name)
         return name not in current_run.fresh and current_run.request.wants(name)
 
     current_run.watch(EVERYBODY, {**watch_code(), **watch_marks([str(SETTINGS)])})
@@ -208,8 +208,8 @@ def _read_models(variables: Mapping[str, str]) -> tuple[Model, ...]:
     for model in models:
         own = [str(model.folder), *(str(model.folder / name) for name in LOOKED_FOR)]
         current_run.watch(model.name, {path: read.pop(path) for path in own if path in read})
-    current_run.found(found)
-    folders = {str(MODELS / name) for name in found}
+    current_run.set_owners(names)
+    folders = {str(MODELS / name) for name in names}
     current_run.watch(TREE, {path: marks for path, marks in read.items() if path not in folders})
     models = replace_targets(models, variables.get("hw_arch"), variables.get("preset"))
     return _longest_first(tuple(map(_with_targets_asked_for, models)))
@@ -227,8 +227,8 @@ def _with_targets_asked_for(model: Model) -> Model:
         names = (target_name(model, target), arch_name(model, target.hw_arch))
         return any(fnmatchcase(name, rest) for name in names for rest in command_line().rests)
 
-    found = tuple(filter(is_asked_for, (Target(hw_arch, preset) for hw_arch in TARGETS for preset in PRESETS)))
-    return replace(model, settings=replace(model.settings, targets=found)) if found else model
+    asked_for = tuple(filter(is_asked_for, (Target(hw_arch, preset) for hw_arch in TARGETS for preset in PRESETS)))
+    return replace(model, settings=replace(model.settings, targets=asked_for)) if asked_for else model
 
 
 def _longest_first(models: tuple[Model, ...]) -> tuple[Model, ...]:
@@ -245,7 +245,7 @@ def _longest_first(models: tuple[Model, ...]) -> tuple[Model, ...]:
 
 
 @contextmanager
-def _told_by_doit() -> Iterator[None]:
+def _refused_by_doit() -> Iterator[None]:
     try:
         yield
     except InputError as error:

@@ -2,7 +2,7 @@
 
 Format 1 (JSON, UTF-8, two-space indent, members in the order of the dataclasses below)::
 
-    {"format": 1, "model": "yolov8n-seg",
+    {"format": 1,
      "input": {"name": "images", "shape": [1, 3, 640, 640], "layout": "nchw"},
      "endpoints": [{"name": "boxes_0", "role": "boxes", "scale_index": 0, "stride": 8,
                     "tensor": "/model.22/cv2.0/cv2.0.2/Conv_output_0", "node": "/model.22/cv2.0/cv2.0.2/Conv",
@@ -19,7 +19,8 @@ Format 1 (JSON, UTF-8, two-space indent, members in the order of the dataclasses
                        "color": "rgb", "grid": null, "normalization": null},
      "front": null}
 
-Endpoints are ordered by role in document order (boxes, scores, ..., protos), then ascending by stride.
+Endpoints are ordered by role in document order (boxes, scores, ..., protos), then ascending by stride. What the model
+is called is not in the file, which lies in the folder of that name: nothing is made again for another one.
 """
 
 from __future__ import annotations
@@ -285,7 +286,7 @@ class Preprocessing:
 
 @dataclass(frozen=True)
 class Split:
-    """The whole of `split.json`.
+    """The whole of `split.json`; `model` is what messages call the model.
 
     `hints` are those that were followed, or those that the trainer should have written; `found_by` tells where the
     endpoints come from: `hints`, `structure` (the graph itself) or `model.toml`. `anchors` are those that `model.toml`
@@ -337,6 +338,7 @@ def dump_split(split: Split) -> str:
     members = {"format": FORMAT, **asdict(split)}
     members["hints"] = [hint_members(hint) for hint in split.hints]
     members["preprocessing"] = _preprocessing_members(split.preprocessing)
+    del members["model"]
     return json.dumps(members, indent=2) + "\n"
 
 
@@ -349,7 +351,7 @@ def load_split(path: Path) -> Split:
         source = document["input"]
         proof = document["proof"]
         return Split(
-            model=document["model"],
+            model=path.parent.name,
             input=ModelInput(source["name"], tuple(source["shape"]), source["layout"]),
             endpoints=tuple(Endpoint(**{**e, "shape": tuple(e["shape"])}) for e in document["endpoints"]),
             attention=tuple(_attention(block) for block in document["attention"]),

@@ -120,6 +120,21 @@ def test_a_model_that_was_moved_gives_the_same_bytes(filled: tuple[Path, Path], 
     assert outputs_of(other, "team/shapes-det") == outputs_of(first, "shapes-det")
 
 
+def test_a_renamed_model_restores_what_does_not_say_its_name(filled: tuple[Path, Path], tmp_path: Path) -> None:
+    first, cache = filled
+    other = place(tmp_path / "w", cache, "other", "../scenes/calibration")
+    run = doit(other)
+    assert (run.code, ran(run)) == (0, STEPS - 2)
+    assert "2 from the cache" in run.out
+    plain = place(tmp_path / "plain", None, "other", "../scenes/calibration")
+    assert doit(plain).code == 0
+    outputs = outputs_of(other, "other")
+    assert outputs == outputs_of(plain, "other")
+    before = outputs_of(first, "shapes-det")
+    same = {name for name in outputs if outputs[name] == before[name]}
+    assert same == {name for name in outputs if "/" not in name} | {"hailo8l-fast/feed.json"}
+
+
 def test_names_that_show_are_in_the_key(filled: tuple[Path, Path], tmp_path: Path) -> None:
     """A renamed image shows in calibration-images.json: `calibration` runs, and all that follows is restored."""
     _, cache = filled

@@ -76,6 +76,23 @@ def test_a_line_of_a_text_is_told(folder: Path) -> None:
     assert "because" not in doit(folder).out
 
 
+def test_a_file_that_is_no_longer_read_is_told_as_that(folder: Path) -> None:
+    """It is there, and what it was; `why`, `status`, `plan`, the run and its record have one reason."""
+    (folder / "models/shapes-det/names.txt").write_text("a\nb\nc\nd\ne\n")
+    declare(folder, "calibration_count = 8", 'labels = "names.txt"')
+    assert doit(folder).code == 0
+    declare(folder, "calibration_count = 8")
+    cause = "models/shapes-det/names.txt is no longer read"
+    split = "setting labels_file changed: models/shapes-det/names.txt -> nothing"
+    assert doit(folder, "why", META).out.splitlines()[:2] == [f"{META} runs because", f"   {cause}"]
+    plan = {row["task"]: row["because"] for row in json.loads(doit(folder, "plan", "--json").out)}
+    assert (plan["split:shapes-det"], plan[META]) == (split, cause)
+    assert split in doit(folder, "status").out
+    run = doit(folder, "-v", "2")
+    assert f"because {cause}" in run.out
+    assert doit(folder, "why", META).out == f"{META} is up to date; it ran last because {cause}\n"
+
+
 def test_a_failure_is_told_until_it_is_mended(folder: Path) -> None:
     labels = folder / "models/shapes-det/labels.txt"
     labels.write_text("only one\n")

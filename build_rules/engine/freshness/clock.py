@@ -27,33 +27,33 @@ class FileClock:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._told: dict[int, int] = {}
+        self._times: dict[int, int] = {}
         self._asked: float = -ASK_AGAIN_NS
 
     def is_past(self, device: int, at_ns: int) -> bool:
         """Say whether every file that is written from now on gets a later time than `at_ns`."""
-        if at_ns < self._told.get(device, 0):
+        if at_ns < self._times.get(device, 0):
             return True
         with self._lock:
             if time.monotonic_ns() - self._asked >= ASK_AGAIN_NS:
-                self._told = _ask()
+                self._times = _ask()
                 self._asked = time.monotonic_ns()
-            told = self._told.get(device)
-        return at_ns < told if told is not None else at_ns + SKEW_NS < time.time_ns()
+            now_ns = self._times.get(device)
+        return at_ns < now_ns if now_ns is not None else at_ns + SKEW_NS < time.time_ns()
 
 
 def _ask() -> dict[int, int]:
     """Return what time it is, by device, where we may write: to the file system of `build/`, that of the workspace."""
-    told: dict[int, int] = {}
+    times: dict[int, int] = {}
     for folder in HERE:
         with suppress(OSError):
-            found = _written(os.open(folder, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600))
-            told[found.st_dev] = found.st_mtime_ns
-    if not told and not os.path.islink(os.path.dirname(PROBE)):
+            written = _written(os.open(folder, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+            times[written.st_dev] = written.st_mtime_ns
+    if not times and not os.path.islink(os.path.dirname(PROBE)):
         with suppress(OSError):
-            found = _named()
-            told[found.st_dev] = found.st_mtime_ns
-    return told
+            written = _named()
+            times[written.st_dev] = written.st_mtime_ns
+    return times
 
 
 def _named() -> os.stat_result:

@@ -76,13 +76,13 @@ class _Steps:
 
     def after(self, tasks: Collection[str]) -> set[str]:
         """Return tasks with all those that need what one of them writes."""
-        found: set[str] = set()
+        reached: set[str] = set()
         further = {task for task in tasks if task in self.names}
         while further:
-            found |= further
+            reached |= further
             written = {path for task in further for path in self.writes.get(task, ())}
-            further = {task for task, paths in self.reads.items() if not written.isdisjoint(paths)} - found
-        return found
+            further = {task for task, paths in self.reads.items() if not written.isdisjoint(paths)} - reached
+        return reached
 
 
 @dataclass
@@ -135,7 +135,7 @@ class Run:
         """Whether nothing has to be looked for: every owner is fresh, and there can be no other."""
         return self._old is not None and self.tree_is_known and len(self.fresh) == len(self._old.tasks)
 
-    def found(self, owners: Iterable[str]) -> None:
+    def set_owners(self, owners: Iterable[str]) -> None:
         """Say who there is, whether asked for or not."""
         self._everybody = set(owners)
         self.fresh = {owner: count for owner, count in self.fresh.items() if owner in self._everybody}
@@ -170,8 +170,8 @@ class Run:
         if owner in self._steps:
             names = self._steps[owner].names
             return bool(owner) and task not in names and names.isdisjoint(self.faults)
-        known = {} if self._old is None else self._old.tasks
-        there = known.keys() if self._everybody is None else self._everybody
+        before: Collection[str] = () if self._old is None else self._old.tasks
+        there = before if self._everybody is None else self._everybody
         if not owner or not there or owner in there:
             return False
         # A folder that cannot be searched may hold him.
@@ -197,16 +197,16 @@ class Run:
         """Write the snapshot of what is known now; without one the next run looks at everything again."""
         if not self._began or not any(self._steps):
             return
-        if self._is_still_known():
+        if self._is_still_true():
             return
         self.context = {**self.context, **_records()}
         with suppress(OSError):
             write_snapshot(SNAPSHOT, self._snapshot())
 
-    def _is_still_known(self) -> bool:
+    def _is_still_true(self) -> bool:
         """Whether the snapshot says it all: what was asked for by name had not changed."""
-        known = self.tree_is_known and self._unchanged.issuperset(filter(None, self._steps))
-        return known and self.context == {**self.context, **_records()}
+        unchanged = self.tree_is_known and self._unchanged.issuperset(filter(None, self._steps))
+        return unchanged and self.context == {**self.context, **_records()}
 
     def _snapshot(self) -> Snapshot:
         complete = {owner: steps for owner, steps in self._steps.items() if owner and steps.up_to_date == steps.names}

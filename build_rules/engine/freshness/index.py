@@ -65,19 +65,19 @@ def find_changed(snapshot: Snapshot, is_wanted: Callable[[str], bool] = lambda o
     changed: set[str] = set()
     for owners, files in snapshot.files.items():
         wanted = any(map(is_wanted, owners)) and not changed.issuperset(owners)
-        if wanted and any(_differs(path, known) for path, known in files.items()):
+        if wanted and any(_differs(path, marks) for path, marks in files.items()):
             changed.update(owners)
     return changed
 
 
-def _differs(path: str, known: Marks) -> bool:
+def _differs(path: str, marks: Marks) -> bool:
     # Called for every file of a repository: nothing is built that is not needed.
     try:
         now = os.stat(path)
     except OSError:
-        return known[0] != -1
+        return marks[0] != -1
     return (
-        now.st_mtime_ns != known[1] or now.st_size != known[0] or now.st_ctime_ns != known[2] or now.st_ino != known[3]
+        now.st_mtime_ns != marks[1] or now.st_size != marks[0] or now.st_ctime_ns != marks[2] or now.st_ino != marks[3]
     )
 
 

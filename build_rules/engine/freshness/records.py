@@ -171,19 +171,19 @@ class RecordsBackend:
     def _read(self, task_id: str) -> dict[str, str | None]:
         self._asked += 1
         self._all_read = self._asked > FEW
-        found = self._select(SELECT) if self._all_read else self._select(f"{SELECT} where task = ?", (task_id,))
-        return {task_id: None, **dict(found)}
+        rows = self._select(SELECT) if self._all_read else self._select(f"{SELECT} where task = ?", (task_id,))
+        return {task_id: None, **dict(rows)}
 
     def _select(self, query: str, values: tuple[str, ...] = ()) -> list[tuple[str, str]]:
         """Return rows; none of a file that is damaged, which is set aside. Raises doit's `InvalidTask`."""
-        with self._told("what was built before cannot be read"):
-            found = [] if self._is_damaged else self._do_surely(query, values)
-            if found is None:
+        with self._as_invalid_task("what was built before cannot be read"):
+            rows = [] if self._is_damaged else self._do_surely(query, values)
+            if rows is None:
                 self._set_aside()
-            return found or []
+            return rows or []
 
     @contextmanager
-    def _told(self, what: str) -> Iterator[None]:
+    def _as_invalid_task(self, what: str) -> Iterator[None]:
         try:
             yield
         except (sqlite3.Error, OSError, InputError) as error:
@@ -214,7 +214,7 @@ class RecordsBackend:
     def _write(self, statement: str, values: tuple[str, ...]) -> None:
         if not is_writable(Path(self.name)):
             raise InvalidTask(f"what was done cannot be recorded: {explain_unwritable(Path(self.name))}")
-        with self._told("what was done cannot be recorded"):
+        with self._as_invalid_task("what was done cannot be recorded"):
             if self._do_surely(statement, values) is None:
                 self._set_aside()
                 self._do(statement, values)
@@ -230,9 +230,11 @@ class RecordsBackend:
         record = self._record(task_id)
         if record is None:
             return None
-        if not is_step_record(values := record.get(VALUES, {})):
+        if dependency in record or (dependency.endswith(":") and dependency != RESULT):
             return record.get(dependency)
-        return values if dependency == RESULT else record.get(dependency) if dependency.endswith(":") else DECIDED
+        if not is_step_record(values := record.get(VALUES, {})):
+            return None
+        return values if dependency == RESULT else DECIDED
 
     def set(self, task_id: str, dependency: str, value: Any) -> None:
         """Set one value; the last one of a record writes the whole of it."""
@@ -256,11 +258,11 @@ class RecordsBackend:
 
         Raises doit's `InvalidTask` when that cannot be read, or is damaged.
         """
-        with self._told("cannot be read as the records of steps"):
-            found = self._do_surely(SELECT) if self._is_there() else []
-            if found is None:
+        with self._as_invalid_task("cannot be read as the records of steps"):
+            rows = self._do_surely(SELECT) if self._is_there() else []
+            if rows is None:
                 raise InputError("the file is damaged; the next build sets it aside, and builds everything again.")
-            return found
+            return rows
 
     def tasks(self) -> list[str]:
         """Return the names of all tasks that have a record. Raises doit's `InvalidTask`."""
@@ -313,12 +315,11 @@ def _is_record(record: Any) -> bool:
 def is_step_record(values: Mapping[str, Any]) -> bool:
     """Say whether this is what `record_of` returns; users' tasks have values, too, and former versions had others."""
     inputs = values.get("inputs")
-    return (
-        isinstance(inputs, dict)
-        and all(isinstance(marks, dict) for marks in inputs.values())
-        and isinstance(values.get("outputs"), dict)
-        and isinstance(values.get("key"), dict)
-    )
+    if not (
+        isinstance(inputs, dict) and isinstance(values.get("outputs"), dict) and isinstance(values.get("key"), dict)
+    ):
+        return False
+    return {dict}.issuperset(map(type, inputs.values()))
 
 
 def record_of(

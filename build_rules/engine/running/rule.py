@@ -75,7 +75,7 @@ class Rule(Kind):
             own_process,
             fault,
         )
-        reads = [str(path) for path in step.input_files()]
+        reads = [path for paths in step.roles.values() for path in paths]
         writes = [str(path) for path in step.outputs.values()]
         current_run.register(owner, step.name, reads, writes)
         if fault is not None:

@@ -46,7 +46,7 @@ def doubtful() -> list[str]:
     current_run.begin(read_request(sys.argv), {**given, "rules": PACKAGE})
     current_run.watch(EVERYBODY, {**watch_code(), **watch_marks(["dodo.py", "steps.py"])})
     current_run.watch(TREE, watch_marks(["in"]))
-    current_run.found(models())
+    current_run.set_owners(models())
     return [name for name in models() if name not in current_run.fresh]
 
 
