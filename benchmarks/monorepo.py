@@ -59,9 +59,9 @@ def _pretend_to_build() -> None:
     from doit.dependency import Dependency
     from doit.task import dict_to_task
 
-    from build_rules.engine.freshness.current_run import RECORDS
     from build_rules.engine.freshness.fingerprint import ContentChecker, fingerprint
     from build_rules.engine.freshness.records import RecordsBackend
+    from build_rules.engine.places import RECORDS
 
     records = Dependency(RecordsBackend, RECORDS, ContentChecker)
     connection = None

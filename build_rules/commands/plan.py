@@ -11,7 +11,6 @@ from build_rules.engine.cache.of_step import foresee
 from build_rules.engine.freshness.current_run import current_run
 from build_rules.engine.freshness.decide import Judgement
 from build_rules.engine.memory.durations import History
-from build_rules.engine.report.base import HISTORY
 from build_rules.errors import printable
 
 __all__ = ["Plan"]
@@ -38,7 +37,7 @@ class Plan(TaskCommand):
         ignored = steps.ignored(judged)
         judged = {name: one for name, one in judged.items() if name not in ignored}
         cached = foresee((steps.by_name[one.name], one.state != "fresh") for one in judged.values())
-        history = History(HISTORY)
+        history = History()
         rows: list[dict[str, Any]] = [
             {
                 "task": one.name,

@@ -14,9 +14,9 @@ import pytest
 from doit.exceptions import InvalidTask
 
 from build_rules.calibration.pool import image_db as image_store
+from build_rules.engine import build_database as room
 from build_rules.engine import database, slower
 from build_rules.engine.database import WAYS, connect, first_way, is_damaged, is_other_way_worth_it
-from build_rules.engine.freshness import records as room
 from build_rules.engine.freshness.current_run import current_run
 from build_rules.engine.freshness.records import RecordsBackend
 

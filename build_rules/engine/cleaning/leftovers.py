@@ -16,10 +16,9 @@ from typing import Any
 
 from build_rules.engine.freshness.current_run import current_run
 from build_rules.engine.freshness.fingerprint import as_fingerprint, is_unchanged
+from build_rules.engine.places import BUILD
 
-__all__ = ["BUILD", "Leftover", "find_leftovers", "why_kept"]
-
-BUILD = "build"
+__all__ = ["Leftover", "find_leftovers", "why_kept"]
 
 
 @dataclass(frozen=True)

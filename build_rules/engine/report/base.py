@@ -22,9 +22,9 @@ from doit.globals import Globals
 
 from build_rules.engine import interrupt, messages
 from build_rules.engine.cache.of_step import close_cache
-from build_rules.engine.freshness.current_run import RECORDS, current_run
+from build_rules.engine.freshness.current_run import current_run
 from build_rules.engine.lock import LOCK, UnwritableError, check_writable, lock_workspace
-from build_rules.engine.memory.failures import note_failures
+from build_rules.engine.places import RECORDS
 from build_rules.engine.report.run_state import RunState
 from build_rules.engine.report.telling import Telling
 from build_rules.engine.running.failure import WrongInput
@@ -36,9 +36,8 @@ if TYPE_CHECKING:
     from build_rules.engine.memory.durations import History
     from build_rules.engine.report.capture import Capture
 
-__all__ = ["HISTORY", "WRONG_INPUT", "Expected", "RunReporter"]
+__all__ = ["WRONG_INPUT", "Expected", "RunReporter"]
 
-HISTORY = Path("build/.history.json")
 FAILED = 1
 WRONG_INPUT = 3
 
@@ -218,8 +217,10 @@ class RunReporter(Telling):
         if not self.aborted:
             current_run.finish()
             failed = {task: text.strip() for task, text in self.state.failures}
-            if failed or self.state.good or current_run.fresh:
-                note_failures(failed, self.state.good, current_run.fresh)
+            if failed or self.state.good:
+                from build_rules.engine.memory.failures import note_failures
+
+                note_failures(failed, self.state.good)
         self.tell_end(self.exit_code)
         # To doit a step that was not reached is an error of its own, and wrong input is none.
         refused = self.exit_code == WRONG_INPUT and not self._refused
@@ -287,7 +288,7 @@ class RunReporter(Telling):
             from build_rules.engine.memory.durations import History
             from build_rules.engine.report.capture import Capture
 
-            self._history = History(HISTORY)
+            self._history = History()
             self.expected = self.expected or self._history.expected
             self.begin_steps()
             self._capture = Capture(self._take_line, self._threads, self.withhold())

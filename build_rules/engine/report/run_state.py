@@ -33,7 +33,7 @@ class RunState:
         self.settled: set[str] = set()
         """Everything that has been decided, with and without work."""
         self.good: set[str] = set()
-        """What ran to its end or came from the cache."""
+        """What is up to date: it ran to its end, came from the cache, or had nothing to do."""
         self.dead: set[str] = set()
         """What failed or was not reached: nothing that needs it will run."""
         self.most_running = 0
@@ -70,6 +70,7 @@ class RunState:
     def fresh(self, name: str) -> None:
         """A step has nothing to do."""
         self.current += 1
+        self.good.add(name)
         self.settled.add(name)
 
     def all_fresh(self, count: int) -> None:

@@ -42,8 +42,6 @@ from build_rules.errors import InputError
 
 __all__ = ["Produced", "Recall", "clear_drafts", "further_files", "produce"]
 
-RUNNING = "build/.running"
-"""Holds a file for every step that is running, with the name of its draft."""
 MAX_PATH = 1 << 16
 MANY = 100
 """Inputs of a step for which threads are worth their start."""
@@ -184,9 +182,9 @@ def _read(path: Path, task: str) -> Fingerprint:
 
 def _mark_running(partial: Path) -> str:
     """Note that a draft exists, for the next run should this one be killed; return where."""
-    mark = os.path.join(RUNNING, hashlib.sha256(os.fsencode(partial)).hexdigest()[:24])
+    mark = os.path.join(places.RUNNING, hashlib.sha256(os.fsencode(partial)).hexdigest()[:24])
     with suppress(OSError):
-        os.makedirs(RUNNING, exist_ok=True)
+        os.makedirs(places.RUNNING, exist_ok=True)
         places.write_whole(mark, [os.fsencode(partial)])
     return mark
 
@@ -194,14 +192,17 @@ def _mark_running(partial: Path) -> str:
 def clear_drafts() -> None:
     """Remove what killed runs have left: to be called by the one run that has the workspace.
 
-    Only what a run of ours can have left: drafts below `build/`.
+    Only what a run of ours can have left: drafts below `build/`, and files that former versions kept.
     """
+    for former in places.FORMER:
+        with suppress(OSError):
+            os.unlink(former)
     with suppress(OSError):
-        if os.path.lexists(RUNNING) and places.leads_out(RUNNING):
-            places.clear_place(RUNNING)
-        for name in os.listdir(RUNNING):
+        if os.path.lexists(places.RUNNING) and places.leads_out(places.RUNNING):
+            places.clear_place(places.RUNNING)
+        for name in os.listdir(places.RUNNING):
             with suppress(OSError):
-                mark = os.path.join(RUNNING, name)
+                mark = os.path.join(places.RUNNING, name)
                 places.clear_place(mark)
                 partial = Path(os.fsdecode(places.read_regular(mark, MAX_PATH)))
                 if places.is_below_build(partial) and _is_draft(partial.name):
