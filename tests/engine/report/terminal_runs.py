@@ -29,7 +29,7 @@ from pathlib import Path
 from build_rules.engine.doit_config import DOIT_CONFIG
 from build_rules.engine import messages
 from build_rules.errors import InputError
-from build_rules.engine.failure import failure_of
+from build_rules.engine.running.failure import failure_of
 
 DOIT_CONFIG = {**DOIT_CONFIG, "default_tasks": ["step"]}
 

@@ -75,7 +75,7 @@ def work(*, source, out, name):
 DODO = """
 from pathlib import Path
 from build_rules.engine.doit_config import DOIT_CONFIG
-from build_rules.engine.resources import resources
+from build_rules.engine.running.resources import resources
 from build_rules.engine.running.rule import Rule
 DOIT_CONFIG = {**DOIT_CONFIG, "default_tasks": ["work"]}
 resources.capacity.update({"licence": 1})
