@@ -92,7 +92,7 @@ class BuildDatabase:
         self._way = max(self._way, begin)
         self._connection = connect(self.path, self._way)
         if self._way > begin or begin >= NO_LOCKS:
-            tell_slower(WAYS[self._way].told)
+            tell_slower(WAYS[self._way].lacks)
         self._connection.execute("create table if not exists records (task text primary key, record text not null)")
         return self._connection
 

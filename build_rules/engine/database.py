@@ -43,7 +43,7 @@ NOT_FITTING = ("locking protocol", "disk I/O error", "unable to open database fi
 
 
 class _Way(NamedTuple):
-    told: str
+    lacks: str
     options: str
     before: tuple[str, ...]
 

@@ -18,7 +18,7 @@ import onnx
 
 from build_rules.errors import InputError
 from build_rules.onnx_file.skeleton import LARGE, refer
-from build_rules.regular_file import open_regular
+from build_rules.regular_file import open_regular, unwatched
 
 __all__ = [
     "HALVES",
@@ -34,7 +34,6 @@ __all__ = [
     "place_weights",
     "range_of",
     "refer_as_floats",
-    "unwatched",
 ]
 
 MAX_WEIGHTS = 1 << 30
@@ -134,10 +133,6 @@ def load_tensor(tensor: onnx.TensorProto, folder: Path) -> onnx.TensorProto:
 
 Reading = Callable[[Path], None]
 """Is told of a file just before it is read."""
-
-
-def unwatched(path: Path) -> None:
-    """Nobody wants to know which files are read."""
 
 
 def place_weights(

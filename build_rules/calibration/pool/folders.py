@@ -17,6 +17,7 @@ from pathlib import Path
 
 from build_rules.calibration.pool.suffixes import PassedOver, image_suffixes
 from build_rules.errors import InputError
+from build_rules.regular_file import unwatched
 
 __all__ = ["find_images", "in_order", "split_pattern"]
 
@@ -25,10 +26,6 @@ _MAGIC = re.compile(r"[*?[]")
 
 _Part = re.Pattern[str] | None
 """What one part of a pattern matches; None for any number of folders."""
-
-
-def _unwatched(folder: Path) -> None:
-    """Nobody wants to know which folders are searched."""
 
 
 def split_pattern(path: Path) -> tuple[Path, str] | None:
@@ -55,7 +52,7 @@ def _single(part: str) -> str:
 def find_images(
     folder: Path,
     pattern: str = EVERYTHING,
-    watch: Callable[[Path], None] = _unwatched,
+    watch: Callable[[Path], None] = unwatched,
     passed_over: PassedOver | None = None,
 ) -> tuple[str, ...]:
     """Return the images below `folder` that match, as POSIX paths relative to it, in the order of their bytes.

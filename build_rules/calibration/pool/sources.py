@@ -12,6 +12,7 @@ from build_rules.calibration.pool.folders import find_images, in_order, split_pa
 from build_rules.calibration.pool.suffixes import PassedOver, image_suffixes
 from build_rules.errors import InputError
 from build_rules.regular_file import find_fault as find_file_fault
+from build_rules.regular_file import unwatched
 
 __all__ = ["Sources", "find_fault", "list_images", "list_snapshots", "list_sources", "sources_of"]
 
@@ -22,10 +23,6 @@ _SNAPSHOTS = "calibration*" + "".join(f"[{c}{c.upper()}]" for c in SNAPSHOT)
 _EXPECTED = (
     f"a folder of images, a list of images ({LIST}), a pattern such as photos/**/*.jpg, or a snapshot ({SNAPSHOT})"
 )
-
-
-def _unwatched(folder: Path) -> None:
-    """Nobody wants to know which folders are searched."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +57,7 @@ def find_fault(calibration: Path) -> str | None:
 
 
 def list_sources(
-    calibration: Path, watch: Callable[[Path], None] = _unwatched, passed_over: PassedOver | None = None
+    calibration: Path, watch: Callable[[Path], None] = unwatched, passed_over: PassedOver | None = None
 ) -> tuple[Path, ...]:
     """Return the files behind `calibration`, in pool order; `sources_of` tells what they are.
 
@@ -136,7 +133,7 @@ def list_snapshots(folder: Path) -> tuple[Path, ...]:
 
 
 def list_images(
-    folder: Path, watch: Callable[[Path], None] = _unwatched, passed_over: PassedOver | None = None
+    folder: Path, watch: Callable[[Path], None] = unwatched, passed_over: PassedOver | None = None
 ) -> tuple[str, ...]:
     """Return all images below `folder`; hidden files and folders are passed over. The rest as `find_images`.
 

@@ -65,9 +65,9 @@ def first_difference(old: str, new: Iterable[str]) -> str:
     return f"line {len(after) + 1}: gone: {_short(before[len(after)])}" if len(after) < len(before) else ""
 
 
-def _common(one: str, other: str) -> int:
+def _common(was: str, now: str) -> int:
     """Return how many characters two lines begin with that are the same."""
-    return next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    return next((n for n, (a, b) in enumerate(zip(was, now, strict=False)) if a != b), min(len(was), len(now)))
 
 
 def _short(line: str, difference: int = 0) -> str:

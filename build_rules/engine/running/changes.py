@@ -88,15 +88,15 @@ def find_change(
     """
     if isinstance(error, InputChangedError):
         return None
-    found = next(((path, became) for path, before in read.items() if (became := _became(path, before))), None)
-    if found is None:
+    change = next(((path, became) for path, before in read.items() if (became := _became(path, before))), None)
+    if change is None:
         noted = noted_reads(drafts)
         later = ((path, _became_of(path)) for path, before in noted if _is_other(marks_now(path), before, started))
-        found = next(later, None)
-    if found is None:
+        change = next(later, None)
+    if change is None:
         return None
-    told = changed(found[0], task, found[1])
-    return InputChangedError(str(told), _said(error))
+    path, became = change
+    return InputChangedError(str(changed(path, task, became)), _words(error))
 
 
 def _is_other(now: Noted, before: Noted, started: int) -> bool:
@@ -131,7 +131,7 @@ def _became_of(path: Path) -> str:
     return "became a folder" if stat.S_ISDIR(mode) else "changed" if stat.S_ISREG(mode) else "became no regular file"
 
 
-def _said(error: BaseException) -> str:
+def _words(error: BaseException) -> str:
     """Return what a step said, without the blame that such an error lays on somebody."""
     if isinstance(error, InputError):
         return error.facts

@@ -134,11 +134,11 @@ def produce(
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        told: Exception | None = _told(error, folder, rule) if isinstance(error, OSError) else None
-        told = find_change(read, partial, started, task, told or error) or told
-        if told is None:
+        explained: Exception | None = _disk_fault(error, folder, rule) if isinstance(error, OSError) else None
+        explained = find_change(read, partial, started, task, explained or error) or explained
+        if explained is None:
             raise
-        raise told from error
+        raise explained from error
     finally:
         places.remove_tree(partial)
         running.discard(partial)
@@ -146,7 +146,7 @@ def produce(
             os.unlink(mark)
 
 
-def _told(error: OSError, folder: Path, rule: str) -> InputError | None:
+def _disk_fault(error: OSError, folder: Path, rule: str) -> InputError | None:
     """Return what an error of the file system says of the place of the outputs, None when it is of something else."""
     if error.errno in DISK_FULL:
         return InputError(f"{folder}: no space left to write the outputs of {rule}; free some and run again.")
@@ -216,11 +216,11 @@ def _is_draft(name: str) -> bool:
 
 def _discovered(path: Path, started: int, task: str) -> Fingerprint:
     try:
-        found = fingerprint(path)
+        read = fingerprint(path)
         # Its content from before the call is unknown, so a change since then is one too many.
         marks = marks_of(path.stat())
         if marks.ctime_ns + (COARSE_TICK_NS if is_vague(marks) else 0) < started:
-            return found
+            return read
     except OSError as error:
         raise changed(path, task, "disappeared") from error
     raise changed(path, task)
@@ -272,5 +272,5 @@ def further_files(outputs: Mapping[str, Path]) -> list[Path]:
 def _further(folder: Path, named: Mapping[str, Path]) -> list[Path]:
     """Return the files in `folder` that extend the name of one of `named`, in order of name."""
     names = {path.name for path in named.values()}
-    found = (path for path in folder.iterdir() if any(path.name.startswith(f"{name}.") for name in names))
-    return sorted(path for path in found if path.is_symlink() or not path.is_dir())
+    extending = (path for path in folder.iterdir() if any(path.name.startswith(f"{name}.") for name in names))
+    return sorted(path for path in extending if path.is_symlink() or not path.is_dir())

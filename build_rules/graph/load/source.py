@@ -20,8 +20,9 @@ from build_rules.graph.load.replace_sequences import sequences_to_splits
 from build_rules.graph.load.shapes import static_shape, without_weights
 from build_rules.graph.load.widen_halves import widen_halves
 from build_rules.onnx_file.skeleton import read_skeleton
-from build_rules.onnx_file.weights import HALVES, Reading, check_weights, place_weights, unwatched
+from build_rules.onnx_file.weights import HALVES, Reading, check_weights, place_weights
 from build_rules.records.split_json import ModelInput
+from build_rules.regular_file import unwatched
 from build_rules.trainer.document import SourceDocument, parse_document
 
 __all__ = ["Source", "check_model", "image_input", "load_source", "prepare"]
