@@ -38,15 +38,15 @@ def test_two_folders_give_equal_bytes(small: Path, tmp_path_factory: pytest.Temp
 # its drafts are whole, or when its outputs are in place and not yet recorded.
 STOP = """
 import os, signal
-from build_rules.engine import outputs
-original = outputs.{place}
+from build_rules.engine.running import publish
+original = publish.{place}
 def stopping({arguments}):
     if {after}:
         result = original({arguments})
-    if any(path.name == ".{step}.partial" for path in outputs.running):
+    if any(path.name == ".{step}.partial" for path in publish.running):
         os.kill(os.getpid(), signal.SIGSTOP)
     return result if {after} else original({arguments})
-outputs.{place} = stopping
+publish.{place} = stopping
 """
 PLACES = {
     "reading": {"place": "fingerprint", "arguments": "path", "after": False},
