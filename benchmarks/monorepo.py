@@ -59,12 +59,14 @@ def _pretend_to_build() -> None:
     from doit.dependency import Dependency
     from doit.task import dict_to_task
 
-    from build_rules.engine.freshness.current_run import RECORDS
+    from build_rules.engine.build_database import database_at
     from build_rules.engine.freshness.fingerprint import fingerprint
     from build_rules.engine.freshness.records import ContentChecker, RecordsBackend, record_of
+    from build_rules.engine.places import RECORDS
 
     records = Dependency(RecordsBackend, RECORDS, ContentChecker)
-    connection = None
+    database = database_at(RECORDS)
+    database.execute("begin")  # one transaction for all, which no real run could have
     for step, described in _tasks():
         made = described["actions"][0].__self__
         for path in made.outputs.values():
@@ -75,11 +77,7 @@ def _pretend_to_build() -> None:
         written = {path: fingerprint(path) for path in made.outputs.values()}
         task.values = record_of(made, read, written, "it has never been built")
         records.save_success(task)
-        if connection is None:  # one transaction for all, which no real run could have
-            connection = records.backend._connect()
-            connection.execute("begin")
-    if connection is not None:
-        connection.execute("commit")
+    database.execute("commit")
     records.close()
 
 

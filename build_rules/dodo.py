@@ -10,6 +10,7 @@ from typing import Any
 
 from build_rules import workspace as ws
 from build_rules.engine.doit_config import DOIT_CONFIG
+from build_rules.engine.places import IMAGES
 from build_rules.engine.running.rule import Rule
 
 __all__ = [
@@ -207,10 +208,7 @@ def task_calibration() -> Tasks:
             names={"images": pool.names},
             tools=ws.versions_of("pillow", *pool.further_libraries),
             # What was found out before, and where the next run finds it: neither decides a byte.
-            passed={
-                "database": str(ws.BUILD / ".images.db"),
-                "final": str(ws.folder(model) / "calibration.safetensors"),
-            },
+            passed={"database": IMAGES, "final": str(ws.folder(model) / "calibration.safetensors")},
             fault=pool.fault,
         )
 

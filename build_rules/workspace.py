@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from doit.exceptions import InvalidDodoFile
 
+from build_rules.engine import places
 from build_rules.engine.cache.of_step import configure_cache
 from build_rules.engine.command_line import EVERYTHING, command_line
 from build_rules.engine.doit_names import command_line_variables, recorded_tasks
@@ -27,7 +28,6 @@ from build_rules.engine.freshness.current_run import (
     watch_marks,
 )
 from build_rules.engine.freshness.index import Marks
-from build_rules.engine.places import check_build
 from build_rules.engine.running.session import session
 from build_rules.errors import InputError, printable
 
@@ -57,10 +57,9 @@ __all__ = [
     "versions_of",
 ]
 
-BUILD = Path("build")
+BUILD = Path(places.BUILD)
 MODELS = Path("models")
 SETTINGS = Path("pyproject.toml")
-HISTORY = BUILD / ".history.json"
 DECLARATION = "model.toml"
 VARIABLES = ("hw_arch", "preset")
 
@@ -182,7 +181,7 @@ def find_workspace_models() -> tuple[Model, ...]:
     is among its faults. Raises doit's `InvalidDodoFile` (printed as one paragraph, exit code 3) for what concerns all.
     """
     with _refused_by_doit():
-        check_build()
+        places.check_build()
         variables = _command_line_variables()
         context = {**variables, "python": sys.version, "epoch": source_date_epoch(), "rules": PACKAGE, "path": sys.path}
         current_run.begin(EVERYTHING if has_other_tasks() else command_line(), context, recorded_tasks)
@@ -240,7 +239,7 @@ def _longest_first(models: tuple[Model, ...]) -> tuple[Model, ...]:
         return models
     from build_rules.engine.memory.durations import History
 
-    took = History(HISTORY).by_owner()
+    took = History().by_owner()
     return tuple(sorted(models, key=lambda model: -took.get(model.name, float("inf"))))
 
 

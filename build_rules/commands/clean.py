@@ -83,7 +83,7 @@ class Clean(DoitClean):  # type: ignore[misc]  # doit has no type hints
 
     def _code(self, code: Any) -> Any:
         """Say what could not be removed; return the exit code."""
-        if told := removal.told():
+        if told := removal.explain_failures():
             say(sys.stderr, f"ERROR: {printable(told)}\n")
             return FAILED
         return code

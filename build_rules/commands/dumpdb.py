@@ -10,8 +10,8 @@ from doit.dependency import JSONCodec
 from doit.exceptions import InvalidTask
 
 from build_rules.commands.command import BuildCommand, check_file, show
-from build_rules.engine.freshness.current_run import RECORDS
 from build_rules.engine.freshness.records import RecordsBackend
+from build_rules.engine.places import RECORDS
 from build_rules.errors import InputError, printable
 
 __all__ = ["DumpDB"]

@@ -11,7 +11,6 @@ from build_rules.engine.cache.of_step import foresee
 from build_rules.engine.freshness.current_run import current_run
 from build_rules.engine.freshness.decide import StepStatus
 from build_rules.engine.memory.durations import History
-from build_rules.engine.running.session import HISTORY
 from build_rules.errors import printable
 
 __all__ = ["Plan"]
@@ -38,7 +37,7 @@ class Plan(TaskCommand):
         ignored = steps.ignored(statuses)
         statuses = {name: status for name, status in statuses.items() if name not in ignored}
         cached = foresee((steps.by_name[name], status.state != "fresh") for name, status in statuses.items())
-        history = History(HISTORY)
+        history = History()
         rows: list[dict[str, Any]] = [
             {
                 "task": status.name,

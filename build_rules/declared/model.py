@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from build_rules.calibration.pool.sources import find_fault, list_snapshots
 from build_rules.compilers import PREBUILT
-from build_rules.declared.model_folders import DECLARATION, ModelFolder, find_models, network_name, unwatched
+from build_rules.declared.model_folders import DECLARATION, ModelFolder, find_models, network_name
 from build_rules.declared.settings import Settings, Target, override
 from build_rules.errors import InputError
 from build_rules.regular_file import find_fault as find_file_fault
+from build_rules.regular_file import unwatched
 from build_rules.toml_table import Table, read_toml
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from build_rules.errors import InputError
+from build_rules.regular_file import unwatched
 
-__all__ = ["DECLARATION", "ModelFolder", "find_models", "network_name", "unwatched"]
+__all__ = ["DECLARATION", "ModelFolder", "find_models", "network_name"]
 
 DECLARATION = "model.toml"
 EXPORT = ".onnx"
@@ -34,10 +35,6 @@ class ModelFolder:
     name: str
     exports: tuple[str, ...] = ()
     fault: str | None = None
-
-
-def unwatched(path: Path) -> None:
-    """Nobody wants to know what is read."""
 
 
 @dataclass

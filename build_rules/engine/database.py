@@ -18,7 +18,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from build_rules.engine.ownership import create_shared
-from build_rules.engine.places import BESIDE, clear_place, read_regular
+from build_rules.engine.places import BESIDE, LOCK, clear_place, read_regular
 
 __all__ = [
     "NO_LOCKS",
@@ -43,7 +43,7 @@ NOT_FITTING = ("locking protocol", "disk I/O error", "unable to open database fi
 
 
 class _Way(NamedTuple):
-    told: str
+    lacks: str
     options: str
     before: tuple[str, ...]
 
@@ -148,7 +148,7 @@ def _code(error: sqlite3.Error) -> int | None:
 
 def _can_be_locked(path: str) -> bool:
     """Say whether files beside a database can be locked as sqlite does it; not that one: closing it would unlock it."""
-    probe = os.path.join(os.path.dirname(path), ".lock")
+    probe = os.path.join(os.path.dirname(path), os.path.basename(LOCK))
     with suppress(OSError), open(os.open(probe, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as stream:
         try:
             fcntl.lockf(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)

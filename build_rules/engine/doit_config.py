@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from build_rules.engine.encoding import insist_on_utf8
-from build_rules.engine.freshness.current_run import RECORDS
 from build_rules.engine.freshness.records import ContentChecker
+from build_rules.engine.places import RECORDS
 from build_rules.engine.report.console import BuildReporter
 from build_rules.engine.standard_streams import never_fail_to_print
 

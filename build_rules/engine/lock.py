@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from doit.exceptions import InvalidCommand
 
+from build_rules.engine import places
 from build_rules.engine.doit_names import started_in
 from build_rules.engine.ownership import FORBIDDEN, NEW_FILE, explain_unwritable, is_writable
 from build_rules.engine.places import clear_place, make_folder
@@ -21,7 +22,7 @@ from build_rules.errors import InputError
 
 __all__ = ["LOCK", "REFUSED", "UnwritableError", "check_writable", "lock_workspace"]
 
-LOCK = Path("build/.lock")
+LOCK = Path(places.LOCK)
 TAKEN = (errno.EWOULDBLOCK, errno.EACCES)
 REFUSED = "nothing can be built here: "
 
@@ -60,7 +61,7 @@ def lock_workspace(path: Path) -> int:
             _tell_wait(os.pread(descriptor, 20, 0).decode(errors="replace").strip() or "unknown")
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             _start_over()
-        _lock_by_a_file(path)
+        _lock_by_a_file()
     # Only to tell others whom they wait for; a full disk is no reason not to build. What has other names as well is
     # not written to: they may be anybody's.
     status = os.fstat(descriptor)
@@ -71,13 +72,13 @@ def lock_workspace(path: Path) -> int:
     return descriptor
 
 
-def _lock_by_a_file(path: Path) -> None:
+def _lock_by_a_file() -> None:
     """Take a lock that needs nothing of the file system but that it makes a file once."""
     from build_rules.engine.lock_file import LockFile
     from build_rules.engine.slower import tell_slower
 
     tell_slower("locks (flock)")
-    lock = LockFile(path.with_name(f"{path.name}.held"))
+    lock = LockFile(Path(places.HELD))
     try:
         if (owner := lock.take()) is not None:
             _tell_wait(owner)

@@ -40,11 +40,11 @@ def explain_unwritable(path: Path, error: OSError | None = None) -> str:
     reason = error.strerror or type(error).__name__
     if error.errno not in FORBIDDEN:
         return f"{path} cannot be written ({reason})."
-    told = f"{path} cannot be written ({reason}): {place} belongs to {_owner(place)}"
+    refusal = f"{path} cannot be written ({reason}): {place} belongs to {_owner(place)}"
     if error.errno == errno.EROFS:
-        return f"{told}, and the file system is mounted read-only; mount it for writing, or build in a copy."
+        return f"{refusal}, and the file system is mounted read-only; mount it for writing, or build in a copy."
     return (
-        f"{told}, and this is {_user(os.geteuid())}; build as that user, or have it made writable for you: a group "
+        f"{refusal}, and this is {_user(os.geteuid())}; build as that user, or have it made writable for you: a group "
         "shares a workspace with setgid folders and umask 002."
     )
 
@@ -79,10 +79,10 @@ def _decisive(path: Path) -> Path:
 
 def _owner(path: Path) -> str:
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except OSError:
         return "somebody unknown"
-    return f"{_user(found.st_uid)} (mode {found.st_mode & 0o7777:04o}, group {_group(found.st_gid)})"
+    return f"{_user(status.st_uid)} (mode {status.st_mode & 0o7777:04o}, group {_group(status.st_gid)})"
 
 
 def _user(number: int) -> str:

@@ -22,6 +22,14 @@ from build_rules.errors import InputError, printable
 __all__ = [
     "BESIDE",
     "BUILD",
+    "CLOCK",
+    "FORMER",
+    "HELD",
+    "IMAGES",
+    "INDEX",
+    "LOCK",
+    "RECORDS",
+    "RUNNING",
     "check_build",
     "check_folder",
     "clear_place",
@@ -34,6 +42,18 @@ __all__ = [
 ]
 
 BUILD = "build"
+RECORDS = f"{BUILD}/.records.db"
+"""What was built from what, and what is remembered of former runs."""
+INDEX = f"{BUILD}/.fresh"
+IMAGES = f"{BUILD}/.images.db"
+RUNNING = f"{BUILD}/.running"
+"""Holds a file for every step that is running, with the name of its draft."""
+CLOCK = f"{BUILD}/.clock"
+"""Written for a moment, to ask the file system for the time where that needs a name."""
+LOCK = f"{BUILD}/.lock"
+HELD = f"{LOCK}.held"
+FORMER = tuple(f"{BUILD}/{name}" for name in (".history.json", ".failures.json", ".texts.db", ".texts.db-journal"))
+"""What former versions kept; a build removes it."""
 SETTINGS = Path("pyproject.toml")
 ALLOWED = "linked_build"
 BESIDE = ("", "-wal", "-shm", "-journal")

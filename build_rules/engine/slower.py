@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import sys
-import threading
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 __all__ = ["UNSUPPORTED", "flush", "flush_descriptor", "tell_slower"]
@@ -14,19 +14,12 @@ __all__ = ["UNSUPPORTED", "flush", "flush_descriptor", "tell_slower"]
 UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM, errno.ENOLCK, errno.EROFS, 524)
 """How file systems say that they know no such thing; 524 is Linux's own ENOTSUPP, which some of them let out."""
 
-# What was said already: once per process is enough, whoever of its threads finds it out.
-_told: set[str] = set()
-_telling = threading.Lock()
 
-
+@cache
 def tell_slower(what: str) -> None:
     """Say on standard error, once, what does not work here and is therefore done otherwise."""
-    with _telling:
-        known = what in _told
-        _told.add(what)
-    if not known:
-        with suppress(OSError, ValueError):
-            print(f"the file system of build/ lacks {what}; a slower way is taken", file=sys.__stderr__, flush=True)
+    with suppress(OSError, ValueError):
+        print(f"the file system of build/ lacks {what}; a slower way is taken", file=sys.__stderr__, flush=True)
 
 
 def flush(path: Path) -> None:

@@ -18,6 +18,7 @@ import onnx
 from build_rules.errors import InputError
 from build_rules.onnx_file.onnx_files import OnnxFiles
 from build_rules.onnx_file.skeleton import LARGE, refer
+from build_rules.regular_file import unwatched
 
 __all__ = [
     "HALVES",
@@ -33,7 +34,6 @@ __all__ = [
     "place_weights",
     "range_of",
     "refer_as_floats",
-    "unwatched",
 ]
 
 MAX_WEIGHTS = 1 << 30
@@ -133,10 +133,6 @@ def load_tensor(tensor: onnx.TensorProto, files: OnnxFiles) -> onnx.TensorProto:
 
 Reading = Callable[[Path], None]
 """Is told of a file just before it is read."""
-
-
-def unwatched(path: Path) -> None:
-    """Nobody wants to know which files are read."""
 
 
 def place_weights(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 from build_rules import workspace as workspace_module
 from build_rules.declared.model import Model
 from build_rules.engine.command_line import Request
+from build_rules.engine.memory.durations import History
 from tests.chain.conftest import make_workspace, single_target
 from tests.doit_runs import Run, doit
 
@@ -58,9 +58,7 @@ def test_side_by_side_gives_the_same_bytes(tmp_path: Path) -> None:
 
 def test_the_longest_model_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("build").mkdir()
-    seconds = {"har:short:hailo8l-fast": [1.0], "har:long:hailo8l-fast": [100.0], "split:short": [2.0]}
-    Path("build/.history.json").write_text(json.dumps({"version": 1, "seconds": seconds}))
+    History().save({"har:short:hailo8l-fast": 1.0, "har:long:hailo8l-fast": 100.0, "split:short": 2.0})
     models = tuple(Model(name, Path(name), Path("x.onnx"), None, None) for name in ("short", "long", "new"))
     for processes, expected in ((0, ["short", "long", "new"]), (2, ["new", "long", "short"])):
         request = Request(default=True, processes=processes)

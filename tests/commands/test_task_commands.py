@@ -11,6 +11,7 @@ import pytest
 
 from tests.chain.conftest import make_workspace, single_target
 from tests.doit_runs import doit
+from tests.engine.memory.sql import change
 
 HAR, META = "har:shapes-det:hailo8l-fast", "meta:shapes-det:hailo8l-fast"
 
@@ -127,9 +128,12 @@ def test_a_failure_forgets_nothing(folder: Path) -> None:
     assert doit(folder, "status").code == 0
 
 
-@pytest.mark.parametrize("content", ['{"split:x": {}}', '{"split:x": {"when": "x", "text": "y"}}', "[1]", "{"])
-def test_failures_that_are_damaged_are_none(folder: Path, content: str) -> None:
-    (folder / "build/.failures.json").write_text(content)
+@pytest.mark.parametrize("columns", ["task, moment, words", "other"])
+def test_failures_that_are_damaged_are_none(folder: Path, columns: str) -> None:
+    change("drop table if exists failures", workspace=folder)
+    change(f"create table failures ({columns})", workspace=folder)
+    row = ("split:x", "no moment", 7)[: columns.count(",") + 1]
+    change(f"insert into failures values ({', '.join('?' * len(row))})", *row, workspace=folder)
     for command in (("status",), ("why", META)):
         run = doit(folder, *command)
         assert (run.code, "Traceback" in run.err) == (0, False)

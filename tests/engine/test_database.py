@@ -14,9 +14,9 @@ import pytest
 from doit.exceptions import InvalidTask
 
 from build_rules.calibration.pool import image_db as image_store
+from build_rules.engine import build_database as room
 from build_rules.engine import database, slower
 from build_rules.engine.database import WAYS, connect, first_way, is_damaged, is_other_way_worth_it
-from build_rules.engine.freshness import records as room
 from build_rules.engine.freshness.current_run import current_run
 from build_rules.engine.freshness.records import RecordsBackend
 
@@ -55,7 +55,7 @@ def error(text: str, told: bool = True) -> sqlite3.Error:
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(slower, "_told", set())
+    slower.tell_slower.cache_clear()
     (tmp_path / "build").mkdir()
     (tmp_path / "build/.lock").touch()
     return tmp_path
@@ -130,7 +130,7 @@ def test_another_way_is_taken_and_said_once(
             assert backend.in_("step:m")
             save(backend, task)
             backend.dump()
-    assert capfd.readouterr().err == f"the file system of build/ lacks {WAYS[lacking].told}; a slower way is taken\n"
+    assert capfd.readouterr().err == f"the file system of build/ lacks {WAYS[lacking].lacks}; a slower way is taken\n"
     assert all(records().in_(task) for task in ("step:m", "step:n", "step:o"))
 
 

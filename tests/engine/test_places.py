@@ -14,7 +14,6 @@ from build_rules.engine.lock import lock_workspace
 from build_rules.engine.memory.durations import History
 from build_rules.engine.memory.failures import note_failures, read_failures
 from build_rules.engine.memory.texts import keep_texts, read_text_of
-from build_rules.engine.running import publish
 from build_rules.engine.running.publish import clear_drafts, further_files, produce
 from build_rules.errors import InputError
 from tests.doit_runs import doit
@@ -159,20 +158,12 @@ def test_a_draft_with_links_in_it_is_removed_and_they_are_not_followed(here: Pat
 @pytest.mark.parametrize("suffix", ["", ".new"])
 def test_small_files_of_ours(here: Path, kind: str, suffix: str) -> None:
     put = victim_of(here, kind)
-    for name in (".fresh", ".history.json", ".failures.json"):
-        if kind != "link to a pipe" or not (here / "pipe").exists():
-            put(f"build/{name}{suffix}")
+    put(f"build/.fresh{suffix}")
     snapshot = Snapshot({}, {"m": 1}, {}, {"m": ["step:m"]})
     if kind != "folder":
         assert read_snapshot("build/.fresh") is None
         write_snapshot("build/.fresh", snapshot)
         assert read_snapshot("build/.fresh") == snapshot
-    assert read_failures() == {}
-    note_failures({"step:m": "boom"}, [])
-    History(Path("build/.history.json")).save({"step:m": 1.0})
-    if kind != "folder":
-        assert list(read_failures()) == ["step:m"]
-        assert History(Path("build/.history.json")).expected("step:m") == 1.0
 
 
 @pytest.mark.parametrize("suffix", places.BESIDE)
@@ -180,9 +171,14 @@ def test_small_files_of_ours(here: Path, kind: str, suffix: str) -> None:
 def test_databases(here: Path, kind: str, suffix: str) -> None:
     (here / "a.txt").write_text("text")
     digest = "982d9e3eb996f559e633f4d194def3761d909f5a3b647d1a851fead67c32c9d1"
-    victim_of(here, kind)(f"build/.texts.db{suffix}")
+    victim_of(here, kind)(f"{places.RECORDS}{suffix}")
+    assert read_failures() == {}
     keep_texts({"a.txt": digest})
+    note_failures({"step:m": "boom"}, [])
+    History().save({"step:m": 1.0})
     assert (read_text_of(digest) is None) == (kind == "folder")
+    assert list(read_failures()) == ([] if kind == "folder" else ["step:m"])
+    assert History().expected("step:m") == (None if kind == "folder" else 1.0)
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "hard link"])
@@ -242,7 +238,7 @@ def test_the_place_of_the_marks_is_something_else(here: Path, kind: str) -> None
         victim_of(here, kind)("build/.running")
     clear_drafts()
     make("build/m")
-    assert list((here / publish.RUNNING).iterdir()) == []
+    assert list((here / places.RUNNING).iterdir()) == []
 
 
 DODO = """

@@ -57,7 +57,7 @@ ALL = "flock fsync link symlink"
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(slower, "_told", set())
+    slower.tell_slower.cache_clear()
     (tmp_path / "dodo.py").write_text(DODO)
     (tmp_path / "steps.py").write_text(STEPS)
     (tmp_path / "in.txt").write_text("text")

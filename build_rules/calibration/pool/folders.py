@@ -17,18 +17,15 @@ from pathlib import Path
 
 from build_rules.calibration.pool.suffixes import PassedOver, image_suffixes
 from build_rules.errors import InputError
+from build_rules.regular_file import unwatched
 
-__all__ = ["find_images", "in_order", "split_pattern", "unwatched"]
+__all__ = ["find_images", "in_order", "split_pattern"]
 
 EVERYTHING = "**/*"
 _MAGIC = re.compile(r"[*?[]")
 
 _Part = re.Pattern[str] | None
 """What one part of a pattern matches; None for any number of folders."""
-
-
-def unwatched(folder: Path) -> None:
-    """Nobody wants to know which folders are searched."""
 
 
 def split_pattern(path: Path) -> tuple[Path, str] | None:

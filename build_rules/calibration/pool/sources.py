@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from build_rules.calibration.pool.folders import find_images, in_order, split_pattern, unwatched
+from build_rules.calibration.pool.folders import find_images, in_order, split_pattern
 from build_rules.calibration.pool.suffixes import PassedOver, image_suffixes
 from build_rules.errors import InputError
 from build_rules.regular_file import find_fault as find_file_fault
+from build_rules.regular_file import unwatched
 
 __all__ = ["Sources", "find_fault", "list_images", "list_snapshots", "list_sources", "sources_of"]
 

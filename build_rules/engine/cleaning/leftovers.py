@@ -16,10 +16,9 @@ from typing import Any
 
 from build_rules.engine.freshness.current_run import current_run
 from build_rules.engine.freshness.fingerprint import as_fingerprint, is_unchanged
+from build_rules.engine.places import BUILD
 
-__all__ = ["BUILD", "Leftover", "find_leftovers", "why_kept"]
-
-BUILD = "build"
+__all__ = ["Leftover", "find_leftovers", "why_kept"]
 
 
 @dataclass(frozen=True)
@@ -41,13 +40,13 @@ class Leftover:
 
 def find_leftovers(tasks: Iterable[str], values: Callable[[str], Mapping[str, Any]]) -> list[Leftover]:
     """Return what the records of tasks that are declared no more tell of; `values` returns the record of one."""
-    found = []
+    leftovers = []
     for task in sorted(filter(current_run.declares_no_more, tasks)):
         record = values(task)
         if isinstance(record.get("key"), dict):  # else it is none of our steps
             written = {path: mark for path, mark in record.get("outputs", {}).items() if not current_run.writes(path)}
-            found.append(Leftover(task, {path: mark for path, mark in written.items() if os.path.lexists(path)}))
-    return found
+            leftovers.append(Leftover(task, {path: mark for path, mark in written.items() if os.path.lexists(path)}))
+    return leftovers
 
 
 def why_kept(path: str, mark: Any) -> str | None:

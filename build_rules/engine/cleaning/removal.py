@@ -65,7 +65,7 @@ class Removal:
         say(sys.stdout, f"{task} - removing file '{path}'\n")
         return True
 
-    def told(self) -> str:
+    def explain_failures(self) -> str:
         """Return one paragraph on what could not be removed; nothing when there is nothing to tell."""
         if self._refused:
             return f"nothing was removed: {self._refused}"
@@ -81,4 +81,4 @@ class Removal:
 
 
 removal = Removal()
-"""There is one per process: doit calls what cleans a step with the task and nothing else."""
+"""One for the process: doit calls the action of each task by itself, and the command tells at the end what failed."""

@@ -11,15 +11,15 @@ import threading
 import time
 from contextlib import suppress
 
+from build_rules.engine.places import BUILD, CLOCK
+
 __all__ = ["FileClock", "file_clock"]
 
 SKEW_NS = 300_000_000_000
 """What two clocks may differ by (Kerberos allows as much); for file systems on which nothing of ours can be written."""
 ASK_AGAIN_NS = 10_000_000
-HERE = ("build", ".")
+HERE = (BUILD, ".")
 """Where something may be written that has no name and leaves no trace."""
-PROBE = "build/.clock"
-"""Where it needs a name, as on network file systems."""
 
 
 class FileClock:
@@ -49,7 +49,7 @@ def _ask() -> dict[int, int]:
         with suppress(OSError):
             written = _written(os.open(folder, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600))
             times[written.st_dev] = written.st_mtime_ns
-    if not times and not os.path.islink(os.path.dirname(PROBE)):
+    if not times and not os.path.islink(os.path.dirname(CLOCK)):
         with suppress(OSError):
             written = _named()
             times[written.st_dev] = written.st_mtime_ns
@@ -58,12 +58,12 @@ def _ask() -> dict[int, int]:
 
 def _named() -> os.stat_result:
     with suppress(FileNotFoundError):
-        os.unlink(PROBE)
+        os.unlink(CLOCK)
     try:
-        return _written(os.open(PROBE, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+        return _written(os.open(CLOCK, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
     finally:
         with suppress(FileNotFoundError):
-            os.unlink(PROBE)
+            os.unlink(CLOCK)
 
 
 def _written(descriptor: int) -> os.stat_result:

@@ -27,15 +27,13 @@ from build_rules.engine.freshness.index import (
     read_snapshot,
     write_snapshot,
 )
-from build_rules.engine.places import leads_out
+from build_rules.engine.places import INDEX, RECORDS, leads_out
 
 if TYPE_CHECKING:
     from build_rules.engine.freshness.decide import Cause
 
 __all__ = [
     "EVERYBODY",
-    "RECORDS",
-    "SNAPSHOT",
     "TREE",
     "Run",
     "collect_garbage_again",
@@ -46,8 +44,6 @@ __all__ = [
     "watch_marks",
 ]
 
-SNAPSHOT = "build/.fresh"
-RECORDS = "build/.records.db"
 PACKAGE = os.path.dirname(os.path.abspath(build_rules.__file__))
 INSTALLED = f"{os.sep}site-packages{os.sep}"
 EVERYBODY = ""
@@ -118,7 +114,7 @@ class Run:
         """
         self.request, self.context, self._began = request, {**context, **_records()}, True
         gc.disable()  # until a step runs: tens of thousands of tasks are made, none of them is garbage
-        snapshot = read_snapshot(SNAPSHOT)
+        snapshot = read_snapshot(INDEX)
         if snapshot is None or snapshot.context != self.context:
             return
         changed = find_changed(snapshot, lambda owner: owner in (EVERYBODY, TREE) or request.wants(owner))
@@ -201,7 +197,7 @@ class Run:
             return
         self.context = {**self.context, **_records()}
         with suppress(OSError):
-            write_snapshot(SNAPSHOT, self._snapshot())
+            write_snapshot(INDEX, self._snapshot())
 
     def _is_still_true(self) -> bool:
         """Whether the snapshot says it all: what was asked for by name had not changed."""
@@ -315,9 +311,9 @@ def watch_code() -> dict[str, Marks]:
 
 def forget_snapshot() -> None:
     """Let the next run look at everything."""
-    if not leads_out(os.path.dirname(SNAPSHOT)):
+    if not leads_out(os.path.dirname(INDEX)):
         with suppress(OSError):
-            os.unlink(SNAPSHOT)
+            os.unlink(INDEX)
 
 
 def collect_garbage_again() -> None:

@@ -64,9 +64,9 @@ _noting = threading.Lock()  # steps run in threads, and note what they found in 
 _digests: dict[tuple[int, Marks], str] = {}
 
 
-def marks_of(found: os.stat_result) -> Marks:
+def marks_of(status: os.stat_result) -> Marks:
     """Return the marks among what `os.stat` tells."""
-    return Marks(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+    return Marks(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 
 
 def as_fingerprint(recorded: Sequence[int | str | bool]) -> Fingerprint:
@@ -90,11 +90,11 @@ def _is_settled(device: int, marks: Marks) -> bool:
 def trusted_marks(path: str | os.PathLike[str]) -> Marks:
     """Return the marks of a file or folder that is about to be read; `UNTRUSTED` when they could miss a change."""
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except OSError:
         return UNTRUSTED
-    marks = marks_of(found)
-    return marks if _is_settled(found.st_dev, marks) else UNTRUSTED
+    marks = marks_of(status)
+    return marks if _is_settled(status.st_dev, marks) else UNTRUSTED
 
 
 def installed_marks(path: str | os.PathLike[str]) -> Marks:
@@ -117,10 +117,10 @@ def _note(path: str | os.PathLike[str], marks: Marks, settled: bool) -> None:
         verified[name] = marks if settled and verified.get(name, marks) == marks else UNTRUSTED
 
 
-def _digest(path: str | os.PathLike[str], found: os.stat_result, reuse: bool) -> str:
+def _digest(path: str | os.PathLike[str], status: os.stat_result, reuse: bool) -> str:
     if not reuse:
         return _read_digest(path)
-    key = (found.st_dev, marks_of(found))
+    key = (status.st_dev, marks_of(status))
     if key not in _digests:
         _digests[key] = _read_digest(path)
     return _digests[key]
@@ -139,27 +139,27 @@ def _read_digest(path: str | os.PathLike[str]) -> str:
 
 def fingerprint(path: str | os.PathLike[str]) -> Fingerprint:
     """Read a file's fingerprint. Raises `OSError`."""
-    found = os.stat(path)
-    marks = marks_of(found)
-    settled = _is_settled(found.st_dev, marks)
-    read = Fingerprint(*marks, _digest(path, found, settled), settled)
+    status = os.stat(path)
+    marks = marks_of(status)
+    settled = _is_settled(status.st_dev, marks)
+    read = Fingerprint(*marks, _digest(path, status, settled), settled)
     _note(path, marks, settled)
     return read
 
 
-def is_unchanged(path: str | os.PathLike[str], known: Fingerprint, found: os.stat_result | None = None) -> bool:
-    """Say whether the file still has the known content; it is read unless its marks tell. Missing = changed.
+def is_unchanged(path: str | os.PathLike[str], recorded: Fingerprint, status: os.stat_result | None = None) -> bool:
+    """Say whether the file still has the recorded content; it is read unless its marks tell. Missing = changed.
 
     One whose marks can never tell is read once in a run.
     """
     try:
-        found = found or os.stat(path)
-        marks = marks_of(found)
-        if marks.size != known.size:
+        status = status or os.stat(path)
+        marks = marks_of(status)
+        if marks.size != recorded.size:
             return False
-        same = known.settled and marks == known[:4] and not is_vague(marks)
-        settled = same or _is_settled(found.st_dev, marks)
-        if not same and _digest(path, found, settled or is_vague(marks)) != known.sha256:
+        same = recorded.settled and marks == recorded[:4] and not is_vague(marks)
+        settled = same or _is_settled(status.st_dev, marks)
+        if not same and _digest(path, status, settled or is_vague(marks)) != recorded.sha256:
             return False
     except OSError:
         return False

@@ -28,15 +28,8 @@ from typing import Any, Protocol
 
 from doit.exceptions import InvalidTask
 
-from build_rules.engine.database import (
-    NO_LOCKS,
-    WAYS,
-    connect,
-    first_way,
-    is_damaged,
-    is_other_way_worth_it,
-    open_to_read,
-)
+from build_rules.engine.build_database import database_at
+from build_rules.engine.database import is_damaged
 from build_rules.engine.doit_names import IGNORED, LAST_KEY, VALUES
 from build_rules.engine.freshness.current_run import current_run, forget_snapshot
 from build_rules.engine.freshness.fingerprint import (
@@ -49,8 +42,6 @@ from build_rules.engine.freshness.fingerprint import (
 )
 from build_rules.engine.freshness.key import DISCOVERED, Step
 from build_rules.engine.ownership import explain_unreadable, explain_unwritable, is_writable
-from build_rules.engine.places import make_folder
-from build_rules.engine.slower import tell_slower
 from build_rules.engine.standard_streams import say
 from build_rules.errors import InputError
 
@@ -81,58 +72,27 @@ class RecordsBackend:
     def __init__(self, name: str, codec: _Codec, *, module_name: str | None = None) -> None:
         self.name = name
         self.codec = codec
-        self._connection: sqlite3.Connection | None = None
-        self._way = 0
+        self._database = database_at(name)
         # What was read, as it stands there (None: there is no such row), and what was decoded or changed since.
         self._rows: dict[str, str | None] = {}
         self._changed: dict[str, dict[str, Any] | None] = {}
-        self._read_only = False
         self._asked = 0
         self._all_read = False
         # As somebody has found who leaves it as it is.
         self._is_damaged = False
 
-    def _connect(self) -> sqlite3.Connection:
-        if self._connection is None and not is_writable(Path(self.name)):
-            self._connection = open_to_read(self.name)
-            self._read_only = True
-        if self._connection is None:
-            make_folder(Path(self.name).parent)
-            # Parallel runs call from worker threads; doit itself serialises those calls.
-            begin = first_way(self.name)
-            self._way = max(self._way, begin)
-            self._connection = connect(self.name, self._way)
-            if self._way > begin or begin >= NO_LOCKS:
-                tell_slower(WAYS[self._way].told)
-            self._connection.execute("create table if not exists records (task text primary key, record text not null)")
-        return self._connection
-
-    def _do(self, statement: str, values: tuple[str, ...] = ()) -> list[tuple[str, str]]:
-        """Execute a statement, in another way where the file system does not allow the one before.
-
-        Raises `sqlite3.Error`, `OSError`, and `InputError` for a place that is not ours.
-        """
-        while True:
-            try:
-                return self._connect().execute(statement, values).fetchall()
-            except sqlite3.Error as error:
-                if self._way + 1 == len(WAYS) or not is_other_way_worth_it(error):
-                    raise
-                self._disconnect()
-                self._way += 1
-
     def _do_surely(self, statement: str, values: tuple[str, ...] = ()) -> list[tuple[str, str]] | None:
         """Execute a statement; None when the file is damaged, which is only believed when it is opened anew."""
         try:
-            return self._do(statement, values)
+            return self._database.execute(statement, values)
         except sqlite3.Error as error:
-            if self._read_only and "no such table" in str(error):
+            if self._database.read_only and "no such table" in str(error):
                 return []
-            if self._read_only or not is_damaged(error):
+            if self._database.read_only or not is_damaged(error):
                 raise
-        self._disconnect()
+        self._database.close()
         try:
-            return self._do(statement, values)
+            return self._database.execute(statement, values)
         except sqlite3.Error as error:
             if not is_damaged(error):
                 raise
@@ -195,7 +155,7 @@ class RecordsBackend:
 
         Who only looks, while another process may be writing, leaves the file to the next build.
         """
-        self._disconnect()
+        self._database.close()
         self._rows.clear()
         self._all_read = True  # there is nothing else any more
         if not current_run.building:
@@ -209,7 +169,7 @@ class RecordsBackend:
                 Path(self.name + suffix).unlink()
         for task_id, record in self._changed.items():
             if record is not None and LAST_KEY in record:
-                self._do(INSERT, (task_id, self.codec.encode(record)))
+                self._database.execute(INSERT, (task_id, self.codec.encode(record)))
 
     def _write(self, statement: str, values: tuple[str, ...]) -> None:
         if not is_writable(Path(self.name)):
@@ -217,13 +177,7 @@ class RecordsBackend:
         with self._as_invalid_task("what was done cannot be recorded"):
             if self._do_surely(statement, values) is None:
                 self._set_aside()
-                self._do(statement, values)
-
-    def _disconnect(self) -> None:
-        if self._connection is not None:
-            with suppress(sqlite3.Error):
-                self._connection.close()
-            self._connection = None
+                self._database.execute(statement, values)
 
     def get(self, task_id: str, dependency: str) -> Any:
         """Return one value of a task's record, or None."""
@@ -291,16 +245,15 @@ class RecordsBackend:
         if current_run.building and current_run.refreshed:
             with suppress(sqlite3.Error, OSError, InputError):
                 self._write_refreshed()
-        self._disconnect()
+        self._database.close()
 
     def _write_refreshed(self) -> None:
-        self._do("begin")
-        connection = self._connect()
+        rows = []
         for task_id in current_run.refreshed:
             record = self._changed.get(task_id)
             if record is not None and LAST_KEY in record:
-                connection.execute(INSERT, (task_id, self.codec.encode(record)))
-        connection.execute("commit")
+                rows.append((task_id, self.codec.encode(record)))
+        self._database.execute_all((INSERT, rows))
 
 
 def _is_record(record: Any) -> bool:

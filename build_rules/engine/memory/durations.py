@@ -1,39 +1,35 @@
-"""How long tasks took in former runs, in `build/.history.json`.
+"""How long tasks took in former runs, for estimates.
 
-The file holds `{"version": 1, "seconds": {TASK: [SECONDS, ...]}}`: the last few durations of each task, oldest first,
-the tasks in the order in which they ran last. It serves estimates only, so a missing or damaged file is an empty one,
-and nothing fails because it cannot be written.
+The table `durations` of `build/.records.db`: the last few durations of each task in seconds, oldest first, as a list in
+JSON; tasks in the order in which they ran last.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from pathlib import Path
 
-from build_rules.engine.places import read_regular, write_whole
+from build_rules.engine.memory.table import Table
 
 __all__ = ["History"]
 
-VERSION = 1
+SECONDS = Table("durations (task text primary key, seconds text not null)")
 DURATIONS = 5
 TASKS = 4000
-LARGEST = 4 << 20
 
 
 class History:
-    """The durations of one workspace; read when they are first asked for. One process at a time saves."""
+    """The durations of one workspace; read when they are first asked for."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self) -> None:
         self._loaded: dict[str, list[float]] | None = None
 
     @property
     def _seconds(self) -> dict[str, list[float]]:
         if self._loaded is None:
-            self._loaded = _read(self._path)
+            self._loaded = dict(_read())
         return self._loaded
 
     def expected(self, task_name: str) -> float | None:
@@ -53,28 +49,24 @@ class History:
         return sums
 
     def save(self, took: Mapping[str, float]) -> None:
-        """Add the durations of a run and write the file, whole or not at all."""
-        seconds = dict(self._seconds)
-        for name, duration in took.items():
-            seconds[name] = [*seconds.pop(name, []), round(duration, 3)][-DURATIONS:]
-        kept = dict(list(seconds.items())[-TASKS:])
-        with suppress(OSError):
-            write_whole(self._path, [json.dumps({"version": VERSION, "seconds": kept}).encode()])
+        """Add the durations of a run."""
+        rows = [
+            (name, json.dumps([*self._seconds.get(name, []), round(duration, 3)][-DURATIONS:]))
+            for name, duration in took.items()
+        ]
+        keep = "select rowid from durations order by rowid desc limit ?"
+        SECONDS.change(
+            ("insert or replace into durations values (?, ?)", rows),  # a row that is replaced becomes the last one
+            (f"delete from durations where rowid not in ({keep})", [(TASKS,)]),
+        )
 
 
-def _read(path: Path) -> dict[str, list[float]]:
-    try:
-        content = read_regular(path, LARGEST + 1)
-        if len(content) > LARGEST:
-            return {}
-        document = json.loads(content)
-    except (OSError, ValueError, RecursionError):
-        return {}
-    if not isinstance(document, dict) or document.get("version") != VERSION:
-        return {}
-    seconds = document.get("seconds")
-    found = seconds if isinstance(seconds, dict) else {}
-    return {name: durations for name, durations in found.items() if _is_sound(durations)}
+def _read() -> Iterator[tuple[str, list[float]]]:
+    for task, text in SECONDS.select("select task, seconds from durations order by rowid"):
+        with suppress(ValueError, TypeError, RecursionError):
+            durations = json.loads(text)
+            if isinstance(task, str) and _is_sound(durations):
+                yield task, durations
 
 
 def _is_sound(durations: object) -> bool:

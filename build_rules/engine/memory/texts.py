@@ -1,31 +1,24 @@
 """Small text files as steps read them, by digest, so that it can be told which line of one has changed since.
 
-A table of its own beside the records: `build/.texts.db`. Losing it costs explanations, nothing else, so whatever is
-wrong with it is passed over.
+The table `texts` of `build/.records.db`: the SHA-256 of a text, and the text as zlib compresses it.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
-import sqlite3
-import threading
 import zlib
 from collections.abc import Iterable, Mapping
-from contextlib import closing, suppress
+from contextlib import suppress
 
-from build_rules.engine.database import WITH_JOURNAL, connect, first_way
+from build_rules.engine.memory.table import Table
 
-__all__ = ["TEXTS", "first_difference", "keep_texts", "read_text_of"]
+__all__ = ["first_difference", "keep_texts", "read_text_of"]
 
-TEXTS = "build/.texts.db"
+TEXTS = Table("texts (sha256 text primary key, content blob not null)")
 SUFFIXES = (".alls", ".json", ".toml", ".txt")
 MAX_BYTES = 64 << 10
 MAX_KEPT = 20_000
 MAX_SHOWN = 60
-PATIENCE = 0.5
-"""Seconds that another process may keep the table to itself."""
-_writing = threading.Lock()
 
 
 def keep_texts(files: Mapping[str, str]) -> None:
@@ -35,26 +28,19 @@ def keep_texts(files: Mapping[str, str]) -> None:
         for path, digest in files.items()
         if (content := _small_text(path)) and hashlib.sha256(content).hexdigest() == digest
     ]
-    if not rows:
-        return
-    with _writing, suppress(sqlite3.Error, OSError), closing(_open()) as table:
-        table.execute("create table if not exists texts (sha256 text primary key, content blob not null)")
-        table.executemany("insert or ignore into texts values (?, ?)", rows)
-        table.execute("delete from texts where rowid <= (select max(rowid) from texts) - ?", (MAX_KEPT,))
+    if rows:
+        TEXTS.change(
+            ("insert or ignore into texts values (?, ?)", rows),
+            ("delete from texts where rowid <= (select max(rowid) from texts) - ?", [(MAX_KEPT,)]),
+        )
 
 
 def read_text_of(digest: str) -> str | None:
     """Return the text that once had a digest, None when it was not kept."""
-    if not os.path.exists(TEXTS):
-        return None
-    with suppress(sqlite3.Error, OSError, zlib.error, UnicodeDecodeError), closing(_open()) as table:
-        row = table.execute("select content from texts where sha256 = ?", (digest,)).fetchone()
-        return None if row is None else zlib.decompress(row[0]).decode()
+    for (content,) in TEXTS.select("select content from texts where sha256 = ?", (digest,)):
+        with suppress(zlib.error, TypeError, UnicodeDecodeError):
+            return zlib.decompress(content).decode()
     return None
-
-
-def _open() -> sqlite3.Connection:
-    return connect(TEXTS, max(WITH_JOURNAL, first_way(TEXTS)), PATIENCE)
 
 
 def _small_text(path: str) -> bytes | None:
@@ -79,9 +65,9 @@ def first_difference(old: str, new: Iterable[str]) -> str:
     return f"line {len(after) + 1}: gone: {_short(before[len(after)])}" if len(after) < len(before) else ""
 
 
-def _common(one: str, other: str) -> int:
+def _common(was: str, now: str) -> int:
     """Return how many characters two lines begin with that are the same."""
-    return next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    return next((n for n, (a, b) in enumerate(zip(was, now, strict=False)) if a != b), min(len(was), len(now)))
 
 
 def _short(line: str, difference: int = 0) -> str:

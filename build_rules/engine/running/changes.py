@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from build_rules.engine.freshness.fingerprint import Fingerprint, fingerprint, marks_of
+from build_rules.engine.freshness.fingerprint import Fingerprint, fingerprint, is_vague, marks_of
 from build_rules.engine.running.failure import InputChangedError, StepDiedError
 from build_rules.engine.running.note_reads import Noted, marks_now, noted_reads
 from build_rules.errors import InputError
@@ -88,15 +88,15 @@ def find_change(
     """
     if isinstance(error, InputChangedError):
         return None
-    found = next(((path, became) for path, before in read.items() if (became := _became(path, before))), None)
-    if found is None:
+    change = next(((path, became) for path, before in read.items() if (became := _became(path, before))), None)
+    if change is None:
         noted = noted_reads(drafts)
         later = ((path, _became_of(path)) for path, before in noted if _is_other(marks_now(path), before, started))
-        found = next(later, None)
-    if found is None:
+        change = next(later, None)
+    if change is None:
         return None
-    told = changed(found[0], task, found[1])
-    return InputChangedError(str(told), _said(error))
+    path, became = change
+    return InputChangedError(str(changed(path, task, became)), _words(error))
 
 
 def _is_other(now: Noted, before: Noted, started: int) -> bool:
@@ -107,14 +107,15 @@ def _is_other(now: Noted, before: Noted, started: int) -> bool:
 def _became(path: Path, before: Fingerprint) -> str | None:
     """Return what became of a file in words, None when it is what it was.
 
-    Its content decides where marks do not: when they were not settled, or when nothing but the ctime or the inode has
-    moved, as they do with a further name, or by themselves where a file system makes them up.
+    A ctime that moved tells of an edit, even when the file was put back as it was. Content decides where marks cannot:
+    those that were not settled, and a ctime of whole seconds, where a file system makes up inodes as well.
     """
     try:
         now = marks_of(os.stat(path))
         if now == before[:4] and before.settled:
             return None
-        if now[:2] == before[:2] and fingerprint(path).sha256 == before.sha256:
+        is_doubtful = now == before[:4] or (is_vague(before) and now[:2] == before[:2])
+        if is_doubtful and fingerprint(path).sha256 == before.sha256:
             return None
     except OSError:
         pass
@@ -131,7 +132,7 @@ def _became_of(path: Path) -> str:
     return "became a folder" if stat.S_ISDIR(mode) else "changed" if stat.S_ISREG(mode) else "became no regular file"
 
 
-def _said(error: BaseException) -> str:
+def _words(error: BaseException) -> str:
     """Return what a step said, without the blame that such an error lays on somebody."""
     if isinstance(error, InputError):
         return error.facts

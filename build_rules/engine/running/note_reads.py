@@ -41,7 +41,7 @@ def noted_reads(folder: Path) -> Iterator[tuple[Path, Noted]]:
 def marks_now(file: Path) -> Noted:
     """Return what the file system says of a file now."""
     try:
-        found = os.stat(file)
+        status = os.stat(file)
     except OSError:
         return None
-    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino

@@ -42,8 +42,6 @@ from build_rules.errors import InputError
 
 __all__ = ["Produced", "Recall", "clear_drafts", "further_files", "produce"]
 
-RUNNING = "build/.running"
-"""Holds a file for every step that is running, with the name of its draft."""
 MAX_PATH = 1 << 16
 MANY = 100
 """Inputs of a step for which threads are worth their start."""
@@ -136,11 +134,11 @@ def produce(
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        told: Exception | None = _told(error, folder, rule) if isinstance(error, OSError) else None
-        told = find_change(read, partial, started, task, told or error) or told
-        if told is None:
+        explained: Exception | None = _disk_fault(error, folder, rule) if isinstance(error, OSError) else None
+        explained = find_change(read, partial, started, task, explained or error) or explained
+        if explained is None:
             raise
-        raise told from error
+        raise explained from error
     finally:
         places.remove_tree(partial)
         on_interrupt.drafts.discard(partial)
@@ -148,7 +146,7 @@ def produce(
             os.unlink(mark)
 
 
-def _told(error: OSError, folder: Path, rule: str) -> InputError | None:
+def _disk_fault(error: OSError, folder: Path, rule: str) -> InputError | None:
     """Return what an error of the file system says of the place of the outputs, None when it is of something else."""
     if error.errno in DISK_FULL:
         return InputError(f"{folder}: no space left to write the outputs of {rule}; free some and run again.")
@@ -184,9 +182,9 @@ def _read(path: Path, task: str) -> Fingerprint:
 
 def _mark_running(partial: Path) -> str:
     """Note that a draft exists, for the next run should this one be killed; return where."""
-    mark = os.path.join(RUNNING, hashlib.sha256(os.fsencode(partial)).hexdigest()[:24])
+    mark = os.path.join(places.RUNNING, hashlib.sha256(os.fsencode(partial)).hexdigest()[:24])
     with suppress(OSError):
-        os.makedirs(RUNNING, exist_ok=True)
+        os.makedirs(places.RUNNING, exist_ok=True)
         places.write_whole(mark, [os.fsencode(partial)])
     return mark
 
@@ -194,14 +192,17 @@ def _mark_running(partial: Path) -> str:
 def clear_drafts() -> None:
     """Remove what killed runs have left: to be called by the one run that has the workspace.
 
-    Only what a run of ours can have left: drafts below `build/`.
+    Only what a run of ours can have left: drafts below `build/`, and files that former versions kept.
     """
+    for former in places.FORMER:
+        with suppress(OSError):
+            os.unlink(former)
     with suppress(OSError):
-        if os.path.lexists(RUNNING) and places.leads_out(RUNNING):
-            places.clear_place(RUNNING)
-        for name in os.listdir(RUNNING):
+        if os.path.lexists(places.RUNNING) and places.leads_out(places.RUNNING):
+            places.clear_place(places.RUNNING)
+        for name in os.listdir(places.RUNNING):
             with suppress(OSError):
-                mark = os.path.join(RUNNING, name)
+                mark = os.path.join(places.RUNNING, name)
                 places.clear_place(mark)
                 partial = Path(os.fsdecode(places.read_regular(mark, MAX_PATH)))
                 if places.is_below_build(partial) and _is_draft(partial.name):
@@ -215,11 +216,11 @@ def _is_draft(name: str) -> bool:
 
 def _discovered(path: Path, started: int, task: str) -> Fingerprint:
     try:
-        found = fingerprint(path)
+        read = fingerprint(path)
         # Its content from before the call is unknown, so a change since then is one too many.
         marks = marks_of(path.stat())
         if marks.ctime_ns + (COARSE_TICK_NS if is_vague(marks) else 0) < started:
-            return found
+            return read
     except OSError as error:
         raise changed(path, task, "disappeared") from error
     raise changed(path, task)
@@ -271,5 +272,5 @@ def further_files(outputs: Mapping[str, Path]) -> list[Path]:
 def _further(folder: Path, named: Mapping[str, Path]) -> list[Path]:
     """Return the files in `folder` that extend the name of one of `named`, in order of name."""
     names = {path.name for path in named.values()}
-    found = (path for path in folder.iterdir() if any(path.name.startswith(f"{name}.") for name in names))
-    return sorted(path for path in found if path.is_symlink() or not path.is_dir())
+    extending = (path for path in folder.iterdir() if any(path.name.startswith(f"{name}.") for name in names))
+    return sorted(path for path in extending if path.is_symlink() or not path.is_dir())

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from build_rules.engine import messages
 from build_rules.engine.cache.of_step import close_cache
-from build_rules.engine.freshness.current_run import RECORDS, current_run
+from build_rules.engine.freshness.current_run import current_run
 from build_rules.engine.interrupt import end_on_interrupt, on_interrupt
 from build_rules.engine.lock import LOCK, UnwritableError, check_writable, lock_workspace
-from build_rules.engine.memory.failures import note_failures
+from build_rules.engine.places import RECORDS
 from build_rules.engine.running.publish import clear_drafts
 from build_rules.engine.running.resources import Resources, machine_resources
 from build_rules.engine.running.run_state import RunState
@@ -28,9 +28,7 @@ from build_rules.engine.running.run_state import RunState
 if TYPE_CHECKING:
     from build_rules.engine.memory.durations import History
 
-__all__ = ["HISTORY", "Reporter", "Session", "session"]
-
-HISTORY = Path("build/.history.json")
+__all__ = ["Reporter", "Session", "session"]
 
 
 class Reporter(messages.Listener, Protocol):
@@ -98,7 +96,7 @@ class Session:
         if self._history is None:
             from build_rules.engine.memory.durations import History
 
-            self._history = History(HISTORY)
+            self._history = History()
         return self._history
 
     def end(self, is_whole: bool) -> str:
@@ -115,8 +113,10 @@ class Session:
         if is_whole:
             current_run.finish()
             failed = {task: text.strip() for task, text in self.state.failures}
-            if failed or self.state.up_to_date or current_run.fresh:
-                note_failures(failed, self.state.up_to_date, current_run.fresh)
+            if failed or self.state.up_to_date:
+                from build_rules.engine.memory.failures import note_failures
+
+                note_failures(failed, self.state.up_to_date)
         return note
 
     def exit_code(self, of_doit: int) -> int:

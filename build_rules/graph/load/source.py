@@ -22,8 +22,9 @@ from build_rules.graph.load.shapes import static_shape, without_weights
 from build_rules.graph.load.widen_halves import widen_halves
 from build_rules.onnx_file.onnx_files import OnnxFiles
 from build_rules.onnx_file.skeleton import read_skeleton
-from build_rules.onnx_file.weights import HALVES, Reading, check_weights, place_weights, unwatched
+from build_rules.onnx_file.weights import HALVES, Reading, check_weights, place_weights
 from build_rules.records.split_json import ModelInput
+from build_rules.regular_file import unwatched
 
 __all__ = ["Source", "check_model", "image_input", "load_source", "prepare"]
 

@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.monorepo import generate
-from build_rules.engine.freshness.current_run import RECORDS, SNAPSHOT
 from build_rules.engine.freshness.records import files_of
+from build_rules.engine.places import INDEX, RECORDS
 from tests.doit_runs import Run, doit
 
 FIRST, SECOND = "team000/model00000", "team000/model00001"
@@ -50,9 +50,9 @@ def settle(folder: Path) -> None:
     for _ in range(3):
         time.sleep(SETTLED)
         assert up_to_date(doit(folder))
-    before = (folder / SNAPSHOT).stat().st_mtime_ns
+    before = (folder / INDEX).stat().st_mtime_ns
     assert up_to_date(doit(folder))
-    assert (folder / SNAPSHOT).stat().st_mtime_ns == before
+    assert (folder / INDEX).stat().st_mtime_ns == before
 
 
 def up_to_date(run: Run, models: int = 2) -> bool:
@@ -197,7 +197,7 @@ def test_named_tasks_are_found_though_they_are_fresh(folder: Path) -> None:
 
 
 def test_who_was_never_looked_at_is_not_forgotten(folder: Path) -> None:
-    (folder / SNAPSHOT).unlink()
+    (folder / INDEX).unlink()
     (models(folder) / "labels.txt").write_text("a\nc\n")
     assert doit(folder, f"meta:{SECOND}:*").executed == []
     time.sleep(SETTLED)
@@ -287,7 +287,7 @@ def test_a_failure_is_not_forgotten(folder: Path) -> None:
 @pytest.mark.parametrize("seed", range(12))
 def test_a_damaged_snapshot_costs_time_only(folder: Path, seed: int) -> None:
     chance = random.Random(seed)
-    path = folder / SNAPSHOT
+    path = folder / INDEX
     data = bytearray(path.read_bytes())
     if seed % 3 == 0:
         del data[chance.randrange(len(data)) :]
@@ -309,7 +309,7 @@ def test_damaged_records_are_told_when_they_are_needed(folder: Path) -> None:
 
 def test_records_of_another_form_are_not_believed(folder: Path) -> None:
     """As another version of the rules may have written them."""
-    (folder / SNAPSHOT).unlink()
+    (folder / INDEX).unlink()
     connection = sqlite3.connect(folder / RECORDS)
     connection.execute("update records set record = replace(record, 'true]', 'true, 7]')")
     connection.execute("update records set record = replace(record, 'false]', 'false, 7]')")
@@ -333,8 +333,8 @@ def test_a_file_written_twice_in_one_tick_is_noticed(folder: Path) -> None:
 def test_what_is_asked_for_by_name_leaves_the_rest_known(folder: Path) -> None:
     """A run by name looks at the files of that model alone, and what was known of the others still holds."""
     edit(folder / "models" / SECOND / "labels.txt", b"b", b"c")
-    before = (folder / SNAPSHOT).stat().st_mtime_ns
+    before = (folder / INDEX).stat().st_mtime_ns
     run = doit(folder, f"meta:{FIRST}:hailo8l-fast")
     assert (run.code, run.executed) == (0, [])
-    assert (folder / SNAPSHOT).stat().st_mtime_ns == before
+    assert (folder / INDEX).stat().st_mtime_ns == before
     assert any(step.startswith(f"meta:{SECOND}:") for step in doit(folder).executed)

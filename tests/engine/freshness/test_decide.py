@@ -14,7 +14,9 @@ from build_rules.engine.freshness.key import Step
 from build_rules.engine.freshness.records import record_of
 from build_rules.engine.memory.failures import note_failures, read_failures
 from build_rules.engine.memory.texts import first_difference, keep_texts, read_text_of
+from build_rules.engine.places import RECORDS
 from build_rules.engine.running.rule import Rule
+from tests.engine.memory.sql import change
 
 RULE = Rule("copy", "steps:copy", ("errors.py",))
 
@@ -214,7 +216,7 @@ def test_texts_are_kept_when_they_are_small_texts() -> None:
     keep_texts({**digests, "gone.txt": "4"})
     found = [read_text_of(digest) for digest in (*digests.values(), "4")]
     assert found == ["a.txt one\na.txt two\n", None, None, None]
-    Path("build/.texts.db").write_bytes(b"garbage" * 100)
+    Path(RECORDS).write_bytes(b"garbage" * 100)
     assert read_text_of(digests["a.txt"]) is None
     keep_texts(digests)
 
@@ -230,8 +232,10 @@ def test_failures_are_noted_until_they_are_mended() -> None:
     note_failures({"copy:x": "boom", "copy:y": "bang"}, [])
     note_failures({"copy:z": "crash"}, ["copy:x"])
     assert {task: one["text"] for task, one in read_failures().items()} == {"copy:y": "bang", "copy:z": "crash"}
-    Path("build/.failures.json").write_text("[garbage")
+    change("update failures set moment = 'yesterday' where task = 'copy:y'")
+    assert list(read_failures()) == ["copy:z"]
+    change("drop table failures")
     assert read_failures() == {}
     note_failures({"copy:x": "boom"}, [])
     assert list(read_failures()) == ["copy:x"]
-    assert sorted(path.name for path in Path("build").iterdir()) == [".failures.json"]
+    assert sorted(path.name for path in Path("build").iterdir()) == [".records.db"]

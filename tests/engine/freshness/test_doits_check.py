@@ -11,10 +11,10 @@ import pytest
 from doit.dependency import Dependency
 from doit.task import dict_to_task
 
-from build_rules.engine.freshness.current_run import RECORDS
 from build_rules.engine.freshness.fingerprint import fingerprint
 from build_rules.engine.freshness.key import Step
 from build_rules.engine.freshness.records import ContentChecker, RecordsBackend, record_of
+from build_rules.engine.places import RECORDS
 from build_rules.engine.running.rule import Rule
 
 RULE = Rule("copy", "steps:copy", ("errors.py",))

@@ -19,6 +19,7 @@ from build_rules.engine.report.console import BuildReporter
 from build_rules.engine.report.events import EventReporter
 from build_rules.engine.report.plain import counts
 from tests.doit_runs import Run, doit, start_doit, wait_until
+from tests.engine.memory.sql import select
 from tests.engine.report.terminal_runs import make_workspace
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -161,11 +162,11 @@ def test_steps_that_are_not_even_loaded_are_up_to_date() -> None:
 def test_failures_are_remembered_until_they_succeed(tmp_path: Path, reporter: tuple[str, ...]) -> None:
     workspace(tmp_path, "a", a="fail")
     doit(tmp_path, *reporter)
-    noted = tmp_path / "build/.failures.json"
-    assert json.loads(noted.read_text())["step:a"]["text"] == "a is wrong; mend it."
+    noted = "select task, words from failures"
+    assert select(noted, workspace=tmp_path) == [("step:a", "a is wrong; mend it.")]
     (tmp_path / "say/a").write_text("cached")
     assert doit(tmp_path, *reporter).code == 0
-    assert json.loads(noted.read_text()) == {}
+    assert select(noted, workspace=tmp_path) == []
 
 
 @pytest.mark.parametrize("reporter", [(), ("-r", "events")])

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.doit_runs import wait_until
+from tests.engine.memory.sql import change, select
 from tests.engine.report.terminal_runs import Terminal, make_workspace
 
 SHELL = """
@@ -66,7 +67,8 @@ def test_running_steps_are_seen_and_nothing_but_lines_is_left(tmp_path: Path) ->
 def test_what_is_expected_is_told_from_former_runs(tmp_path: Path) -> None:
     make_workspace(tmp_path, "a b")
     (tmp_path / "build").mkdir()
-    (tmp_path / "build/.history.json").write_text('{"version": 1, "seconds": {"step:a": [40.0], "step:b": [20.0]}}')
+    change("create table durations (task text primary key, seconds text not null)", workspace=tmp_path)
+    change("insert into durations values ('step:a', '[40.0]'), ('step:b', '[20.0]')", workspace=tmp_path)
     terminal = Terminal(tmp_path)
     terminal.watch(seen(terminal, "> step:a  [..........]  0 s of about 40 s", "0 of 2; about 59 s left"))
     go(tmp_path)
@@ -208,7 +210,7 @@ def test_restored_from_the_cache(tmp_path: Path) -> None:
         "   step:b done in T: b.out",
         "1 run, 1 from the cache in T",
     ]
-    assert "step:a" not in (tmp_path / "build/.history.json").read_text()
+    assert select("select task from durations", workspace=tmp_path) == [("step:b",)]
 
 
 def test_no_color(tmp_path: Path) -> None:

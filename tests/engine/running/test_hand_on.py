@@ -329,17 +329,6 @@ def test_an_edit_while_the_step_runs_is_noticed(here: Path, keep_times: bool) ->
     assert not (here / "out/taken").is_symlink()
 
 
-def test_a_further_name_is_no_edit(here: Path) -> None:
-    """As a backup of hard links gives one, which moves the ctime."""
-
-    def name(*, sources: Sequence[Path], taken: Path) -> None:
-        link(sources=sources, taken=taken)
-        (here / "backup").hardlink_to(sources[0])
-
-    made = call(here, name, here / "large")
-    assert is_unchanged(here / "out/taken", made.outputs[here / "out/taken"])
-
-
 def test_an_edit_between_two_steps_of_one_model_is_noticed(here: Path) -> None:
     """The link leads to another content by now, and what came with it was made of the one before."""
     taken, owner = here / "out/taken", f"model {here}"

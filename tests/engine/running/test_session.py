@@ -19,7 +19,7 @@ from build_rules.engine.running import session as room
 from build_rules.engine.running.failure import WrongInput
 from build_rules.engine.running.rule import Rule
 from build_rules.engine.running.run_state import RunState
-from build_rules.engine.running.session import HISTORY, Session
+from build_rules.engine.running.session import Session
 from build_rules.exit_codes import DONE, FAILED, UNEXPECTED, WRONG_INPUT
 from tests.doit_runs import doit, start_doit, wait_until
 
@@ -151,7 +151,7 @@ def test_what_became_of_a_run_is_remembered_at_its_end_and_once(session: Session
     session.state.done("write:a", 1.5)
     session.state.failure("write:b", "boom", 2.0)
     session.end(is_whole=True)
-    assert History(HISTORY).expected("write:a") == 1.5
+    assert History().expected("write:a") == 1.5
     assert list(read_failures()) == ["write:b"]
     session.state.failure("write:c", "boom", 2.0)
     session.end(is_whole=True)
@@ -180,7 +180,7 @@ def test_a_reporter_is_told_until_the_end(session: Session) -> None:
     for call in tuple(on_interrupt.calls):
         call()
     assert teller.told == ["a cached", "interrupted"]
-    assert History(HISTORY).expected("write:a") == 1.5
+    assert History().expected("write:a") == 1.5
     session.end(is_whole=True)
     messages.cached("b")
     assert teller.told == ["a cached", "interrupted"]
