@@ -33,12 +33,9 @@ STATE = {
     "engine/freshness/fingerprint.py _noting",
     "engine/freshness/fingerprint.py verified",
     "engine/interrupt.py on_interrupt",
-    "engine/memory/texts.py _writing",
     "engine/messages.py _line",
     "engine/running/changes.py _agreed",
     "engine/running/session.py session",
-    "engine/slower.py _telling",
-    "engine/slower.py _told",
 }
 """What a module keeps; the reason stands in the code, as a comment or a docstring at the definition."""
 
