@@ -96,13 +96,13 @@ def test_a_snapshot_that_would_normalize_twice(tmp_path: Path, capsys: pytest.Ca
 GRID = {"algorithm": "evendist", "overlap": 0.1}
 
 
-def resize(path: Path, **params: Any) -> Path:
-    """A snapshot with further parameters."""
+def changed(path: Path, metadata: dict[str, str] | None = None, **params: Any) -> Path:
+    """Write a snapshot with further parameters, and further entries beside them."""
     plain = open_snapshot(write(path, "rgb"))
-    changed = canonical_json({**plain.params, **params})
-    metadata = {**plain.metadata, "params": changed, "param_hash": hash_params(changed)}
+    text = canonical_json({**plain.params, **params})
     sample = np.arange(3 * 64 * 48, dtype=np.uint8).reshape(3, 64, 48)
-    write_snapshot(path, "images", (2, 3, 64, 48), [sample, sample], metadata)
+    told = {**plain.metadata, "params": text, "param_hash": hash_params(text), **(metadata or {})}
+    write_snapshot(path, "images", (2, 3, 64, 48), [sample, sample], told)
     return path
 
 
@@ -113,17 +113,17 @@ def test_a_tiled_model_wants_tiles_and_whole_frames_where_it_says_so(tmp_path: P
     with pytest.raises(InputError, match=r"untiled: params\.resize must be 'tiled'.*not 'letterbox'"):
         use_snapshot(write(tmp_path / "untiled", "rgb"), tiled, tmp_path / "out")
     assert not (tmp_path / "out").exists()
-    given = resize(tmp_path / "tiles", resize="tiled", grid=GRID, full_frame=full_frame)
+    given = changed(tmp_path / "tiles", resize="tiled", grid=GRID, full_frame=full_frame)
     facts = use_snapshot(given, tiled, tmp_path / "out")
     assert (facts.resize, facts.full_frame) == ("tiled", full_frame)
-    other = resize(tmp_path / "others", resize="tiled", grid=GRID, full_frame=not full_frame)
+    other = changed(tmp_path / "others", resize="tiled", grid=GRID, full_frame=not full_frame)
     with pytest.raises(InputError, match="full_frame"):
         use_snapshot(other, tiled, tmp_path / "further")
 
 
 def test_a_model_of_whole_frames_wants_no_tiles(tmp_path: Path) -> None:
     whole = replace(SPLIT, preprocessing=replace(SPLIT.preprocessing, tiling_mode="whole_frame"))
-    given = resize(tmp_path / "tiles", resize="tiled", grid=GRID)
+    given = changed(tmp_path / "tiles", resize="tiled", grid=GRID)
     for split in (whole, SPLIT):
         with pytest.raises(InputError, match=r"tiles: params\.resize must"):
             use_snapshot(given, split, tmp_path / "out")
