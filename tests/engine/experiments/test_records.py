@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import sqlite3
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.engine.experiments.workspace import Workspace
+from tests.profiles import EXPERIMENTS
 
 PAGE = 4096
 
@@ -78,7 +78,7 @@ def test_single_bytes(ws: Workspace) -> None:
     whole = ws.records.read_bytes()
     before = ws.outputs()
     dice = random.Random(15)
-    for place in dice.sample(range(len(whole)), 200 if os.environ.get("EXPERIMENTS") == "all" else 40):
+    for place in dice.sample(range(len(whole)), 200 if EXPERIMENTS else 40):
         damaged = bytearray(whole)
         damaged[place] ^= 1 << dice.randrange(8)
         ws.records.write_bytes(damaged)
