@@ -141,3 +141,20 @@ def test_a_file_of_the_emulator_says_so(tmp_path: Path, claim: bool | None) -> N
     said["hailo"]["emulated"] = claim
     found = described(tmp_path, edgefirst_json=json.dumps(said).encode())
     assert ("hailo.emulated" in [problem.path for problem in found.problems]) == (claim is not True)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"shape": [1, 3, 128, 96]}, "is 128x96 pixels, but the HEF's input 128x128"),
+        ({"shape": [1, 3, 96, 128]}, "is 96x128 pixels, but the HEF's input 128x128"),
+        ({"shape": [1, 4, 128, 128]}, "has 4 channels, but the HEF's input 3"),
+        ({"shape": [1, 3, 128, 128]}, None),
+    ],
+)
+def test_the_input_is_that_of_the_file(tmp_path: Path, change: dict[str, Any], told: str | None) -> None:
+    axes = ("batch", "num_features", "height", "width")
+    shape = {"dshape": [{name: size} for name, size in zip(axes, change["shape"], strict=True)]}
+    said = {**document(), "input": {**document().get("input", {}), **change, **shape}}
+    found = described(tmp_path, edgefirst_json=json.dumps(said).encode())
+    assert [text for path, text in errors(found) if path == "input"] == ([] if told is None else [told])

@@ -178,3 +178,11 @@ def test_warnings_are_told(cut: Any, capsys: pytest.CaptureFixture[str]) -> None
 def test_what_is_wrong_with_the_metadata_is_told_with_the_model(cut: Any) -> None:
     with pytest.raises(InputError, match=r"model\.onnx: .*normalization"):
         cut(metadata=json.dumps({"validation": {"normalization": "odd"}}))
+
+
+def test_anchors_that_are_missing_are_told_before_anything_is_compiled(cut: Any) -> None:
+    head = Head(anchors=3, bins=1, classes=3, roles=("boxes", "objectness", "scores"))
+    model = head_model(head, hinted(head))
+    contradicting = json.dumps({"outputs": [{"type": "detection", "anchors": [[[1, 2]], [[3, 4]]]}]})
+    with pytest.raises(InputError, match=r"model\.onnx: .*anchors"):
+        cut(model, "a\nb\nc\n", metadata=contradicting)
