@@ -18,7 +18,7 @@ from build_rules.metadata.examine import MAX_DESCRIBED, MAX_DOCUMENT, Examined, 
 from build_rules.metadata.serialize import document_bytes
 from build_rules.regular_file import LABELS_BYTES
 from tests.hef import hailort
-from tests.hef.changes import host_work
+from tests.hef.changes import extend, host_work
 from tests.metadata.synthetic import Head, tensors_of
 
 HEAD = Head(nc=3, size=(128, 128))
@@ -158,3 +158,26 @@ def test_the_input_is_that_of_the_file(tmp_path: Path, change: dict[str, Any], t
     said = {**document(), "input": {**document().get("input", {}), **change, **shape}}
     found = described(tmp_path, edgefirst_json=json.dumps(said).encode())
     assert [text for path, text in errors(found) if path == "input"] == ([] if told is None else [told])
+
+
+@pytest.mark.parametrize(
+    ("change", "version", "severity", "told"),
+    [
+        (None, 3, None, ""),
+        (extend(1000), 3, "error", "no release of HailoRT loads it (HailoRT 4.x: "),
+        (lambda hef: hef.ClearField("extensions"), 1, "warning", "only old releases of HailoRT load it (HailoRT 4.x: "),
+    ],
+)
+def test_a_file_without_metadata_that_the_runtime_refuses(
+    tmp_path: Path, change: Callable[[Any], object] | None, version: int, severity: str | None, told: str
+) -> None:
+    message = hailort.Hef()
+    message.ParseFromString(build_proto(SPEC, 5))
+    if change is not None:
+        change(message)
+    path = tmp_path / "a.hef"
+    path.write_bytes(build_container(bytes(message.SerializeToString()), b"payload", version))
+    found = examine(path)
+    assert (found.document, found.labels, found.members) == (None, None, {})
+    assert [problem.severity for problem in found.problems] == ([] if severity is None else [severity])
+    assert all(problem.text.startswith(told) for problem in found.problems)

@@ -180,9 +180,9 @@ def test_what_is_wrong_with_the_metadata_is_told_with_the_model(cut: Any) -> Non
         cut(metadata=json.dumps({"validation": {"normalization": "odd"}}))
 
 
-def test_anchors_that_are_missing_are_told_before_anything_is_compiled(cut: Any) -> None:
+def test_anchors_that_the_graph_contradicts_are_told_before_anything_is_compiled(cut: Any) -> None:
     head = Head(anchors=3, bins=1, classes=3, roles=("boxes", "objectness", "scores"))
     model = head_model(head, hinted(head))
-    contradicting = json.dumps({"outputs": [{"type": "detection", "anchors": [[[1, 2]], [[3, 4]]]}]})
-    with pytest.raises(InputError, match=r"model\.onnx: .*anchors"):
+    contradicting = json.dumps({"model": {"anchors": [[[1, 2], [3, 4], [5, 6]]] * len(head.strides)}})
+    with pytest.raises(InputError, match=r"model\.onnx: the metadata says the anchors .*but the graph decodes with"):
         cut(model, "a\nb\nc\n", metadata=contradicting)
