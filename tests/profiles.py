@@ -23,8 +23,8 @@ def either(few: int, many: int) -> int:
     return many if EVERYTHING else few
 
 
-def sampled(cases: Sequence[Case], count: int) -> Sequence[Case]:
+def sampled(cases: Sequence[Case], count: int, everything: bool = EVERYTHING) -> Sequence[Case]:
     """Return `count` cases, evenly spread, with the first and the last; all of them where all is asked for."""
-    if EVERYTHING or len(cases) <= count:
+    if everything or len(cases) <= count:
         return cases
     return [cases[index * (len(cases) - 1) // (count - 1)] for index in range(count)]
