@@ -14,14 +14,12 @@ from PIL import Image
 
 from build_rules.calibration.snapshot.snapshot_file import open_snapshot
 from build_rules.errors import InputError
-from build_rules.records.calibration_json import Calibrated, load_calibrated
-from build_rules.records.split_json import ModelInput, Preprocessing, Split, dump_split
+from build_rules.records.split_json import ModelInput, Split, dump_split
 from build_rules.steps import calibration
 from tests.calibration.snapshot.test_given import changed
 from tests.calibration.snapshot.test_given import write as write_given
 from tests.records.test_records import SPLIT
 
-UNKNOWN = Preprocessing(mean=(0.0, 0.0), std=(1.0, 1.0), color=None)
 NAME = "calibration-ds-1.safetensors"
 
 
@@ -39,8 +37,12 @@ def pool(tmp_path: Path) -> Path:
 def calibrate(tmp_path: Path) -> Any:
     """Run the step; what is named replaces what a plain build hands to it. Returns the files found, and the facts."""
 
-    def run(source: Path | None, split: Split = SPLIT, **changes: Any) -> tuple[tuple[Path, ...], Calibrated]:
-        (tmp_path / "split.json").write_text(dump_split(split))
+    def run(
+        source: Path | None, split: Split = SPLIT, pixels: dict[str, Any] | None = None, **changes: Any
+    ) -> tuple[tuple[Path, ...], dict[str, Any]]:
+        record = json.loads(dump_split(split))
+        record["preprocessing"].update(pixels or {})
+        (tmp_path / "split.json").write_text(json.dumps(record))
         images = sorted(source.iterdir()) if source is not None and source.is_dir() else [source] if source else []
         arguments: dict[str, Any] = {
             "split_json": tmp_path / "split.json",
@@ -58,7 +60,7 @@ def calibrate(tmp_path: Path) -> Any:
             "passed_over": "",
         }
         further = calibration.run(**arguments | changes)
-        return further, load_calibrated(tmp_path / "calibration.json")
+        return further, json.loads((tmp_path / "calibration.json").read_text())
 
     return run
 
@@ -75,8 +77,8 @@ def named(name: str | None) -> Split:
 def test_a_snapshot_of_images(calibrate: Any, pool: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     further, facts = calibrate(pool)
     assert further == ()
-    assert (facts.count, facts.input_shape, facts.resize) == (3, (64, 48), "letterbox")
-    assert facts.file_name.startswith("calibration-")
+    assert (facts["count"], facts["input_shape"], facts["resize"]) == (3, [64, 48], "letterbox")
+    assert facts["file_name"].startswith("calibration-")
     assert open_snapshot(tmp_path / "snapshot").count == 3
     record = chosen(tmp_path)
     assert (len(record["images"]), record["pool"]) == (3, 4)
@@ -130,16 +132,17 @@ def test_a_snapshot_that_is_larger_than_producers_like(
 def test_an_input_of_unknown_colours(calibrate: Any, tmp_path: Path) -> None:
     (tmp_path / "pool").mkdir()
     (tmp_path / "pool/a.png").write_bytes(b"never read")
-    split = replace(SPLIT, input=ModelInput("pair", (1, 2, 64, 48)), preprocessing=UNKNOWN)
+    split = replace(SPLIT, input=ModelInput("pair", (1, 2, 64, 48)))
+    unknown = {"mean": [0.0, 0.0], "std": [1.0, 1.0], "color": None}
     with pytest.raises(InputError, match=r"pool: the model's input 'pair' has 2 channels.*cameraadaptor"):
-        calibrate(tmp_path / "pool", split)
+        calibrate(tmp_path / "pool", split, unknown)
     assert not (tmp_path / "calibration.json").exists()
 
 
 def test_a_snapshot_that_is_there(calibrate: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given = write_given(tmp_path / NAME, None)
     further, facts = calibrate(given)
-    assert (further, facts.file_name, facts.count) == ((), NAME, 2)
+    assert (further, facts["file_name"], facts["count"]) == ((), NAME, 2)
     assert (tmp_path / "snapshot").read_bytes() == given.read_bytes()
     assert f"   {NAME}: 2 samples\n" in capsys.readouterr().out
     record = chosen(tmp_path)
@@ -153,7 +156,7 @@ def test_of_several_snapshots_the_one_that_the_metadata_name(calibrate: Any, tmp
     for name in ("calibration-a.safetensors", NAME, "calibration-z.safetensors"):
         write_given(folder / name, None)
     further, facts = calibrate(folder, named(NAME))
-    assert (further, facts.file_name) == ((), NAME)
+    assert (further, facts["file_name"]) == ((), NAME)
     with pytest.raises(InputError, match=r"given: holds 3 snapshots \(.*names none"):
         calibrate(folder, named(None))
     with pytest.raises(InputError, match=r"given: holds 3 snapshots \(.*names other"):
@@ -164,7 +167,7 @@ def test_the_snapshot_that_the_metadata_name_is_returned_as_read(calibrate: Any,
     (tmp_path / "snapshots").mkdir()
     given = write_given(tmp_path / "snapshots" / NAME, None)
     further, facts = calibrate(None, named(NAME), named_in=str(tmp_path / "snapshots"))
-    assert (further, facts.file_name) == ((given,), NAME)
+    assert (further, facts["file_name"]) == ((given,), NAME)
     with pytest.raises(InputError, match="there is nothing to calibrate from"):
         calibrate(None, named(None), named_in=str(tmp_path / "snapshots"))
 
