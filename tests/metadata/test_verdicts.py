@@ -13,38 +13,15 @@ import pytest
 from build_rules.errors import InputError
 from build_rules.hef import HefSpec, Quantization, Stream, build_container, embed_zip, write_hef
 from build_rules.hef.writer import build_proto
-from build_rules.metadata.compiled_document import BuildFacts, compile_document
 from build_rules.metadata.examine import MAX_DESCRIBED, MAX_DOCUMENT, Examined, examine, load_document
 from build_rules.metadata.serialize import document_bytes
 from build_rules.regular_file import LABELS_BYTES
+from tests.commands.test_hef_commands import LABELS, document, streams
 from tests.hef import hailort
 from tests.hef.changes import extend, host_work
-from tests.metadata.synthetic import Head, tensors_of
-
-HEAD = Head(nc=3, size=(128, 128))
-LABELS = b"a\nb\nc\n"
-
-
-def streams() -> tuple[Stream, ...]:
-    made = []
-    for tensor in tensors_of(HEAD):
-        assert tensor.scale is not None
-        assert tensor.zero_point is not None
-        numbers = Quantization(tensor.scale, float(tensor.zero_point), *(tensor.limits or tensor.range))
-        height, width, features = tensor.shape[1:]
-        shape = (height, width, features)
-        made.append(Stream(tensor.name, "output", shape, shape, "NHWC", 1, numbers, tensor.original_names))
-    return tuple(made)
-
 
 IMAGE = Stream("net/in", "input", (128, 128, 3), (128, 128, 3), "NHWC", 1, Quantization(1.0, 0.0, 0.0, 255.0))
 SPEC = HefSpec("hailo8l", "0.1.0-emulated", 1_700_000_000_000, "net", (IMAGE,), streams())
-
-
-def document() -> dict[str, Any]:
-    facts = BuildFacts("0.1.0", "2026-01-02T03:04:05Z", "hailo8l", "fast", "emulator", "1", emulated=True)
-    source = {"schema_version": 2, "decoder_version": "yolov8", "nms": "class_agnostic", "name": "net"}
-    return compile_document(source, HEAD.split, tensors_of(HEAD), facts, HEAD.folded).document
 
 
 def described(
