@@ -16,8 +16,8 @@ from build_rules.calibration.snapshot.snapshot_file import open_snapshot
 from build_rules.errors import InputError
 from build_rules.records.split_json import ModelInput, Split, dump_split
 from build_rules.steps import calibration
-from tests.calibration.snapshot.test_given import changed
 from tests.calibration.snapshot.test_given import write as write_given
+from tests.calibration.snapshot.test_tiled import changed
 from tests.records.test_records import SPLIT
 
 NAME = "calibration-ds-1.safetensors"
@@ -44,22 +44,22 @@ def calibrate(tmp_path: Path) -> Any:
         record["preprocessing"].update(pixels or {})
         (tmp_path / "split.json").write_text(json.dumps(record))
         images = sorted(source.iterdir()) if source is not None and source.is_dir() else [source] if source else []
-        arguments: dict[str, Any] = {
+        arguments: dict[str, Any] = {  # in the order in which the step takes them
             "split_json": tmp_path / "split.json",
             "images": tuple(images),
             "snapshot": tmp_path / "snapshot",
             "calibrated": tmp_path / "calibration.json",
             "chosen": tmp_path / "calibration-images.json",
             "sheet": tmp_path / "calibration.png",
-            "known": str(tmp_path / "known.db"),
-            "final": str(tmp_path / "snapshot"),
             "source": None if source is None else str(source),
             "named_in": None,
             "count": 3,
             "skip_broken": False,
             "passed_over": "",
+            "database": str(tmp_path / "images.db"),
+            "final": str(tmp_path / "snapshot"),
         }
-        further = calibration.run(**arguments | changes)
+        further = calibration.run(*(arguments | changes).values())
         return further, json.loads((tmp_path / "calibration.json").read_text())
 
     return run
