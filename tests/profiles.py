@@ -1,4 +1,8 @@
-"""How much the slow properties try: a sample of every kind, or all there is (`PROPERTIES=all`)."""
+"""How much a run tries of what is slow: a sample of every kind, or all there is.
+
+`EXPERIMENTS=all` is every case of what kills builds and edits files under them, `PROPERTIES=all` every example of what
+is tried on many.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,9 @@ import os
 from collections.abc import Sequence
 from typing import TypeVar
 
-__all__ = ["EVERYTHING", "either", "sampled"]
+__all__ = ["EVERYTHING", "EXPERIMENTS", "either", "sampled"]
 
+EXPERIMENTS = os.environ.get("EXPERIMENTS") == "all"
 EVERYTHING = os.environ.get("PROPERTIES") == "all"
 
 Case = TypeVar("Case")
@@ -18,8 +23,8 @@ def either(few: int, many: int) -> int:
     return many if EVERYTHING else few
 
 
-def sampled(cases: Sequence[Case], count: int) -> Sequence[Case]:
+def sampled(cases: Sequence[Case], count: int, everything: bool = EVERYTHING) -> Sequence[Case]:
     """Return `count` cases, evenly spread, with the first and the last; all of them where all is asked for."""
-    if EVERYTHING or len(cases) <= count:
+    if everything or len(cases) <= count:
         return cases
     return [cases[index * (len(cases) - 1) // (count - 1)] for index in range(count)]

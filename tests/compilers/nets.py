@@ -15,9 +15,7 @@ from onnx import helper, numpy_helper
 from safetensors.numpy import save_file
 
 from build_rules.compilers.emulator import Emulator
-from build_rules.compilers.emulator.network import Network, load_network
 from build_rules.compilers.emulator.run_hef import HostSession
-from build_rules.compilers.har_file import read_har
 from build_rules.compilers.protocol import CompileJob, OptimizeJob, ParseJob
 from build_rules.hef import Stream, read_hef
 
@@ -159,9 +157,3 @@ class Build:
                     wanted = 1 / (1 + np.exp(-wanted))
                 errors[i] += ((real - wanted) ** 2).mean(), wanted.var()
         return [float(value) for value in np.sqrt(errors[:, 0] / errors[:, 1])]
-
-
-def network_of(folder: Path, net: Net, *outputs: str) -> Network:
-    """Return what the emulator's optimization sees of a network."""
-    build = Build(folder, net.model(outputs), [net.node(output) for output in outputs]).parse()
-    return load_network(read_har(build.parsed))

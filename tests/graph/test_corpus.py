@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import tomli
 from build_rules.declared.split_table import read_split
 from build_rules.errors import InputError
 from build_rules.graph import split_model
-from build_rules.records.split_json import Proof, Split, SplitChoice
+from build_rules.records.split_json import Proof, Split
 from build_rules.toml_table import Table
 from build_rules.trainer.read_document import read_document
 from tests.graph.graphs import cut_of, document, hint, save, split
@@ -71,10 +73,27 @@ def without_metadata(name: str, folder: Path) -> Path:
     return save(model, folder)
 
 
+@pytest.fixture(scope="module")
+def by_metadata(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Split, Path]]:
+    """Cut a model as it was exported, once: what was found, and the cut model."""
+
+    @cache
+    def cut(name: str) -> tuple[Split, Path]:
+        output = tmp_path_factory.mktemp("cut") / "cut.onnx"
+        return split_model(corpus_model(name), name, output).split, output
+
+    return cut
+
+
+@pytest.fixture(scope="module")
+def by_structure(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Split]:
+    """Cut a model without its metadata, once."""
+    return cache(lambda name: split(without_metadata(name, tmp_path_factory.mktemp("bare"))))
+
+
 @pytest.mark.parametrize("name", MODELS)
-def test_finds_exactly_the_true_endpoints(name: str, tmp_path: Path) -> None:
-    output = tmp_path / "cut.onnx"
-    found = split_model(corpus_model(name), name, output).split
+def test_finds_exactly_the_true_endpoints(name: str, by_metadata: Callable[[str], tuple[Split, Path]]) -> None:
+    found, output = by_metadata(name)
     check(name, found)
     assert found.found_by == ("structure" if name == "modelpack_det_seg" else "hints")
     onnx.checker.check_model(output, full_check=True)
@@ -82,16 +101,17 @@ def test_finds_exactly_the_true_endpoints(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [*(n for n in MODELS if not n.startswith("modelpack")), *BARE])
-def test_finds_them_without_hints_too(name: str, tmp_path: Path) -> None:
-    found = split(without_metadata(name, tmp_path))
+def test_finds_them_without_hints_too(name: str, by_structure: Callable[[str], Split]) -> None:
+    found = by_structure(name)
     check(name, found)
     assert found.found_by == "structure"
 
 
 @pytest.mark.parametrize("name", [n for n in MODELS if not n.startswith("modelpack")])
-def test_writes_the_hints_that_the_trainer_wrote(name: str, tmp_path: Path) -> None:
-    given = split_model(corpus_model(name), name, tmp_path / "a", SplitChoice(prove=False)).split.hints
-    found = split(without_metadata(name, tmp_path), choice=SplitChoice(prove=False)).hints
+def test_writes_the_hints_that_the_trainer_wrote(
+    name: str, by_metadata: Callable[[str], tuple[Split, Path]], by_structure: Callable[[str], Split]
+) -> None:
+    given, found = by_metadata(name)[0].hints, by_structure(name).hints
     boundaries = [[(b.name, b.channels, b.activation) for b in hint.boundaries] for hint in given]
     own = [[(b.name, b.channels, b.activation) for b in hint.boundaries] for hint in found]
     if name == "yolov5n_anchor":  # the trainer says nothing of the sigmoid of the boxes

@@ -15,6 +15,7 @@ from build_rules.hef.parsable import NOT_LOOKED_AT
 from build_rules.protobuf import MAX_DEPTH, MAX_FIELDS, write_bytes, write_string, write_uint
 from tests.hef import fuzz
 from tests.hef.samples import REAL, spec
+from tests.profiles import sampled
 from tests.shared import needs_shared
 
 MUTATIONS = 150
@@ -60,7 +61,8 @@ def test_cut_off_at_every_byte(tmp_path: Path, version: int, embedding: Literal[
         embed_zip(path, fuzz.MEMBERS, path, embedding)
     data = path.read_bytes()
     end = original if embedding != "sealed" else len(data)
-    for length in range(len(data)):
+    edges = {*range(64), *range(end - 64, end + 64), *range(len(data) - 64, len(data))}
+    for length in sorted({*sampled(range(len(data)), 100), *edges & {*range(len(data))}}):
         cut.write_bytes(data[:length])
         if length < end:
             with pytest.raises(InputError):

@@ -19,9 +19,10 @@ from build_rules.metadata.outputs import class_count
 from build_rules.records.split_json import Split
 from build_rules.trainer.document import TrainerDocument
 from tests.decoders import DECODERS, Detections
-from tests.metadata.corpus import Array, anchors_of, every_model, float_tensors, picture, run, source_of, split_of
+from tests.metadata.corpus import MODELS, Array, anchors_of, float_tensors, picture, run, source_of, split_of
 from tests.metadata.originals import Candidates, candidates, choose, suppress
 from tests.metadata.test_decoding import Decode, crops_of
+from tests.profiles import sampled
 from tests.shared import needs_shared
 
 FACTS = BuildFacts("0.1.0", "2026-01-02T03:04:05Z", "hailo8l", "fast", "emulator", "1", emulated=True)
@@ -29,7 +30,14 @@ CLOSE = 1e-5  # of the image, and of a score
 CLOSE_ANCHORS = 1e-3  # the decoders approximate the exponentials of anchor heads
 
 every_decoder = pytest.mark.parametrize("find", DECODERS.values(), ids=DECODERS)
-every_picture = pytest.mark.parametrize("what", ["015_chelsea.jpg", "random"])
+PICTURES = ("015_chelsea.jpg", "random")
+every_picture = pytest.mark.parametrize("what", PICTURES)
+# Noise shows nothing in a network that another of its kind would not.
+every_network = pytest.mark.parametrize(
+    ("name", "what"),
+    [*((name, PICTURES[0]) for name in MODELS), *((name, PICTURES[1]) for name in sampled(MODELS, 4))]
+    or [pytest.param("", "", marks=needs_shared)],
+)
 
 
 def document_of(name: str, split: Split) -> dict[str, Any]:
@@ -69,8 +77,7 @@ def proper(found: Detections) -> Detections:
 
 @needs_shared
 @every_decoder
-@every_picture
-@every_model
+@every_network
 def test_what_the_network_sees_is_what_the_decoders_see(name: str, what: str, find: Decode) -> None:
     split = split_of(name)
     document = document_of(name, split)

@@ -80,3 +80,12 @@ def test_a_model_is_counted_as_the_parser_counts(monkeypatch: pytest.MonkeyPatch
     model.graph.node.append(onnx.NodeProto())
     with pytest.raises(InputError, match="nodes, which no detector needs"):
         read_skeleton(save(model, tmp_path))
+
+
+@pytest.mark.parametrize("before", [b"\x09" + b"\xff" * 8, b"\x0d" + b"\xff" * 4, b"\x08\x80\x01", b"\x12\x03abc"])
+def test_numbers_before_a_part_are_stepped_over(monkeypatch: pytest.MonkeyPatch, before: bytes) -> None:
+    """Fields of each kind, of eight and of four bytes, of as many as it takes, and with a length."""
+    monkeypatch.setattr(extent, "MAX_NODES", 10)
+    check_extent(before + nested(before + nested(b"", NODE) * 10, GRAPH))
+    with pytest.raises(InputError, match="over 10 nodes"):
+        check_extent(before + nested(before + nested(b"", NODE) * 11, GRAPH))

@@ -23,6 +23,8 @@ from build_rules.records.calibration_json import (
 from build_rules.records.normalization import Normalization
 from build_rules.records.split_hint import SplitBoundary, SplitHint
 from build_rules.records.split_json import (
+    CAMERA_ADAPTORS,
+    SWAPPED_COLORS,
     AttentionBlock,
     Endpoint,
     Front,
@@ -130,3 +132,13 @@ def test_sigmoid_is_folded_except_for_anchor_heads() -> None:
     anchors = Endpoint("anchor_0", "anchor", 0, 8, "t", "n", (1, 24, 8, 8), "anchor", "sigmoid")
     raw = Split("net", SPLIT.input, (anchors,), (), None)
     assert (raw.anchor_head, raw.folded) == (True, frozenset())
+
+
+def test_camera_adaptors_are_those_of_edgefirst_with_their_channels() -> None:
+    """A swap of red and blue leads to another of them, and back."""
+    assert CAMERA_ADAPTORS == {"rgb": 3, "bgr": 3, "rgba": 4, "bgra": 4, "grey": 1, "yuyv": 2}
+    assert set(SWAPPED_COLORS) == {"rgb", "bgr", "rgba", "bgra"}
+    for color, swapped in SWAPPED_COLORS.items():
+        assert swapped != color
+        assert SWAPPED_COLORS[swapped] == color
+        assert CAMERA_ADAPTORS[swapped] == CAMERA_ADAPTORS[color]

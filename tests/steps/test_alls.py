@@ -9,7 +9,7 @@ import pytest
 from build_rules.compilers.har_file import OutputLayer
 from build_rules.errors import InputError
 from build_rules.presets import PRESETS
-from build_rules.records.split_json import Endpoint
+from build_rules.records.split_json import Endpoint, Front
 from build_rules.steps.alls import plan_script
 from tests.records.test_records import CALIBRATED, SPLIT
 
@@ -41,9 +41,32 @@ def test_presets() -> None:
     assert many.finetune.dataset_size == 1024
 
 
-@pytest.mark.parametrize("node", ["nowhere", "n1"])
-def test_an_endpoint_that_is_no_single_output(node: str) -> None:
+@pytest.mark.parametrize(("node", "layers_of_it"), [("nowhere", "none"), ("n1", "net/conv5, net/conv9")])
+def test_an_endpoint_that_is_no_single_output(node: str, layers_of_it: str) -> None:
     lost = Endpoint("boxes_0", "boxes", 0, 8, "t0", node, (1, 64, 8, 8), "dfl", None)
     layers = (*LAYERS, OutputLayer("net/output_layer3", "net/conv9", ("n1",), (-1, 8, 8, 64)))
-    with pytest.raises(InputError, match=f"boxes_0.*{node}"):
+    with pytest.raises(InputError, match=rf"boxes_0 \(ONNX node {node}\).* come from it: {layers_of_it}\."):
         plan_script(replace(SPLIT, endpoints=(lost,)), CALIBRATED, layers, PRESETS["fast"])
+
+
+@pytest.mark.parametrize("images", [1023, 1024, 1025])
+def test_the_fine_tune_learns_from_a_thousand_images_at_most(images: int) -> None:
+    plan = plan_script(SPLIT, replace(CALIBRATED, count=images), LAYERS, PRESETS["accurate"])
+    assert plan.finetune is not None
+    assert plan.finetune.dataset_size == min(images, 1024)
+    assert plan.calibration_count == images
+
+
+def test_what_is_folded_is_what_the_record_of_the_cut_says() -> None:
+    """An endpoint without an activation has nothing to fold, and without attention nothing is corrected."""
+    bare = replace(SPLIT, attention=(), endpoints=tuple(replace(e, activation=None) for e in SPLIT.endpoints))
+    plan = plan_script(bare, CALIBRATED, LAYERS, PRESETS["fast"])
+    assert (plan.folded, plan.matmul_correction) == ((), False)
+
+
+def test_what_the_graph_does_to_its_pixels_is_done_with_what_is_done_before_it() -> None:
+    """((p - 0) * 255 / 255 - M) / S of the front, and whatever comes before it, as one mean and deviation."""
+    front = Front("t", (1, 3, 64, 48), (0.5, 0.25, 0.1), (2.0, 4.0, 0.229), False)
+    plan = plan_script(replace(SPLIT, front=front), CALIBRATED, LAYERS, PRESETS["fast"])
+    assert plan.mean == (127.5, 63.75, 25.5)
+    assert plan.std == (510.0, 1020.0, 58.395)

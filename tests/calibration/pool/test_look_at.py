@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from build_rules.calibration.pool.image_db import ImageDb
-from build_rules.calibration.pool.look_at import Pool, look_at_pool
-from build_rules.calibration.pool.ordered import Workers
+from build_rules.calibration.chosen import Chosen
+from build_rules.calibration.produce import produce_snapshot
+from build_rules.calibration.snapshot.parameters import Parameters
 from build_rules.errors import InputError
+from tests.calibration.test_produce import UNIT
 
 
 def draw(path: Path, seed: int, height: int = 10) -> Path:
@@ -32,21 +31,14 @@ def pictures(tmp_path: Path) -> list[tuple[str, Path]]:
     return [*made, ("torn.jpg", tmp_path / "torn.jpg")]
 
 
-@contextmanager
-def store_in(folder: Path) -> Iterator[ImageDb]:
-    store = ImageDb(folder / "known.db")
-    try:
-        yield store
-    finally:
-        store.close()
-
-
-def look(folder: Path, pictures: list[tuple[str, Path]], skip_broken: bool = True) -> Pool:
-    def ignore(*_: object) -> None:
-        pass
-
-    with store_in(folder) as store, Workers(2) as workers:
-        return look_at_pool(folder, pictures, store, workers, skip_broken=skip_broken, tell=ignore, show=ignore)
+def look(folder: Path, pictures: list[tuple[str, Path]], skip_broken: bool = True) -> Chosen:
+    """Make a snapshot of all that can be selected."""
+    parameters = Parameters(input_shape=(16, 16), normalization=UNIT, count=99)
+    known, output = folder / "known.db", folder / "snapshot"
+    made = produce_snapshot(
+        folder, parameters, output, "images", pool=pictures, skip_broken=skip_broken, database=known
+    )
+    return made.chosen
 
 
 @pytest.fixture
@@ -64,26 +56,22 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[None]:
 
 
 def test_what_can_be_selected_and_what_became_of_the_others(tmp_path: Path, pictures: list[tuple[str, Path]]) -> None:
-    pool = look(tmp_path, pictures)
-    assert [(one.name, one.height, one.width) for one in pool.members] == [("a.png", 11, 12), ("b.png", 12, 12)]
-    assert len({one.sha256 for one in pool.members}) == 2
-    assert [(one.name, one.kind) for one in pool.left_out] == [("copy.png", "duplicate"), ("torn.jpg", "broken")]
-    assert pool.left_out[0].reason == "the same file as a.png"
+    chosen = look(tmp_path, pictures)
+    assert (chosen.pool, [one.name for one in chosen.images]) == (2, ["a.png", "b.png"])
+    assert [(one.name, one.kind) for one in chosen.left_out] == [("copy.png", "duplicate"), ("torn.jpg", "broken")]
+    assert chosen.left_out[0].reason == "the same file as a.png"
 
 
 def test_a_remembered_image_is_not_decoded_again(
     tmp_path: Path, pictures: list[tuple[str, Path]], decoded: list[None]
 ) -> None:
     first = look(tmp_path, pictures)
+    samples = (tmp_path / "snapshot").read_bytes()
     assert decoded
     decoded.clear()
-    second = look(tmp_path, pictures)
+    assert look(tmp_path, pictures) == first
     assert decoded == []
-    assert second.left_out == first.left_out
-    for now, then in zip(second.members, first.members, strict=True):
-        assert (now.sha256, now.height, now.width) == (then.sha256, then.height, then.width)
-        same, statistics = vars(now.statistics), vars(then.statistics)
-        assert all(np.array_equal(same[key], value) for key, value in statistics.items())
+    assert (tmp_path / "snapshot").read_bytes() == samples
 
 
 def test_what_is_not_remembered_is_decoded(
@@ -91,8 +79,9 @@ def test_what_is_not_remembered_is_decoded(
 ) -> None:
     look(tmp_path, pictures)
     decoded.clear()
-    found = look(tmp_path, [*pictures, ("new.png", draw(tmp_path / "new.png", 9))])
-    assert (len(decoded), found.members[-1].name) == (1, "new.png")
+    chosen = look(tmp_path, [*pictures, ("new.png", draw(tmp_path / "new.png", 9))])
+    assert decoded
+    assert "new.png" in [one.name for one in chosen.images]
 
 
 def test_images_that_cannot_be_decoded_are_told_of_at_once(tmp_path: Path, pictures: list[tuple[str, Path]]) -> None:

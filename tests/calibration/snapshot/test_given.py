@@ -23,7 +23,7 @@ from build_rules.calibration.snapshot.snapshot_file import (
 from build_rules.errors import InputError
 from build_rules.records.calibration_json import Geometry
 from build_rules.records.normalization import Normalization
-from build_rules.records.split_json import Front, Preprocessing, Split, Tiling
+from build_rules.records.split_json import Front, Preprocessing, Split
 from tests.records.test_records import SPLIT
 
 
@@ -95,40 +95,3 @@ def test_a_snapshot_that_would_normalize_twice(tmp_path: Path, capsys: pytest.Ca
     assert "warning: given: the normalization in it is (pixel - [0.0, 0.0, 0.0]) / [255.0" in capsys.readouterr().out
     with pytest.raises(InputError, match=r"given: the normalization in it is .*validation\.normalization.*\[input\]"):
         use_snapshot(tmp_path / "given", replace(SPLIT, preprocessing=raw), tmp_path / "other")
-
-
-GRID = {"algorithm": "evendist", "overlap": 0.1}
-
-
-def resize(path: Path, **params: Any) -> Path:
-    """A snapshot with further parameters."""
-    plain = open_snapshot(write(path, "rgb"))
-    changed = canonical_json({**plain.params, **params})
-    metadata = {**plain.metadata, "params": changed, "param_hash": hash_params(changed)}
-    sample = np.arange(3 * 64 * 48, dtype=np.uint8).reshape(3, 64, 48)
-    write_snapshot(path, "images", (2, 3, 64, 48), [sample, sample], metadata)
-    return path
-
-
-@pytest.mark.parametrize("full_frame", [False, True])
-def test_a_tiled_model_wants_tiles_and_whole_frames_where_it_says_so(tmp_path: Path, full_frame: bool) -> None:
-    pixels = replace(SPLIT.preprocessing, resize="tiled", tiling=Tiling("tiled", full_frame))
-    tiled = replace(SPLIT, preprocessing=pixels)
-    with pytest.raises(InputError, match=r"untiled: params\.resize must be 'tiled'.*not 'letterbox'"):
-        use_snapshot(write(tmp_path / "untiled", "rgb"), tiled, tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-    given = resize(tmp_path / "tiles", resize="tiled", grid=GRID, full_frame=full_frame)
-    geometry = use_snapshot(given, tiled, tmp_path / "out").facts.geometry
-    assert (geometry.resize, geometry.full_frame) == ("tiled", full_frame)
-    other = resize(tmp_path / "others", resize="tiled", grid=GRID, full_frame=not full_frame)
-    with pytest.raises(InputError, match="full_frame"):
-        use_snapshot(other, tiled, tmp_path / "further")
-
-
-def test_a_model_of_whole_frames_wants_no_tiles(tmp_path: Path) -> None:
-    whole = replace(SPLIT, preprocessing=replace(SPLIT.preprocessing, tiling=Tiling("whole_frame")))
-    given = resize(tmp_path / "tiles", resize="tiled", grid=GRID)
-    for split in (whole, SPLIT):
-        with pytest.raises(InputError, match=r"tiles: params\.resize must"):
-            use_snapshot(given, split, tmp_path / "out")
-    assert use_snapshot(write(tmp_path / "given", "rgb"), whole, tmp_path / "out").facts.geometry.resize == "letterbox"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
-from build_rules.calibration.snapshot.safetensors_file import encode_header, read_container
+from build_rules.calibration.snapshot.safetensors_file import MAX_HEADER_BYTES, encode_header, read_container
 from build_rules.errors import InputError
 
 
@@ -160,3 +160,14 @@ def test_whatever_is_accepted_covers_the_file_exactly_once(tmp_path: Path, heade
     covered = [byte for entry in container.entries for byte in range(entry.begin, entry.end)]
     assert sorted(covered) == list(range(begin, size))
     assert load_file(path).keys() == header.keys(), "the reference implementation accepts it, too"
+
+
+@pytest.mark.parametrize("beyond", [0, 1])
+def test_a_header_as_long_as_it_may_be(tmp_path: Path, beyond: int) -> None:
+    assert MAX_HEADER_BYTES == 16 << 20
+    path = write(tmp_path / "x", json.dumps({"a": tensor()}).encode().ljust(MAX_HEADER_BYTES + beyond))
+    if beyond:
+        with pytest.raises(InputError, match=f"its header would take {MAX_HEADER_BYTES + 1} bytes"):
+            read_container(path)
+    else:
+        assert [entry.name for entry in read_container(path).entries] == ["a"]

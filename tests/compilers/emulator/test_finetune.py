@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from build_rules.compilers.emulator.finetune import candidates
-from tests.compilers.nets import Net, network_of
+from tests.compilers.nets import Net
+from tests.compilers.parsed import network_of
 
 
 def found(folder: Path, net: Net, *outputs: str) -> list[tuple[str, str, int]]:

@@ -14,7 +14,8 @@ from build_rules.compilers.emulator.kernels import quantize_kernel, real_kernel
 from build_rules.compilers.emulator.quantization_plan import grid, group_bits, rounding_layers, share_grids
 from build_rules.compilers.emulator.ranges import Observation, inner_range, outer_range
 from build_rules.compilers.emulator.script_settings import Precision, Settings
-from tests.compilers.nets import Net, network_of
+from tests.compilers.nets import Net
+from tests.compilers.parsed import network_of
 
 reals = st.floats(-1e4, 1e4, width=32)
 

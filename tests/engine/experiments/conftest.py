@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.engine.experiments.workspace import Workspace
+from tests.profiles import EXPERIMENTS
 
 HERE = Path(__file__).resolve().parent
 KEPT = 6
@@ -23,7 +23,7 @@ def ws(tmp_path: Path) -> Iterator[Workspace]:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep every sixth case of each experiment, unless all are asked for (`EXPERIMENTS=all`): they take minutes."""
-    if os.environ.get("EXPERIMENTS") == "all":
+    if EXPERIMENTS:
         return
     seen: dict[str, int] = {}
     kept: list[pytest.Item] = []

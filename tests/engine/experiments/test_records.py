@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import sqlite3
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.engine.experiments.workspace import Workspace
+from tests.profiles import EXPERIMENTS
 
 PAGE = 4096
 
@@ -73,12 +73,12 @@ def test_overwritten_pages(ws: Workspace, kind: str) -> None:
 
 
 def test_single_bytes(ws: Workspace) -> None:
-    """E14: one byte is another, at forty (or two hundred) places; wrong records may cost work, and nothing else."""
+    """E14: one byte is another, at twenty (or two hundred) places; wrong records may cost work, and nothing else."""
     ws.run()
     whole = ws.records.read_bytes()
     before = ws.outputs()
     dice = random.Random(15)
-    for place in dice.sample(range(len(whole)), 200 if os.environ.get("EXPERIMENTS") == "all" else 40):
+    for place in dice.sample(range(len(whole)), 200 if EXPERIMENTS else 20):
         damaged = bytearray(whole)
         damaged[place] ^= 1 << dice.randrange(8)
         ws.records.write_bytes(damaged)

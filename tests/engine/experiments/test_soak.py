@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.engine.experiments.soak import soak
+from tests.profiles import EXPERIMENTS
 
 
 def test_builds_under_fire_end_like_undisturbed_ones(tmp_path: Path) -> None:
-    summary = soak(tmp_path, builds=15, seed=7)
+    builds = 15 if EXPERIMENTS else 8
+    summary = soak(tmp_path, builds=builds, seed=7)
     assert summary.problems == [], str(summary)
-    assert summary.rounds == 15
-    assert sum(summary.kills.values()) >= 5, str(summary)
+    assert summary.rounds == builds
+    assert sum(summary.kills.values()) >= builds // 3, str(summary)

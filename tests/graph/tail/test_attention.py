@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from build_rules.graph.tail.attention import find_attention
 from build_rules.records.split_json import AttentionBlock
 from tests.graph.graphs import Builder, detection
+from tests.profiles import either
 from tests.shared import corpus_model, needs_shared
 
 HEADS, KEY, VALUE, SIDE = 2, 2, 4, 4
@@ -23,7 +24,7 @@ CELLS = SIDE * SIDE
 CHANNELS = HEADS * VALUE
 WIDTH = 2 * KEY + VALUE
 PATIENCE = 60.0
-"""Seconds for 100,000 nodes: a linear search needs one or two, any other would not end."""
+"""Seconds for `LENGTH` nodes: a linear search needs one or two, any other would not end."""
 
 
 @dataclass(frozen=True)
@@ -445,7 +446,7 @@ def test_whatever_is_found_in_any_graph_is_what_it_is_called(nodes: list[onnx.No
         assert {kinds[name] for name in found.fed_by + found.feeds + found.beside} <= {"Conv", "MatMul"}
 
 
-LENGTH = 100_000
+LENGTH = either(30_000, 100_000)
 
 
 def chain(kinds: str, length: int, first: str, wide: int = 1) -> tuple[list[onnx.NodeProto], str]:
@@ -460,7 +461,7 @@ def chain(kinds: str, length: int, first: str, wide: int = 1) -> tuple[list[onnx
 
 @pytest.mark.parametrize(("kind", "wide"), [("Identity", 1), ("Add", 2), ("Sum", 5)])
 def test_however_long_the_way_and_however_many_ways(kind: str, wide: int) -> None:
-    """Between product and softmax 100,000 nodes, where a node has several inputs with exponentially many ways."""
+    """Between product and softmax `LENGTH` nodes, where a node has several inputs with exponentially many ways."""
     start = [node("Conv", ["image", "weight"], ["map"]), node("MatMul", ["map", "map"], ["scores"])]
     between, last = chain(kind, LENGTH, "scores", wide)
     end = [node("Softmax", [last], ["softmax"]), node("MatMul", ["softmax", "map"], ["mixed"])]

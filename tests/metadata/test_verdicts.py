@@ -13,39 +13,15 @@ import pytest
 from build_rules.errors import InputError
 from build_rules.hef import HefSpec, Quantization, Stream, build_container, embed_zip, write_hef
 from build_rules.hef.writer import build_proto
-from build_rules.metadata.compiled_document import BuildFacts, compile_document
 from build_rules.metadata.examine import MAX_DESCRIBED, MAX_DOCUMENT, Examined, examine, load_document
 from build_rules.metadata.serialize import document_bytes
 from build_rules.regular_file import LABELS_BYTES
-from build_rules.trainer.document import TrainerDocument
+from tests.commands.test_hef_commands import LABELS, document, streams
 from tests.hef import hailort
-from tests.hef.changes import host_work
-from tests.metadata.synthetic import Head, tensors_of
-
-HEAD = Head(nc=3, size=(128, 128))
-LABELS = b"a\nb\nc\n"
-
-
-def streams() -> tuple[Stream, ...]:
-    made = []
-    for tensor in tensors_of(HEAD):
-        assert tensor.scale is not None
-        assert tensor.zero_point is not None
-        numbers = Quantization(tensor.scale, float(tensor.zero_point), *(tensor.limits or tensor.range))
-        height, width, features = tensor.shape[1:]
-        shape = (height, width, features)
-        made.append(Stream(tensor.name, "output", shape, shape, "NHWC", 1, numbers, tensor.original_names))
-    return tuple(made)
-
+from tests.hef.changes import extend, host_work
 
 IMAGE = Stream("net/in", "input", (128, 128, 3), (128, 128, 3), "NHWC", 1, Quantization(1.0, 0.0, 0.0, 255.0))
 SPEC = HefSpec("hailo8l", "0.1.0-emulated", 1_700_000_000_000, "net", (IMAGE,), streams())
-
-
-def document() -> dict[str, Any]:
-    facts = BuildFacts("0.1.0", "2026-01-02T03:04:05Z", "hailo8l", "fast", "emulator", "1", emulated=True)
-    source = TrainerDocument({"schema_version": 2, "decoder_version": "yolov8", "nms": "class_agnostic", "name": "net"})
-    return compile_document(source, HEAD.split, tensors_of(HEAD), facts, HEAD.folded).document
 
 
 def described(
@@ -142,3 +118,43 @@ def test_a_file_of_the_emulator_says_so(tmp_path: Path, claim: bool | None) -> N
     said["hailo"]["emulated"] = claim
     found = described(tmp_path, edgefirst_json=json.dumps(said).encode())
     assert ("hailo.emulated" in [problem.path for problem in found.problems]) == (claim is not True)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"shape": [1, 3, 128, 96]}, "is 128x96 pixels, but the HEF's input 128x128"),
+        ({"shape": [1, 3, 96, 128]}, "is 96x128 pixels, but the HEF's input 128x128"),
+        ({"shape": [1, 4, 128, 128]}, "has 4 channels, but the HEF's input 3"),
+        ({"shape": [1, 3, 128, 128]}, None),
+    ],
+)
+def test_the_input_is_that_of_the_file(tmp_path: Path, change: dict[str, Any], told: str | None) -> None:
+    axes = ("batch", "num_features", "height", "width")
+    shape = {"dshape": [{name: size} for name, size in zip(axes, change["shape"], strict=True)]}
+    said = {**document(), "input": {**document().get("input", {}), **change, **shape}}
+    found = described(tmp_path, edgefirst_json=json.dumps(said).encode())
+    assert [text for path, text in errors(found) if path == "input"] == ([] if told is None else [told])
+
+
+@pytest.mark.parametrize(
+    ("change", "version", "severity", "told"),
+    [
+        (None, 3, None, ""),
+        (extend(1000), 3, "error", "no release of HailoRT loads it (HailoRT 4.x: "),
+        (lambda hef: hef.ClearField("extensions"), 1, "warning", "only old releases of HailoRT load it (HailoRT 4.x: "),
+    ],
+)
+def test_a_file_without_metadata_that_the_runtime_refuses(
+    tmp_path: Path, change: Callable[[Any], object] | None, version: int, severity: str | None, told: str
+) -> None:
+    message = hailort.Hef()
+    message.ParseFromString(build_proto(SPEC, 5))
+    if change is not None:
+        change(message)
+    path = tmp_path / "a.hef"
+    path.write_bytes(build_container(bytes(message.SerializeToString()), b"payload", version))
+    found = examine(path)
+    assert (found.document, found.labels, found.members) == (None, None, {})
+    assert [problem.severity for problem in found.problems] == ([] if severity is None else [severity])
+    assert all(problem.text.startswith(told) for problem in found.problems)
