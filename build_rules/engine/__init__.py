@@ -30,7 +30,7 @@ names of which that are not documented stand in `doit_names.py`. A run, in the o
 `running/changes.py`            are its inputs what they were when it began?
 `running/hand_on.py`            what if an output is an input as it is?
 **record**                      the success is not lost any more
-`freshness/records.py`          what did it read and write, and where does that stand? (`database.py`: on any disk)
+`freshness/records.py`          what did it read and write, and where does that stand? (`build_database.py`)
 **tell**                        people and programs hear of it
 `running/run_state.py`          what has become of the steps so far, and what is the exit code?
 `report/`                       what is printed of that?
@@ -38,6 +38,7 @@ names of which that are not documented stand in `doit_names.py`. A run, in the o
 `running/session.py`            what is to be remembered? (`memory/`: durations, failures; the snapshot)
 ==============================  =====================================================================================
 
-Beside a run: `cleaning/` removes. Below all of it: what a file system lacks (`slower.py`), whose a file is
+Beside a run: `cleaning/` removes. Below all of it: sqlite on any disk (`database.py`), what a
+file system lacks (`slower.py`), whose a file is
 (`ownership.py`), what can become of the standard streams (`standard_streams.py`) and of names of files (`encoding.py`).
 """
