@@ -100,6 +100,27 @@ def test_every_module_is_in_a_room_of_the_table() -> None:
     assert homeless == ["__init__.py"]
 
 
+def guide(room: Path) -> str:
+    """The docstring of a room, which leads through it."""
+    return ast.get_docstring(ast.parse((room / "__init__.py").read_text(encoding="utf-8"))) or ""
+
+
+GUIDES = [path.parent for path in sorted(PACKAGE.rglob("__init__.py")) if path.parent != PACKAGE]
+
+
+@pytest.mark.parametrize("room", GUIDES, ids=lambda room: str(room.relative_to(PACKAGE)))
+def test_the_guide_of_a_room_names_what_is_there_and_all_of_it(room: Path) -> None:
+    """Its modules, in its own guide or in that of a room around it."""
+    here = {path.name for path in room.rglob("*.py")}
+    named = re.findall(r"`((?:\w+/)+|(?:\w+/)*\w+\.py)`", guide(room))
+    bases = (room, PACKAGE)
+    absent = [name for name in named if name not in here and not any((base / name).exists() for base in bases)]
+    assert absent == []
+    guides = "".join(map(guide, [room, *(around for around in GUIDES if around in room.parents)]))
+    listed = set(re.findall(r"`(?:\w+/)*(\w+\.py)`", guides))
+    assert sorted({path.name for path in room.glob("*.py")} - listed - {"__init__.py"}) == []
+
+
 def test_no_file_name_stands_in_two_rooms() -> None:
     names = Counter(path.name for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
     assert [name for name, count in names.items() if count > 1] == []

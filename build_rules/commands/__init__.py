@@ -1,1 +1,26 @@
-"""Our own verbs beside doit's, entry points of group `doit.COMMAND`; none of them needs a dodo.py."""
+"""Our own verbs beside doit's, entry points of group `doit.COMMAND` in `pyproject.toml`.
+
+Those about files need no dodo.py (`command.py`: the command line, wrong input as one paragraph), those about steps have
+what doit made of it (`task_command.py`).
+
+===============  =========================================================================
+*files*          `command.py`
+`inspect.py`     what is in a file? (`describe.py`, `describe_onnx.py`, `describe_hef.py`)
+`render.py`      those facts, as text or JSON (`budget.py`: what the outputs weigh)
+`extract.py`     `inspect --extract`: what a HEF carries, as files
+`verify_hef.py`  is a HEF undamaged and true, and who loads it?
+`strip.py`       the HEF as the compiler wrote it
+`infer.py`       what does a HEF or HAR make of images? (`npz.py`: the file that holds it)
+`cache.py`       what is in a cache folder?
+*steps*          `task_command.py`
+`why.py`         why does a step run?
+`status.py`      what is fresh?
+`plan.py`        what would a run do?
+*doit's own*     with what they lack
+`run.py`         builds
+`clean.py`       removes outputs
+`listing.py`     `list` and `info`
+`dumpdb.py`      prints the records
+`unknown.py`     what is said of a name that is none of the tasks
+===============  =========================================================================
+"""

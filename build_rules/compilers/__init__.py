@@ -1,7 +1,14 @@
 """Which compilers there are: the one place that knows them all, and the only one where one is chosen.
 
-`protocol.py` says what each offers. A new compiler is a folder beside `emulator/` and a line in `COMPILERS`; nothing
-else in the project asks which one it is.
+A new compiler is a folder beside `emulator/` and a line in `COMPILERS`; nothing else in the project asks which one it
+is.
+
+================  =======================================================================
+`protocol.py`     what does every compiler offer?
+`har_file.py`     what is in a HAR? (`archive.py`: the archive beneath it, within bounds)
+`pixel_proof.py`  does the parsed network see the pixels that the exported graph saw?
+`emulator/`       the built-in one
+================  =======================================================================
 """
 
 from __future__ import annotations

@@ -1,1 +1,11 @@
-"""What people declare in TOML: models, where they lie, and what they share."""
+"""What people declare in TOML: models, where they lie, and what they share.
+
+===================  ========================================================================================
+`model_folders.py`   which folders are models, and what are they called?
+`model.py`           what does one declare? All of `model.toml`
+`settings.py`        `[tool.build_rules]` of `pyproject.toml`: what models use when they do not say otherwise
+`split_table.py`     `[split]`: where to cut
+`input_table.py`     `[input]`: what the network takes
+`metadata_table.py`  `[metadata]`: what the compiled document says
+===================  ========================================================================================
+"""

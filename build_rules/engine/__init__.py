@@ -38,7 +38,7 @@ names of which that are not documented stand in `doit_names.py`. A run, in the o
 `running/session.py`            what is to be remembered? (`memory/`: durations, failures; the snapshot)
 ==============================  =====================================================================================
 
-Beside a run: `cleaning/` removes. Below all of it: sqlite on any disk (`database.py`), what a
-file system lacks (`slower.py`), whose a file is
-(`ownership.py`), what can become of the standard streams (`standard_streams.py`) and of names of files (`encoding.py`).
+Beside a run: `cleaning/` removes. Below all of it: sqlite on any disk (`database.py`), what a file system lacks
+(`slower.py`), whose a file is (`ownership.py`), what can become of the standard streams (`standard_streams.py`) and of
+names of files (`encoding.py`).
 """

@@ -30,6 +30,7 @@ One file per question of the graph:
 `find/propose.py`               where could a graph be cut that is not understood?
 `prove/cut.py`                  the part of the graph between given tensors, as a model of its own
 `prove/single_image.py`         what is it for one image?
+`prove/check_halves.py`         does a graph that was widened compute what its file does in half precision?
 `prove/proof.py`                does the removed tail, fed with the endpoints, give the original outputs?
 `prove/run_limits.py`           may a model be run here? (`runtime.py`: what comes out; `node_work.py`: at what cost)
 `decoders/decoder_check.py`     do the EdgeFirst decoders compute from the endpoints what the graph computes?

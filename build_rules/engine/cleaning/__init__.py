@@ -1,1 +1,5 @@
-"""What may be removed, and how: outputs that nobody declares, and `doit clean`."""
+"""What may be removed, and how.
+
+`leftovers.py` finds outputs that nobody declares any more; `removal.py` removes these, and those that `doit clean`
+names.
+"""

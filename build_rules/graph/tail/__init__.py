@@ -6,8 +6,9 @@ picks the best cells. `step_back` says for one node which parts of its inputs a 
 where the tail begins: at a layer of the network (convolution, activation, upsampling, ...), whose output is what the
 chip has to deliver.
 
-`reach.py` what the tail does with a part of a tensor; `layout.py`, `arithmetic.py`, `selection.py` the operators;
-`network.py` which arithmetic belongs to the network although it looks like decoding.
+`reach.py`: what the tail does with a part of a tensor. `layout.py`, `arithmetic.py`, `selection.py`: the operators.
+`network_arithmetic.py`: which arithmetic belongs to the network although it looks like decoding. The other
+files of this room are in the table of `graph/__init__.py`.
 """
 
 from __future__ import annotations
