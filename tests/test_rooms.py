@@ -100,6 +100,47 @@ def test_every_module_is_in_a_room_of_the_table() -> None:
     assert homeless == ["__init__.py"]
 
 
+def answers() -> list[str]:
+    """What `Where is it?` says, row by row."""
+    section = PAGE.read_text(encoding="utf-8").partition("## Where is it?\n")[2].partition("\n## ")[0]
+    lines = [line for line in section.splitlines() if re.match(r"\| (?!you )[a-z]", line)]
+    return [line.strip("|").strip() for line in lines]
+
+
+def defines(file: Path, name: str) -> bool:
+    """Whether a file defines a name, at its top or in a class."""
+    text = file.read_text(encoding="utf-8")
+    return re.search(rf"^(?: *(?:def|class) {name}\b|{name}\b.*=)", text, re.MULTILINE) is not None
+
+
+@pytest.mark.parametrize("answer", answers(), ids=lambda answer: answer.partition(" |")[0])
+def test_what_a_stranger_asks_for_is_where_the_guide_says_and_nowhere_else(answer: str) -> None:
+    named = re.findall(r"`build_rules/([\w/]+\.py)`(?: `(\w+)`)?", answer)
+    assert named
+    for place, name in named:
+        if name:
+            assert [str(p.relative_to(PACKAGE)) for p in sorted(PACKAGE.rglob("*.py")) if defines(p, name)] == [place]
+
+
+def test_the_guide_answers_the_questions_of_a_stranger() -> None:
+    assert len(answers()) == 14
+
+
+def users_of(name: str) -> set[str]:
+    """The files that use a name, but for the one that defines it and lists of what is public."""
+    used = re.compile(rf"\b{name}\b(?!\",)")
+    files = {str(p.relative_to(PACKAGE)): p.read_text(encoding="utf-8") for p in PACKAGE.rglob("*.py")}
+    return {place for place, text in files.items() if used.search(text) and not defines(PACKAGE / place, name)}
+
+
+def test_those_alone_take_the_lock_that_the_guide_names() -> None:
+    assert users_of("lock_workspace") == {"engine/running/session.py", "engine/cleaning/removal.py"}
+
+
+def test_one_file_asks_the_clock_whether_times_are_to_be_trusted() -> None:
+    assert users_of("file_clock") == {"engine/freshness/fingerprint.py"}
+
+
 def guide(room: Path) -> str:
     """The docstring of a room, which leads through it."""
     return ast.get_docstring(ast.parse((room / "__init__.py").read_text(encoding="utf-8"))) or ""
