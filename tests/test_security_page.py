@@ -17,10 +17,31 @@ def rows() -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in table[2:]]
 
 
+SHOWN = (
+    *("calibration/pool/left_out.py MAX_NAMED", "calibration/snapshot/safetensors_file.py MAX_TOLD"),
+    *("commands/describe_hef.py MAX_PROBLEMS", "commands/render.py MAX_CELL", "commands/render.py MAX_DEPTH"),
+    *("commands/status.py MAX_LEFT", "compilers/har_file.py MAX_TOLD", "engine/freshness/decide.py MAX_VALUE"),
+    *("engine/memory/texts.py MAX_SHOWN", "graph/find/propose.py MAX_GROUPS", "toml_table.py MAX_SHOWN"),
+)
+"""How much of something is shown."""
+OURS = (
+    *("commands/npz.py MAX_NAME", "hef/writer.py MAX_NAME", "onnx_file/write.py MAX_BYTES"),
+    *("compilers/emulator/finetune.py MAX_ROWS", "compilers/emulator/finetune.py MAX_SAMPLES"),
+    *("compilers/emulator/sessions.py MAX_WORKERS", "engine/memory/failures.py MAX_TEXT"),
+    *("engine/memory/texts.py MAX_BYTES", "engine/memory/texts.py MAX_KEPT"),
+)
+"""How much we write, keep or do."""
+
+
+def names(cell: str) -> list[tuple[str, str]]:
+    """Return what a cell names, with the file that it should stand in."""
+    groups = re.findall(r"`([\w/]+\.py)`((?:,? `\w+`)+)", cell)
+    return [(path, name) for path, group in groups for name in re.findall(r"\w+", group)]
+
+
 def definitions(cell: str, folder: Path) -> list[tuple[str, str]]:
     """Return the text of every file that a cell names, with the name that should stand in it."""
-    named = re.findall(r"`([\w/]+\.py)` `(\w+)`", cell)
-    return [((folder / path).read_text(encoding="utf-8"), name) for path, name in named]
+    return [((folder / path).read_text(encoding="utf-8"), name) for path, name in names(cell)]
 
 
 def test_the_table_is_read() -> None:
@@ -39,3 +60,16 @@ def test_limits_and_their_tests_are_there(row: list[str]) -> None:
     assert tests
     for text, name in tests:
         assert re.search(rf"^def {name}\(", text, re.MULTILINE), name
+
+
+def test_every_limit_is_on_the_page() -> None:
+    package = REPOSITORY / "build_rules"
+    there = {
+        f"{path.relative_to(package)} {name}"
+        for path in package.rglob("*.py")
+        for name in re.findall(r"^(MAX_\w+)\b[^=\n]*=", path.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    listed = {f"{path} {name}" for row in rows() for path, name in names(row[2]) if name.startswith("MAX_")}
+    assert sorted(listed - there) == []
+    assert sorted(there - listed - {*SHOWN, *OURS}) == []
+    assert {*SHOWN, *OURS} <= there - listed

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from build_rules.calibration.chosen import Chosen, ChosenImage, dump_chosen, load_chosen
+from build_rules.calibration.chosen import MAX_BYTES, Chosen, ChosenImage, dump_chosen, load_chosen
 from build_rules.calibration.pool.left_out import Outcome
 from build_rules.errors import InputError
 
@@ -52,4 +52,11 @@ def test_anything_else_is_refused(tmp_path_factory: pytest.TempPathFactory, docu
 def test_what_is_no_such_file(tmp_path: Path, text: str) -> None:
     (tmp_path / "x.json").write_text(text)
     with pytest.raises(InputError, match=r"x\.json"):
+        load_chosen(tmp_path / "x.json")
+
+
+def test_no_more_is_read_than_any_pool_needs(tmp_path: Path) -> None:
+    with (tmp_path / "x.json").open("wb") as stream:
+        stream.truncate(MAX_BYTES + 1)
+    with pytest.raises(InputError, match=r"x\.json: larger than"):
         load_chosen(tmp_path / "x.json")

@@ -14,7 +14,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from build_rules.compilers.har_file import Har, dump_npz, load_npz, output_layers, read_har, write_har
+from build_rules.compilers.har_file import (
+    MAX_JSON_BYTES,
+    Har,
+    dump_npz,
+    load_npz,
+    output_layers,
+    read_har,
+    write_har,
+)
 from build_rules.errors import InputError
 from tests.shared import SHARED, needs_shared
 
@@ -79,6 +87,7 @@ def test_compressed_archives_are_read(tmp_path: Path, mode: str) -> None:
         ({"a.hn": b"{"}, "not JSON"),
         ({"a.hn": b"[" * 200_000}, "not JSON"),
         ({"a.hn": b"[]"}, "not a JSON object"),
+        ({"a.hn": b" " * (MAX_JSON_BYTES + 1)}, "a.hn is larger than 8 MiB"),
         ({"a.hn": b"{}"}, "not an HN"),
         ({str(i): b"" for i in range(300)}, "256 members"),
     ],
