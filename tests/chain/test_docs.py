@@ -63,12 +63,6 @@ def test_every_file_that_is_kept_in_build_is_listed() -> None:
     assert elsewhere == set()
 
 
-def test_every_module_above_the_rooms_is_in_the_table_of_rooms() -> None:
-    table = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    modules = {path.name for path in (REPOSITORY / "build_rules").glob("[a-z]*.py")}
-    assert [name for name in sorted(modules) if f"`{name}`" not in table.replace("build_rules/", "")] == []
-
-
 def snippet(page: str) -> str:
     """The Python code of a page."""
     (code,) = re.findall(r"```python\n(.*?)```", (REPOSITORY / "docs" / page).read_text(encoding="utf-8"), re.DOTALL)

@@ -2,8 +2,8 @@
 
 An action (a step with everything that its outputs depend on) has a key (`engine/freshness/key.py` computes it); under
 it lie the digests of its outputs, and the outputs under their digests. A place to keep both is a folder, an HTTP server
-with Bazel's protocol or a bucket. Nothing of this package is imported when no cache is configured, and no network
-library before it is asked.
+with Bazel's protocol or a bucket. This file imports nothing, so that a build without a cache loads `of_step.py`
+alone, and no network library is loaded before it is asked.
 
 =============  ========================================================================
 `of_step.py`   what does the cache have of a step, and what is offered when it has run?
@@ -19,19 +19,3 @@ library before it is asked.
 `upkeep.py`    `doit cache`: how much is in a folder, what may go?
 =============  ========================================================================
 """
-
-from build_rules.engine.cache.action import CachedAction, CachedOutput
-from build_rules.engine.cache.location import MODES, Location, Mode, parse_limit, parse_location
-from build_rules.engine.cache.shared import CacheStats, SharedCache
-
-__all__ = [
-    "MODES",
-    "CacheStats",
-    "CachedAction",
-    "CachedOutput",
-    "Location",
-    "Mode",
-    "SharedCache",
-    "parse_limit",
-    "parse_location",
-]

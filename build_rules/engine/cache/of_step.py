@@ -16,7 +16,8 @@ from build_rules.engine.freshness.key import Step, variant_key
 from build_rules.errors import InputError
 
 if TYPE_CHECKING:
-    from build_rules.engine.cache import CachedAction, SharedCache
+    from build_rules.engine.cache.action import CachedAction
+    from build_rules.engine.cache.shared import SharedCache
 
 __all__ = ["CLOSE_SECONDS", "Recall", "close_cache", "configure_cache", "foresee", "shared_cache"]
 
@@ -32,7 +33,7 @@ def configure_cache(location: str | None, mode: str, limit: str | None) -> None:
     """Say where results are shared. Raises `InputError` for a place that cannot be one."""
     global _settings
     if location is not None:
-        from build_rules.engine.cache import parse_limit, parse_location
+        from build_rules.engine.cache.location import parse_limit, parse_location
 
         parse_location(location)
         try:
@@ -48,7 +49,8 @@ def shared_cache() -> SharedCache | None:
     global _cache
     if _cache is None and _settings is not None:
         from build_rules.engine import messages
-        from build_rules.engine.cache import SharedCache, parse_limit, parse_location
+        from build_rules.engine.cache.location import parse_limit, parse_location
+        from build_rules.engine.cache.shared import SharedCache
 
         location, mode, limit = _settings
         _cache = SharedCache(
@@ -99,7 +101,7 @@ class Recall:
         discovered = tuple((place, sha256) for place, sha256 in places if place is not None)
         if self._hit or len(discovered) < len(places):
             return
-        from build_rules.engine.cache import CachedAction, CachedOutput
+        from build_rules.engine.cache.action import CachedAction, CachedOutput
 
         outputs = tuple(CachedOutput(path.name, mark.sha256, mark.size) for path, mark in written.items())
         action = CachedAction(outputs, discovered, seconds)
