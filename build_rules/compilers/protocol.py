@@ -109,7 +109,9 @@ class Compiler(Protocol):
     def tools(self, stage: Stage) -> dict[str, str]:
         """Return what else a stage's output depends on, in words: versions, and the settings that decide a byte of it.
 
-        A setting that only says how the compiler is run (an interpreter, an image) is left out.
+        A setting that only says how the compiler is run (an interpreter, an image) is left out. Asked for every model
+        that is looked at, so what takes long to find out is remembered. Raises `InputError`, as `version` does, when it
+        cannot be told, and names the table of the setting: the stage fails with it, and those after it wait.
         """
         ...
 
