@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from build_rules.calibration.snapshot.safetensors_file import read_container
+from build_rules.calibration.snapshot.safetensors_file import read_header
 from build_rules.compilers.protocol import Compiler, OptimizeJob
 from build_rules.errors import InputError
 from build_rules.inference import new_session, session_options
@@ -71,7 +71,7 @@ def _has_halves(path: Path) -> bool:
 
 def _sample(snapshot: Path, name: str) -> NDArray[np.uint8]:
     """Return the sample (C, H, W) whose colours differ most, of the first few."""
-    entry = next((entry for entry in read_container(snapshot).entries if entry.name == name), None)
+    entry = next((entry for entry in read_header(snapshot).entries if entry.name == name), None)
     if entry is None or len(entry.shape) != 4 or entry.dtype != "U8":
         raise InputError(f"{snapshot}: has no samples of pixels for {name!r}; the snapshot is another network's.")
     count, size = min(LOOKED_AT, entry.shape[0]), prod(entry.shape[1:])

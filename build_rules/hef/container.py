@@ -36,7 +36,6 @@ __all__ = [
     "damaged",
     "locate_container",
     "open_hef",
-    "read_container",
     "scan_container",
     "views",
 ]
@@ -130,17 +129,11 @@ def views(stream: BinaryIO, section: Section) -> Iterator[memoryview]:
         yield buffer[:length]
 
 
-def read_container(path: Path) -> Container:
-    """Check the HEF file at `path` and say where its sections lie. Reads it once, in pieces.
+def scan_container(stream: BinaryIO, where: str) -> Container:
+    """Check an open HEF file and say where its sections lie. Reads it once, in pieces; `where` names it in errors.
 
     Raises `InputError` when it is not a HEF file, is damaged or cut off.
     """
-    with open_hef(path) as stream:
-        return scan_container(stream, str(path))
-
-
-def scan_container(stream: BinaryIO, where: str) -> Container:
-    """As `read_container`, on an open file; `where` names it in errors."""
     container = locate_container(stream, where)
     _check_sums(stream, container, where)
     return container

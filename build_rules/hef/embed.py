@@ -42,9 +42,8 @@ from build_rules.hef.header import Digest, Header
 from build_rules.hef.members import check_members, members_of, zip_bytes
 from build_rules.protobuf import field_prefix
 
-__all__ = ["EMBEDDINGS", "ZIP_SIGNATURE", "embed_zip", "holds_zip_signature", "strip", "strip_opened"]
+__all__ = ["embed_zip", "holds_zip_signature", "strip", "strip_opened"]
 
-EMBEDDINGS = ("append", "sealed")
 ZIP_SIGNATURE = b"PK\x03\x04"
 SIGNATURE = re.compile(re.escape(ZIP_SIGNATURE))  # a quarter faster than `in`
 _MAX_OFFSET = 0xFFFFFFFE  # beyond it a ZIP needs its 64-bit form, which not every reader of HEF files knows

@@ -90,7 +90,7 @@ def hef_of(stream: BinaryIO, container: Container, where: str) -> Hef:
 def read_payload(path: Path) -> bytes:
     """Return the CCWs section of the HEF file at `path`, where an emulated file keeps its network. Version 0 has none.
 
-    Raises `InputError` as `read_container` does.
+    Raises `InputError` as `scan_container` does.
     """
     with open_hef(path) as stream:
         return b"".join(chunks(stream, scan_container(stream, str(path)).ccws))

@@ -12,10 +12,10 @@ import pytest
 from build_rules.commands.describe import describe
 from build_rules.commands.extract import COMPILED, extract
 from build_rules.errors import InputError
-from build_rules.hef import EMBEDDINGS, embed_zip, strip, write_hef
+from build_rules.hef import embed_zip, strip, write_hef
 from build_rules.hef.header import LAYOUTS, Digest
 from build_rules.metadata.examine import examine
-from tests.hef.samples import spec
+from tests.hef.samples import EMBEDDINGS, spec
 from tests.opens import opens
 
 VERSION = 3
