@@ -37,7 +37,7 @@ def find_maker(path: Path) -> Compiler:
     """Return the compiler that made a HEF or a HAR, as the file says. Raises `InputError` when it is none of ours."""
     sdk_version = _sdk_version(path)
     for compiler in map(find_compiler, COMPILERS):
-        if compiler.made(sdk_version):
+        if compiler.is_maker(sdk_version):
             return compiler
     raise InputError(
         f"{path}: holds code for a Hailo device, made by version {sdk_version} of its compiler; only emulated HEFs and "

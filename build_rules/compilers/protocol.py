@@ -94,7 +94,7 @@ class Compiler(Protocol):
     apart and switching between them makes nothing again. Only the default compiler has none."""
 
     @classmethod
-    def made(cls, sdk_version: str) -> bool:
+    def is_maker(cls, sdk_version: str) -> bool:
         """Say whether a HEF or HAR that carries this SDK version is one of its own."""
         ...
 

@@ -32,7 +32,7 @@ class MadeUp:
     suffix: ClassVar[str] = "-made_up"
 
     @classmethod
-    def made(cls, sdk_version: str) -> bool:
+    def is_maker(cls, sdk_version: str) -> bool:
         return sdk_version == "9.9.9"
 
     def override(self, table: Table) -> MadeUp:
