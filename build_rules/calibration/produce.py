@@ -71,8 +71,8 @@ def produce_snapshot(
 
     Every image is decoded once for its statistics and, when selected, once more for its pixels, if that was not known
     in time: memory holds a few images per worker (default: one per processor) and a bounded number of samples, whatever
-    the size of the pool. Raises `InputError` naming the
-    images that cannot be decoded, unless `skip_broken`, and when no image is left.
+    the size of the pool. Raises `InputError` naming the images that cannot be decoded, unless `skip_broken`, and when
+    no image is left.
     """
     candidates = [(name, images / name) for name in list_images(images)] if pool is None else pool
     image_db = ImageDb(database)

@@ -86,7 +86,7 @@ class Compiler(Protocol):
     name: ClassVar[str]
     """What `compiler = ` says, and what its table is called: `[tool.build_rules.NAME]`, `[NAME]` in a model.toml."""
     is_emulated: ClassVar[bool]
-    """Whether what it makes runs on no device."""
+    """Whether what it makes runs on no device. A HEF or HAR says so by the end of its SDK version (`versions.py`)."""
     starts_programs: ClassVar[bool]
     """Whether it works by starting other programs, which then have to be ended when a build is."""
     suffix: ClassVar[str]

@@ -51,10 +51,9 @@ def look_at_pool(
 ) -> Pool:
     """Look at images, each with its name in the pool, in its order; `folder` is what messages call the pool.
 
-    `show` is given every picture that is decoded, with the SHA-256 of its file.
-
-    Of several files with the same content the first counts. Raises `InputError` naming the images that cannot be
-    decoded, unless `skip_broken`; one that may not be read; and when none is left.
+    `show` is given every picture that is decoded, with the SHA-256 of its file. Of several files with the same content
+    the first counts. Raises `InputError` naming the images that cannot be decoded, unless `skip_broken`; one that may
+    not be read; and when none is left.
     """
     members: list[Member] = []
     left_out: list[Outcome] = []
