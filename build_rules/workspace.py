@@ -32,14 +32,14 @@ from build_rules.engine.running.session import session
 from build_rules.errors import InputError, printable
 
 if TYPE_CHECKING:  # what is imported takes time, and a run in which nothing is to be done needs none of it
-    from build_rules.compilers.protocol import Compiler, Stage
+    from build_rules.compilers import Compiling
+    from build_rules.compilers.protocol import Compiler
     from build_rules.declared.model import Model
     from build_rules.declared.settings import Target
     from build_rules.presets import Preset
 
 __all__ = [
     "BUILD",
-    "Compiling",
     "Pool",
     "arch_folder",
     "arch_name",
@@ -63,7 +63,6 @@ MODELS = Path("models")
 SETTINGS = Path("pyproject.toml")
 DECLARATION = "model.toml"
 VARIABLES = ("hw_arch", "preset")
-NOTHING: Mapping[str, str] = {}
 
 
 def folder(model: Model) -> Path:
@@ -267,36 +266,11 @@ def _compiler_of(model: Model) -> Compiler:
     return model.settings.configured(model.settings.compiler)
 
 
-@dataclass(frozen=True)
-class Compiling:
-    """The compiler of a model that is compiled here, its version, and what the outputs of its stages depend on.
-
-    When it cannot tell, `fault` says why, of `faulty`: the first stage that needs to know, for which the others wait.
-    """
-
-    compiler: Compiler
-    version: str
-    tools: Mapping[Stage, Mapping[str, str]]
-    faulty: Stage | None = None
-    fault: str | None = None
-
-    def fault_of(self, stage: Stage) -> str | None:
-        """Return why a stage cannot be run, None when nothing is known against it."""
-        return self.fault if stage == self.faulty else None
-
-
 def compiling(model: Model) -> Compiling:
     """Ask the compiler of a model that is compiled here, with its settings, what its outputs depend on."""
-    compiler = _compiler_of(model)
-    stages: tuple[Stage, ...] = ("parse", "optimize", "compile")
-    stage, version, tools = stages[0], "", dict.fromkeys(stages, NOTHING)
-    try:
-        version = compiler.version()
-        for stage in stages:
-            tools[stage] = compiler.tools(stage)
-    except InputError as error:
-        return Compiling(compiler, version, tools, stage, str(error))
-    return Compiling(compiler, version, tools)
+    from build_rules.compilers import ask_compiler
+
+    return ask_compiler(_compiler_of(model))
 
 
 def compiler_version(model: Model) -> str:

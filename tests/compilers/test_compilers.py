@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from build_rules import compilers
-from build_rules.compilers import COMPILERS, find_compiler, find_maker
+from build_rules.compilers import COMPILERS, ask_compiler, find_compiler, find_maker
 from build_rules.compilers.emulator import SDK_VERSION, Emulator
 from build_rules.compilers.har_file import Har, write_har
 from build_rules.declared.model import load_models
@@ -112,3 +112,13 @@ def test_the_first_is_the_default() -> None:
 def test_its_files_say_that_it_is_emulated() -> None:
     assert is_emulated(SDK_VERSION) is Emulator.is_emulated
     assert not any(map(is_emulated, ("3.33.0", "emulated", "0.1.0-emulated-not")))
+
+
+def test_the_first_stage_that_needs_to_know_has_the_fault() -> None:
+    level = ask_compiler(MadeUp(level=0))
+    assert [level.fault_of(stage) is None for stage in ("parse", "optimize", "compile")] == [True, False, True]
+    assert (level.version, level.tools["parse"]) == ("made_up 9.9.9", {"compiler": "made_up 9.9.9"})
+    gone = ask_compiler(MadeUp(python="gone"))
+    assert [gone.fault_of(stage) is None for stage in ("parse", "optimize", "compile")] == [False, True, True]
+    assert (gone.version, set(map(len, gone.tools.values()))) == ("", {0})
+    assert ask_compiler(Emulator()).fault is None
