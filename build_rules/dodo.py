@@ -216,7 +216,7 @@ def task_calibration() -> Tasks:
 def task_parse() -> Tasks:
     """Let the compiler read the cut graph and name its layers."""
     for model in ws.compiled_models():
-        compiler = ws.compiler_of(model)
+        compiling = ws.compiling(model)
         for hw_arch in dict.fromkeys(target.hw_arch for target in model.targets):
             yield PARSE.task(
                 f"{model.name}:{ws.arch_name(model, hw_arch)}",
@@ -227,10 +227,11 @@ def task_parse() -> Tasks:
                 outputs={"parsed_har": ws.arch_folder(model, hw_arch) / "parsed.har"},
                 owner=model.name,
                 settings={"network_name": model.network_name, "hw_arch": hw_arch},
-                tools=compiler.tools("parse"),
-                passed={"compiler": compiler},
-                code=compiler.code("parse"),
-                own_process=compiler.starts_programs,
+                tools=compiling.tools["parse"],
+                passed={"compiler": compiling.compiler},
+                code=compiling.compiler.code("parse"),
+                own_process=compiling.compiler.starts_programs,
+                fault=compiling.fault_of("parse"),
             )
 
 
@@ -256,7 +257,7 @@ def task_alls() -> Tasks:
 def task_har() -> Tasks:
     """Quantize as the model script says, on the calibration snapshot."""
     for model, target in ws.targets(ws.compiled_models()):
-        compiler = ws.compiler_of(model)
+        compiling = ws.compiling(model)
         yield HAR.task(
             f"{model.name}:{ws.target_name(model, target)}",
             inputs={
@@ -270,28 +271,30 @@ def task_har() -> Tasks:
             outputs={"har": ws.target_folder(model, target) / "model.har"},
             owner=model.name,
             settings={},
-            tools=compiler.tools("optimize"),
+            tools=compiling.tools["optimize"],
             # Only an error about one sample says which image that was.
-            passed={"compiler": compiler, "chosen": str(ws.folder(model) / "calibration-images.json")},
-            code=compiler.code("optimize"),
-            own_process=compiler.starts_programs,
+            passed={"compiler": compiling.compiler, "chosen": str(ws.folder(model) / "calibration-images.json")},
+            code=compiling.compiler.code("optimize"),
+            own_process=compiling.compiler.starts_programs,
+            fault=compiling.fault_of("optimize"),
         )
 
 
 def task_hef() -> Tasks:
     """Compile the quantized network."""
     for model, target in ws.targets(ws.compiled_models()):
-        compiler = ws.compiler_of(model)
+        compiling = ws.compiling(model)
         yield HEF.task(
             f"{model.name}:{ws.target_name(model, target)}",
             inputs={"har": ws.target_folder(model, target) / "model.har"},
             outputs={"hef": ws.target_folder(model, target) / "model.hef"},
             owner=model.name,
             settings={},
-            tools=compiler.tools("compile"),
-            passed={"compiler": compiler},
-            code=compiler.code("compile"),
-            own_process=compiler.starts_programs,
+            tools=compiling.tools["compile"],
+            passed={"compiler": compiling.compiler},
+            code=compiling.compiler.code("compile"),
+            own_process=compiling.compiler.starts_programs,
+            fault=compiling.fault_of("compile"),
         )
 
 

@@ -69,8 +69,8 @@ def _fault_of(descriptor: int) -> str | None:
 
     Raises `OSError`.
     """
-    found = os.fstat(descriptor)
-    if (fault := kind_fault(found)) is not None:
+    status = os.fstat(descriptor)
+    if (fault := kind_fault(status)) is not None:
         return fault
     head = os.pread(descriptor, max(map(len, _POINTERS)), 0)
     if head.startswith(_POINTERS):
@@ -78,17 +78,17 @@ def _fault_of(descriptor: int) -> str | None:
             "is a Git LFS pointer: the file itself was not downloaded with the clone; run `git lfs pull`, "
             "once `git lfs install` has been run"
         )
-    if head and found.st_size == 0 and os.fstat(descriptor).st_size == 0:
+    if head and status.st_size == 0 and os.fstat(descriptor).st_size == 0:
         return "says that it is empty and is not, as files do that the kernel makes up"
     return None
 
 
-def kind_fault(found: os.stat_result) -> str | None:
-    """Return why what `os.stat` found is no regular file of somebody's, such as "is a pipe", None when it is one."""
-    kind = stat.S_IFMT(found.st_mode)
+def kind_fault(status: os.stat_result) -> str | None:
+    """Return why what `os.stat` returned is no regular file of somebody's, such as "is a pipe", None when it is one."""
+    kind = stat.S_IFMT(status.st_mode)
     if kind != stat.S_IFREG:
         return f"is {_KINDS.get(kind, 'something else')} and not a regular file"
-    if found.st_dev in _kernel_devices():
+    if status.st_dev in _kernel_devices():
         return "is made up by the kernel and not a file of yours"
     return None
 

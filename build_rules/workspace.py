@@ -32,6 +32,7 @@ from build_rules.engine.running.session import session
 from build_rules.errors import InputError, printable
 
 if TYPE_CHECKING:  # what is imported takes time, and a run in which nothing is to be done needs none of it
+    from build_rules.compilers import Compiling
     from build_rules.compilers.protocol import Compiler
     from build_rules.declared.model import Model
     from build_rules.declared.settings import Target
@@ -44,8 +45,8 @@ __all__ = [
     "arch_name",
     "calibration_files",
     "compiled_models",
-    "compiler_of",
     "compiler_version",
+    "compiling",
     "find_workspace_models",
     "folder",
     "preset_of",
@@ -80,7 +81,7 @@ def target_name(model: Model, target: Target) -> str:
 
 
 def _suffix(model: Model) -> str:
-    return "" if model.is_prebuilt else compiler_of(model).suffix
+    return "" if model.is_prebuilt else _compiler_of(model).suffix
 
 
 def arch_folder(model: Model, hw_arch: str) -> Path:
@@ -261,16 +262,22 @@ def _command_line_variables() -> dict[str, str]:
     return given
 
 
-def compiler_of(model: Model) -> Compiler:
-    """Return the compiler of a model that is compiled here, with its settings."""
+def _compiler_of(model: Model) -> Compiler:
     return model.settings.configured(model.settings.compiler)
+
+
+def compiling(model: Model) -> Compiling:
+    """Ask the compiler of a model that is compiled here, with its settings, what its outputs depend on."""
+    from build_rules.compilers import ask_compiler
+
+    return ask_compiler(_compiler_of(model))
 
 
 def compiler_version(model: Model) -> str:
     """Return what the metadata say of the compiler."""
     from build_rules.compilers import PREBUILT
 
-    return PREBUILT if model.is_prebuilt else compiler_of(model).version()
+    return PREBUILT if model.is_prebuilt else compiling(model).version
 
 
 def preset_of(target: Target) -> Preset | None:

@@ -9,7 +9,7 @@ import pytest
 
 from build_rules.calibration.pixels.images import decode
 from build_rules.calibration.pool.list_file import read_list
-from build_rules.calibration.snapshot.safetensors_file import read_container
+from build_rules.calibration.snapshot.safetensors_file import read_header
 from build_rules.compilers.har_file import read_har
 from build_rules.declared.model import load_models
 from build_rules.declared.settings import read_settings
@@ -84,7 +84,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "pyproject": read_settings,
     "labels": read_labels,
     "list": read_list,
-    "snapshot": read_container,
+    "snapshot": read_header,
     "hef": read_hef,
     "har": read_har,
     "onnx": read_document,

@@ -19,7 +19,7 @@ from build_rules.calibration.fitted import PRODUCER, Fitter, Frame
 from build_rules.calibration.pool.image_db import ImageDb
 from build_rules.calibration.pool.look_at import Pool, look_at_pool
 from build_rules.calibration.pool.ordered import Progress, Workers
-from build_rules.calibration.pool.select import explain
+from build_rules.calibration.pool.select import max_dynamic_range_v1
 from build_rules.calibration.pool.sources import list_images
 from build_rules.calibration.sheet import Thumbnail
 from build_rules.calibration.snapshot.parameters import Parameters, file_name, normalization_members
@@ -71,8 +71,8 @@ def produce_snapshot(
 
     Every image is decoded once for its statistics and, when selected, once more for its pixels, if that was not known
     in time: memory holds a few images per worker (default: one per processor) and a bounded number of samples, whatever
-    the size of the pool. Raises `InputError` naming the
-    images that cannot be decoded, unless `skip_broken`, and when no image is left.
+    the size of the pool. Raises `InputError` naming the images that cannot be decoded, unless `skip_broken`, and when
+    no image is left.
     """
     candidates = [(name, images / name) for name in list_images(images)] if pool is None else pool
     image_db = ImageDb(database)
@@ -82,7 +82,9 @@ def produce_snapshot(
             looked_at = look_at_pool(
                 images, candidates, image_db, threads, skip_broken=skip_broken, tell=tell, show=fitter.see
             )
-            choices = explain([m.statistics for m in looked_at.members], parameters.count, parameters.seed)
+            choices = max_dynamic_range_v1(
+                [member.statistics for member in looked_at.members], parameters.count, parameters.seed
+            )
             frames = list(threads.in_order(lambda one: fitter.plan(looked_at.members[one.index], one), choices))
             count = sum(len(frame.plan) for frame in frames)
             written = _Written()

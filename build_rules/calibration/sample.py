@@ -36,12 +36,12 @@ def read_sample(
     What is wrong with calibration material is told by the step that calibrates.
     """
     try:
-        found = sources_of(calibration, list_sources(calibration))
+        sources = sources_of(calibration, list_sources(calibration))
     except (InputError, OSError):
         return None
-    for path in found.files[:MAX_TRIED]:
+    for path in sources.files[:MAX_TRIED]:
         try:
-            if found.kind == "snapshots":
+            if sources.kind == "snapshots":
                 return _from_snapshot(path, shape, name)
             return _from_image(path, shape, resize, normalization, color)
         except (InputError, OSError):

@@ -44,5 +44,5 @@ def _extract(source: BinaryIO, hef: Path, folder: Path) -> tuple[Path, ...]:
                 stream.write(data)
     except OSError as error:
         raise InputError(f"{folder}: cannot be written ({error.strerror or error}).") from error
-    strip_opened(source, container, hef, folder / COMPILED)
+    strip_opened(source, container, str(hef), folder / COMPILED)
     return tuple(targets)

@@ -47,15 +47,15 @@ class VerifyHef(BuildCommand):
         device = parse_device(options["device"]) if options["device"] else None
         release = parse_release(options["hailort"]) if options["hailort"] else None
         codes: list[int] = []
-        found: list[Facts] = []
+        reports: list[Facts] = []
         for file in files:
             code, facts = _verify(file, release, device)
             codes.append(code)
-            found.append(facts)
+            reports.append(facts)
             if not options["json"]:
                 show("".join(f"{printable(line)}\n" for line in _lines(facts)))
         if options["json"]:
-            show(render_json({"files": found}))
+            show(render_json({"files": reports}))
         return max(codes)
 
 
@@ -114,9 +114,9 @@ def _since(facts: Facts) -> str:
     from build_rules.records.hardware import HARDWARE
 
     whole, bare = facts["oldest_hailort"], facts["oldest_hailort_without_zip"]
-    told = [] if whole is None else [f"HailoRT from {whole}"]
-    if told and whole.startswith("5") and facts["hw_arch"] in HARDWARE and HARDWARE[facts["hw_arch"]].hailort == 4:
-        told[0] += " (which drives no Hailo-8)"
+    releases = [] if whole is None else [f"HailoRT from {whole}"]
+    if releases and whole.startswith("5") and facts["hw_arch"] in HARDWARE and HARDWARE[facts["hw_arch"]].hailort == 4:
+        releases[0] += " (which drives no Hailo-8)"
     if bare not in (None, whole):
-        told.append(f"without the ZIP from {bare}" if told else f"HailoRT without the ZIP from {bare}")
-    return "".join(f", {one}" for one in told)
+        releases.append(f"without the ZIP from {bare}" if releases else f"HailoRT without the ZIP from {bare}")
+    return "".join(f", {release}" for release in releases)

@@ -14,15 +14,17 @@ is.
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from build_rules.errors import InputError
 
 if TYPE_CHECKING:
-    from build_rules.compilers.protocol import Compiler
+    from build_rules.compilers.protocol import Compiler, Stage
 
-__all__ = ["COMPILERS", "DEFAULT_COMPILER", "PREBUILT", "find_compiler", "find_maker"]
+__all__ = ["COMPILERS", "DEFAULT_COMPILER", "PREBUILT", "Compiling", "ask_compiler", "find_compiler", "find_maker"]
 
 COMPILERS = {
     "emulator": "build_rules.compilers.emulator:Emulator",
@@ -40,11 +42,43 @@ def find_compiler(name: str) -> Compiler:
     return configured
 
 
+@dataclass(frozen=True)
+class Compiling:
+    """A compiler with its settings, its version, and what the outputs of its stages depend on.
+
+    When it cannot tell, `fault` says why, of `faulty`: the first stage that needs to know, for which the others wait.
+    """
+
+    compiler: Compiler
+    version: str
+    tools: Mapping[Stage, Mapping[str, str]]
+    faulty: Stage | None = None
+    fault: str | None = None
+
+    def fault_of(self, stage: Stage) -> str | None:
+        """Return why a stage cannot be run, None when nothing is known against it."""
+        return self.fault if stage == self.faulty else None
+
+
+def ask_compiler(compiler: Compiler) -> Compiling:
+    """Ask a compiler what its outputs depend on."""
+    stages: tuple[Stage, ...] = ("parse", "optimize", "compile")
+    nothing: Mapping[str, str] = {}
+    stage, version, tools = stages[0], "", dict.fromkeys(stages, nothing)
+    try:
+        version = compiler.version()
+        for stage in stages:
+            tools[stage] = compiler.tools(stage)
+    except InputError as error:
+        return Compiling(compiler, version, tools, stage, str(error))
+    return Compiling(compiler, version, tools)
+
+
 def find_maker(path: Path) -> Compiler:
     """Return the compiler that made a HEF or a HAR, as the file says. Raises `InputError` when it is none of ours."""
     sdk_version = _sdk_version(path)
     for compiler in map(find_compiler, COMPILERS):
-        if compiler.made(sdk_version):
+        if compiler.is_maker(sdk_version):
             return compiler
     raise InputError(
         f"{path}: holds code for a Hailo device, made by version {sdk_version} of its compiler; only emulated HEFs and "

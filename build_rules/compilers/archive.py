@@ -20,7 +20,7 @@ from typing import BinaryIO
 from build_rules.errors import InputError
 from build_rules.regular_file import open_regular
 
-__all__ = ["MAX_BYTES", "read_members", "unpacked_limit"]
+__all__ = ["MAX_BYTES", "read_members"]
 
 MAX_MEMBERS = 256
 """Entries of any kind; a HAR has about ten."""

@@ -17,13 +17,9 @@ from __future__ import annotations
 
 import io
 import json
-import lzma
-import struct
 import tarfile
-import tokenize
 import zipfile
-import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,26 +27,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from build_rules.compilers.archive import read_members, unpacked_limit
+from build_rules.compilers.archive import read_members
 from build_rules.errors import InputError
 from build_rules.versions import is_emulated
 
-__all__ = ["Har", "OutputLayer", "dump_npz", "load_npz", "outline_har", "output_layers", "read_har", "write_har"]
+__all__ = ["Har", "OutputLayer", "dump_npz", "outline_har", "output_layers", "read_har", "write_har"]
 
 MAX_JSON_BYTES = 8 << 20
 """Bytes of an HN; YOLOv4 has a hundredth of that. As Python objects they take twenty times as many."""
 MAX_OUTPUTS = 256
 """Of a network; a HEF has at most as many streams."""
-MAX_ENTRIES = 1 << 16
-"""Arrays in an `.npz`, some for each layer."""
-MAX_TOLD = 300
-"""Characters of what numpy says of an array; it repeats headers."""
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
-_NPZ_ERRORS = (
-    *(ValueError, KeyError, OSError, EOFError, MemoryError, RuntimeError, struct.error),
-    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, tokenize.TokenError),
-)
-_ZIP_ENTRY = b"PK\x01\x02"
 STATES = ("hailo_model", "fp_optimized_model", "quantized_model", "compiled_model")
 
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -198,25 +185,3 @@ def dump_npz(arrays: Arrays) -> bytes:
             np.lib.format.write_array(member, np.asarray(arrays[key], order="C"), allow_pickle=False)
             archive.writestr(zipfile.ZipInfo(key + ".npy", ZIP_EPOCH), member.getvalue())
     return buffer.getvalue()
-
-
-def load_npz(data: bytes, keys: Iterable[str] | None = None) -> dict[str, npt.NDArray[Any]]:
-    """Read an `.npz`, or only `keys` of it.
-
-    Raises `InputError` when it is damaged, holds pickles, more than `MAX_ENTRIES` arrays, or announces more bytes than
-    `unpacked_limit` allows.
-    """
-    limit = unpacked_limit(len(data))
-    if data.count(_ZIP_ENTRY) > MAX_ENTRIES:
-        raise InputError(f"a weights member of the HAR holds more than {MAX_ENTRIES} arrays; not a HAR.")
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            # zipfile never unpacks more of a member than the size that is announced for it.
-            announced = sum(info.file_size for info in archive.infolist())
-        if announced > limit:
-            raise InputError(f"a weights member of the HAR unpacks to {announced} bytes; at most {limit} are read.")
-        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            return {key: arrays[key] for key in (arrays.files if keys is None else keys)}
-    except _NPZ_ERRORS as error:
-        told = str(error)[:MAX_TOLD] or type(error).__name__
-        raise InputError(f"a weights member of the HAR cannot be read ({told}); build the HAR again.") from error

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from build_rules.calibration.snapshot.safetensors_file import read_container
+from build_rules.calibration.snapshot.safetensors_file import read_header
 from build_rules.compilers.protocol import Compiler, OptimizeJob
 from build_rules.errors import InputError
 from build_rules.inference import new_session, session_options
@@ -42,12 +42,14 @@ def prove_pixels(compiler: Compiler, job: OptimizeJob, exported: Path, feed: Fee
     source = session.get_inputs()[0]
     sample = _sample(job.calibration, source.name)
     names = [output.name for output in session.get_outputs()]
-    expected = session.run(names, {source.name: _own_input(sample, feed, source)})
+    computed = session.run(names, {source.name: _own_input(sample, feed, source)})
     del session
     delivered = compiler.run_float(job, sample)
-    tolerance = HALF_TOLERANCE if _has_halves(exported) else TOLERANCE
-    for name, wanted, made in zip(names, expected, delivered, strict=True):
-        difference = _difference(wanted, made)
+    tolerance = TOLERANCE
+    for name, expected, actual in zip(names, computed, delivered, strict=True):
+        difference = _difference(expected, actual)
+        if not difference <= tolerance and _has_halves(exported):
+            tolerance = HALF_TOLERANCE
         if not difference <= tolerance:
             raise InputError(
                 f"{job.script}: the network does not see the pixels that the model was exported for: on a calibration "
@@ -71,7 +73,7 @@ def _has_halves(path: Path) -> bool:
 
 def _sample(snapshot: Path, name: str) -> NDArray[np.uint8]:
     """Return the sample (C, H, W) whose colours differ most, of the first few."""
-    entry = next((entry for entry in read_container(snapshot).entries if entry.name == name), None)
+    entry = next((entry for entry in read_header(snapshot).entries if entry.name == name), None)
     if entry is None or len(entry.shape) != 4 or entry.dtype != "U8":
         raise InputError(f"{snapshot}: has no samples of pixels for {name!r}; the snapshot is another network's.")
     count, size = min(LOOKED_AT, entry.shape[0]), prod(entry.shape[1:])
@@ -98,11 +100,11 @@ def _own_input(sample: NDArray[np.uint8], feed: Feed, source: Any) -> NDArray[np
     return np.ascontiguousarray(np.rint(image) if kind is np.uint8 else image).astype(kind)
 
 
-def _difference(wanted: Floats, made: Floats) -> float:
+def _difference(expected: Floats, actual: Floats) -> float:
     """Return the root mean square of the difference, as a part of the deviation of the values that are finite."""
-    if wanted.shape != made.shape:
+    if expected.shape != actual.shape:
         return float("inf")
-    first, second = wanted.astype(np.float64), made.astype(np.float64)
+    first, second = expected.astype(np.float64), actual.astype(np.float64)
     finite = np.isfinite(first) & np.isfinite(second)
     if not np.array_equal(np.isfinite(first), np.isfinite(second)) or not finite.any():
         return 0.0 if np.array_equal(first, second, equal_nan=True) else float("inf")

@@ -86,7 +86,7 @@ class Compiler(Protocol):
     name: ClassVar[str]
     """What `compiler = ` says, and what its table is called: `[tool.build_rules.NAME]`, `[NAME]` in a model.toml."""
     is_emulated: ClassVar[bool]
-    """Whether what it makes runs on no device."""
+    """Whether what it makes runs on no device. A HEF or HAR says so by the end of its SDK version (`versions.py`)."""
     starts_programs: ClassVar[bool]
     """Whether it works by starting other programs, which then have to be ended when a build is."""
     suffix: ClassVar[str]
@@ -94,7 +94,7 @@ class Compiler(Protocol):
     apart and switching between them makes nothing again. Only the default compiler has none."""
 
     @classmethod
-    def made(cls, sdk_version: str) -> bool:
+    def is_maker(cls, sdk_version: str) -> bool:
         """Say whether a HEF or HAR that carries this SDK version is one of its own."""
         ...
 
@@ -109,7 +109,9 @@ class Compiler(Protocol):
     def tools(self, stage: Stage) -> dict[str, str]:
         """Return what else a stage's output depends on, in words: versions, and the settings that decide a byte of it.
 
-        A setting that only says how the compiler is run (an interpreter, an image) is left out.
+        A setting that only says how the compiler is run (an interpreter, an image) is left out. Asked for every model
+        that is looked at, so what takes long to find out is remembered. Raises `InputError`, as `version` does, when it
+        cannot be told, and names the table of the setting: the stage fails with it, and those after it wait.
         """
         ...
 

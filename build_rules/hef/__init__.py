@@ -21,8 +21,8 @@ Knows nothing of what the ZIP means.
 ====================  ==================================================================================
 """
 
-from build_rules.hef.container import Container, Section, build_container, read_container
-from build_rules.hef.embed import EMBEDDINGS, embed_zip, holds_zip_signature, strip
+from build_rules.hef.container import Container, Section, build_container
+from build_rules.hef.embed import embed_zip, holds_zip_signature, strip
 from build_rules.hef.header import Header, Layout
 from build_rules.hef.members import read_members
 from build_rules.hef.reader import read_hef, read_payload
@@ -30,7 +30,6 @@ from build_rules.hef.streams import Hef, HostOp, NetworkGroup, Nms, Quantization
 from build_rules.hef.writer import HefSpec, write_hef
 
 __all__ = [
-    "EMBEDDINGS",
     "Container",
     "Header",
     "Hef",
@@ -45,7 +44,6 @@ __all__ = [
     "build_container",
     "embed_zip",
     "holds_zip_signature",
-    "read_container",
     "read_hef",
     "read_members",
     "read_payload",

@@ -36,7 +36,6 @@ __all__ = [
     "damaged",
     "locate_container",
     "open_hef",
-    "read_container",
     "scan_container",
     "views",
 ]
@@ -130,17 +129,11 @@ def views(stream: BinaryIO, section: Section) -> Iterator[memoryview]:
         yield buffer[:length]
 
 
-def read_container(path: Path) -> Container:
-    """Check the HEF file at `path` and say where its sections lie. Reads it once, in pieces.
+def scan_container(stream: BinaryIO, where: str) -> Container:
+    """Check an open HEF file and say where its sections lie. Reads it once, in pieces; `where` names it in errors.
 
     Raises `InputError` when it is not a HEF file, is damaged or cut off.
     """
-    with open_hef(path) as stream:
-        return scan_container(stream, str(path))
-
-
-def scan_container(stream: BinaryIO, where: str) -> Container:
-    """As `read_container`, on an open file; `where` names it in errors."""
     container = locate_container(stream, where)
     _check_sums(stream, container, where)
     return container
@@ -187,17 +180,17 @@ def _embedding(stream: BinaryIO, length: int, size: int) -> Embedding:
 
 def _sealed_length(stream: BinaryIO, header: Header) -> int | None:
     """Return the length before the file was sealed; None for a file that is not, whatever its last bytes look like."""
-    found = find_zip(stream, header.length)
-    if found is None or found.sealed_length is None:
+    directory = find_zip(stream, header.length)
+    if directory is None or directory.sealed_length is None:
         return None
-    length = found.sealed_length
+    length = directory.sealed_length
     last = {0: header.layout.size, 1: header.layout.size + header.proto_size, 2: header.layout.size + header.proto_size}
     earliest = last.get(header.version, header.length - header.additional_info_size)
-    if not earliest <= length <= found.start:
+    if not earliest <= length <= directory.start:
         return None
     stream.seek(length)
-    between = stream.read(min(found.start - length, V3_ALIGNMENT))
-    expected = field_prefix(SEAL_FIELD, header.length - found.start) if header.version == 0 else b""
+    between = stream.read(min(directory.start - length, V3_ALIGNMENT))
+    expected = field_prefix(SEAL_FIELD, header.length - directory.start) if header.version == 0 else b""
     zeros = header.version >= 3 and len(between) < V3_ALIGNMENT and not any(between)
     return length if between == expected or zeros else None
 

@@ -14,17 +14,19 @@ Source of the rules: HailoRT 4.17-5.2, open source (`hef.cpp`).
 
 from __future__ import annotations
 
+import os
 import re
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, Literal
 
 from build_rules.atomic_file import replacing
 from build_rules.errors import InputError
 from build_rules.hef.container import (
+    CHUNK,
     SEAL_FIELD,
     V3_ALIGNMENT,
     Container,
@@ -40,9 +42,8 @@ from build_rules.hef.header import Digest, Header
 from build_rules.hef.members import check_members, members_of, zip_bytes
 from build_rules.protobuf import field_prefix
 
-__all__ = ["EMBEDDINGS", "ZIP_SIGNATURE", "embed_zip", "holds_zip_signature", "strip", "strip_opened"]
+__all__ = ["embed_zip", "holds_zip_signature", "strip", "strip_opened"]
 
-EMBEDDINGS = ("append", "sealed")
 ZIP_SIGNATURE = b"PK\x03\x04"
 SIGNATURE = re.compile(re.escape(ZIP_SIGNATURE))  # a quarter faster than `in`
 _MAX_OFFSET = 0xFFFFFFFE  # beyond it a ZIP needs its 64-bit form, which not every reader of HEF files knows
@@ -68,9 +69,9 @@ def embed_zip(
         if container.is_sealed:  # whose checksum covers more than what is copied
             scan_container(source, str(hef))
         check_message(source, container, str(hef))
-        with _replacing(output) as partial:
-            digest = _copy_checked(hef, source, container, partial, cutting=embedding == "append")
-            _add(partial, container, members, embedding, digest)
+        with _replacing(output) as draft:
+            digest = _copy_checked(source, container, draft, str(hef), cutting=embedding == "append")
+            _add(draft, container, members, embedding, digest, str(hef))
 
 
 def strip(path: Path, output: Path) -> None:
@@ -79,18 +80,19 @@ def strip(path: Path, output: Path) -> None:
     `output` may be `path`; it appears whole or not at all. Raises `InputError` when `path` is not a sound HEF file.
     """
     with open_hef(path) as source:
-        strip_opened(source, scan_container(source, str(path)), path, output)
+        strip_opened(source, scan_container(source, str(path)), str(path), output)
 
 
-def strip_opened(source: BinaryIO, container: Container, path: Path, output: Path) -> None:
-    """As `strip`, of the open file at `path` that has been scanned."""
-    with _replacing(output) as partial:
-        _copy(path, partial, container.length)
+def strip_opened(source: BinaryIO, container: Container, where: str, output: Path) -> None:
+    """As `strip`, of an open file that has been scanned; `where` names it in errors."""
+    with _replacing(output) as draft:
+        _copy(source, draft, container.length, where)
         if container.is_sealed:
             digest = container.header.layout.digest()
             for piece in views(source, _body(container)):
                 digest.update(piece)
-            _write_header(partial, replace(container.original_header, checksum=digest.digest()))
+            draft.seek(0)
+            draft.write(replace(container.original_header, checksum=digest.digest()).encode())
 
 
 def holds_zip_signature(stream: BinaryIO, container: Container) -> bool:
@@ -113,7 +115,7 @@ def _check_replaceable(source: BinaryIO, container: Container, members: Mapping[
         )
 
 
-def _copy_checked(hef: Path, source: BinaryIO, container: Container, partial: Path, *, cutting: bool) -> Digest:
+def _copy_checked(source: BinaryIO, container: Container, draft: BinaryIO, where: str, *, cutting: bool) -> Digest:
     """Copy the compiler's file while its bytes are checked; return the digest of what the header covers of it.
 
     `cutting`: readers will cut the file at the first ZIP header.
@@ -122,24 +124,25 @@ def _copy_checked(hef: Path, source: BinaryIO, container: Container, partial: Pa
 
     digest = container.header.layout.digest()
     with ThreadPoolExecutor(1) as pool:
-        copying = pool.submit(_copy, hef, partial, container.length)
-        pieces = _digested(views(source, _body(container)), digest)
-        found = any(_find_signature(views(source, Section(0, container.proto.offset)))) if cutting else False
+        copying = pool.submit(_copy, source, draft, container.length, where)
+        header = views(source, Section(0, container.proto.offset))
+        pieces = chain(header, _digested(views(source, _body(container)), digest))
+        holds_zip = False
         for holds in _find_signature(pieces) if cutting else (False for _ in pieces):
-            found |= holds
+            holds_zip |= holds
         copying.result()
     if not container.is_sealed and digest.digest() != container.header.checksum:
-        raise damaged(str(hef))
-    if found:
-        raise _contains_signature(hef)
+        raise damaged(where)
+    if holds_zip:
+        raise _contains_signature(where)
     return digest
 
 
-def _contains_signature(hef: Path) -> InputError:
+def _contains_signature(where: str) -> InputError:
     return InputError(
-        f"{hef}: contains the bytes of a ZIP header ({ZIP_SIGNATURE!r}) before its end, and readers that cut the file "
-        "at the first one would damage it. Compile it again: any change of the model moves the bytes. Or, for readers "
-        'that do not cut, write embed = "sealed".'
+        f"{where}: contains the bytes of a ZIP header ({ZIP_SIGNATURE!r}) before its end, and readers that cut the "
+        "file at the first one would damage it. Compile it again: any change of the model moves the bytes. Or, for "
+        'readers that do not cut, write embed = "sealed".'
     )
 
 
@@ -157,55 +160,51 @@ def _find_signature(pieces: Iterator[memoryview]) -> Iterator[bool]:
         tail = bytes(piece[-3:])
 
 
-def _copy(source: Path, target: Path, length: int) -> None:
-    shutil.copyfile(source, target)  # inside the kernel, where it can
-    with target.open("r+b") as stream:
-        stream.truncate(length)
+def _copy(source: BinaryIO, draft: BinaryIO, length: int, where: str) -> None:
+    """Copy the beginning of an open file, whose position stays: it is read meanwhile."""
+    copied = 0
+    while copied < length and (piece := os.pread(source.fileno(), min(CHUNK, length - copied), copied)):
+        copied += draft.write(piece)
+    if copied < length:
+        raise damaged(where)
 
 
-def _add(partial: Path, container: Container, members: Mapping[str, bytes], embedding: str, digest: Digest) -> None:
-    length = container.length
+def _add(
+    draft: BinaryIO, container: Container, members: Mapping[str, bytes], embedding: str, digest: Digest, where: str
+) -> None:
+    length, header = container.length, container.original_header
     if embedding == "append":
-        with partial.open("r+b") as stream:
-            if container.is_sealed:
-                stream.write(replace(container.original_header, checksum=digest.digest()).encode())
-            stream.seek(length)
-            stream.write(zip_bytes(members, length))
-        return
-    header = container.original_header
-    added = _sealed_bytes(header, length, members, partial)
-    digest.update(added)
-    last = "proto_size" if header.version == 0 else "ccws_size" if header.version < 3 else "additional_info_size"
-    grown = replace(header, checksum=digest.digest(), **{last: getattr(header, last) + len(added)})
-    with partial.open("r+b") as stream:
-        stream.write(grown.encode())
-        stream.seek(length)
-        stream.write(added)
+        added = zip_bytes(members, length)
+    else:
+        added = _sealed_bytes(header, length, members, where)
+        digest.update(added)
+        last = "proto_size" if header.version == 0 else "ccws_size" if header.version < 3 else "additional_info_size"
+        header = replace(header, **{last: getattr(header, last) + len(added)})
+    if container.is_sealed or embedding == "sealed":
+        draft.seek(0)
+        draft.write(replace(header, checksum=digest.digest()).encode())
+    draft.seek(length)
+    draft.write(added)
 
 
-def _sealed_bytes(header: Header, length: int, members: Mapping[str, bytes], path: Path) -> bytes:
+def _sealed_bytes(header: Header, length: int, members: Mapping[str, bytes], where: str) -> bytes:
     """Return what follows the compiler's file when it is sealed: the ZIP, and what has to stand before it."""
     size = len(zip_bytes(members, length, length))
     before = field_prefix(SEAL_FIELD, size) if header.version == 0 else b""
     if header.version == 0 and header.proto_size + len(before) + size > _MAX_MESSAGE:
-        raise InputError(f"{path}: is too large to be sealed: a message has at most 2 GiB.")
+        raise InputError(f"{where}: is too large to be sealed: a message has at most 2 GiB.")
     if header.version >= 3 and length % V3_ALIGNMENT == 0:
         before = bytes(-size % V3_ALIGNMENT)
     return before + zip_bytes(members, length + len(before), length)
 
 
-def _write_header(path: Path, header: Header) -> None:
-    with path.open("r+b") as stream:
-        stream.write(header.encode())
-
-
 @contextmanager
-def _replacing(output: Path) -> Iterator[Path]:
-    """Give the name of a file that becomes `output` when the block succeeds, and vanishes when it does not."""
+def _replacing(output: Path) -> Iterator[BinaryIO]:
+    """Open a file that becomes `output` when the block succeeds, and vanishes when it does not."""
     try:
         if not output.name or output.is_dir():
             raise InputError(f"{output}: is a folder; give the name of the file to write.")
-        with replacing(output) as stream:
-            yield Path(stream.name)
+        with replacing(output) as draft:
+            yield draft
     except OSError as error:
         raise InputError(f"{output}: cannot be written ({error.strerror or error}).") from error

@@ -30,7 +30,7 @@ class HostWork:
     """All operations of a network group: the streams they consume, the outputs they make, why they are refused."""
 
     consumed: frozenset[str]
-    made: tuple[str, ...]
+    outputs: tuple[str, ...]
     refusals: tuple[str, ...]
 
 
@@ -40,19 +40,19 @@ def read_host_work(group: Message, ops: Iterable[Message], by_pad: Mapping[int, 
     for edge in group.messages(NetworkGroupField.PAD_EDGES):
         edges.setdefault(edge.uint32(PadEdgeField.DESTINATION), edge.uint32(PadEdgeField.SOURCE))
     consumed: set[str] = set()
-    made: list[str] = []
+    outputs: list[str] = []
     refusals: list[str] = []
     for op in ops:
         if op.has(OpField.CORE_OP):
             continue
         pads = [edges.get(pad.uint32(PadField.INDEX)) for pad in op.messages(OpField.INPUT_PADS)]
         consumed.update(by_pad[pad] for pad in pads if pad is not None and pad in by_pad)
-        made += [pad.string(PadField.NAME) for pad in op.messages(OpField.OUTPUT_PADS)][:1]
+        outputs += [pad.string(PadField.NAME) for pad in op.messages(OpField.OUTPUT_PADS)][:1]
         where = f"operation {op.string(OpField.NAME)[:_MAX_NAME]}"
         if any(pad is None or pad not in by_pad for pad in pads):
             refusals.append(f"{where} is not connected to an output of the chip")
         refusals += _refused(op, by_pad, where)
-    return HostWork(frozenset(consumed), tuple(made), tuple(refusals))
+    return HostWork(frozenset(consumed), tuple(outputs), tuple(refusals))
 
 
 def _refused(op: Message, by_pad: Mapping[int, str], where: str) -> Iterator[str]:

@@ -126,7 +126,7 @@ class _Walker:
     def walk(self, position: int, end: int, kind: str, depth: int) -> None:
         if depth > _MAX_DEPTH:
             raise _FaultError(f"messages are nested deeper than {_MAX_DEPTH}")
-        data, known = self.data, _MESSAGES[kind]
+        data, inside = self.data, _MESSAGES[kind]
         while position < end:
             self.count()
             key = data[position]  # nearly all numbers are of one byte, and a call takes longer than all the rest
@@ -155,7 +155,7 @@ class _Walker:
                 raise _FaultError(f"field {key >> 3} of a {kind} has wire type {wire}")
             if length > end - position:
                 raise _FaultError(f"field {key >> 3} of a {kind} claims {length} bytes, {end - position} are left")
-            if wire == _BYTES and (inner := known.get(key >> 3)) is not None:
+            if wire == _BYTES and (inner := inside.get(key >> 3)) is not None:
                 if kind == "Action":
                     self.actions.add(key >> 3)
                 if inner in _MESSAGES:

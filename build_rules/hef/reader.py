@@ -90,7 +90,7 @@ def hef_of(stream: BinaryIO, container: Container, where: str) -> Hef:
 def read_payload(path: Path) -> bytes:
     """Return the CCWs section of the HEF file at `path`, where an emulated file keeps its network. Version 0 has none.
 
-    Raises `InputError` as `read_container` does.
+    Raises `InputError` as `scan_container` does.
     """
     with open_hef(path) as stream:
         return b"".join(chunks(stream, scan_container(stream, str(path)).ccws))
@@ -140,8 +140,8 @@ def _unknown_fields(message: Message, name: str) -> Iterator[str]:
 def _network_group(group: Message, features: Features, unknown: list[str]) -> NetworkGroup:
     unknown += _unknown_fields(group, "network group")
     ops = tuple(group.messages(NetworkGroupField.OPS))
-    whole = find_core_op(group, ops, features) or group
-    core_op = next(iter(layouts(whole, features)), whole)
+    core = find_core_op(group, ops, features) or group
+    core_op = next(iter(layouts(core, features)), core)
     metadata = core_op.message(CoreOpField.METADATA)
     contexts = tuple(core_op.messages(CoreOpField.CONTEXTS))
     layers = [
@@ -151,14 +151,14 @@ def _network_group(group: Message, features: Features, unknown: list[str]) -> Ne
         if layer.message(EdgeLayerField.SWITCH_INFO).uint32(SwitchInfoField.CONNECTION_TYPE) == BOUNDARY
     ]
     transposed = bool(metadata.uint32(MetadataField.TRANSPOSED))
-    found = [(layer, stream) for layer in layers for stream in _edge_layer(layer, transposed, features, unknown)]
-    streams = [stream for _, stream in found]
+    edges = [(layer, stream) for layer in layers for stream in _edge_layer(layer, transposed, features, unknown)]
+    streams = [stream for _, stream in edges]
     by_pad = {
         layer.uint32(EdgeLayerField.PAD_INDEX): stream.name
-        for layer, stream in found
+        for layer, stream in edges
         if stream.direction == "output" and layer.has(EdgeLayerField.PAD_INDEX)
     }
-    order = sorted_outputs(group, whole, features) or core_op.strings(CoreOpField.SORTED_OUTPUTS)
+    order = sorted_outputs(group, core, features) or core_op.strings(CoreOpField.SORTED_OUTPUTS)
     rank = {name: index for index, name in enumerate(order)}
     outputs = [stream for stream in streams if stream.direction == "output"]
     return NetworkGroup(
@@ -294,11 +294,11 @@ def _host_op(op: Message, edges: dict[int, int], by_pad: dict[int, str]) -> Host
         return HostOp(name, LOGITS_KINDS.get(logits, f"unknown({logits})"), inputs)
     nms = op.message(OpField.NMS_OP)
     kind = next((kind for number, kind in _NMS_KINDS.items() if nms.has(number)), "nms-unknown")
-    told = Nms(
+    suppression = Nms(
         classes=nms.uint32(NmsOpField.CLASSES),
         max_proposals_per_class=nms.uint32(NmsOpField.MAX_PROPOSALS_PER_CLASS),
         score_threshold=nms.float64(NmsOpField.SCORE_THRESHOLD),
         iou_threshold=nms.float64(NmsOpField.IOU_THRESHOLD),
         boxes_only=bool(nms.uint32(NmsOpField.BOXES_ONLY)),
     )
-    return HostOp(name, kind, inputs, told)
+    return HostOp(name, kind, inputs, suppression)

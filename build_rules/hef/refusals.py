@@ -276,7 +276,7 @@ def _outputs(
     yield from work.refusals
     fused = bool(core_op.message(CoreOpField.FUSED_LAYERS).uint32(FusedLayersField.HAS_FUSED))
     seen = [name for layer in outputs if _stream_name(layer) not in work.consumed for name in _seen(layer, fused)]
-    names = dict.fromkeys((*seen, *work.made))
+    names = dict.fromkeys((*seen, *work.outputs))
     if len(names) > 1:  # a single one is never looked up
         yield from (f"output {_told(name)} is missing in the list of outputs" for name in names if name not in order)
 

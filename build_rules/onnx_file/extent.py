@@ -76,7 +76,7 @@ class _Walker:
     def walk(self, position: int, end: int, kind: str, depth: int) -> None:
         if depth > MAX_DEPTH:
             raise InputError(f"its messages are nested deeper than {MAX_DEPTH}, as in no detector")
-        data, known = self.data, _INSIDE[kind]
+        data, inside = self.data, _INSIDE[kind]
         try:
             while position < end:
                 self.parts += 1
@@ -91,7 +91,7 @@ class _Walker:
                         position += 1
                     else:
                         length, position = decode_varint(data, position, end)
-                    inner = known.get(key >> 3)
+                    inner = inside.get(key >> 3)
                     if inner is not None:
                         if inner in _MANY:
                             self.count(_MANY[inner])

@@ -33,12 +33,12 @@ def write_model(model: onnx.ModelProto, files: OnnxFiles, output: Path) -> None:
 
     Raises `InputError` when a file of weights becomes shorter meanwhile.
     """
-    whole = model.ByteSize() + sum(range_of(t, files).size for t in _references(model.graph)) <= MAX_BYTES
-    if not whole:
+    inline = model.ByteSize() + sum(range_of(t, files).size for t in _references(model.graph)) <= MAX_BYTES
+    if not inline:
         with output.with_name(output.name + DATA_SUFFIX).open("wb") as data:
             model = _moved(model, files, data)
     with output.open("wb") as file:
-        _write(model, files, file, whole)
+        _write(model, files, file, inline)
 
 
 def model_content(model: onnx.ModelProto, files: OnnxFiles) -> bytes:
@@ -46,7 +46,7 @@ def model_content(model: onnx.ModelProto, files: OnnxFiles) -> bytes:
     from io import BytesIO
 
     buffer = BytesIO()
-    _write(model, files, buffer, whole=True)
+    _write(model, files, buffer, inline=True)
     return buffer.getvalue()
 
 
@@ -54,8 +54,8 @@ def _references(graph: onnx.GraphProto) -> list[onnx.TensorProto]:
     return [tensor for tensor in graph.initializer if is_stored_elsewhere(tensor)]
 
 
-def _write(model: onnx.ModelProto, files: OnnxFiles, file: BinaryIO, whole: bool) -> None:
-    """Write the model; `whole` puts the referenced weights into it, else the references stay."""
+def _write(model: onnx.ModelProto, files: OnnxFiles, file: BinaryIO, inline: bool) -> None:
+    """Write the model; `inline` puts the referenced weights into it, else the references stay."""
     graph = onnx.GraphProto()
     graph.CopyFrom(model.graph)
     del graph.initializer[:]
@@ -63,7 +63,7 @@ def _write(model: onnx.ModelProto, files: OnnxFiles, file: BinaryIO, whole: bool
     rest.CopyFrom(model)
     rest.ClearField("graph")
     body = graph.SerializeToString(deterministic=True)
-    tensors = [_Entry(tensor, files, whole) for tensor in model.graph.initializer]
+    tensors = [_Entry(tensor, files, inline) for tensor in model.graph.initializer]
     file.write(rest.SerializeToString(deterministic=True))
     file.write(encode_field(_MODEL_GRAPH, len(body) + sum(entry.size for entry in tensors)) + body)
     for entry in tensors:
@@ -76,10 +76,10 @@ def _write(model: onnx.ModelProto, files: OnnxFiles, file: BinaryIO, whole: bool
 class _Entry:
     """One initializer: what precedes its data, where they lie (None: they are in `head`), and the size of both."""
 
-    def __init__(self, tensor: onnx.TensorProto, files: OnnxFiles, whole: bool) -> None:
+    def __init__(self, tensor: onnx.TensorProto, files: OnnxFiles, inline: bool) -> None:
         self.data = None
         content = tensor.SerializeToString(deterministic=True)
-        if whole and is_stored_elsewhere(tensor):
+        if inline and is_stored_elsewhere(tensor):
             self.data = range_of(tensor, files)
             content = _head(tensor).SerializeToString(deterministic=True) + encode_field(_TENSOR_RAW, self.data.size)
         length = 0 if self.data is None else self.data.size

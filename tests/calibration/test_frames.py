@@ -16,7 +16,7 @@ from build_rules.calibration.frames import FramePlan, cut_samples, first_positio
 from build_rules.calibration.pixels.adaptor import convert
 from build_rules.calibration.pixels.letterbox import PAD, fit, place
 from build_rules.calibration.pixels.tiles import grid
-from build_rules.calibration.pool.select import describe, explain
+from build_rules.calibration.pool.select import describe, max_dynamic_range_v1
 from build_rules.calibration.snapshot.geometry import check_geometry
 from build_rules.calibration.snapshot.parameters import Parameters, file_name
 from build_rules.calibration.snapshot.snapshot_file import open_snapshot, samples, write_snapshot
@@ -130,7 +130,7 @@ def test_a_tiled_snapshot_keeps_the_extremes_of_its_pool_and_fits_the_model(tmp_
     pool[11][5, 5] = (255, 1, 254)
     counts = [np.stack([np.bincount(image[..., c].ravel(), minlength=256) for c in range(3)]) for image in pool]
     plans = []
-    for choice in explain([describe(count) for count in counts], parameters.count, parameters.seed):
+    for choice in max_dynamic_range_v1([describe(count) for count in counts], parameters.count, parameters.seed):
         image = pool[choice.index]
         extremes = [first_position(image, extreme.channel, extreme.level) for extreme in choice.extremes]
         plans.append((image, plan_frame((image.shape[0], image.shape[1]), parameters, choice.index, extremes)))

@@ -108,3 +108,24 @@ def test_what_is_wrong_with_its_table(folder: Path) -> None:
     run = doit(folder)
     assert (run.code, run.err.count("\n")) == (3, 1)
     assert 'pyproject.toml, [tool.build_rules], [made_up]: unknown key levl = 2; did you mean "level"?' in run.err
+
+
+@pytest.mark.parametrize(
+    ("line", "task", "text"),
+    [
+        ('python = "gone"', "parse:shapes-det:hailo8l-made_up", "python = 'gone' is not there; install it,"),
+        ("level = 0", "har:shapes-det:hailo8l-fast-made_up", "level = 0 wants made_up 10; install it,"),
+    ],
+)
+def test_one_that_cannot_tell_what_its_outputs_depend_on(folder: Path, line: str, task: str, text: str) -> None:
+    """An interpreter that is gone, a version that will not do: a fault of the first step that has to know."""
+    settings(folder, line)
+    for arguments in ((), ("-n", "2"), ("-c",)):
+        run = doit(folder, *arguments)
+        assert (run.code, run.executed) == (3, []), run.err
+        assert run.err.count("ERROR") == 1
+        assert f"ERROR in {task}: [made_up]: {text}" in run.err
+        assert "Traceback" not in run.out + run.err
+    assert text in doit(folder, "why", task).out
+    settings(folder, line, compiler="emulator")
+    assert (doit(folder).code, doit(folder).executed) == (0, []), "nobody asks one that is not chosen"

@@ -11,9 +11,9 @@ from pathlib import Path, PurePath
 import pytest
 
 from build_rules.engine import places
-from build_rules.hef import read_container
 from tests.chain.conftest import MODELS, REPOSITORY, make_workspace, single_target
 from tests.doit_runs import doit
+from tests.hef.samples import container_of
 from tests.shared import SHARED, corpus_model, needs_shared
 
 PAGES = [*sorted(REPOSITORY.glob("*.md")), *sorted((REPOSITORY / "docs").glob("*.md")), MODELS / "README.md"]
@@ -87,7 +87,7 @@ def test_the_library_as_the_manual_shows(built: Path) -> None:
         [sys.executable, "-c", snippet("hef.md")], cwd=built, check=True, capture_output=True, text=True
     ).stdout
     assert len(shown.splitlines()) == 6
-    assert read_container(built / "sealed.hef").embedding == "sealed"
+    assert container_of(built / "sealed.hef").embedding == "sealed"
     original = (built / "build/shapes-det/hailo8l-fast/model.hef").read_bytes()
     assert (built / "bare.hef").read_bytes() == original
 

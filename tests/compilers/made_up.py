@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from build_rules.compilers.emulator import Emulator
+from build_rules.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,7 +21,7 @@ __all__ = ["MadeUp"]
 
 @dataclass(frozen=True)
 class MadeUp:
-    """`python` only says how it is run, `level` decides what `optimize` makes."""
+    """`python` only says how it is run, and whether it is there; `level` decides what `optimize` makes."""
 
     python: str = "python3"
     level: int = 1
@@ -31,7 +32,7 @@ class MadeUp:
     suffix: ClassVar[str] = "-made_up"
 
     @classmethod
-    def made(cls, sdk_version: str) -> bool:
+    def is_maker(cls, sdk_version: str) -> bool:
         return sdk_version == "9.9.9"
 
     def override(self, table: Table) -> MadeUp:
@@ -41,10 +42,14 @@ class MadeUp:
         return (__file__,)
 
     def tools(self, stage: Stage) -> dict[str, str]:
+        if stage == "optimize" and self.level == 0:
+            raise InputError("[made_up]: level = 0 wants made_up 10; install it, or write another level.")
         level = {"made_up.level": str(self.level)} if stage == "optimize" else {}
         return {"compiler": self.version(), **level}
 
     def version(self) -> str:
+        if self.python == "gone":
+            raise InputError("[made_up]: python = 'gone' is not there; install it, or name another one.")
         return "made_up 9.9.9"
 
     def parse(self, job: ParseJob) -> None:

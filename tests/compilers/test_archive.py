@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from build_rules.compilers.archive import read_members
-from build_rules.compilers.har_file import load_npz, outline_har, read_har
+from build_rules.compilers.har_file import outline_har, read_har
 from build_rules.errors import InputError
-from tests.compilers.test_har_file import make_har, write_tar
+from tests.compilers.test_har_file import write_tar
 
 MIB = 1 << 20
 END = bytes(1024)
@@ -105,11 +105,3 @@ def test_what_nobody_asks_for_is_not_kept(tmp_path: Path) -> None:
         tracemalloc.stop()
     assert sizes == {"net.npz": 1 << 30, "net.hn": 42}
     assert set(har.members) == {"net.hn"}
-
-
-def test_an_archive_of_too_many_arrays(monkeypatch: pytest.MonkeyPatch) -> None:
-    data = make_har().member(".npz")
-    assert len(load_npz(data)) == 2
-    monkeypatch.setattr("build_rules.compilers.har_file.MAX_ENTRIES", 1)
-    with pytest.raises(InputError, match="more than 1 arrays"):
-        load_npz(data)

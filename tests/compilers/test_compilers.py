@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from build_rules import compilers
-from build_rules.compilers import COMPILERS, find_compiler, find_maker
-from build_rules.compilers.emulator import Emulator
+from build_rules.compilers import COMPILERS, ask_compiler, find_compiler, find_maker
+from build_rules.compilers.emulator import SDK_VERSION, Emulator
 from build_rules.compilers.har_file import Har, write_har
 from build_rules.declared.model import load_models
 from build_rules.declared.settings import Settings, read_settings
 from build_rules.errors import InputError
+from build_rules.versions import is_emulated
 from tests.compilers.emulator.hostile import passing, save_hef
 from tests.compilers.made_up import MadeUp
 from tests.shared import SHARED, needs_shared
@@ -106,3 +107,18 @@ def test_code_for_silicon_is_refused_with_what_to_do(name: str) -> None:
 def test_the_first_is_the_default() -> None:
     assert next(iter(COMPILERS)) == compilers.DEFAULT_COMPILER == Settings().compiler
     assert find_compiler(compilers.DEFAULT_COMPILER) == Emulator()
+
+
+def test_its_files_say_that_it_is_emulated() -> None:
+    assert is_emulated(SDK_VERSION) is Emulator.is_emulated
+    assert not any(map(is_emulated, ("3.33.0", "emulated", "0.1.0-emulated-not")))
+
+
+def test_the_first_stage_that_needs_to_know_has_the_fault() -> None:
+    level = ask_compiler(MadeUp(level=0))
+    assert [level.fault_of(stage) is None for stage in ("parse", "optimize", "compile")] == [True, False, True]
+    assert (level.version, level.tools["parse"]) == ("made_up 9.9.9", {"compiler": "made_up 9.9.9"})
+    gone = ask_compiler(MadeUp(python="gone"))
+    assert [gone.fault_of(stage) is None for stage in ("parse", "optimize", "compile")] == [False, True, True]
+    assert (gone.version, set(map(len, gone.tools.values()))) == ("", {0})
+    assert ask_compiler(Emulator()).fault is None

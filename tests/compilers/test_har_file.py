@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from build_rules.compilers.har_file import (
-    MAX_JSON_BYTES,
-    Har,
-    dump_npz,
-    load_npz,
-    output_layers,
-    read_har,
-    write_har,
-)
+from build_rules.compilers.har_file import MAX_JSON_BYTES, Har, dump_npz, output_layers, read_har, write_har
 from build_rules.errors import InputError
 from tests.shared import SHARED, needs_shared
 
@@ -57,7 +48,7 @@ def test_round_trip(tmp_path: Path) -> None:
     har = read_har(tmp_path / "a.har")
     assert (har.name, har.hn, har.state, har.hw_arch) == ("net", HN, "hailo_model", "hailo8")
     assert har.member(".x") == b"PK\3\4"
-    weights = load_npz(har.member(".npz"))
+    weights = np.load(io.BytesIO(har.member(".npz")))
     assert weights["net/conv1/kernel:0"].tolist() == [0, 1, 2, 3, 4, 5]
     assert weights["net/conv1/bits:0"].shape == ()
     write_har(tmp_path / "b.har", har)
@@ -117,7 +108,7 @@ def test_damage_never_escapes_as_another_error(
     path.write_bytes(data[:at] if cut else data[:at] + junk + data[at + len(junk) :])
     try:
         har = read_har(path)
-        load_npz(har.member(".npz"))
+        har.member(".npz")
         output_layers(har.hn)
     except InputError as error:
         assert str(error)  # noqa: PT017
@@ -145,46 +136,9 @@ def test_more_outputs_than_any_chip_has() -> None:
         output_layers({**HN, "net_params": {"output_layers_order": ["net/conv1"] * 257}})
 
 
-@pytest.mark.parametrize("head", [b"(" * 50, b"{'descr': '<f4' \"\"\"", b"-" * 9000 + b"1", b"[" * 9000])
-def test_arrays_whose_headers_cannot_be_parsed(head: bytes) -> None:
-    member = b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("net/conv1/kernel:0.npy", member)
-    with pytest.raises(InputError, match=r"cannot be read \(.+\)") as caught:
-        load_npz(buffer.getvalue())
-    assert len(str(caught.value)) < 500
-
-
 def test_npz_is_the_same_bytes_whatever_the_order() -> None:
     a, b = np.ones(3), np.zeros((2, 2), dtype=np.int8)
     assert dump_npz({"a": a, "b": b}) == dump_npz({"b": b, "a": a})
-
-
-def test_a_weights_bomb_is_judged_by_what_it_announces(monkeypatch: pytest.MonkeyPatch) -> None:
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, a=np.zeros(1 << 20), b=np.zeros(1 << 20))
-    assert len(buffer.getvalue()) < 1 << 16
-    assert len(load_npz(buffer.getvalue())) == 2
-    monkeypatch.setattr("build_rules.compilers.archive.MAX_BYTES", (1 << 24) - 1)
-    with pytest.raises(InputError, match="unpacks to"):
-        load_npz(buffer.getvalue())
-
-
-@pytest.mark.parametrize("data", [b"", b"\x93NUMPY\x01\0", dump_npz({"a": np.zeros(3)})[:-30]])
-def test_weights_that_are_no_npz(data: bytes) -> None:
-    with pytest.raises(InputError, match="cannot be read"):
-        load_npz(data)
-
-
-def test_an_array_larger_than_its_member() -> None:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        member = io.BytesIO()
-        np.lib.format.write_array_header_1_0(member, {"descr": "<f8", "fortran_order": False, "shape": (1 << 45,)})
-        archive.writestr("a.npy", member.getvalue())
-    with pytest.raises(InputError, match="cannot be read"):
-        load_npz(buffer.getvalue())
 
 
 @needs_shared

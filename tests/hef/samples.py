@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 from build_rules.hef import HefSpec, Quantization, Stream
+from build_rules.hef.container import Container, open_hef, scan_container
 from build_rules.hef.writer import build_proto
 from tests.hef import hailort
 from tests.shared import SHARED
@@ -20,6 +22,15 @@ REAL = tuple(
         "v3_scrfd_2.5g.hef",
     )
 )
+
+EMBEDDINGS: tuple[Literal["append", "sealed"], ...] = ("append", "sealed")
+
+
+def container_of(path: Path) -> Container:
+    """Return where the sections of a sound HEF lie."""
+    with open_hef(path) as stream:
+        return scan_container(stream, str(path))
+
 
 IMAGE = Stream(
     "net/input_layer1", "input", (64, 96, 3), (64, 96, 3), "NHWC", 1, Quantization(1.0, 0.0, 0.0, 255.0), ("images",)

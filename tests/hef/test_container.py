@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from build_rules.errors import InputError
-from build_rules.hef import build_container, read_container
+from build_rules.hef import build_container
 from build_rules.hef.container import chunks, scan_container
 from build_rules.hef.header import LAYOUTS, MAGIC, decode_header
-from tests.hef.samples import REAL
+from tests.hef.samples import REAL, container_of
 from tests.shared import needs_shared
 
 VERSIONS = tuple(LAYOUTS)
@@ -38,7 +38,7 @@ def test_header_sizes_are_the_vendors() -> None:
 def test_round_trip(version: int, tmp_path: Path) -> None:
     path = tmp_path / "a.hef"
     path.write_bytes(build(version, info=b"more"))
-    container = read_container(path)
+    container = container_of(path)
     assert container.header.version == version
     assert container.length == path.stat().st_size
     assert container.added.length == 0
@@ -128,7 +128,7 @@ def test_a_version_without_the_place_refuses_a_section() -> None:
 @pytest.mark.parametrize("name", ["missing.hef", ""])
 def test_what_is_not_a_file_is_an_input_error(name: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"cannot be read|is a folder"):
-        read_container(tmp_path / name)
+        container_of(tmp_path / name)
 
 
 @given(version=st.sampled_from(VERSIONS), data=st.data())
@@ -157,7 +157,7 @@ def test_random_bytes_after_a_magic_never_crash(rest: bytes, version: int) -> No
 @needs_shared
 @pytest.mark.parametrize("path", REAL, ids=lambda path: path.stem)
 def test_real_files(path: Path) -> None:
-    container = read_container(path)
+    container = container_of(path)
     assert container.header.version == int(path.name[1])
     assert container.length == path.stat().st_size
     assert container.added.length == 0
@@ -176,4 +176,4 @@ def test_real_files_damaged(path: Path, tmp_path: Path) -> None:
     data[len(data) // 2] ^= 1
     damaged.write_bytes(data)
     with pytest.raises(InputError, match="checksum"):
-        read_container(damaged)
+        container_of(damaged)

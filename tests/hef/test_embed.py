@@ -16,11 +16,9 @@ from hypothesis import strategies as st
 
 from build_rules.errors import InputError
 from build_rules.hef import (
-    EMBEDDINGS,
     build_container,
     embed_zip,
     holds_zip_signature,
-    read_container,
     read_hef,
     read_members,
     read_payload,
@@ -33,7 +31,7 @@ from build_rules.hef.members import zip_bytes
 from build_rules.hef.writer import build_proto
 from build_rules.protobuf import Message
 from tests.hef import fuzz, hailort
-from tests.hef.samples import REAL, spec
+from tests.hef.samples import EMBEDDINGS, REAL, container_of, spec
 from tests.shared import needs_shared
 
 MEMBERS = {"edgefirst.json": b'{"schema_version": 2}' * 20, "labels.txt": b"car\nbike\n"}
@@ -55,7 +53,7 @@ def test_append_then_strip_gives_the_bytes_back(hef: Path, tmp_path: Path) -> No
     original, appended, stripped = hef.read_bytes(), tmp_path / "a.hef", tmp_path / "s.hef"
     embed_zip(hef, MEMBERS, appended)
     assert appended.read_bytes().startswith(original)
-    assert read_container(appended).length == len(original)
+    assert container_of(appended).length == len(original)
     assert read_members(appended) == MEMBERS
     assert list(read_members(appended)) == list(MEMBERS)
     assert read_hef(appended).network_groups == read_hef(hef).network_groups
@@ -145,9 +143,9 @@ def test_a_sealed_file_is_loaded_by_the_runtime_and_stripped_to_the_byte(
     data = sealed.read_bytes()
     assert (hailort.refusal(data, 4), hailort.refusal(data, 5)) == (None, None)
     assert len(data) % 4096 == 0 if aligned else True
-    container = read_container(sealed)
+    container = container_of(sealed)
     assert (container.embedding, container.length) == ("sealed", path.stat().st_size)
-    assert container.ccws == read_container(path).ccws
+    assert container.ccws == container_of(path).ccws
     assert read_hef(sealed).network_groups == read_hef(path).network_groups
     assert read_payload(sealed) == read_payload(path)
     assert list(read_members(sealed).items()) == list(MEMBERS.items())
@@ -205,7 +203,7 @@ def test_what_follows_a_sealed_file_is_stripped_with_it(version: int, aligned: b
     sealed = path.read_bytes()
     for added in (b"junk", zip_bytes(MEMBERS, len(sealed))):
         path.write_bytes(sealed + added)
-        assert read_container(path).embedding == "unknown"
+        assert container_of(path).embedding == "unknown"
         with pytest.raises(InputError, match="follow the end of the HEF"):
             read_members(path)
         strip(path, path)
@@ -227,7 +225,7 @@ def test_a_file_that_only_ends_like_a_sealed_one_is_not_one(tmp_path: Path) -> N
     for noted in (0, 30, len(proto) + 28 + 60, 1 << 40):
         tail = zip_bytes(MEMBERS, 28 + len(proto) + 100, noted)
         path.write_bytes(build_container(proto, bytes(100) + tail, 1))
-        assert read_container(path).embedding == "none"
+        assert container_of(path).embedding == "none"
         strip(path, tmp_path / "b.hef")
         assert (tmp_path / "b.hef").read_bytes() == path.read_bytes()
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from build_rules.commands.describe import describe
 from build_rules.commands.extract import COMPILED, extract
 from build_rules.errors import InputError
-from build_rules.hef import EMBEDDINGS, embed_zip, write_hef
+from build_rules.hef import embed_zip, strip, write_hef
 from build_rules.hef.header import LAYOUTS, Digest
 from build_rules.metadata.examine import examine
-from tests.hef.samples import spec
+from tests.hef.samples import EMBEDDINGS, spec
 from tests.opens import opens
 
 VERSION = 3
@@ -72,6 +73,18 @@ def test_what_a_hef_carries_is_extracted_with_one_checksum(tmp_path: Path, diges
     extract(path, tmp_path / "out")
     assert len(digested) == 2, "the header's own, and that of the message"
     assert (tmp_path / "out" / COMPILED).read_bytes() == compiled
+
+
+@pytest.mark.parametrize("embedding", EMBEDDINGS)
+def test_what_is_checked_is_what_is_copied(tmp_path: Path, embedding: Literal["append", "sealed"]) -> None:
+    """Another file may have its name meanwhile."""
+    path, whole, bare = (tmp_path / name for name in ("a.hef", "whole.hef", "bare.hef"))
+    path.write_bytes(write_hef(spec(), b"payload" * 100_000, VERSION))
+    with opens() as counts:
+        embed_zip(path, {"labels.txt": b"a\n"}, whole, embedding)
+        strip(whole, bare)
+    assert (counts[path], counts[whole]) == (1, 1)
+    assert bare.read_bytes() == path.read_bytes()
 
 
 def test_what_is_damaged_is_still_refused(tmp_path: Path) -> None:

@@ -11,10 +11,11 @@ import onnx
 import pytest
 
 from build_rules.errors import InputError
-from build_rules.hef import embed_zip, read_container, read_hef, read_members, strip
+from build_rules.hef import embed_zip, read_hef, read_members, strip
 from build_rules.presets import PRESETS
 from build_rules.steps import meta
 from tests.graph.graphs import CLASSES, DETECTION, detection
+from tests.hef.samples import container_of
 from tests.steps.test_pixels import Chain
 
 NAMES = ["a", "b", "c", "d", "e"]
@@ -107,7 +108,7 @@ def test_a_hef_that_was_compiled_elsewhere(describe: Any) -> None:
 @pytest.mark.parametrize(("embed", "embedding"), [("append", "append"), ("sealed", "sealed")])
 def test_how_the_description_is_carried(describe: Any, tmp_path: Path, embed: str, embedding: str) -> None:
     describe(embed=embed)
-    assert read_container(tmp_path / "model+meta.hef").embedding == embedding
+    assert container_of(tmp_path / "model+meta.hef").embedding == embedding
 
 
 def test_the_labels_file_comes_before_the_metadata(describe: Any, chain: Chain, tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def find_images(
     build that depends on it cannot be repeated elsewhere.
     """
     parts, suffixes = _compiled(pattern), image_suffixes()
-    found: list[str] = []
+    names: list[str] = []
     pending = [("", _reached({0}, parts))]
     while pending:
         prefix, places = pending.pop()
@@ -86,16 +86,16 @@ def find_images(
                             pending.append((f"{prefix}{name}/", inner))
                     elif entry.is_symlink():
                         if _link_is_image(entry, folder, is_named, bool(_below(name, places, parts))):
-                            found.append(prefix + name)
+                            names.append(prefix + name)
                     elif is_named:
                         if not entry.is_file():
                             raise _special(entry.path)
-                        found.append(prefix + name)
+                        names.append(prefix + name)
                     elif passed_over is not None and not is_image and any(part.match(name) for part in last):
                         passed_over.add(name)
         except OSError as error:
             raise InputError(f"{error.filename}: cannot be read ({error.strerror}); check its permissions.") from error
-    return in_order(found)
+    return in_order(names)
 
 
 def in_order(names: Iterable[str]) -> tuple[str, ...]:

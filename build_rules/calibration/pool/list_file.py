@@ -62,10 +62,10 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 
 def _check(file: str, where: str) -> None:
     try:
-        found = os.stat(file)  # noqa: PTH116
+        status = os.stat(file)  # noqa: PTH116
     except OSError as error:
         raise InputError(f"{where}: {file} cannot be found ({error.strerror}); correct or remove the line.") from error
-    if stat.S_ISDIR(found.st_mode):
+    if stat.S_ISDIR(status.st_mode):
         raise InputError(f"{where}: {file} is a folder; name its images, or write the folder as `calibration`.")
-    if (fault := kind_fault(found)) is not None:
+    if (fault := kind_fault(status)) is not None:
         raise InputError(f"{where}: {file} {fault}; remove the line.")

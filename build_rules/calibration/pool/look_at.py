@@ -51,10 +51,9 @@ def look_at_pool(
 ) -> Pool:
     """Look at images, each with its name in the pool, in its order; `folder` is what messages call the pool.
 
-    `show` is given every picture that is decoded, with the SHA-256 of its file.
-
-    Of several files with the same content the first counts. Raises `InputError` naming the images that cannot be
-    decoded, unless `skip_broken`; one that may not be read; and when none is left.
+    `show` is given every picture that is decoded, with the SHA-256 of its file. Of several files with the same content
+    the first counts. Raises `InputError` naming the images that cannot be decoded, unless `skip_broken`; one that may
+    not be read; and when none is left.
     """
     members: list[Member] = []
     left_out: list[Outcome] = []
@@ -67,15 +66,15 @@ def look_at_pool(
             return Outcome(image[0], "broken", error.reason)
 
     progress = Progress(len(images), "images", tell)
-    for looked in workers.in_order(look, images):
+    for image in workers.in_order(look, images):
         progress.step()
-        if isinstance(looked, Outcome):
-            left_out.append(looked)
-        elif looked.sha256 in first_names:
-            left_out.append(Outcome(looked.name, "duplicate", f"the same file as {first_names[looked.sha256]}"))
+        if isinstance(image, Outcome):
+            left_out.append(image)
+        elif image.sha256 in first_names:
+            left_out.append(Outcome(image.name, "duplicate", f"the same file as {first_names[image.sha256]}"))
         else:
-            first_names[looked.sha256] = looked.name
-            members.append(looked)
+            first_names[image.sha256] = image.name
+            members.append(image)
     if not skip_broken:
         _refuse_broken(folder, [outcome for outcome in left_out if outcome.kind == "broken"])
     if not members:
@@ -88,11 +87,11 @@ def _refuse_broken(folder: Path, broken_ones: Sequence[Outcome]) -> None:
     """Raise `InputError` for images that cannot be decoded; all are told of at once, to be mended at once."""
     if not broken_ones:
         return
-    told = ", ".join(f"{outcome.name} ({outcome.reason})" for outcome in broken_ones[:MAX_NAMED])
+    listed = ", ".join(f"{outcome.name} ({outcome.reason})" for outcome in broken_ones[:MAX_NAMED])
     more = f" and {len(broken_ones) - MAX_NAMED:,} more" if len(broken_ones) > MAX_NAMED else ""
     images = "1 image" if len(broken_ones) == 1 else f"{len(broken_ones):,} images"
     raise InputError(
-        f"{folder}: {images} cannot be decoded: {told}{more}; replace or remove them, or leave them out with "
+        f"{folder}: {images} cannot be decoded: {listed}{more}; replace or remove them, or leave them out with "
         "skip_broken_images = true."
     )
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Choice", "Extreme", "ImageStatistics", "describe", "explain", "max_dynamic_range_v1"]
+__all__ = ["Choice", "Extreme", "ImageStatistics", "describe", "max_dynamic_range_v1"]
 
 BINS = 64
 _UNIT = 1 << 20
@@ -77,25 +77,19 @@ def describe(level_counts: NDArray[np.int64]) -> ImageStatistics:
     )
 
 
-def max_dynamic_range_v1(pool: Sequence[ImageStatistics], count: int, seed: int) -> tuple[int, ...]:
-    """Return the ascending indices of the `count` chosen images; all of them when the pool is not larger."""
-    return tuple(choice.index for choice in explain(pool, count, seed))
-
-
-def explain(pool: Sequence[ImageStatistics], count: int, seed: int) -> tuple[Choice, ...]:
-    """Return the same choice with its reasons, by ascending index."""
+def max_dynamic_range_v1(pool: Sequence[ImageStatistics], count: int, seed: int) -> tuple[Choice, ...]:
+    """Return the `count` chosen images, each with its reason, by ascending index; all when the pool is not larger."""
     if not pool:
         return ()
-    seeded = _extremes(pool)
+    extremes = _extremes(pool)
+    choices = [_seeded(pool, *item) for item in extremes.items()][:count]
     if len(pool) <= count:
-        rest = (index for index in range(len(pool)) if index not in seeded)
-        found = [_seeded(pool, *item) for item in seeded.items()] + [Choice(index, "all", 0) for index in rest]
+        choices += [Choice(index, "all", 0) for index in range(len(pool)) if index not in extremes]
     else:
-        found = [_seeded(pool, *item) for item in seeded.items()][:count]
-        found += _cover(pool, [choice.index for choice in found], count - len(found))
-        drawn = _fill(pool, {choice.index for choice in found}, count - len(found), seed)
-        found += [Choice(index, "fill", 0) for index in drawn]
-    ordered = (replace(choice, order=order) for order, choice in enumerate(found))
+        choices += _cover(pool, [choice.index for choice in choices], count - len(choices))
+        drawn = _fill(pool, {choice.index for choice in choices}, count - len(choices), seed)
+        choices += [Choice(index, "fill", 0) for index in drawn]
+    ordered = (replace(choice, order=order) for order, choice in enumerate(choices))
     return tuple(sorted(ordered, key=lambda choice: choice.index))
 
 

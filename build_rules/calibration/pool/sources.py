@@ -125,11 +125,11 @@ def list_snapshots(folder: Path) -> tuple[Path, ...]:
 
     Raises `InputError` for a pipe, a device or a folder of such a name: nobody could ever read it to its end.
     """
-    found = tuple(sorted(folder.glob(_SNAPSHOTS)))
-    for path in found:
+    snapshots = tuple(sorted(folder.glob(_SNAPSHOTS)))
+    for path in snapshots:
         if (fault := find_file_fault(path)) is not None:
             raise InputError(f"{path} {fault}; put the snapshot there, or remove it.")
-    return found
+    return snapshots
 
 
 def list_images(

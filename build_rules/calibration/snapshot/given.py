@@ -153,11 +153,11 @@ def _normalization(snapshot: Snapshot, split: Split, turned: bool) -> Normalizat
     scale = snapshot.normalization.scale if snapshot.dtype == "uint8" else check_scale(snapshot)
     own, channels = snapshot.normalization, split.input.channels
     order: Sequence[int] = swapped_order(channels) if turned else range(channels)
-    told = replace(own.in_order(order), scale=scale)
+    stated = replace(own.in_order(order), scale=scale)
     wanted = split.preprocessing.normalization
-    if _is_close(told, wanted):
-        return told
-    both = f"the normalization in it is {_shown(told)}, but the model's input is {_shown(wanted)}"
+    if _is_close(stated, wanted):
+        return stated
+    both = f"the normalization in it is {_shown(stated)}, but the model's input is {_shown(wanted)}"
     if split.preprocessing.word is not None:
         print(f"   warning: {snapshot.path.name}: {both}, as the graph or [input] in model.toml says; that is done")
         return wanted
@@ -166,7 +166,7 @@ def _normalization(snapshot: Snapshot, split: Split, turned: bool) -> Normalizat
             f"{snapshot.path}: {both} (pixels as they are: validation.normalization); write which one is right as "
             "normalization under [input] in model.toml."
         )
-    return told
+    return stated
 
 
 def _is_close(first: Normalization, second: Normalization) -> bool:

@@ -22,7 +22,7 @@ from typing import Any
 from build_rules.errors import InputError
 from build_rules.regular_file import open_regular
 
-__all__ = ["ITEM_SIZES", "Container", "Entry", "encode_header", "read_container", "shortened"]
+__all__ = ["ITEM_SIZES", "Entry", "SafetensorsHeader", "encode_header", "read_header", "shortened"]
 
 ITEM_SIZES = {"U8": 1, "F32": 4}
 """Bytes per element of the element types that a calibration snapshot may hold."""
@@ -48,14 +48,14 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Container:
+class SafetensorsHeader:
     """The checked header of a file: tensors in file order, and the string map."""
 
     entries: tuple[Entry, ...]
     metadata: Mapping[str, str]
 
 
-def read_container(path: Path) -> Container:
+def read_header(path: Path) -> SafetensorsHeader:
     """Read and check the header of `path`; no tensor byte is read.
 
     Raises `InputError` when the file cannot be read, is truncated, or is no well-formed safetensors file of
@@ -76,7 +76,7 @@ def read_container(path: Path) -> Container:
     return _parse_header(path, text, begin=8 + length, size=size)
 
 
-def _parse_header(path: Path, text: bytes, begin: int, size: int) -> Container:
+def _parse_header(path: Path, text: bytes, begin: int, size: int) -> SafetensorsHeader:
     try:
         header = json.loads(text.decode("utf-8"), object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
@@ -97,7 +97,7 @@ def _parse_header(path: Path, text: bytes, begin: int, size: int) -> Container:
         position = entry.end
     if position != size:
         raise _broken(path, f"its tensors end at byte {position} but the file has {size}")
-    return Container(tuple(entries), metadata)
+    return SafetensorsHeader(tuple(entries), metadata)
 
 
 def _entry(path: Path, name: str, value: object, begin: int) -> Entry:

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from build_rules.atomic_file import replacing
-from build_rules.calibration.snapshot.safetensors_file import Container, encode_header, read_container, shortened
+from build_rules.calibration.snapshot.safetensors_file import SafetensorsHeader, encode_header, read_header, shortened
 from build_rules.errors import InputError
 from build_rules.records.normalization import Normalization
 
@@ -109,15 +109,15 @@ def open_snapshot(path: Path) -> Snapshot:
     tensors. Whether the samples are undamaged is `verify_content`'s question, whether they fit a model
     `geometry.check_geometry`'s.
     """
-    container = read_container(path)
-    metadata = container.metadata
+    header = read_header(path)
+    metadata = header.metadata
     for key in _REQUIRED:
         if key not in metadata:
             raise InputError(
                 f"{path}: the metadata has no {key!r}, which a calibration snapshot must have; export it again."
             )
     dtype, value_range = _read_kind(path, metadata)
-    tensors = _read_tensors(path, container, _KINDS[dtype][0])
+    tensors = _read_tensors(path, header, _KINDS[dtype][0])
     count = tensors[0].shape[0]
     if _optional_int(path, metadata, "count_actual", count) != count:
         raise _wrong(path, "count_actual", f"is {metadata['count_actual']} but {count} samples are stored")
@@ -170,8 +170,8 @@ def _read_kind(path: Path, metadata: Mapping[str, str]) -> tuple[str, tuple[floa
     return dtype, expected
 
 
-def _read_tensors(path: Path, container: Container, element: str) -> tuple[StoredTensor, ...]:
-    names = _parse(path, container.metadata, "tensor_names")
+def _read_tensors(path: Path, header: SafetensorsHeader, element: str) -> tuple[StoredTensor, ...]:
+    names = _parse(path, header.metadata, "tensor_names")
     if (
         not isinstance(names, list)
         or not names
@@ -179,7 +179,7 @@ def _read_tensors(path: Path, container: Container, element: str) -> tuple[Store
         or len({*names}) != len(names)
     ):
         raise _wrong(path, "tensor_names", f"is {names!r}, not a list of different names")
-    stored = {entry.name: entry for entry in container.entries}
+    stored = {entry.name: entry for entry in header.entries}
     tensors: list[StoredTensor] = []
     for name in names:
         entry = stored.get(name)
@@ -191,7 +191,7 @@ def _read_tensors(path: Path, container: Container, element: str) -> tuple[Store
             )
         if entry.dtype != element:
             raise _wrong(
-                path, "dtype", f"is {container.metadata['dtype']!r} but tensor {name!r} is stored as {entry.dtype}"
+                path, "dtype", f"is {header.metadata['dtype']!r} but tensor {name!r} is stored as {entry.dtype}"
             )
         if len(entry.shape) != 4 or 0 in entry.shape:
             raise _wrong(path, "layout", f"is NCHW but tensor {name!r} has shape {list(entry.shape)}")

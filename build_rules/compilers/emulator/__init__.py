@@ -94,7 +94,7 @@ class Emulator:
     suffix: ClassVar[str] = ""
 
     @classmethod
-    def made(cls, sdk_version: str) -> bool:
+    def is_maker(cls, sdk_version: str) -> bool:
         """Say whether a file is one of its own: any that says it is emulated."""
         return is_emulated(sdk_version)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from build_rules.calibration.snapshot.safetensors_file import read_container
+from build_rules.calibration.snapshot.safetensors_file import read_header
 from build_rules.errors import InputError
 
 __all__ = ["Samples"]
@@ -27,7 +27,7 @@ class Samples:
 
         Raises `InputError` when the file is no snapshot of that input.
         """
-        entries = {entry.name: entry for entry in read_container(path).entries}
+        entries = {entry.name: entry for entry in read_header(path).entries}
         if tensor not in entries:
             names = ", ".join(sorted(entries))
             raise InputError(f"{path}: has no tensor {tensor!r} (it has: {names}); the snapshot is another network's.")

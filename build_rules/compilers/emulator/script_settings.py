@@ -231,12 +231,12 @@ class _Reader:
         names = dict.fromkeys((*self.settings.skipped, f"{self.statement.command}({feature})"))
         self.settings = replace(self.settings, skipped=tuple(names))
 
-    def feature(self, known: frozenset[str]) -> str:
+    def feature(self, features: frozenset[str]) -> str:
         if not self.statement.arguments:
-            self.fail(f"{self.statement.command} needs the name of a feature: {', '.join(sorted(known))}")
+            self.fail(f"{self.statement.command} needs the name of a feature: {', '.join(sorted(features))}")
         feature = self.word(self.statement.arguments[0])
-        if feature not in known:
-            self.fail(f"{self.statement.command} has no feature {feature!r}; known are: {', '.join(sorted(known))}")
+        if feature not in features:
+            self.fail(f"{self.statement.command} has no feature {feature!r}; known are: {', '.join(sorted(features))}")
         return feature
 
     def one_layer(self, value: Value) -> str:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
-from build_rules.calibration.snapshot.safetensors_file import MAX_HEADER_BYTES, encode_header, read_container
+from build_rules.calibration.snapshot.safetensors_file import MAX_HEADER_BYTES, encode_header, read_header
 from build_rules.errors import InputError
 
 
@@ -33,10 +33,10 @@ def test_reads_what_the_package_writes(tmp_path: Path) -> None:
         "b": np.ones((2, 2), np.float32),
     }
     save_file(stored, tmp_path / "x", {"k": "v"})
-    container = read_container(tmp_path / "x")
-    assert dict(container.metadata) == {"k": "v"}
+    header = read_header(tmp_path / "x")
+    assert dict(header.metadata) == {"k": "v"}
     content = (tmp_path / "x").read_bytes()
-    for entry in container.entries:
+    for entry in header.entries:
         assert content[entry.begin : entry.end] == stored[entry.name].tobytes()
         assert entry.shape == stored[entry.name].shape
 
@@ -48,7 +48,7 @@ def test_the_package_reads_what_we_write(tmp_path: Path) -> None:
     assert header == encode_header("images", "U8", pixels.shape, {"a": '{"x":1}', "b": "ü"})
     (tmp_path / "x").write_bytes(header + pixels.tobytes())
     np.testing.assert_array_equal(load_file(tmp_path / "x")["images"], pixels)
-    assert read_container(tmp_path / "x").metadata["b"] == "ü"
+    assert read_header(tmp_path / "x").metadata["b"] == "ü"
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_the_package_reads_what_we_write(tmp_path: Path) -> None:
 )
 def test_malformed_headers(tmp_path: Path, header: Any, reason: str) -> None:
     with pytest.raises(InputError, match=reason) as caught:
-        read_container(write(tmp_path / "x.safetensors", header))
+        read_header(write(tmp_path / "x.safetensors", header))
     assert "x.safetensors" in str(caught.value)
 
 
@@ -92,13 +92,13 @@ def test_malformed_headers(tmp_path: Path, header: Any, reason: str) -> None:
 def test_short_files_and_giant_headers(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x").write_bytes(content)
     with pytest.raises(InputError, match="header"):
-        read_container(tmp_path / "x")
+        read_header(tmp_path / "x")
 
 
 def test_a_missing_file_is_wrong_input(tmp_path: Path) -> None:
     for path, message in ((tmp_path / "absent", "cannot be read"), (tmp_path, "is a folder and not a regular file")):
         with pytest.raises(InputError, match=message):
-            read_container(path)
+            read_header(path)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -106,7 +106,7 @@ def test_a_missing_file_is_wrong_input(tmp_path: Path) -> None:
 def test_arbitrary_bytes_are_never_anything_worse_than_wrong_input(tmp_path: Path, content: bytes, length: int) -> None:
     (tmp_path / "x").write_bytes(length.to_bytes(8, "little") + content)
     try:
-        read_container(tmp_path / "x")
+        read_header(tmp_path / "x")
     except InputError:
         return
     assert content[:1] in b"{ \n\t\r"
@@ -114,13 +114,13 @@ def test_arbitrary_bytes_are_never_anything_worse_than_wrong_input(tmp_path: Pat
 
 def test_an_empty_tensor_may_lie_anywhere(tmp_path: Path) -> None:
     header = {"a": tensor(), "b": tensor(0, 0, shape=[0, 3]), "c": tensor(12, 12, shape=[0])}
-    container = read_container(write(tmp_path / "x", header))
-    assert {entry.name: entry.end - entry.begin for entry in container.entries} == {"a": 12, "b": 0, "c": 0}
+    read = read_header(write(tmp_path / "x", header))
+    assert {entry.name: entry.end - entry.begin for entry in read.entries} == {"a": 12, "b": 0, "c": 0}
 
 
 def test_what_a_file_says_of_itself_is_not_repeated_at_length(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
-        read_container(write(tmp_path / "x", {"a": tensor(dtype="U8" * 100_000)}))
+        read_header(write(tmp_path / "x", {"a": tensor(dtype="U8" * 100_000)}))
     assert len(str(caught.value)) < 1000
 
 
@@ -131,11 +131,11 @@ def test_a_whole_file_that_was_cut_or_grew_is_refused(tmp_path: Path, data: st.D
     stored: dict[str, NDArray[Any]] = {str(i): np.zeros(shape, np.uint8) for i, shape in enumerate(shapes)}
     save_file(stored, tmp_path / "x")
     whole = (tmp_path / "x").read_bytes()
-    read_container(tmp_path / "x")
+    read_header(tmp_path / "x")
     change = data.draw(st.integers(-len(whole), 20).filter(bool))
     (tmp_path / "x").write_bytes(whole[:change] if change < 0 else whole + bytes(change))
     with pytest.raises(InputError):
-        read_container(tmp_path / "x")
+        read_header(tmp_path / "x")
 
 
 begin_or_end = st.integers(-1, 14)
@@ -153,11 +153,11 @@ entry = st.fixed_dictionaries(
 def test_whatever_is_accepted_covers_the_file_exactly_once(tmp_path: Path, header: dict[str, Any]) -> None:
     path = write(tmp_path / "x", header)
     try:
-        container = read_container(path)
+        stored = read_header(path)
     except InputError:
         return
     size, begin = path.stat().st_size, path.stat().st_size - 12
-    covered = [byte for entry in container.entries for byte in range(entry.begin, entry.end)]
+    covered = [byte for entry in stored.entries for byte in range(entry.begin, entry.end)]
     assert sorted(covered) == list(range(begin, size))
     assert load_file(path).keys() == header.keys(), "the reference implementation accepts it, too"
 
@@ -168,6 +168,6 @@ def test_a_header_as_long_as_it_may_be(tmp_path: Path, beyond: int) -> None:
     path = write(tmp_path / "x", json.dumps({"a": tensor()}).encode().ljust(MAX_HEADER_BYTES + beyond))
     if beyond:
         with pytest.raises(InputError, match=f"its header would take {MAX_HEADER_BYTES + 1} bytes"):
-            read_container(path)
+            read_header(path)
     else:
-        assert [entry.name for entry in read_container(path).entries] == ["a"]
+        assert [entry.name for entry in read_header(path).entries] == ["a"]

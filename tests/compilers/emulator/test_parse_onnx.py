@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import onnx
 import pytest
 
 from build_rules.compilers.emulator import SDK_VERSION, Emulator
-from build_rules.compilers.har_file import load_npz, output_layers, read_har
+from build_rules.compilers.har_file import output_layers, read_har
 from build_rules.compilers.protocol import ParseJob
 from build_rules.errors import InputError
 from tests.compilers.nets import Build, Net, attention, detector
@@ -114,7 +115,7 @@ def test_deconvolution_and_weights(tmp_path: Path) -> None:
     end = net.op("ConvTranspose", "images", net.constant(weight), strides=[2, 2], kernel_shape=[2, 2])
     har = read_har(Build(tmp_path, net.model([end]), [net.node(end)]).parse().parsed)
     assert har.hn["layers"]["net/deconv1"]["output_shapes"] == [[-1, 64, 64, 5]]
-    kernel = load_npz(har.member(".npz"))["net/deconv1/kernel:0"]
+    kernel = np.load(io.BytesIO(har.member(".npz")))["net/deconv1/kernel:0"]
     np.testing.assert_array_equal(kernel, weight.transpose(2, 3, 0, 1))
 
 
