@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from build_rules.records.split_json import CAMERA_ADAPTORS, InputChoice
+from build_rules.records.choices import InputChoice
+from build_rules.records.split_json import CAMERA_ADAPTORS
 from build_rules.toml_table import Table, table_beside
 
 __all__ = ["input_beside", "read_input"]

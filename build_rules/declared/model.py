@@ -24,7 +24,7 @@ from build_rules.toml_table import Table, read_toml
 
 if TYPE_CHECKING:
     from build_rules.declared.metadata_table import MetadataTable
-    from build_rules.records.split_json import InputChoice, SplitChoice
+    from build_rules.records.choices import InputChoice, SplitChoice
 
 __all__ = ["Fault", "Model", "load_models", "replace_targets"]
 

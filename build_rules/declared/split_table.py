@@ -25,9 +25,10 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from build_rules.records.choices import EndpointGroup, SplitChoice
 from build_rules.records.roles import ACTIVATIONS, ANCHOR, BOXES, ROLES, SCORES
 from build_rules.records.split_hint import SplitBoundary, SplitHint
-from build_rules.records.split_json import Anchors, EndpointGroup, SplitChoice
+from build_rules.records.split_json import Anchors
 from build_rules.toml_table import Table, table_beside
 
 __all__ = ["read_split", "split_beside"]

@@ -20,7 +20,8 @@ from build_rules.graph.tail.attention import find_attention
 from build_rules.onnx_file.onnx_files import OnnxFiles, opened
 from build_rules.onnx_file.weights import Reading
 from build_rules.onnx_file.write import write_model
-from build_rules.records.split_json import AUTOMATIC, Anchors, ModelInput, PixelFacts, Proof, Split, SplitChoice
+from build_rules.records.choices import AUTOMATIC, SplitChoice
+from build_rules.records.split_json import Anchors, ModelInput, PixelFacts, Proof, Split
 from build_rules.regular_file import unwatched
 from build_rules.trainer.document import TrainerDocument
 from build_rules.trainer.image_size import image_sizes

@@ -1,1 +1,1 @@
-"""The nouns that rooms share: tables of chips and output roles; the records `split.json` and `calibration.json`."""
+"""The nouns that rooms share: tables of chips and output roles, what users choose, and the records between steps."""

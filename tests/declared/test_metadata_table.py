@@ -14,7 +14,7 @@ from build_rules.declared.model import load_models
 from build_rules.declared.settings import Settings
 from build_rules.errors import InputError
 from build_rules.graph import split_model
-from build_rules.records.split_json import AUTOMATIC
+from build_rules.records.choices import AUTOMATIC
 from build_rules.toml_table import Table
 from build_rules.trainer.preprocessing import read_preprocessing
 from build_rules.trainer.read_document import read_document

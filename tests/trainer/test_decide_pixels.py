@@ -8,7 +8,8 @@ import pytest
 
 from build_rules.errors import InputError
 from build_rules.metadata.pixels import say_pixels, with_front
-from build_rules.records.split_json import Front, InputChoice, ModelInput, PixelFacts, Preprocessing, Split
+from build_rules.records.choices import InputChoice
+from build_rules.records.split_json import Front, ModelInput, PixelFacts, Preprocessing, Split
 from build_rules.trainer.decide_pixels import decide_pixels
 from build_rules.trainer.document import TrainerDocument
 

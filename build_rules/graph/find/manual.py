@@ -10,8 +10,8 @@ from build_rules.graph.find.follow_hint import RoleMaps, one_per_scale
 from build_rules.graph.load.graph_view import GraphView
 from build_rules.graph.tail.uncuttable import uneven_size
 from build_rules.graph.tail.walk import Beginning
+from build_rules.records.choices import EndpointGroup
 from build_rules.records.roles import BOXES, DFL, DIRECT, find_role
-from build_rules.records.split_json import EndpointGroup
 
 __all__ = ["PLACE", "roles_by_hand"]
 

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 
 from build_rules.errors import InputError
 from build_rules.graph import split_model
-from build_rules.records.split_json import SplitChoice
+from build_rules.records.choices import SplitChoice
 from tests.graph.graphs import BINS, CELLS, CLASSES, STRIDES, Builder, decode_boxes, document, hint, save, split
 
 SCORES = document(hint(("scores", 0, 2)))

@@ -11,8 +11,9 @@ import tomli
 
 from build_rules.errors import InputError
 from build_rules.graph.find.propose import MAX_GROUPS, proposal
+from build_rules.records.choices import EndpointGroup, SplitChoice
 from build_rules.records.split_hint import SplitBoundary, SplitHint
-from build_rules.records.split_json import EndpointGroup, Split, SplitChoice
+from build_rules.records.split_json import Split
 from tests.graph.graphs import CLASSES, DETECTION, Builder, detection, document, hint, save, split, view_of
 
 BOXES = EndpointGroup("boxes", ("box_map_8", "box_map_16"), "dfl")
