@@ -62,8 +62,8 @@ def _describe(files: OnnxFiles) -> Facts:
         "outputs": [_value(value) for value in model.graph.output],
         "external_files": _external_files(model, path.name),
         "metadata_keys": sorted({entry.key for entry in model.metadata_props}),
-        "name": document.content.get("name"),
-        "decoder_version": document.content.get("decoder_version"),
+        "name": document.name,
+        "decoder_version": document.decoder_version,
         "labels": len(document.labels),
     }
     return facts | (_cut_facts(model, files, document) if fault is None else _not_found(model, fault))

@@ -20,7 +20,8 @@ Format 1 (JSON, UTF-8, two-space indent, members in the order of the dataclasses
      "front": null}
 
 Endpoints are ordered by role in document order (boxes, scores, ..., protos), then ascending by stride. What the model
-is called is not in the file, which lies in the folder of that name: nothing is made again for another one.
+is called is not in the file, which lies in the folder of that name: nothing is made again for another one. Only
+messages begin with it, so a copy elsewhere is read as well.
 """
 
 from __future__ import annotations
@@ -287,7 +288,7 @@ def dump_split(split: Split) -> str:
 
 
 def load_split(path: Path) -> Split:
-    """Read a `split.json`. Raises `InputError` when the file is not one of format 1."""
+    """Read a `split.json`, whose folder has the model's name. Raises `InputError` when it is not one of format 1."""
     try:
         document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if document["format"] != FORMAT:
@@ -295,7 +296,7 @@ def load_split(path: Path) -> Split:
         source = document["input"]
         proof = document["proof"]
         return Split(
-            model=path.parent.name,
+            model=path.absolute().parent.name,
             input=ModelInput(source["name"], tuple(source["shape"]), source["layout"]),
             endpoints=tuple(Endpoint(**{**e, "shape": tuple(e["shape"])}) for e in document["endpoints"]),
             attention=tuple(_attention(block) for block in document["attention"]),
@@ -307,7 +308,7 @@ def load_split(path: Path) -> Split:
             decoded=tuple(document["decoded"]),
             front=_front(document["front"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         message = f"{path}: not a split.json of this version ({error!r}); delete it and run doit again."
         raise InputError(message) from error
 
