@@ -20,7 +20,17 @@ from build_rules.metadata.output_checks import (
 )
 from build_rules.metadata.physical import PhysicalTensor
 from build_rules.metadata.problems import Problem, axis, error, mapping, pair_of_axes, warning
-from build_rules.records.roles import ACTIVATIONS, ANGLE, BOXES, DETECTION, DETECTOR, MASK_COEFS, OBJECTNESS, SCORES
+from build_rules.records.roles import (
+    ACTIVATIONS,
+    ANGLE,
+    BEFORE_SCORES,
+    BOXES,
+    DETECTION,
+    DETECTOR,
+    MASK_COEFS,
+    OBJECTNESS,
+    SCORES,
+)
 from build_rules.trainer.tiling import tiling_fault
 from build_rules.trainer.vocabulary import (
     DECODER_VERSIONS,
@@ -264,7 +274,7 @@ def _labels(document: dict[str, Any], outputs: list[dict[str, Any]], labels: Seq
             classes = axis(output, "num_classes")
         elif output.get("type") == DETECTION and isinstance(anchors, list) and anchors and isinstance(shape, list):
             size = axis(output, "num_anchors_x_features")
-            classes = None if size is None else size // len(anchors) - 5
+            classes = None if size is None else size // len(anchors) - BEFORE_SCORES
         if classes is not None:
             break
     if classes is None:

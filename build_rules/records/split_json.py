@@ -103,7 +103,7 @@ class Endpoint:
     the boundary's name in the split hint, or the type of an unsplit graph output (`protos`). `scale_index` counts the
     scales of one role from the finest (smallest stride); None when the role has a single tensor. `encoding` is
     `dfl`, `direct` or `anchor` for boxes, else None. `activation` (`sigmoid`, ...) is what the removed
-    tail applies first to this tensor and the compiler may fold; None when it applies none.
+    tail applies first to this tensor; None when it applies none.
     """
 
     name: str
@@ -128,7 +128,7 @@ class Endpoint:
 
     @property
     def foldable(self) -> str | None:
-        """The activation that the compiler may fold: none of an anchor grid, to which decoders apply it themselves."""
+        """The activation that a compiler may have folded; whether ours is asked to, `Split.folded` decides."""
         return self.activation if self.kind.folds else None
 
 
@@ -264,13 +264,15 @@ class Split:
 
     @property
     def folded(self) -> frozenset[str]:
-        """Names of the endpoints whose sigmoid the compiler is asked to apply on the chip.
+        """Names of the endpoints whose activation is folded: the compiler is asked to apply it on the chip.
 
-        None where a role is among them that may not be folded: a head is read raw or it is not.
+        Here it is decided, for every preset and compiler: a sigmoid is, unless a role is among the endpoints that may
+        not be folded (a head is read raw or it is not). The step `alls` asks for it in the model script, `meta` says it
+        in the metadata. What another build folded of a HEF, its ranges tell (`metadata.physical.folded_by_ranges`).
         """
         if not all(endpoint.kind.folds for endpoint in self.endpoints):
             return frozenset()
-        return frozenset(endpoint.name for endpoint in self.endpoints if endpoint.foldable == SIGMOID)
+        return frozenset(endpoint.name for endpoint in self.endpoints if endpoint.activation == SIGMOID)
 
 
 def swapped_order(channels: int) -> list[int]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from build_rules.errors import InputError
+from build_rules.records.roles import BEFORE_SCORES
 from build_rules.records.split_json import Anchors, Level, ModelInput, Split
 from build_rules.trainer.document import TrainerDocument, objects_of
 
@@ -20,8 +21,6 @@ GRAPH = "the graph"
 MAX_PIXELS = 1 << 16
 """Sides of anchors that are looked at; `model.toml` may have no larger ones."""
 HALF_A_PIXEL, ROUNDED = 0.51, 0.02
-MIN_CHANNELS = 6
-"""Four coordinates, objectness and a class."""
 
 
 def split_anchors(document: TrainerDocument, split: Split) -> Anchors:
@@ -36,7 +35,7 @@ def split_anchors(document: TrainerDocument, split: Split) -> Anchors:
     anchors = anchor_levels(TrainerDocument() if by_hand else document, len(levels), split.input, split.anchors)
     for level, own in zip(levels, anchors, strict=True):
         channels = level.shape[1]
-        if channels % len(own) or channels // len(own) < MIN_CHANNELS:
+        if channels % len(own) or channels // len(own) <= BEFORE_SCORES:
             raise InputError(
                 f"'{level.tensor}' has {channels} channels, which are not {len(own)} anchors of 4 coordinates, "
                 "objectness and class scores; an anchor head is cut at the whole grid, once per scale: correct the "

@@ -32,17 +32,17 @@ def roles_by_hand(view: GraphView, groups: Sequence[EndpointGroup]) -> list[Role
 
 
 def _check_sides(view: GraphView, group: EndpointGroup, maps: Sequence[Beginning]) -> None:
-    for found in maps if group.role == BOXES else ():
-        channels = found.channels[1]
+    for beginning in maps if group.role == BOXES else ():
+        channels = beginning.channels[1]
         if group.encoding == DIRECT and channels != SIDES:
-            fault = f'one channel for each of {SIDES} sides (encoding = "direct")'
+            fault = f'one channel for each of {SIDES} sides (encoding = "{DIRECT}")'
         elif group.encoding == DFL and (channels % SIDES or channels == SIDES):
-            fault = f'bins for each of {SIDES} sides (encoding = "dfl")'
+            fault = f'bins for each of {SIDES} sides (encoding = "{DFL}")'
         else:
             continue
         raise InputError(
-            f"{PLACE}: '{found.tensor}' {view.shape_text(found.tensor)} has {channels} channels, but boxes have "
-            f"{fault}; name another tensor or encoding, or export the model with boxes on their own."
+            f"{PLACE}: '{beginning.tensor}' {view.shape_text(beginning.tensor)} has {channels} channels, but boxes "
+            f"have {fault}; name another tensor or encoding, or export the model with boxes on their own."
         )
 
 
