@@ -48,7 +48,7 @@ def test_swapped_names_are_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["Sigmoid", "Tanh", "Softmax"])
 def test_an_activation_is_not_applied_twice(tmp_path: Path, kind: str) -> None:
     def clipped(b: Builder, name: str) -> str:
-        axis = {"axis": 1} if kind == "Softmax" else {}
+        axis: dict[str, Any] = {"axis": 1} if kind == "Softmax" else {}
         pooled = b.op("MaxPool", b.op(kind, name, **axis), kernel_shape=[1, 1])
         return b.reshape(b.op("Clip", pooled, b.weight(0.01), b.weight(0.99)), 1, 2, -1)
 
