@@ -66,7 +66,7 @@ def _describe(files: OnnxFiles) -> Facts:
         "decoder_version": document.decoder_version,
         "labels": len(document.labels),
     }
-    return facts | (_cut_facts(model, files, document) if fault is None else _not_found(model, fault))
+    return facts | (_cut_facts(model, files, document) if fault is None else _without_endpoints(model, fault))
 
 
 def _document(files: OnnxFiles) -> tuple[TrainerDocument, str | None]:
@@ -78,14 +78,14 @@ def _document(files: OnnxFiles) -> tuple[TrainerDocument, str | None]:
 
 
 def _value(value: onnx.ValueInfoProto) -> Facts:
-    kind = value.type.WhichOneof("value") or "unknown"
-    if kind != "tensor_type":
-        return {"name": value.name, "dtype": kind.removesuffix("_type"), "shape": None}
+    container = value.type.WhichOneof("value") or "unknown"
+    if container != "tensor_type":
+        return {"name": value.name, "dtype": container.removesuffix("_type"), "shape": None}
     tensor = value.type.tensor_type
-    known = tensor.elem_type in onnx.TensorProto.DataType.values()
+    kinds, kind = onnx.TensorProto.DataType, tensor.elem_type
     return {
         "name": value.name,
-        "dtype": onnx.TensorProto.DataType.Name(tensor.elem_type).lower() if known else f"unknown ({tensor.elem_type})",
+        "dtype": kinds.Name(kind).lower() if kind in kinds.values() else f"unknown ({kind})",
         "shape": [_size(dim) for dim in tensor.shape.dim] if tensor.HasField("shape") else None,
     }
 
@@ -106,23 +106,23 @@ def _cut_facts(model: onnx.ModelProto, files: OnnxFiles, document: TrainerDocume
         source = prepare(model, files, image_sizes(document), need_weights=False, shape=shape)
         view = with_outputs(view_graph(source), choice.outputs)
         refuse_foreign_operators(view, choice.named)
-        found = find_endpoints(view, document, choice)
-        cut = cut_graph(view, [endpoint.tensor for endpoint in found.endpoints])
+        head = find_endpoints(view, document, choice)
+        cut = cut_graph(view, [endpoint.tensor for endpoint in head.endpoints])
         refuse_foreign_types(view, cut.graph.node)
     except InputError as error:
-        return _not_found(model, str(error), error.paste)
+        return _without_endpoints(model, str(error), error.paste)
     except Exception as error:  # any file may be called .onnx, and not every way to be wrong is foreseen
-        return _not_found(model, f"unexpected {type(error).__name__}: {error}")
+        return _without_endpoints(model, f"unexpected {type(error).__name__}: {error}")
     outputs = {name: (1, *view.shapes[name][1:]) for name in view.outputs}
     return {
-        "found_by": found.found_by,
+        "found_by": head.found_by,
         "attention": [asdict(block) for block in find_attention(cut.graph.node)],
-        "endpoints": list(_rows(found.endpoints)),
-        "bytes_per_frame": budget_facts(found.endpoints, outputs),
+        "endpoints": list(_rows(head.endpoints)),
+        "bytes_per_frame": budget_facts(head.endpoints, outputs),
     }
 
 
-def _not_found(model: onnx.ModelProto, reason: str, proposal: str = "") -> Facts:
+def _without_endpoints(model: onnx.ModelProto, reason: str, proposal: str = "") -> Facts:
     name_nodes(model.graph)
     attention = [asdict(block) for block in find_attention(model.graph.node)]
     facts = {"attention": attention, "endpoints": [], "endpoints_not_found": reason}

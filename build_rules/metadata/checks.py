@@ -106,9 +106,9 @@ def _header(document: dict[str, Any]) -> Iterator[Problem]:
         yield error(1, "schema_version", f"is {version!r}; readers want the integer {SCHEMA_VERSION}")
     yield from _input(document.get("input"))
     if "decoder_version" in document and document["decoder_version"] not in DECODER_VERSIONS:
-        known = ", ".join(DECODER_VERSIONS)
+        words = ", ".join(DECODER_VERSIONS)
         yield error(
-            3, "decoder_version", f"is {document['decoder_version']!r}, not one of {known}; leave it out instead"
+            3, "decoder_version", f"is {document['decoder_version']!r}, not one of {words}; leave it out instead"
         )
     if document.get("nms") not in NMS_MODES:
         yield error(4, "nms", f"is {document.get('nms')!r}, not one of {', '.join(NMS_MODES)}")

@@ -74,13 +74,10 @@ def run(
     try:
         decided = decide(result.pixels, split.input)
         anchors = split_anchors(trainer, split)
-    except InputError as error:
-        raise error.within(onnx) from error
-    names = trainer.labels if labels_file is None else read_labels(Path(labels_file))
-    try:
         check_endpoints(split, anchors)
     except InputError as error:
         raise error.within(onnx) from error
+    names = trainer.labels if labels_file is None else read_labels(Path(labels_file))
     try:
         _check_labels(names, trainer, split, anchors)
     except InputError as error:
