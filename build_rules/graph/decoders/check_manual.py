@@ -14,6 +14,7 @@ from build_rules.graph.decoders.decoder_check import Decoding, check_decoding
 from build_rules.graph.decoders.find_anchors import read_anchors
 from build_rules.graph.find.find_endpoints import ModelEndpoints, find_endpoints
 from build_rules.graph.find.manual import PLACE
+from build_rules.graph.find.whole_outputs import LAYOUT
 from build_rules.graph.load.graph_view import GraphView
 from build_rules.graph.tail.network_arithmetic import ACTIVATIONS
 from build_rules.records.split_hint import SplitHint
@@ -21,8 +22,6 @@ from build_rules.records.split_json import Endpoint
 from build_rules.trainer.document import TrainerDocument
 
 __all__ = ["check_by_hand", "hints_of_grids"]
-
-LAYOUT = ("Identity", "Cast", "Transpose")
 
 
 def check_by_hand(view: GraphView, trainer: TrainerDocument, endpoints: Sequence[Endpoint]) -> Decoding:

@@ -17,7 +17,7 @@ from build_rules.graph.tail.walk import Beginning
 from build_rules.records.roles import ANCHOR, DETECTION, PROTOS, SEGMENTATION
 from build_rules.trainer.document import TrainerDocument
 
-__all__ = ["WholeOutput", "peel_output", "role_of_whole"]
+__all__ = ["LAYOUT", "WholeOutput", "peel_output", "role_of_whole"]
 
 PEELED = ("Transpose", "Identity", "Cast", "Resize", "Sigmoid", "Softmax", "ArgMax", "Squeeze")
 OF_CLASSES = frozenset(("ArgMax", "Softmax", "Resize"))
