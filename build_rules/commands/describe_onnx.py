@@ -49,7 +49,7 @@ def _describe(files: OnnxFiles) -> Facts:
         raise error.within(path) from error
     if not model.HasField("graph"):
         raise InputError(f"{path}: this is not an ONNX model (it has no graph); export or download the model again.")
-    document, fault = _document(files)
+    trainer, fault = _document(files)
     stored = {tensor.name for tensor in model.graph.initializer}
     opsets = {entry.domain or "ai.onnx": entry.version for entry in model.opset_import}
     facts = {
@@ -62,11 +62,11 @@ def _describe(files: OnnxFiles) -> Facts:
         "outputs": [_value(value) for value in model.graph.output],
         "external_files": _external_files(model, path.name),
         "metadata_keys": sorted({entry.key for entry in model.metadata_props}),
-        "name": document.name,
-        "decoder_version": document.decoder_version,
-        "labels": len(document.labels),
+        "name": trainer.name,
+        "decoder_version": trainer.decoder_version,
+        "labels": len(trainer.labels),
     }
-    return facts | (_cut_facts(model, files, document) if fault is None else _without_endpoints(model, fault))
+    return facts | (_cut_facts(model, files, trainer) if fault is None else _without_endpoints(model, fault))
 
 
 def _document(files: OnnxFiles) -> tuple[TrainerDocument, str | None]:
@@ -99,14 +99,14 @@ def _external_files(model: onnx.ModelProto, own: str) -> list[str]:
     return sorted({entry.value for entry in entries if entry.key == "location"} - {own})
 
 
-def _cut_facts(model: onnx.ModelProto, files: OnnxFiles, document: TrainerDocument) -> Facts:
+def _cut_facts(model: onnx.ModelProto, files: OnnxFiles, trainer: TrainerDocument) -> Facts:
     """Return the endpoints as the split would find them, with `[split]` of a `model.toml` beside the file."""
     try:
         choice, shape = split_beside(files.path), input_beside(files.path).shape
-        source = prepare(model, files, image_sizes(document), need_weights=False, shape=shape)
+        source = prepare(model, files, image_sizes(trainer), need_weights=False, shape=shape)
         view = with_outputs(view_graph(source), choice.outputs)
         refuse_foreign_operators(view, choice.named)
-        head = find_endpoints(view, document, choice)
+        head = find_endpoints(view, trainer, choice)
         cut = cut_graph(view, [endpoint.tensor for endpoint in head.endpoints])
         refuse_foreign_types(view, cut.graph.node)
     except InputError as error:

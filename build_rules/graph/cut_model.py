@@ -53,18 +53,18 @@ def split_model(
     choice: SplitChoice = AUTOMATIC,
     samples: Callable[[ModelInput, PixelFacts], Sequence[Array]] | None = None,
     shape: tuple[int, int] | None = None,
-    document: TrainerDocument | None = None,
+    trainer: TrainerDocument | None = None,
     reading: Reading = unwatched,
 ) -> SplitResult:
     """Cut a model at its endpoints, write the cut model to `output`, and prove the cut.
 
     `samples` is asked, once the input is known, for further images for the proof, each in its shape; `shape` is the
-    (height, width) that the user wants. `document` is what `read_document` gave for the same file (default: it is
+    (height, width) that the user wants. `trainer` is what `read_document` gave for the same file (default: it is
     read); `reading` is told of every file beside the model before it is read. Equal graphs give equal files. Raises
     `InputError`, naming the file, for anything that cannot be cut.
     """
     with opened(onnx_file) as files:
-        trainer = read_document(files) if document is None else document
+        trainer = read_document(files) if trainer is None else trainer
         try:
             return _split(files, model_name, output, choice, samples, shape, trainer, reading)
         except InputError as error:

@@ -157,7 +157,7 @@ def test_nothing_of_a_cut_goes_by_what_only_describes(tmp_path: Path) -> None:
     assert own.key is not None
     other = replace(own, content={**own.content, **{name: f"another {name}" for name in DESCRIPTIVE}})
     first, second = (
-        split_model(path, "m", tmp_path / f"{n}.onnx", AUTOMATIC, document=d) for n, d in ((1, own), (2, other))
+        split_model(path, "m", tmp_path / f"{n}.onnx", AUTOMATIC, trainer=d) for n, d in ((1, own), (2, other))
     )
     assert first == second
     assert (tmp_path / "1.onnx").read_bytes() == (tmp_path / "2.onnx").read_bytes()
