@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from build_rules.errors import InputError
-from build_rules.records.roles import BEFORE_SCORES
+from build_rules.records.roles import ANCHOR, BEFORE_SCORES
 from build_rules.records.split_json import Anchors, Level, ModelInput, Split
 from build_rules.trainer.document import TrainerDocument, objects_of
 
@@ -103,8 +103,8 @@ def anchor_levels(document: TrainerDocument, count: int, image: ModelInput, of_g
         seen.append(f"{place} ({len(levels)} levels)")
     raise InputError(
         f"an anchor head with {count} levels needs the anchors of {count} levels, each a list of [width, height] "
-        f'pairs; found {", ".join(seen) or "none"}. Write `anchors` beside role = "anchor" in [[split.endpoint]], or '
-        "into [[split.hint]], of model.toml: in pixels of the input, finest level first, as they were in training."
+        f'pairs; found {", ".join(seen) or "none"}. Write `anchors` beside role = "{ANCHOR}" in [[split.endpoint]], '
+        "or into [[split.hint]], of model.toml: in pixels of the input, finest level first, as they were in training."
     )
 
 
