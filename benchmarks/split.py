@@ -56,7 +56,7 @@ class Cost:
 
 def our_cut(prove: bool) -> Callable[[Cut], object]:
     from build_rules.graph import split_model
-    from build_rules.records.split_json import SplitChoice
+    from build_rules.records.choices import SplitChoice
 
     if prove:
         importlib.import_module("build_rules.graph.prove.proof")
@@ -130,7 +130,7 @@ def wanted(source: Path, output: Path) -> Cut:
     Raises `InputError` when it finds none.
     """
     from build_rules.graph import split_model
-    from build_rules.records.split_json import SplitChoice
+    from build_rules.records.choices import SplitChoice
 
     split = split_model(source, source.stem, output, SplitChoice(prove=False)).split
     return Cut(source, output, [split.input.name], [endpoint.tensor for endpoint in split.endpoints])

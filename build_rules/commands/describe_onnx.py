@@ -49,7 +49,7 @@ def _describe(files: OnnxFiles) -> Facts:
         raise error.within(path) from error
     if not model.HasField("graph"):
         raise InputError(f"{path}: this is not an ONNX model (it has no graph); export or download the model again.")
-    document, fault = _document(files)
+    trainer, fault = _document(files)
     stored = {tensor.name for tensor in model.graph.initializer}
     opsets = {entry.domain or "ai.onnx": entry.version for entry in model.opset_import}
     facts = {
@@ -62,11 +62,11 @@ def _describe(files: OnnxFiles) -> Facts:
         "outputs": [_value(value) for value in model.graph.output],
         "external_files": _external_files(model, path.name),
         "metadata_keys": sorted({entry.key for entry in model.metadata_props}),
-        "name": document.content.get("name"),
-        "decoder_version": document.content.get("decoder_version"),
-        "labels": len(document.labels),
+        "name": trainer.name,
+        "decoder_version": trainer.decoder_version,
+        "labels": len(trainer.labels),
     }
-    return facts | (_cut_facts(model, files, document) if fault is None else _not_found(model, fault))
+    return facts | (_cut_facts(model, files, trainer) if fault is None else _without_endpoints(model, fault))
 
 
 def _document(files: OnnxFiles) -> tuple[TrainerDocument, str | None]:
@@ -78,14 +78,14 @@ def _document(files: OnnxFiles) -> tuple[TrainerDocument, str | None]:
 
 
 def _value(value: onnx.ValueInfoProto) -> Facts:
-    kind = value.type.WhichOneof("value") or "unknown"
-    if kind != "tensor_type":
-        return {"name": value.name, "dtype": kind.removesuffix("_type"), "shape": None}
+    container = value.type.WhichOneof("value") or "unknown"
+    if container != "tensor_type":
+        return {"name": value.name, "dtype": container.removesuffix("_type"), "shape": None}
     tensor = value.type.tensor_type
-    known = tensor.elem_type in onnx.TensorProto.DataType.values()
+    kinds, kind = onnx.TensorProto.DataType, tensor.elem_type
     return {
         "name": value.name,
-        "dtype": onnx.TensorProto.DataType.Name(tensor.elem_type).lower() if known else f"unknown ({tensor.elem_type})",
+        "dtype": kinds.Name(kind).lower() if kind in kinds.values() else f"unknown ({kind})",
         "shape": [_size(dim) for dim in tensor.shape.dim] if tensor.HasField("shape") else None,
     }
 
@@ -99,30 +99,30 @@ def _external_files(model: onnx.ModelProto, own: str) -> list[str]:
     return sorted({entry.value for entry in entries if entry.key == "location"} - {own})
 
 
-def _cut_facts(model: onnx.ModelProto, files: OnnxFiles, document: TrainerDocument) -> Facts:
+def _cut_facts(model: onnx.ModelProto, files: OnnxFiles, trainer: TrainerDocument) -> Facts:
     """Return the endpoints as the split would find them, with `[split]` of a `model.toml` beside the file."""
     try:
         choice, shape = split_beside(files.path), input_beside(files.path).shape
-        source = prepare(model, files, image_sizes(document), need_weights=False, shape=shape)
+        source = prepare(model, files, image_sizes(trainer), need_weights=False, shape=shape)
         view = with_outputs(view_graph(source), choice.outputs)
         refuse_foreign_operators(view, choice.named)
-        found = find_endpoints(view, document, choice)
-        cut = cut_graph(view, [endpoint.tensor for endpoint in found.endpoints])
+        head = find_endpoints(view, trainer, choice)
+        cut = cut_graph(view, [endpoint.tensor for endpoint in head.endpoints])
         refuse_foreign_types(view, cut.graph.node)
     except InputError as error:
-        return _not_found(model, str(error), error.paste)
+        return _without_endpoints(model, str(error), error.paste)
     except Exception as error:  # any file may be called .onnx, and not every way to be wrong is foreseen
-        return _not_found(model, f"unexpected {type(error).__name__}: {error}")
+        return _without_endpoints(model, f"unexpected {type(error).__name__}: {error}")
     outputs = {name: (1, *view.shapes[name][1:]) for name in view.outputs}
     return {
-        "found_by": found.found_by,
+        "found_by": head.found_by,
         "attention": [asdict(block) for block in find_attention(cut.graph.node)],
-        "endpoints": list(_rows(found.endpoints)),
-        "bytes_per_frame": budget_facts(found.endpoints, outputs),
+        "endpoints": list(_rows(head.endpoints)),
+        "bytes_per_frame": budget_facts(head.endpoints, outputs),
     }
 
 
-def _not_found(model: onnx.ModelProto, reason: str, proposal: str = "") -> Facts:
+def _without_endpoints(model: onnx.ModelProto, reason: str, proposal: str = "") -> Facts:
     name_nodes(model.graph)
     attention = [asdict(block) for block in find_attention(model.graph.node)]
     facts = {"attention": attention, "endpoints": [], "endpoints_not_found": reason}

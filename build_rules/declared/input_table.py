@@ -13,13 +13,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from build_rules.records.split_json import CAMERA_ADAPTORS, InputChoice
+from build_rules.records.choices import InputChoice
+from build_rules.records.split_json import CAMERA_ADAPTORS
 from build_rules.toml_table import Table, table_beside
+from build_rules.trainer.vocabulary import NORMALIZATIONS, RESIZES
 
 __all__ = ["input_beside", "read_input"]
 
-NORMALIZATIONS = ("unsigned", "signed", "raw", "imagenet")
-PREPROCESSINGS = ("letterbox", "stretch")
 MAX_SIDE = 16384
 MAX_NUMBER = 1e6
 
@@ -30,11 +30,11 @@ def read_input(table: Table) -> InputChoice:
     if inner is None:
         return InputChoice()
     choice = InputChoice(
-        normalization=inner.choice("normalization", NORMALIZATIONS, "") or None,
+        normalization=inner.choice("normalization", tuple(NORMALIZATIONS), "") or None,
         mean=inner.numbers("mean", -MAX_NUMBER, MAX_NUMBER) or None,
         std=inner.numbers("std", 0.0, MAX_NUMBER) or None,
         color=inner.choice("color", CAMERA_ADAPTORS, "") or None,
-        preprocessing=inner.choice("preprocessing", PREPROCESSINGS, "") or None,
+        preprocessing=inner.choice("preprocessing", RESIZES, "") or None,
         shape=_shape(inner),
     )
     inner.close()

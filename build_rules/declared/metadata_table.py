@@ -88,8 +88,8 @@ def metadata_beside(onnx: Path) -> str | None:
 
     Raises `InputError` for what is not possible in it.
     """
-    found = read_metadata(table_beside(onnx))
-    return None if found is None else found.whole
+    table = read_metadata(table_beside(onnx))
+    return None if table is None else table.whole
 
 
 def _text(content: Mapping[str, Any]) -> str:

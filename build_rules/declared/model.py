@@ -24,7 +24,7 @@ from build_rules.toml_table import Table, read_toml
 
 if TYPE_CHECKING:
     from build_rules.declared.metadata_table import MetadataTable
-    from build_rules.records.split_json import InputChoice, SplitChoice
+    from build_rules.records.choices import InputChoice, SplitChoice
 
 __all__ = ["Fault", "Model", "load_models", "replace_targets"]
 
@@ -84,8 +84,8 @@ class Model:
 
     def fault(self, step: str, target: str = "") -> str | None:
         """Return why a step cannot be done, None when nothing declared stands against it."""
-        found = (fault.text for fault in self.faults if fault.step == step and fault.target in ("", target))
-        return next(found, None)
+        texts = (fault.text for fault in self.faults if fault.step == step and fault.target in ("", target))
+        return next(texts, None)
 
     @property
     def targets(self) -> tuple[Target, ...]:
@@ -254,7 +254,7 @@ class _Faults:
     """What is found to be wrong while a model is read, each with the step that it stops."""
 
     def __init__(self, place: Path) -> None:
-        self.found: list[Fault] = []
+        self.recorded: list[Fault] = []
         self._place = place
 
     def ask(self, step: str, choose: Callable[[], T], otherwise: T, target: str = "") -> T:
@@ -262,9 +262,9 @@ class _Faults:
         try:
             return choose()
         except InputError as error:
-            self.found.append(Fault(step, str(error), target))
+            self.recorded.append(Fault(step, str(error), target))
         except OSError as error:
-            self.found.append(
+            self.recorded.append(
                 Fault(step, f"{error.filename or self._place}: cannot be read ({error.strerror}).", target)
             )
         return otherwise
@@ -275,9 +275,9 @@ def _read_model(place: ModelFolder, settings: Settings) -> Model:
     faults = _Faults(folder)
     content: Mapping[str, Any] = faults.ask("split", lambda: read_toml(where) if os.path.lexists(where) else {}, {})
     table = Table(content, str(where), places=PLACES)
-    declared = None if faults.found else faults.ask("split", lambda: _read_declared(table, settings), None)
+    declared = None if faults.recorded else faults.ask("split", lambda: _read_declared(table, settings), None)
     if declared is None:
-        return _unread_model(place, content, settings, tuple(faults.found))
+        return _unread_model(place, content, settings, tuple(faults.recorded))
     own = declared.settings
     prebuilt = own.compiler == PREBUILT
     if prebuilt:
@@ -285,7 +285,7 @@ def _read_model(place: ModelFolder, settings: Settings) -> Model:
         compiled = faults.ask("meta", lambda: _prebuilt_targets(declared, table, folder), none)
         own = replace(own, targets=compiled or _compiled_elsewhere(own.targets))
         for target in compiled:
-            faults.ask("meta", lambda one=target: _check_hef(one, declared, table), None, target.name)  # type: ignore[misc]
+            faults.ask("meta", lambda target=target: _check_hef(target, declared, table), None, target.name)  # type: ignore[misc]
         faults.ask("meta", lambda: _check_hef_is_needed(declared, table), None)
     else:
         faults.ask("split", lambda: _check_compiled_here(declared, table), None)
@@ -302,7 +302,7 @@ def _read_model(place: ModelFolder, settings: Settings) -> Model:
         input=declared.input,
         metadata=declared.metadata,
         settings=own,
-        faults=tuple(faults.found),
+        faults=tuple(faults.recorded),
     )
 
 
@@ -315,7 +315,6 @@ def _unread_model(
     own = guess.ask("split", lambda: override(Table(content, ""), settings), settings) if content else settings
     if own.compiler == PREBUILT:
         own = replace(own, targets=_compiled_elsewhere(own.targets))
-    known = bool(content) and not guess.found
     return Model(
         name=place.name,
         folder=place.folder,
@@ -324,7 +323,7 @@ def _unread_model(
         calibration=None,
         settings=own,
         faults=faults,
-        targets_are_known=known,
+        targets_are_known=bool(content) and not guess.recorded,
     )
 
 
@@ -340,9 +339,9 @@ def load_models(
     """
     if not root.is_dir():
         raise InputError(f"there is no folder {root}/ here; put each ONNX in a folder of its own below it.")
-    models, found = [], False
+    models, is_empty = [], True
     for place in find_models(root, watch):
-        found = True
+        is_empty = False
         if not wanted(place.name):
             continue
         for name in LOOKED_FOR:
@@ -351,7 +350,7 @@ def load_models(
             models.append(_unread_model(place, {}, settings, (Fault("split", place.fault),)))
         else:
             models.append(_read_model(place, settings))
-    if not found:
+    if is_empty:
         raise InputError(f"{root}/ holds no model: put an .onnx into a folder of its own below it.")
     return tuple(models)
 

@@ -72,20 +72,20 @@ class _Search:
         self._watch(folder)
         try:
             with os.scandir(folder) as entries:
-                found = sorted(entries, key=lambda entry: entry.name)
+                listing = sorted(entries, key=lambda entry: entry.name)
         except OSError as error:
             if folder == self._root:
                 raise InputError(f"{folder}: cannot be read ({error.strerror}); check its permissions.") from error
             return [self._faulty(folder, f"cannot be read ({error.strerror}); check its permissions.")], []
-        exports = tuple(e.name for e in found if _is_export(e.name) and not e.is_dir(follow_symlinks=False))
-        if folder != self._root and (exports or any(e.name == DECLARATION for e in found)):
+        exports = tuple(e.name for e in listing if _is_export(e.name) and not e.is_dir(follow_symlinks=False))
+        if folder != self._root and (exports or any(e.name == DECLARATION for e in listing)):
             return [self._model(folder, exports)], []
-        if meant := next((e.name for e in found if e.name.lower() == DECLARATION), None):
+        if meant := next((e.name for e in listing if e.name.lower() == DECLARATION), None):
             return [self._faulty(folder, f"holds {meant}, which only {DECLARATION} is read as; rename that file.")], []
         if place.behind is not None and (refused := self._refused(place, place.behind)) is not None:
             return refused, []
         faulty, inner = [], []
-        for entry in found:
+        for entry in listing:
             if entry.name.startswith("."):
                 continue
             path = folder / entry.name
@@ -103,10 +103,10 @@ class _Search:
         """Return what to tell when a folder behind a link is not searched, None when it is."""
         link.searched += 1
         if link.searched > MAX_LINKED:
-            told = f"a link that leads to more than {MAX_LINKED} folders; {ADVICE}."
+            reason = f"a link that leads to more than {MAX_LINKED} folders; {ADVICE}."
             if link.path == self._root:
-                raise InputError(f"{link.path}: {told}")
-            return [self._faulty(link.path, told)] if link.searched == MAX_LINKED + 1 else []
+                raise InputError(f"{link.path}: {reason}")
+            return [self._faulty(link.path, reason)] if link.searched == MAX_LINKED + 1 else []
         other = self._reached.setdefault(os.path.realpath(place.folder), place.folder)
         if other != place.folder:
             return [
@@ -153,8 +153,8 @@ def find_models(root: Path, watch: Callable[[Path], None] = unwatched) -> Iterat
     behind = _Link(root) if root.is_symlink() else None
     pending = [_Place(root, frozenset({os.path.realpath(root)}), behind=behind)]
     while pending:
-        found, inner = search.search(pending.pop())
-        yield from found
+        models, inner = search.search(pending.pop())
+        yield from models
         pending += reversed(inner)
 
 

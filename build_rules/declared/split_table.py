@@ -25,9 +25,21 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from build_rules.records.roles import ACTIVATIONS, ANCHOR, BOXES, ROLES, SCORES
+from build_rules.records.choices import EndpointGroup, SplitChoice
+from build_rules.records.roles import (
+    ACTIVATIONS,
+    ANCHOR,
+    BOXES,
+    DECODED,
+    DFL,
+    DIRECT,
+    ROLES,
+    SCORES,
+    SIGMOID,
+    find_role,
+)
 from build_rules.records.split_hint import SplitBoundary, SplitHint
-from build_rules.records.split_json import Anchors, EndpointGroup, SplitChoice
+from build_rules.records.split_json import Anchors
 from build_rules.toml_table import Table, table_beside
 
 __all__ = ["read_split", "split_beside"]
@@ -121,21 +133,23 @@ def _group(table: Table) -> EndpointGroup:
     has_anchors = bool(table.array("anchors", ANCHORS))
     table.close()
     if role is not None and not ROLE.fullmatch(role):  # such as the question mark of a proposal
-        table.fail("role", "what the tensors are: boxes, scores, mask_coefs, protos, anchor, segmentation, ...")
+        table.fail("role", f"what the tensors are: {', '.join(DECODED)}, ...")
     if role is None or not tensors:
         table.lack("role and tensors")
     if meant := _meant(role):
         table.fail("role", f'"{meant}", which is like it, or a role of your own that is not like any known one')
-    if has_anchors and role != ANCHOR:
-        table.lack(f'no anchors, which only role = "anchor" has; the role is "{role}"')
-    if role == BOXES and encoding == NONE:
-        table.lack('encoding = "dfl" (bins) or "direct" (distances), because the role is boxes')
-    if role != BOXES and encoding != NONE:
-        table.lack(f'no encoding, which only boxes have; the role is "{role}"')
-    if role == BOXES and activation not in (NONE, ""):
-        table.lack("no activation, because the role is boxes, whose bins or distances are decoded as they are")
+    kind = find_role(role)
+    has_choice = len(kind.encodings) > 1
+    if has_anchors and kind.form != "grid":
+        table.lack(f'no anchors, which only role = "{ANCHOR}" has; the role is "{role}"')
+    if has_choice and encoding == NONE:
+        table.lack(f'encoding = "{DFL}" (bins) or "{DIRECT}" (distances), because the role is {role}')
+    if not has_choice and encoding != NONE:
+        table.lack(f'no encoding, which only {BOXES} have; the role is "{role}"')
+    if kind.formula == "box" and activation not in (NONE, ""):
+        table.lack(f"no activation, because the role is {role}, whose bins or distances are decoded as they are")
     if not activation:
-        table.lack('activation = "sigmoid" (or "none", when the graph has applied it), because the role is scores')
+        table.lack(f'activation = "{SIGMOID}" (or "none", when the graph has applied it), because the role is {role}')
     return EndpointGroup(role, tensors, _or_none(encoding), _or_none(activation))
 
 

@@ -32,6 +32,7 @@ One file per question of the graph:
 `prove/single_image.py`         what is it for one image?
 `prove/check_halves.py`         does a graph that was widened compute what its file does in half precision?
 `prove/proof.py`                does the removed tail, fed with the endpoints, give the original outputs?
+`prove/check_halves.py`         does a half-precision export mean the same in float?
 `prove/run_limits.py`           may a model be run here? (`runtime.py`: what comes out; `node_work.py`: at what cost)
 `decoders/decoder_check.py`     do the EdgeFirst decoders compute from the endpoints what the graph computes?
 `decoders/formulas.py`          what do they compute?

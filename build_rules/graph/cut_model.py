@@ -20,7 +20,8 @@ from build_rules.graph.tail.attention import find_attention
 from build_rules.onnx_file.onnx_files import OnnxFiles, opened
 from build_rules.onnx_file.weights import Reading
 from build_rules.onnx_file.write import write_model
-from build_rules.records.split_json import AUTOMATIC, Anchors, ModelInput, PixelFacts, Proof, Split, SplitChoice
+from build_rules.records.choices import AUTOMATIC, SplitChoice
+from build_rules.records.split_json import Anchors, ModelInput, PixelFacts, Proof, Split
 from build_rules.regular_file import unwatched
 from build_rules.trainer.document import TrainerDocument
 from build_rules.trainer.image_size import image_sizes
@@ -52,18 +53,18 @@ def split_model(
     choice: SplitChoice = AUTOMATIC,
     samples: Callable[[ModelInput, PixelFacts], Sequence[Array]] | None = None,
     shape: tuple[int, int] | None = None,
-    document: TrainerDocument | None = None,
+    trainer: TrainerDocument | None = None,
     reading: Reading = unwatched,
 ) -> SplitResult:
     """Cut a model at its endpoints, write the cut model to `output`, and prove the cut.
 
     `samples` is asked, once the input is known, for further images for the proof, each in its shape; `shape` is the
-    (height, width) that the user wants. `document` is what `read_document` gave for the same file (default: it is
+    (height, width) that the user wants. `trainer` is what `read_document` gave for the same file (default: it is
     read); `reading` is told of every file beside the model before it is read. Equal graphs give equal files. Raises
     `InputError`, naming the file, for anything that cannot be cut.
     """
     with opened(onnx_file) as files:
-        trainer = read_document(files) if document is None else document
+        trainer = read_document(files) if trainer is None else trainer
         try:
             return _split(files, model_name, output, choice, samples, shape, trainer, reading)
         except InputError as error:

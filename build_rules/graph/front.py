@@ -236,10 +236,10 @@ def _affine(view: GraphView, tensor: str, probes: Probes, rounding: float) -> _A
         return None
     std = [_plain(1 / value) for value in gain]
     mean = [_plain(-o * s) if abs(o) > 1e-5 else 0.0 for o, s in zip(offset, std, strict=True)]
-    pixels, found = probes.random(tensor, axis)
+    pixels, prepared = probes.random(tensor, axis)
     column = (1, channels, 1, 1)
     wanted = (pixels[:, order] - np.reshape(mean, column)) / np.reshape(std, column)
-    if not np.allclose(found, wanted, rtol=rounding, atol=rounding * float(np.abs(wanted).max())):
+    if not np.allclose(prepared, wanted, rtol=rounding, atol=rounding * float(np.abs(wanted).max())):
         return None
     return _Affine(tuple(mean), tuple(std), order.tolist() != list(range(channels)))
 
@@ -263,11 +263,11 @@ def _certain(view: GraphView, region: _Region, probes: Probes) -> tuple[str | No
         if clamped.intersection(node.input) or (node.op_type in BOUNDS and not probes.is_same(*_way(view, node))):
             clamped.update(node.output)
             continue
-        found = _told_by(view, region, node, probes) if node.op_type in ARITHMETIC else None
-        size = None if found is None else _size(*found)
-        if found is not None and size is not None:  # of several the last one, which has all before it in it
-            takes = size
-            because = f"begins with (x - {_plain(found[1]):.4g}) / {1 / found[0]:.4g} ('{node.name}', {node.op_type})"
+        written = _written_in(view, region, node, probes) if node.op_type in ARITHMETIC else None
+        size = None if written is None else _size(*written)
+        if written is not None and size is not None:  # of several the last one, which has all before it in it
+            takes, (gain, mean) = size, written
+            because = f"begins with (x - {_plain(mean):.4g}) / {1 / gain:.4g} ('{node.name}', {node.op_type})"
     return takes, because
 
 
@@ -276,15 +276,15 @@ def _way(view: GraphView, node: onnx.NodeProto) -> tuple[str, str]:
     return next(name for name in node.input if name in view.image_tensors), node.output[0]
 
 
-def _told_by(view: GraphView, region: _Region, node: onnx.NodeProto, probes: Probes) -> tuple[float, float] | None:
+def _written_in(view: GraphView, region: _Region, node: onnx.NodeProto, probes: Probes) -> tuple[float, float] | None:
     """Return the (gain, mean) that somebody wrote down in a layer, with all before it; None for what was trained."""
     source, _ = _way(view, node)
     if source in region.learned:
         return None
     if node.op_type == "BatchNormalization":
         return _normalized(probes.gain(source), region, node)
-    found = probes.gain(node.output[0])
-    return _usual(found) if node.op_type in MIXING else found
+    gain_and_mean = probes.gain(node.output[0])
+    return _usual(gain_and_mean) if node.op_type in MIXING else gain_and_mean
 
 
 def _normalized(
@@ -298,14 +298,14 @@ def _normalized(
     return gain / float(np.sqrt(variance)), shift + mean / gain
 
 
-def _usual(found: tuple[float, float] | None) -> tuple[float, float] | None:
+def _usual(written: tuple[float, float] | None) -> tuple[float, float] | None:
     """Return what weights do if nobody would have trained them to: a usual scale, with a usual mean or none."""
-    if found is None:
+    if written is None:
         return None
-    std, mean = 1 / found[0], found[1]
+    std, mean = 1 / written[0], written[1]
     usual = 40 <= std <= 80 and 90 <= mean <= 140
     scaled = any(abs(std - scale) < 0.1 for scale in SCALES) and (abs(mean) < 0.1 or 127 <= mean <= 128.5)
-    return found if usual or scaled else None
+    return written if usual or scaled else None
 
 
 def _size(gain: float, mean: float) -> str | None:

@@ -95,8 +95,8 @@ class Probes:
     def random(self, tensor: str, axis: int) -> tuple[Array, Array]:
         """Return a random image (N, C, H, W) and the tensor for it, its `axis` brought to the second place."""
         pixels = np.random.default_rng(0).integers(0, WHITE + 1, self._image.shape, dtype=np.uint8)
-        found = self._run(pixels, [tensor])[tensor]
-        return np.moveaxis(pixels, self._axis, 1), np.moveaxis(found, axis, 1)
+        prepared = self._run(pixels, [tensor])[tensor]
+        return np.moveaxis(pixels, self._axis, 1), np.moveaxis(prepared, axis, 1)
 
 
 def _reduced(value: Array) -> _Seen:

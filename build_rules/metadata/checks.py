@@ -20,7 +20,17 @@ from build_rules.metadata.output_checks import (
 )
 from build_rules.metadata.physical import PhysicalTensor
 from build_rules.metadata.problems import Problem, axis, error, mapping, pair_of_axes, warning
-from build_rules.records.roles import ACTIVATIONS, ANGLE, BOXES, DETECTION, DETECTOR, MASK_COEFS, OBJECTNESS, SCORES
+from build_rules.records.roles import (
+    ACTIVATIONS,
+    ANGLE,
+    BEFORE_SCORES,
+    BOXES,
+    DETECTION,
+    DETECTOR,
+    MASK_COEFS,
+    OBJECTNESS,
+    SCORES,
+)
 from build_rules.trainer.tiling import tiling_fault
 from build_rules.trainer.vocabulary import (
     DECODER_VERSIONS,
@@ -96,9 +106,9 @@ def _header(document: dict[str, Any]) -> Iterator[Problem]:
         yield error(1, "schema_version", f"is {version!r}; readers want the integer {SCHEMA_VERSION}")
     yield from _input(document.get("input"))
     if "decoder_version" in document and document["decoder_version"] not in DECODER_VERSIONS:
-        known = ", ".join(DECODER_VERSIONS)
+        words = ", ".join(DECODER_VERSIONS)
         yield error(
-            3, "decoder_version", f"is {document['decoder_version']!r}, not one of {known}; leave it out instead"
+            3, "decoder_version", f"is {document['decoder_version']!r}, not one of {words}; leave it out instead"
         )
     if document.get("nms") not in NMS_MODES:
         yield error(4, "nms", f"is {document.get('nms')!r}, not one of {', '.join(NMS_MODES)}")
@@ -264,7 +274,7 @@ def _labels(document: dict[str, Any], outputs: list[dict[str, Any]], labels: Seq
             classes = axis(output, "num_classes")
         elif output.get("type") == DETECTION and isinstance(anchors, list) and anchors and isinstance(shape, list):
             size = axis(output, "num_anchors_x_features")
-            classes = None if size is None else size // len(anchors) - 5
+            classes = None if size is None else size // len(anchors) - BEFORE_SCORES
         if classes is not None:
             break
     if classes is None:

@@ -75,7 +75,7 @@ def compile_document(
     if trainer.selects_boxes:
         # The graph was cut before it selects its boxes: readers that go by this would leave out their suppression.
         document["model"] = {**document["model"], "end2end": False}
-    say_pixels(document, split)
+    say_pixels(document, trainer, split)
     warnings += _close_lists(document)
     document["outputs"] = compile_outputs(split, tensors, folded, split_anchors(trainer, split))
     document[SECTION] = _section(trainer, facts)

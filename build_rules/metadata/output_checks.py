@@ -7,14 +7,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from build_rules.metadata.problems import Problem, axis, error, mapping, warning
-from build_rules.records.roles import ANCHOR, DFL, DIRECT, ROLES, SIGMOID
+from build_rules.records.roles import ANCHOR, BEFORE_SCORES, DETECTION, DFL, DIRECT, MAX_BINS, ROLES, SIGMOID
 from build_rules.trainer.vocabulary import CARRIED_TYPE, DECODERS, DTYPES, ENCODINGS, SCORE_FORMATS
 
 __all__ = ["check_anchor_grid", "check_boxes", "check_scores", "check_tensor", "is_carried"]
 
 # The decoders ask for their dtype before any tensor is there.
 _PLANNED = tuple(role.type for role in ROLES.values() if role.form in ("split", "whole"))
-_REG_MAX = 64  # the decoders keep one side's bins on the stack
 _WIDEST = 10  # inputs; an anchor may exceed a small input, but this many are pixels that were not divided
 
 
@@ -63,12 +62,12 @@ def check_boxes(path: str, output: dict[str, Any]) -> Iterator[Problem]:
     if output.get("decoder") not in DECODERS:
         yield error(7, f"{path}.decoder", f"is {output.get('decoder')!r}, not one of {', '.join(DECODERS)}")
     if encoding == ANCHOR:
-        yield error(16, f"{path}.encoding", "is 'anchor'; only flat outputs of type detection decode anchors")
+        yield error(16, f"{path}.encoding", f"is {ANCHOR!r}; only flat outputs of type {DETECTION} decode anchors")
     for index, child in enumerate(mapping(output.get("outputs"))):
         channels = _channels(child)
         where = f"{path}.outputs[{index}].shape"
-        if encoding == DFL and (channels is None or channels % 4 or not 4 < channels <= 4 * _REG_MAX):
-            yield error(13, where, f"has {channels} channels; DFL boxes have 4 * reg_max, reg_max at most {_REG_MAX}")
+        if encoding == DFL and (channels is None or channels % 4 or not 4 < channels <= 4 * MAX_BINS):
+            yield error(13, where, f"has {channels} channels; DFL boxes have 4 * reg_max, reg_max at most {MAX_BINS}")
         if encoding == DIRECT and channels != 4:
             yield error(13, where, f"has {channels} channels; direct boxes have 4")
         if channels is not None and channels != axis(output, "num_features"):
@@ -104,8 +103,9 @@ def check_anchor_grid(path: str, output: dict[str, Any]) -> Iterator[Problem]:
     """Item 16: `[1, H, W, anchors * (5 + classes)]` of raw values, anchors divided by the input size."""
     if output.get("outputs"):
         yield error(16, f"{path}.outputs", "must be absent; an anchor head is one flat output per scale")
-    if output.get("decoder") != "modelpack" or output.get("encoding") != ANCHOR:
-        yield error(16, path, "must have decoder 'modelpack' and encoding 'anchor'; no other grid is decoded")
+    decoder = ROLES[ANCHOR].decoder
+    if output.get("decoder") != decoder or output.get("encoding") != ANCHOR:
+        yield error(16, path, f"must have decoder {decoder!r} and encoding {ANCHOR!r}; no other grid is decoded")
     anchors = output.get("anchors")
     fine = isinstance(anchors, list) and all(
         isinstance(a, list) and len(a) == 2 and all(type(v) in (int, float) and 0 < v < _WIDEST for v in a)
@@ -115,7 +115,7 @@ def check_anchor_grid(path: str, output: dict[str, Any]) -> Iterator[Problem]:
         yield error(16, f"{path}.anchors", "is not a list of [width, height] pairs, divided by the input size")
     else:
         size = axis(output, "num_anchors_x_features")
-        if size is None or size % len(anchors) or size // len(anchors) < 6:
+        if size is None or size % len(anchors) or size // len(anchors) <= BEFORE_SCORES:
             yield error(16, f"{path}.shape", f"does not end in {len(anchors)} anchors times 5 + classes")
     if output.get("activation_applied") is not None:
         yield error(16, f"{path}.activation_applied", "must be absent; the decoders apply the sigmoid themselves")

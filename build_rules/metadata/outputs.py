@@ -14,14 +14,14 @@ from build_rules.errors import InputError
 from build_rules.metadata.physical import Bound, PhysicalTensor, bind_endpoints, looks_folded
 from build_rules.records.roles import (
     ACTIVATIONS,
-    ANCHOR,
+    BEFORE_SCORES,
     BOXES,
     DETECTION,
     DETECTOR,
     DFL,
     DIRECT,
+    MAX_BINS,
     OBJECTNESS,
-    PROTOS,
     SCORES,
     UNIT_ACTIVATIONS,
     Role,
@@ -31,9 +31,6 @@ from build_rules.records.split_json import Anchors, Level, Split
 from build_rules.trainer.vocabulary import CARRIED_TYPE, OUTPUT_TYPES
 
 __all__ = ["check_endpoints", "class_count", "compile_outputs", "grid_classes"]
-
-BEFORE_SCORES = 5
-"""Channels of an anchor that are no scores: four coordinates and the objectness."""
 
 
 def compile_outputs(
@@ -66,7 +63,8 @@ def compile_outputs(
             outputs.append(_split_output(kind, roles, folded))
         else:
             outputs.append(_carried(kind.name, roles, folded))
-    return _anchor_outputs(split, anchored, anchors, decoded=PROTOS not in roles) + outputs
+    has_prototypes = any(find_role(role).form == "whole" for role in roles)
+    return _anchor_outputs(split, anchored, anchors, decoded=not has_prototypes) + outputs
 
 
 def check_endpoints(split: Split, anchors: Anchors) -> None:
@@ -105,7 +103,7 @@ def grid_classes(split: Split, anchors: Anchors) -> int | None:
 
     `anchors` are those of its levels, finest first.
     """
-    if _holds_more(split) or any(endpoint.role == PROTOS for endpoint in split.endpoints):
+    if _holds_more(split) or any(endpoint.kind.form == "whole" for endpoint in split.endpoints):
         return None
     return split.anchor_levels[0].shape[1] // len(anchors[0]) - BEFORE_SCORES
 
@@ -174,7 +172,7 @@ def _split_output(kind: Role, roles: dict[str, list[Bound]], folded: Collection[
     """Return boxes, scores or mask coefficients: `[1, C, N]`, N being the cells of all scales, a child per scale."""
     role, levels = kind.name, roles[kind.name]
     output = {"name": role, "type": kind.type, **_merged(role, levels), "decoder": kind.decoder}
-    if role == BOXES:
+    if kind.encodings:
         encoding = levels[0].endpoint.encoding
         _check_boxes(encoding, levels[0].tensor.shape[3])
         # The decode multiplies by the stride, so the values that it yields are pixels of the input image.
@@ -206,13 +204,13 @@ def _merged(role: str, levels: list[Bound]) -> dict[str, Any]:
 
 def _check_boxes(encoding: str | None, channels: int) -> None:
     """Refuse a number of box channels that its encoding cannot have."""
-    if encoding == DFL and channels % 4 == 0 and 4 < channels <= 4 * 64:
+    if encoding == DFL and channels % 4 == 0 and 4 < channels <= 4 * MAX_BINS:
         return
     if encoding == DIRECT and channels == 4:
         return
     raise InputError(
         f"The boxes have encoding {encoding!r} and {channels} channels; `dfl` has 4 * reg_max channels (reg_max 2 to "
-        "64), `direct` has 4: the boundary `boxes` of the split hint covers the wrong channels."
+        f"{MAX_BINS}), `direct` has 4: the boundary `boxes` of the split hint covers the wrong channels."
     )
 
 
@@ -275,13 +273,14 @@ def _holds_more(split: Split) -> bool:
 
 def _anchor_output(level: Bound, anchors: Level) -> dict[str, Any]:
     """Return one level of an anchor head, `[1, H, W, anchors * (5 + classes)]`."""
+    kind = level.endpoint.kind
     return {
         "name": level.tensor.name,
-        "type": DETECTION,
-        **_nhwc(ANCHOR, level.tensor),
+        "type": kind.type,
+        **_nhwc(kind.name, level.tensor),
         "stride": _stride(level),
-        "decoder": level.endpoint.kind.decoder,
-        "encoding": ANCHOR,
+        "decoder": kind.decoder,
+        "encoding": level.endpoint.encoding,
         "score_format": "obj_x_class",
         "normalized": True,
         "anchors": [list(pair) for pair in anchors],

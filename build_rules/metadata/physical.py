@@ -90,9 +90,9 @@ def looks_folded(tensor: PhysicalTensor) -> bool:
 def folded_by_ranges(split: Split, tensors: tuple[PhysicalTensor, ...]) -> frozenset[str]:
     """Return the endpoints whose activation the HEF has, as its ranges tell; never of roles that may not be folded."""
     return frozenset(
-        one.endpoint.name
-        for one in bind_endpoints(split, tensors)
-        if one.endpoint.foldable in UNIT_ACTIVATIONS and looks_folded(one.tensor)
+        binding.endpoint.name
+        for binding in bind_endpoints(split, tensors)
+        if binding.endpoint.foldable in UNIT_ACTIVATIONS and looks_folded(binding.tensor)
     )
 
 
@@ -106,13 +106,14 @@ def bind_endpoints(split: Split, tensors: tuple[PhysicalTensor, ...]) -> tuple[B
         _check_tensor(tensor)
     bound = tuple(_bind(endpoint, split, tensors) for endpoint in split.endpoints)
     owners: dict[str, str] = {}
-    for one in bound:
-        if one.tensor.name in owners:
+    for binding in bound:
+        if binding.tensor.name in owners:
             raise InputError(
-                f"{split.model}: endpoints {owners[one.tensor.name]!r} and {one.endpoint.name!r} are both found in the "
-                f"HEF output {one.tensor.name!r}; the HEF was not compiled from this split: rebuild it."
+                f"{split.model}: endpoints {owners[binding.tensor.name]!r} and {binding.endpoint.name!r} are both "
+                f"found in the HEF output {binding.tensor.name!r}; the HEF was not compiled from this split: rebuild "
+                "it."
             )
-        owners[one.tensor.name] = one.endpoint.name
+        owners[binding.tensor.name] = binding.endpoint.name
     strangers = [tensor.name for tensor in tensors if tensor.name not in owners]
     if strangers:
         raise InputError(
@@ -125,8 +126,8 @@ def bind_endpoints(split: Split, tensors: tuple[PhysicalTensor, ...]) -> tuple[B
 def _check_tensor(tensor: PhysicalTensor) -> None:
     """Refuse a tensor that no decoder could read."""
     if tensor.dtype not in (*_LEVELS, _FLOAT):
-        known = _names((*_LEVELS, _FLOAT))
-        raise InputError(f"HEF output {tensor.name!r}: dtype {tensor.dtype!r} is not one of {known}.")
+        dtypes = _names((*_LEVELS, _FLOAT))
+        raise InputError(f"HEF output {tensor.name!r}: dtype {tensor.dtype!r} is not one of {dtypes}.")
     if len(tensor.shape) != 4 or tensor.shape[0] != 1 or min(tensor.shape) < 1:
         raise InputError(f"HEF output {tensor.name!r}: shape {list(tensor.shape)} is not [1, H, W, C].")
     if tensor.is_float:
@@ -141,19 +142,20 @@ def _check_tensor(tensor: PhysicalTensor) -> None:
 
 def _bind(endpoint: Endpoint, split: Split, tensors: tuple[PhysicalTensor, ...]) -> Bound:
     """Find the tensor of one endpoint and compare its shape."""
-    found = [tensor for tensor in tensors if endpoint.node and endpoint.node in tensor.original_names]
-    if not found:
-        known = _names(f"{t.name} ({', '.join(t.original_names) or 'no original names'})" for t in tensors)
+    matching = [tensor for tensor in tensors if endpoint.node and endpoint.node in tensor.original_names]
+    if not matching:
+        outputs = _names(f"{t.name} ({', '.join(t.original_names) or 'no original names'})" for t in tensors)
         raise InputError(
             f"{split.model}: no output of the HEF comes from node {endpoint.node!r} (endpoint {endpoint.name!r}); it "
-            f"has {known or 'no outputs'}. The HEF was not compiled from this split: rebuild it."
+            f"has {outputs or 'no outputs'}. The HEF was not compiled from this split: rebuild it."
         )
-    if len(found) > 1:
+    if len(matching) > 1:
         raise InputError(
             f"{split.model}: endpoint {endpoint.name!r} (node {endpoint.node!r}) is ambiguous: the HEF outputs "
-            f"{_names(t.name for t in found)} all come from it; the HEF was not compiled from this split: rebuild it."
+            f"{_names(t.name for t in matching)} all come from it; the HEF was not compiled from this split: rebuild "
+            "it."
         )
-    tensor = found[0]
+    tensor = matching[0]
     expected = _nhwc(endpoint, split)
     if tensor.shape != expected:
         raise InputError(

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from build_rules.records.split_json import SWAPPED_COLORS, Split
+from build_rules.trainer.document import TrainerDocument
 from build_rules.trainer.preprocessing import COLOR_OF_CHANNELS, color_word
 
 __all__ = ["say_pixels", "with_front"]
 
 
-def say_pixels(document: dict[str, Any], split: Split) -> None:
-    """Make a compiled document say, in place, what was decided, where the trainer's says something else."""
+def say_pixels(document: dict[str, Any], trainer: TrainerDocument, split: Split) -> None:
+    """Make a compiled document say, in place, what was decided, where the trainer's (`trainer`) says something else."""
     pixels = split.preprocessing
-    validation = document.get("validation")
-    members = dict(validation) if isinstance(validation, Mapping) else {}
+    members = dict(trainer.section("validation"))
     if pixels.word is not None:
         members["normalization"] = pixels.word
     if pixels.tiling is None and members.get("preprocessing", "letterbox") != pixels.resize:

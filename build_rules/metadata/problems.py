@@ -44,14 +44,14 @@ def warning(item: int, path: str, text: str) -> Problem:
 
 def mapping(value: Any) -> list[dict[str, Any]]:
     """Return the mappings in a list; nothing for anything else."""
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
 
 
 def axis(section: dict[str, Any], name: str) -> int | None:
     """Return the size of a named axis according to `dshape`, None when it does not name it."""
     named = section.get("dshape")
-    for one in mapping(named[:MAX_AXES]) if isinstance(named, list) else ():
-        size = one.get(name)
+    for entry in mapping(named[:MAX_AXES]) if isinstance(named, list) else ():
+        size = entry.get(name)
         if type(size) is int:
             return size
     return None
@@ -63,11 +63,11 @@ def pair_of_axes(item: int, path: str, section: dict[str, Any]) -> Iterator[Prob
     if not isinstance(shape, list) or not shape or not all(type(size) is int and size > 0 for size in shape):
         yield error(item, f"{path}.shape", f"is {shape!r}, not a list of positive integers")
         return
-    if not isinstance(dshape, list) or not all(isinstance(one, dict) and len(one) == 1 for one in dshape):
+    if not isinstance(dshape, list) or not all(isinstance(entry, dict) and len(entry) == 1 for entry in dshape):
         yield error(item, f"{path}.dshape", "is not a list of one-key objects, one for each axis of shape")
         return
-    names = [name for one in dshape for name in one]
-    sizes = [size for one in dshape for size in one.values()]
+    names = [name for entry in dshape for name in entry]
+    sizes = [size for entry in dshape for size in entry.values()]
     if sizes != shape or not all(type(size) is int for size in sizes):
         yield error(item, f"{path}.dshape", f"does not have the order and sizes of shape {shape!r}")
     unknown = sorted(set(names) - set(DIMENSIONS))

@@ -16,14 +16,17 @@ __all__ = [
     "AGAIN",
     "ANCHOR",
     "ANGLE",
+    "BEFORE_SCORES",
     "BOXES",
     "CLASSES",
+    "DECODED",
     "DETECTION",
     "DETECTOR",
     "DFL",
     "DIRECT",
     "LANDMARKS",
     "MASK_COEFS",
+    "MAX_BINS",
     "NO_ENDPOINTS",
     "OBJECTNESS",
     "PROTOS",
@@ -56,6 +59,10 @@ DETECTOR = frozenset((BOXES, SCORES))
 """What EdgeFirst's decoders need to find anything in maps that are cut by role."""
 DETECTION = "detection"
 """EdgeFirst's type of an anchor grid."""
+BEFORE_SCORES = 5
+"""Channels of one anchor of a grid that are no scores: four coordinates and the objectness."""
+MAX_BINS = 64
+"""Bins of one side of DFL boxes, of which the decoders keep one side's on the stack."""
 
 Form = Literal["split", "whole", "map", "grid", "carried"]
 Formula = Literal["box", "channels", "grid"]
@@ -73,7 +80,8 @@ class Role:
     `channel_axis` names the channels in `dshape`. `encodings` are those that its values may have. `formula` is how the
     decoders compute what it means: `box`, `channels` (the channels as they are, activated), `grid` (both, for several
     anchors), None when nobody does. `activation` is what makes of its values what the decoders take, and `folds` says
-    that the compiler may apply it on the chip: for anchor grids it may not, since their decoders apply it themselves.
+    that the compiler may apply it on the chip: for anchor grids it may not, since their decoders apply it themselves
+    (`Split.folded` decides what is asked of it).
     """
 
     name: str
@@ -147,6 +155,10 @@ ROLES = {
     )
 }
 """By name, in the order in which the decoders' formulas are compared with the graph: boxes tell the order of rows."""
+
+
+DECODED = tuple(role.name for role in ROLES.values() if role.decoder)
+"""What some decoder of EdgeFirst's reads."""
 
 
 def find_role(name: str) -> Role:

@@ -20,7 +20,8 @@ Format 1 (JSON, UTF-8, two-space indent, members in the order of the dataclasses
      "front": null}
 
 Endpoints are ordered by role in document order (boxes, scores, ..., protos), then ascending by stride. What the model
-is called is not in the file, which lies in the folder of that name: nothing is made again for another one.
+is called is not in the file, which lies in the folder of that name: nothing is made again for another one. Only
+messages begin with it, so a copy elsewhere is read as well.
 """
 
 from __future__ import annotations
@@ -36,22 +37,18 @@ from build_rules.records.roles import SIGMOID, Role, find_role
 from build_rules.records.split_hint import SplitHint, hint_members, load_hint
 
 __all__ = [
-    "AUTOMATIC",
     "CAMERA_ADAPTORS",
     "SWAPPED_COLORS",
     "Anchors",
     "AttentionBlock",
     "Endpoint",
-    "EndpointGroup",
     "Front",
-    "InputChoice",
     "Level",
     "ModelInput",
     "PixelFacts",
     "Preprocessing",
     "Proof",
     "Split",
-    "SplitChoice",
     "TileGrid",
     "Tiling",
     "dump_split",
@@ -106,7 +103,7 @@ class Endpoint:
     the boundary's name in the split hint, or the type of an unsplit graph output (`protos`). `scale_index` counts the
     scales of one role from the finest (smallest stride); None when the role has a single tensor. `encoding` is
     `dfl`, `direct` or `anchor` for boxes, else None. `activation` (`sigmoid`, ...) is what the removed
-    tail applies first to this tensor and the compiler may fold; None when it applies none.
+    tail applies first to this tensor; None when it applies none.
     """
 
     name: str
@@ -131,60 +128,8 @@ class Endpoint:
 
     @property
     def foldable(self) -> str | None:
-        """The activation that the compiler may fold: none of an anchor grid, to which decoders apply it themselves."""
+        """The activation that a compiler may have folded; whether ours is asked to, `Split.folded` decides."""
         return self.activation if self.kind.folds else None
-
-
-@dataclass(frozen=True)
-class EndpointGroup:
-    """The tensors of one role, named by hand: `tensors` are names of tensors or of the nodes that compute them."""
-
-    role: str
-    tensors: tuple[str, ...]
-    encoding: str | None = None
-    activation: str | None = None
-
-
-@dataclass(frozen=True)
-class SplitChoice:
-    """`[split]` of `model.toml`: what the user decides, over anything that metadata or graph say.
-
-    `hints` replace the trainer's; `groups` name the endpoints themselves. At most one of the two is given. `anchors`
-    are those of an anchor head, empty when the graph or the metadata are to tell them. `outputs` are the graph's
-    outputs that are built, all of them when empty.
-    """
-
-    prove: bool = True
-    hints: tuple[SplitHint, ...] = ()
-    groups: tuple[EndpointGroup, ...] = ()
-    anchors: Anchors = ()
-    outputs: tuple[str, ...] = ()
-
-    @property
-    def named(self) -> tuple[str, ...]:
-        """Return the tensors and nodes that are named by hand, none when endpoints are to be found."""
-        return tuple(name for group in self.groups for name in group.tensors)
-
-
-AUTOMATIC = SplitChoice()
-"""What holds when the user decides nothing."""
-
-
-@dataclass(frozen=True)
-class InputChoice:
-    """`[input]` of `model.toml`: what the user says about the pixels, over the metadata; None where nothing is said.
-
-    `normalization` is `unsigned`, `signed`, `raw` or `imagenet`; `mean` and `std` stand in its place, one number per
-    channel, in pixel units: the graph is fed (pixel - mean) / std. `color` is a camera adaptor, `preprocessing`
-    `letterbox` or `stretch`, `shape` (height, width) the size at which a dynamic export is built.
-    """
-
-    normalization: str | None = None
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
-    color: str | None = None
-    preprocessing: str | None = None
-    shape: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -319,13 +264,15 @@ class Split:
 
     @property
     def folded(self) -> frozenset[str]:
-        """Names of the endpoints whose sigmoid the compiler is asked to apply on the chip.
+        """Names of the endpoints whose activation is folded: the compiler is asked to apply it on the chip.
 
-        None where a role is among them that may not be folded: a head is read raw or it is not.
+        Here it is decided, for every preset and compiler: a sigmoid is, unless a role is among the endpoints that may
+        not be folded (a head is read raw or it is not). The step `alls` asks for it in the model script, `meta` says it
+        in the metadata. What another build folded of a HEF, its ranges tell (`metadata.physical.folded_by_ranges`).
         """
         if not all(endpoint.kind.folds for endpoint in self.endpoints):
             return frozenset()
-        return frozenset(endpoint.name for endpoint in self.endpoints if endpoint.foldable == SIGMOID)
+        return frozenset(endpoint.name for endpoint in self.endpoints if endpoint.activation == SIGMOID)
 
 
 def swapped_order(channels: int) -> list[int]:
@@ -343,7 +290,7 @@ def dump_split(split: Split) -> str:
 
 
 def load_split(path: Path) -> Split:
-    """Read a `split.json`. Raises `InputError` when the file is not one of format 1."""
+    """Read a `split.json`, whose folder has the model's name. Raises `InputError` when it is not one of format 1."""
     try:
         document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if document["format"] != FORMAT:
@@ -351,7 +298,7 @@ def load_split(path: Path) -> Split:
         source = document["input"]
         proof = document["proof"]
         return Split(
-            model=path.parent.name,
+            model=path.absolute().parent.name,
             input=ModelInput(source["name"], tuple(source["shape"]), source["layout"]),
             endpoints=tuple(Endpoint(**{**e, "shape": tuple(e["shape"])}) for e in document["endpoints"]),
             attention=tuple(_attention(block) for block in document["attention"]),
@@ -363,7 +310,7 @@ def load_split(path: Path) -> Split:
             decoded=tuple(document["decoded"]),
             front=_front(document["front"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         message = f"{path}: not a split.json of this version ({error!r}); delete it and run doit again."
         raise InputError(message) from error
 

@@ -15,17 +15,15 @@ from build_rules.errors import InputError
 from build_rules.graph import split_model
 from build_rules.metadata.outputs import check_endpoints, grid_classes
 from build_rules.onnx_file.onnx_files import OnnxFiles
+from build_rules.records.choices import AUTOMATIC, InputChoice, SplitChoice
 from build_rules.records.normalization import Normalization
 from build_rules.records.roles import SCORES
 from build_rules.records.split_json import (
-    AUTOMATIC,
     Anchors,
-    InputChoice,
     ModelInput,
     PixelFacts,
     Preprocessing,
     Split,
-    SplitChoice,
     dump_split,
     swapped_order,
 )
@@ -76,13 +74,10 @@ def run(
     try:
         decided = decide(result.pixels, split.input)
         anchors = split_anchors(trainer, split)
-    except InputError as error:
-        raise error.within(onnx) from error
-    names = trainer.labels if labels_file is None else read_labels(Path(labels_file))
-    try:
         check_endpoints(split, anchors)
     except InputError as error:
         raise error.within(onnx) from error
+    names = trainer.labels if labels_file is None else read_labels(Path(labels_file))
     try:
         _check_labels(names, trainer, split, anchors)
     except InputError as error:

@@ -11,15 +11,16 @@ from __future__ import annotations
 from typing import Any
 
 from build_rules.errors import InputError
+from build_rules.records.roles import ANCHOR, BEFORE_SCORES
 from build_rules.records.split_json import Anchors, Level, ModelInput, Split
-from build_rules.trainer.document import TrainerDocument
+from build_rules.trainer.document import TrainerDocument, objects_of
 
 __all__ = ["anchor_levels", "split_anchors"]
 
 GRAPH = "the graph"
+MAX_PIXELS = 1 << 16
+"""Sides of anchors that are looked at; `model.toml` may have no larger ones."""
 HALF_A_PIXEL, ROUNDED = 0.51, 0.02
-MIN_CHANNELS = 6
-"""Four coordinates, objectness and a class."""
 
 
 def split_anchors(document: TrainerDocument, split: Split) -> Anchors:
@@ -34,7 +35,7 @@ def split_anchors(document: TrainerDocument, split: Split) -> Anchors:
     anchors = anchor_levels(TrainerDocument() if by_hand else document, len(levels), split.input, split.anchors)
     for level, own in zip(levels, anchors, strict=True):
         channels = level.shape[1]
-        if channels % len(own) or channels // len(own) < MIN_CHANNELS:
+        if channels % len(own) or channels // len(own) <= BEFORE_SCORES:
             raise InputError(
                 f"'{level.tensor}' has {channels} channels, which are not {len(own)} anchors of 4 coordinates, "
                 "objectness and class scores; an anchor head is cut at the whole grid, once per scale: correct the "
@@ -102,17 +103,17 @@ def anchor_levels(document: TrainerDocument, count: int, image: ModelInput, of_g
         seen.append(f"{place} ({len(levels)} levels)")
     raise InputError(
         f"an anchor head with {count} levels needs the anchors of {count} levels, each a list of [width, height] "
-        f'pairs; found {", ".join(seen) or "none"}. Write `anchors` beside role = "anchor" in [[split.endpoint]], or '
-        "into [[split.hint]], of model.toml: in pixels of the input, finest level first, as they were in training."
+        f'pairs; found {", ".join(seen) or "none"}. Write `anchors` beside role = "{ANCHOR}" in [[split.endpoint]], '
+        "or into [[split.hint]], of model.toml: in pixels of the input, finest level first, as they were in training."
     )
 
 
 def _candidates(document: TrainerDocument) -> list[tuple[str, list[Any]]]:
     """Return every place that may hold anchors, with a list of levels for each."""
-    outputs = [o for o in _mappings(document.content.get("outputs")) if "anchors" in o]
+    outputs = [o for o in objects_of(document.content.get("outputs")) if "anchors" in o]
     if all(_stride(o) is not None for o in outputs):
         outputs.sort(key=lambda o: _stride(o) or 0)
-    hints = [h["anchors"] for h in _mappings(document.content.get("split_hints")) if "anchors" in h]
+    hints = [h["anchors"] for h in objects_of(document.content.get("split_hints")) if "anchors" in h]
     if len(hints) == 1 and isinstance(hints[0], list) and not _level(hints[0]):
         hints = hints[0]  # one hint for all levels, not one hint per grid output
     own = document.section("model").get("anchors")
@@ -121,11 +122,6 @@ def _candidates(document: TrainerDocument) -> list[tuple[str, list[Any]]]:
         ("split_hints[].anchors", hints),
         ("model.anchors", own if isinstance(own, list) else []),
     ]
-
-
-def _mappings(value: Any) -> list[dict[str, Any]]:
-    """Return the mappings in a list; nothing for anything else."""
-    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
 
 
 def _stride(output: dict[str, Any]) -> int | None:
@@ -137,17 +133,16 @@ def _stride(output: dict[str, Any]) -> int | None:
 
 
 def _level(anchors: Any) -> Level | None:
-    """Return one level's anchors, or None when they are not a list of pairs of positive numbers."""
+    """Return one level's anchors, None when they are no list of pairs of positive numbers in bounds."""
     if not isinstance(anchors, list | tuple) or not anchors:
         return None
     pairs: list[tuple[float, float]] = []
     for pair in anchors:
         if not (isinstance(pair, list | tuple) and len(pair) == 2):
             return None
-        width, height = pair
-        if type(width) not in (int, float) or type(height) not in (int, float) or not (width > 0 and height > 0):
+        if not all(type(size) in (int, float) and 0 < size <= MAX_PIXELS for size in pair):
             return None
-        pairs.append((float(width), float(height)))
+        pairs.append((float(pair[0]), float(pair[1])))
     return tuple(pairs)
 
 

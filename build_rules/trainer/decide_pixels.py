@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from build_rules.errors import InputError
+from build_rules.records.choices import InputChoice
 from build_rules.records.normalization import Normalization
 from build_rules.records.split_json import (
     CAMERA_ADAPTORS,
     SWAPPED_COLORS,
-    InputChoice,
     ModelInput,
     PixelFacts,
     Preprocessing,

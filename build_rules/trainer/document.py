@@ -14,7 +14,7 @@ from build_rules.records.roles import ANCHOR
 from build_rules.records.split_json import Tiling
 from build_rules.trainer.tiling import read_tiling
 
-__all__ = ["DescribedOutput", "TrainerDocument"]
+__all__ = ["DescribedOutput", "TrainerDocument", "axis_names", "objects_of"]
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,16 @@ class TrainerDocument:
         return section if isinstance(section, Mapping) else {}
 
     @property
+    def name(self) -> object:
+        """What the model is called, if anything; any JSON."""
+        return self.content.get("name")
+
+    @property
+    def decoder_version(self) -> object:
+        """Which decoder is said to read it, if any; any JSON."""
+        return self.content.get("decoder_version")
+
+    @property
     def snapshot(self) -> str | None:
         """The file name of the calibration snapshot that was made for this model, if one is named."""
         name = self.content.get("calibration")
@@ -86,28 +96,33 @@ class TrainerDocument:
     @property
     def hint_types(self) -> frozenset[str]:
         """The types of the split hints, whether they are followed or not."""
-        return frozenset(str(entry.get("type")) for entry in _objects(self.content.get("split_hints")))
+        return frozenset(str(entry.get("type")) for entry in objects_of(self.content.get("split_hints")))
 
     @property
     def outputs(self) -> tuple[DescribedOutput, ...]:
         """What is said of outputs that have a name; what is not understood of it is left out."""
-        entries = _objects(self.content.get("outputs"))
+        entries = objects_of(self.content.get("outputs"))
         return tuple(_output(entry) for entry in entries if isinstance(entry.get("name"), str))
 
 
-def _objects(value: object) -> list[dict[str, Any]]:
+def objects_of(value: object) -> list[dict[str, Any]]:
     """Return the objects in an array; nothing for anything else."""
     return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
 
 
 def _output(entry: Mapping[str, Any]) -> DescribedOutput:
-    kind, dshape = entry.get("type"), entry.get("dshape")
+    kind = entry.get("type")
     return DescribedOutput(
         name=entry["name"],
         type=kind if isinstance(kind, str) else None,
         is_anchor_grid=entry.get("encoding") == ANCHOR,
-        axes=tuple(map(_axis_name, dshape)) if isinstance(dshape, list) else None,
+        axes=axis_names(entry.get("dshape")),
     )
+
+
+def axis_names(dshape: object) -> tuple[str | None, ...] | None:
+    """Return the names of the axes of a shape, None for an axis without one; None for anything but an array."""
+    return tuple(map(_axis_name, dshape)) if isinstance(dshape, list) else None
 
 
 def _axis_name(axis: object) -> str | None:

@@ -179,11 +179,11 @@ def _check_order(where: str, boundaries: Sequence[SplitBoundary]) -> None:
         place = f"{where}, boundary '{boundary.name}'"
         if boundary.name in names:
             raise _error(place, "occurs twice")
-        found = f"channels [{boundary.start}, {boundary.stop}) after [.., {end})"
+        channels = f"channels [{boundary.start}, {boundary.stop}) after [.., {end})"
         if boundary.start > end:
-            raise _error(place, f"leaves a gap: {found}, nothing covers [{end}, {boundary.start})")
+            raise _error(place, f"leaves a gap: {channels}, nothing covers [{end}, {boundary.start})")
         if boundary.start < end:
-            raise _error(place, f"{'is out of order' if boundary.stop < end else 'overlaps'}: {found}")
+            raise _error(place, f"{'is out of order' if boundary.stop < end else 'overlaps'}: {channels}")
         names.add(boundary.name)
         end = boundary.stop
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from build_rules.records.split_json import CAMERA_ADAPTORS
-from build_rules.trainer.document import TrainerDocument
+from build_rules.trainer.document import TrainerDocument, axis_names
 
 __all__ = ["image_sizes"]
 
@@ -27,12 +27,10 @@ def image_sizes(document: TrainerDocument) -> tuple[tuple[Size, str], ...]:
 
 def _of_shape(document: TrainerDocument) -> Size | None:
     section = document.section("input")
-    shape, dshape = section.get("shape"), section.get("dshape")
+    shape, axes = section.get("shape"), axis_names(section.get("dshape")) or ()
     if not isinstance(shape, list) or len(shape) != 4:
         return None
-    named = dshape if isinstance(dshape, list) and len(dshape) == len(shape) else []
-    axes = [next(iter(entry), "") if isinstance(entry, dict) else "" for entry in named]
-    if "height" in axes and "width" in axes:
+    if len(axes) == len(shape) and "height" in axes and "width" in axes:
         return _size([shape[axes.index("height")], shape[axes.index("width")]])
     return _size(shape[2:] if shape[1] in CAMERA_ADAPTORS.values() else shape[1:3])
 

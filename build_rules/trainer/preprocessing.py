@@ -6,8 +6,9 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from build_rules.errors import InputError
+from build_rules.records.choices import InputChoice
 from build_rules.records.normalization import Normalization
-from build_rules.records.split_json import CAMERA_ADAPTORS, InputChoice, Preprocessing
+from build_rules.records.split_json import CAMERA_ADAPTORS, Preprocessing
 from build_rules.trainer.document import TrainerDocument
 from build_rules.trainer.vocabulary import COLOR_KEYS, NORMALIZATIONS, RESIZES
 

@@ -135,9 +135,9 @@ def _document(key: str, text: str) -> dict[str, Any]:
         raise InputError(f"the metadata '{key}' must be a JSON object, found {_kind(document)}; export it again.")
     version = document.get("schema_version", 1)
     if type(version) is not int or version != SCHEMA_VERSION:
-        found = repr(version) if "schema_version" in document else "missing, which means 1"
+        stated = repr(version) if "schema_version" in document else "missing, which means 1"
         raise InputError(
-            f"the metadata '{key}' has schema_version {found}; this program reads version {SCHEMA_VERSION}: "
+            f"the metadata '{key}' has schema_version {stated}; this program reads version {SCHEMA_VERSION}: "
             "export the model with a trainer that writes it, or update this program."
         )
     _check_writable(key, document)

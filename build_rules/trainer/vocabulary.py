@@ -47,7 +47,7 @@ NMS_MODES = ("class_agnostic", "class_aware")
 DEFAULT_NMS = "class_aware"
 """What is written where nobody says: Ultralytics and torchvision suppress per class, and so do the decoders
 (`edgefirst-decoder`, mode Auto) for a document that does not say. Per class, nothing is lost that was found."""
-DECODERS = ("ultralytics", "modelpack")
+DECODERS = tuple(dict.fromkeys(role.decoder for role in ROLES.values() if role.decoder))
 ENCODINGS = tuple(encoding for role in ROLES.values() for encoding in role.encodings)
 SCORE_FORMATS = ("per_class", "obj_x_class")
 DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float16", "float32")

@@ -19,8 +19,9 @@ from build_rules.calibration.pixels.adaptor import convert
 from build_rules.calibration.pixels.images import decode
 from build_rules.calibration.pixels.letterbox import fit, place
 from build_rules.calibration.sample import read_sample
+from build_rules.records.choices import AUTOMATIC
 from build_rules.records.normalization import Normalization
-from build_rules.records.split_json import AUTOMATIC, load_split
+from build_rules.records.split_json import load_split
 from build_rules.steps import split
 from tests.calibration.snapshot.test_snapshot_file import PIXELS, store
 from tests.graph.graphs import CLASSES, Builder

@@ -11,7 +11,7 @@ from build_rules.declared.input_table import input_beside, read_input
 from build_rules.declared.model import load_models
 from build_rules.declared.settings import Settings
 from build_rules.errors import InputError
-from build_rules.records.split_json import InputChoice
+from build_rules.records.choices import InputChoice
 from build_rules.toml_table import Table
 
 

@@ -14,7 +14,7 @@ from build_rules.declared.model import load_models
 from build_rules.declared.settings import Settings
 from build_rules.errors import InputError
 from build_rules.graph import split_model
-from build_rules.records.split_json import AUTOMATIC
+from build_rules.records.choices import AUTOMATIC
 from build_rules.toml_table import Table
 from build_rules.trainer.preprocessing import read_preprocessing
 from build_rules.trainer.read_document import read_document
@@ -157,7 +157,7 @@ def test_nothing_of_a_cut_goes_by_what_only_describes(tmp_path: Path) -> None:
     assert own.key is not None
     other = replace(own, content={**own.content, **{name: f"another {name}" for name in DESCRIPTIVE}})
     first, second = (
-        split_model(path, "m", tmp_path / f"{n}.onnx", AUTOMATIC, document=d) for n, d in ((1, own), (2, other))
+        split_model(path, "m", tmp_path / f"{n}.onnx", AUTOMATIC, trainer=d) for n, d in ((1, own), (2, other))
     )
     assert first == second
     assert (tmp_path / "1.onnx").read_bytes() == (tmp_path / "2.onnx").read_bytes()

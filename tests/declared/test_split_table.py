@@ -11,8 +11,8 @@ from build_rules.declared.model import Model, load_models
 from build_rules.declared.settings import Settings
 from build_rules.declared.split_table import read_split
 from build_rules.errors import InputError
+from build_rules.records.choices import AUTOMATIC, EndpointGroup, SplitChoice
 from build_rules.records.split_hint import SplitBoundary, SplitHint
-from build_rules.records.split_json import AUTOMATIC, EndpointGroup, SplitChoice
 from build_rules.toml_table import Table
 
 ACTIVATIONS = '"sigmoid", "softmax", "tanh", "none"'

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 
 from build_rules.errors import InputError
 from build_rules.graph import split_model
-from build_rules.records.split_json import AUTOMATIC, SplitChoice
+from build_rules.records.choices import AUTOMATIC, SplitChoice
 from tests.graph.graphs import CLASSES, Builder, detection, save
 
 SECONDS = 20

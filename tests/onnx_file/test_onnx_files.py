@@ -11,7 +11,7 @@ import pytest
 from build_rules.graph.cut_model import split_model
 from build_rules.onnx_file import onnx_files
 from build_rules.onnx_file.onnx_files import OnnxFiles, opened
-from build_rules.records.split_json import SplitChoice
+from build_rules.records.choices import SplitChoice
 from tests.graph.graphs import detection, save
 from tests.opens import opens
 

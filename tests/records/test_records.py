@@ -70,6 +70,22 @@ def test_everything_in_a_split_survives_its_file(tmp_path: Path) -> None:
     assert '"net"' not in path.read_text(encoding="utf-8"), "what the model is called decides no byte"
 
 
+def test_a_split_is_called_as_its_folder_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when somebody stands in it, so that messages have a name to begin with."""
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net/split.json").write_text(dump_split(SPLIT), encoding="utf-8")
+    monkeypatch.chdir(tmp_path / "net")
+    assert load_split(Path("split.json")).model == "net"
+
+
+@pytest.mark.parametrize("damage", [{"attention": [[1]]}, {"input": 5}, {"front": []}, {"hints": [[]]}])
+def test_a_damaged_split_is_refused(tmp_path: Path, damage: dict[str, object]) -> None:
+    path = tmp_path / "split.json"
+    path.write_text(json.dumps({**json.loads(dump_split(SPLIT)), **damage}), encoding="utf-8")
+    with pytest.raises(InputError, match=r"split\.json: not a split\.json of this version"):
+        load_split(path)
+
+
 def test_how_a_split_writes_its_pixels() -> None:
     """The numbers stand by themselves, as they always have, and the word that tells them has its old name."""
     pixels = json.loads(dump_split(replace(SPLIT, preprocessing=replace(SPLIT.preprocessing, word="raw"))))

@@ -35,13 +35,15 @@ def words(file: Path) -> Iterator[tuple[int, str]]:
 
 
 def literals(of: set[str], allowed: tuple[str, ...]) -> list[str]:
+    """Where such a word is written: as a string, or in quotes in a longer one."""
+    quoted = re.compile(rf"[\"']({'|'.join(of)})[\"']")
     names = {path: str(path.relative_to(PACKAGE)) for path in sorted(PACKAGE.rglob("*.py"))}
     return [
         f"{name}:{line}: {word!r}"
         for path, name in names.items()
         if not name.startswith((*TABLES, *allowed))
         for line, word in words(path)
-        if word in of
+        if word in of or quoted.search(word)
     ]
 
 

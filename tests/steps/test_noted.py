@@ -9,7 +9,7 @@ import pytest
 
 from build_rules.engine.running.note_reads import marks_now, note_reads, noted_reads
 from build_rules.errors import InputError
-from build_rules.records.split_json import SplitChoice
+from build_rules.records.choices import SplitChoice
 from build_rules.steps import split
 from tests.graph.graphs import detection
 

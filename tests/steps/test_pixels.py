@@ -19,7 +19,8 @@ from build_rules.errors import InputError
 from build_rules.hef import read_hef
 from build_rules.presets import PRESETS
 from build_rules.records.calibration_json import dump_feed, load_feed
-from build_rules.records.split_json import InputChoice, Split, load_split
+from build_rules.records.choices import InputChoice
+from build_rules.records.split_json import Split, load_split
 from build_rules.steps import alls, calibration, har, hef, parse, split
 from tests.graph.fronts import FORMS, U8, Form, by, cast, gathered, scores_of
 from tests.graph.graphs import SIZE

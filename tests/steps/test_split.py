@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from build_rules.errors import InputError
-from build_rules.records.split_json import InputChoice, Split, SplitChoice, load_split
+from build_rules.records.choices import InputChoice, SplitChoice
+from build_rules.records.split_json import Split, load_split
 from build_rules.steps import split
 from tests.calibration.snapshot.test_given import write as write_given
 from tests.graph.graphs import CLASSES, DETECTION, SIZE, detection, save

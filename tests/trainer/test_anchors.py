@@ -43,6 +43,7 @@ def test_anchors_are_found_wherever_trainers_write_them(document: dict[str, Any]
         {"model": {"anchors": [[[10, True]], [[1, 2]], [[3, 4]]]}},
         {"split_hints": [{"anchors": 7}]},
         {"split_hints": [{"anchors": PIXELS[0]}]},
+        {"model": {"anchors": [[[10**400, 13]], [[1, 2]], [[3, 4]]]}},
     ],
 )
 def test_missing_anchors_are_asked_for(document: dict[str, Any]) -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from build_rules.errors import InputError
 from build_rules.metadata.pixels import say_pixels, with_front
-from build_rules.records.split_json import Front, InputChoice, ModelInput, PixelFacts, Preprocessing, Split
+from build_rules.records.choices import InputChoice
+from build_rules.records.split_json import Front, ModelInput, PixelFacts, Preprocessing, Split
 from build_rules.trainer.decide_pixels import decide_pixels
 from build_rules.trainer.document import TrainerDocument
 
@@ -119,9 +120,9 @@ def test_a_swap_in_the_graph_is_the_camera_s_business(color: str, chip: str) -> 
     assert decided.preprocessing.color == chip
     assert decided.preprocessing.normalization.mean == (0.406, 0.456, 0.485)
     assert decided.warnings == ()
-    told = {**document, "input": dict(document["input"])}
-    say_pixels(told, Split("m", IMAGE, (), (), None, decided.preprocessing))
-    assert told["input"] == {"cameraadaptor": chip}
+    said = {**document, "input": dict(document["input"])}
+    say_pixels(said, TrainerDocument(document), Split("m", IMAGE, (), (), None, decided.preprocessing))
+    assert said["input"] == {"cameraadaptor": chip}
     elsewhere = with_front(Split("m", IMAGE, (), (), None, decided.preprocessing, front=SWAPPED.front))
     assert elsewhere.preprocessing.color == color, "what others compiled begins at the graph's input"
 
@@ -171,12 +172,13 @@ def test_the_document_says_what_was_decided() -> None:
         NOTHING,
         IMAGE,
     ).preprocessing
-    say_pixels(document, Split("m", IMAGE, (), (), None, pixels))
+    say_pixels(document, TrainerDocument(document), Split("m", IMAGE, (), (), None, pixels))
     assert document["validation"] == {"iou": 0.5, "normalization": "raw", "preprocessing": "stretch"}
     assert document["input"]["cameraadaptor"] == "bgr"
     bare: dict[str, Any] = {"input": {}}
     say_pixels(
         bare,
+        TrainerDocument(bare),
         Split("m", IMAGE, (), (), None, decide_pixels(TrainerDocument(), InputChoice(), NOTHING, IMAGE).preprocessing),
     )
     assert bare == {"input": {}}, "what nobody decided is left as it is"

@@ -14,15 +14,14 @@ from build_rules.graph.decoders.decoder_check import Decoding, check_decoding
 from build_rules.graph.decoders.find_anchors import read_anchors
 from build_rules.graph.find.find_endpoints import ModelEndpoints, find_endpoints
 from build_rules.graph.find.manual import PLACE
-from build_rules.graph.find.whole_outputs import ACTIVATIONS
+from build_rules.graph.find.whole_outputs import LAYOUT
 from build_rules.graph.load.graph_view import GraphView
+from build_rules.graph.tail.network_arithmetic import ACTIVATIONS
 from build_rules.records.split_hint import SplitHint
 from build_rules.records.split_json import Endpoint
 from build_rules.trainer.document import TrainerDocument
 
 __all__ = ["check_by_hand", "hints_of_grids"]
-
-LAYOUT = ("Identity", "Cast", "Transpose")
 
 
 def check_by_hand(view: GraphView, trainer: TrainerDocument, endpoints: Sequence[Endpoint]) -> Decoding:
@@ -79,15 +78,15 @@ def _check_activation(view: GraphView, endpoint: Endpoint) -> None:
 
 def _users(view: GraphView, tensor: str) -> set[str]:
     """Return the operators that take a tensor, through those that only move its values."""
-    found: set[str] = set()
+    users: set[str] = set()
     moved = {tensor}
     for node in view.nodes:
         if moved.intersection(node.input):
             if node.op_type in (*LAYOUT, "Reshape", "Flatten", "Concat"):
                 moved.update(node.output)
             else:
-                found.add(node.op_type)
-    return found
+                users.add(node.op_type)
+    return users
 
 
 def hints_of_grids(view: GraphView, trainer: TrainerDocument, endpoints: Sequence[Endpoint]) -> tuple[SplitHint, ...]:

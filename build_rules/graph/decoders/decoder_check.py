@@ -42,6 +42,7 @@ from build_rules.graph.tail.uncuttable import uneven_size
 from build_rules.records.roles import (
     ANCHOR,
     ANGLE,
+    BEFORE_SCORES,
     BOXES,
     CLASSES,
     DFL,
@@ -51,15 +52,15 @@ from build_rules.records.roles import (
     ROLES,
     SCORES,
     SIGMOID,
+    find_role,
 )
-from build_rules.records.split_hint import SplitBoundary, SplitHint
+from build_rules.records.split_hint import SplitHint
 from build_rules.records.split_json import Anchors, Endpoint
 
 __all__ = ["COMPARED", "Decoding", "check_decoding", "without_unread"]
 
 SEED = 20261125
 COMPARED = tuple(role.name for role in ROLES.values() if role.formula in ("box", "channels"))
-MIN_ANCHOR_CHANNELS = 6
 NO_GRID = (
     "whether EdgeFirst's decoders read the boxes of this model rightly is not known: the graph places them at other "
     "positions than the middles of the cells; decode a few images before you rely on it"
@@ -69,6 +70,15 @@ FORMULAS = {
     DIRECT: "distances to left, top, right and bottom, in cells",
     ANCHOR: "raw grids by YOLOv5's formula, with the anchors that the graph holds",
 }
+
+
+@dataclass(frozen=True)
+class Part:
+    """Channels of an output that are compared with what the decoders make of the maps of a role."""
+
+    role: str
+    hint: SplitHint
+    channels: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -94,33 +104,34 @@ def check_decoding(
     a head that the decoders read as something else. Boxes whose grid is no grid are a warning: that is no other formula
     but other numbers, as in a network whose constants were drawn at random.
     """
-    roles = {endpoint.role for endpoint in endpoints}
-    known = [role for role in COMPARED if role in roles or ANCHOR in roles]
-    wanted = [(role, hint, b) for role in known for hint in hints for b in hint.boundaries if b.name == role]
-    if not wanted or (picks and BOXES not in known):
+    of_grids = any(endpoint.is_grid for endpoint in endpoints)
+    roles = [role for role in COMPARED if of_grids or any(endpoint.role == role for endpoint in endpoints)]
+    parts = [Part(role, h, b.channels) for role in roles for h in hints for b in h.boundaries if b.name == role]
+    if not parts or (picks and BOXES not in roles):
         return Decoding()
-    if not picks and SCORES in known:
-        wanted += [(CLASSES, hint, b) for hint in numbers for b in hint.boundaries]
+    if not picks and SCORES in roles:
+        parts += [Part(CLASSES, hint, b.channels) for hint in numbers for b in hint.boundaries]
     maps = _random_maps(view, endpoints)
-    outputs = run_tail(view, maps, list(dict.fromkeys(hint.target for _, hint, _ in wanted)))
+    outputs = run_tail(view, maps, list(dict.fromkeys(part.hint.target for part in parts)))
     grids = [maps[endpoint.tensor] for endpoint in endpoints if endpoint.is_grid]
-    wanted = [one for one in wanted if not _is_moved(outputs[one[1].target], grids)]
-    classes = _classes(endpoints, [b for role, _, b in wanted if role == SCORES], anchors)
-    scales = _scales(endpoints, maps, anchors, classes)
+    parts = [part for part in parts if not _is_moved(outputs[part.hint.target], grids)]
+    scales = _scales(endpoints, maps, anchors, _classes(endpoints, parts, anchors))
     turned = any(endpoint.role == ANGLE for endpoint in endpoints)
-    wrong = (_wrong_picked if picks else _wrong)(view, scales, wanted, outputs, turned)
-    refused = [one for one in wrong if one[0] != BOXES or not (picks or _has_no_grid(view, endpoints, one))]
+    wrong = (_wrong_picked if picks else _wrong)(view, scales, parts, outputs, turned)
+    refused = [part for part in wrong if part.role != BOXES or not (picks or _has_no_grid(view, endpoints, part))]
     if refused:
         if (uneven := uneven_size(view, [e.tensor for e in endpoints])) is not None:
             raise uneven
         raise InputError(_refusal(refused[0], endpoints), proposal(view))
-    left = [role for role, _, _ in wanted if role != CLASSES and all(role != other for other, _, _ in wrong)]
-    return Decoding(tuple(dict.fromkeys(left)), (NO_GRID,) if wrong else ())
+    agreeing = dict.fromkeys(part.role for part in parts)
+    for role in (CLASSES, *(part.role for part in wrong)):
+        agreeing.pop(role, None)
+    return Decoding(tuple(agreeing), (NO_GRID,) if wrong else ())
 
 
 def without_unread(decoding: Decoding, endpoints: Sequence[Endpoint]) -> Decoding:
     """Return what remains when nobody applies the activation of the scores: the decoders know a sigmoid alone."""
-    unread = {e.activation for e in endpoints if e.role == SCORES} - {None, SIGMOID}
+    unread = {e.activation for e in endpoints if e.role == SCORES} - {None, find_role(SCORES).activation}
     if not unread:
         return decoding
     warning = (
@@ -137,74 +148,71 @@ def _is_moved(output: Array, grids: Sequence[Array]) -> bool:
     return any(np.array_equal(np.sort(grid, axis=None), np.sort(output, axis=None)) for grid in same)
 
 
-def _classes(endpoints: Sequence[Endpoint], scored: Sequence[SplitBoundary], anchors: Anchors | None) -> int:
+def _classes(endpoints: Sequence[Endpoint], parts: Sequence[Part], anchors: Anchors | None) -> int:
     """Return how many classes the grids of an anchor head hold: the graph may keep the best one alone."""
-    classes = sum(boundary.stop - boundary.start for boundary in scored[:1])
-    grids = [endpoint.shape[1] for endpoint in endpoints if endpoint.is_grid]
-    whole = grids and anchors and all(endpoint.is_grid for endpoint in endpoints)
-    return grids[0] // len(anchors[0]) - MIN_ANCHOR_CHANNELS + 1 if whole and anchors and classes == 1 else classes
-
-
-Wanted = tuple[str, SplitHint, SplitBoundary]
+    classes = next((part.channels[1] - part.channels[0] for part in parts if part.role == SCORES), 0)
+    if classes == 1 and anchors and all(endpoint.is_grid for endpoint in endpoints):
+        return endpoints[0].shape[1] // len(anchors[0]) - BEFORE_SCORES
+    return classes
 
 
 def _wrong(
-    view: GraphView, scales: Sequence[Scale], wanted: Sequence[Wanted], outputs: Mapping[str, Array], turned: bool
-) -> list[Wanted]:
-    """Return the roles that are not what the decoders compute. Boxes come first: they tell the order of rows."""
+    view: GraphView, scales: Sequence[Scale], parts: Sequence[Part], outputs: Mapping[str, Array], turned: bool
+) -> list[Part]:
+    """Return the parts that are not what the decoders compute. Boxes come first: they tell the order of rows."""
     tolerance = _tolerance(view, outputs)
     orders: dict[int, Order] = {}
     wrong = []
-    for role, hint, boundary in wanted:
-        rows = _rows(view, hint, boundary, outputs)
-        if role == BOXES:
+    for part in parts:
+        rows = _rows(view, part, outputs)
+        order = orders.get(len(rows))
+        if part.role == BOXES:
             order = find_boxes(scales, rows, (view.input.width, view.input.height), tolerance, turned)
-            if order is None:
-                wrong.append((role, hint, boundary))
-            else:
+            if order is not None:
                 orders[len(rows)] = order
-        elif role == CLASSES:
-            if not fits_classes(scales, SCORES, rows, tolerance, orders.get(len(rows))):
-                wrong.append((role, hint, boundary))
-        elif not fits(scales, role, rows, tolerance, orders.get(len(rows))):
-            wrong.append((role, hint, boundary))
+            is_right = order is not None
+        elif part.role == CLASSES:
+            is_right = fits_classes(scales, SCORES, rows, tolerance, order)
+        else:
+            is_right = fits(scales, part.role, rows, tolerance, order)
+        if not is_right:
+            wrong.append(part)
     return wrong
 
 
 def _wrong_picked(
-    view: GraphView, scales: Sequence[Scale], wanted: Sequence[Wanted], outputs: Mapping[str, Array], turned: bool
-) -> list[Wanted]:
+    view: GraphView, scales: Sequence[Scale], parts: Sequence[Part], outputs: Mapping[str, Array], turned: bool
+) -> list[Part]:
     """The same for outputs that hold the best boxes only; with wrong boxes nothing tells which places they are."""
     tolerance = _tolerance(view, outputs)
     places: Array | None = None
-    wrong: list[Wanted] = []
-    for role, hint, boundary in wanted:
-        rows = _rows(view, hint, boundary, outputs)
-        if role == BOXES:
+    wrong: list[Part] = []
+    for part in parts:
+        rows = _rows(view, part, outputs)
+        if part.role == BOXES:
             places = find_picked(scales, rows, (view.input.width, view.input.height), tolerance, turned)
         if places is None:
-            return wrong or [(role, hint, boundary)]
-        if role != BOXES and not fits_picked(scales, role, rows, tolerance, places):
-            wrong.append((role, hint, boundary))
+            return wrong or [part]
+        if part.role != BOXES and not fits_picked(scales, part.role, rows, tolerance, places):
+            wrong.append(part)
     return wrong
 
 
-def _has_no_grid(view: GraphView, endpoints: Sequence[Endpoint], wanted: Wanted) -> bool:
+def _has_no_grid(view: GraphView, endpoints: Sequence[Endpoint], boxes: Part) -> bool:
     """Say whether boxes of equal cells are not placed evenly, so that no formula can be told."""
-    _, hint, boundary = wanted
     zeros = {endpoint.tensor: np.zeros(view.shapes[endpoint.tensor]) for endpoint in endpoints}
-    outputs = run_tail(view, zeros, [hint.target])
+    outputs = run_tail(view, zeros, [boxes.hint.target])
     shapes = [
-        (hint.anchors_per_cell if e.is_grid else 1, e.shape[2], e.shape[3])
+        (boxes.hint.anchors_per_cell if e.is_grid else 1, e.shape[2], e.shape[3])
         for e in endpoints
-        if e.role in (BOXES, ANCHOR)
+        if e.kind.formula in ("box", "grid")
     ]
-    return not are_regular(_rows(view, hint, boundary, outputs), shapes)
+    return not are_regular(_rows(view, boxes, outputs), shapes)
 
 
-def _refusal(wrong: Wanted, endpoints: Sequence[Endpoint]) -> str:
-    role, hint, boundary = wrong
-    read = next((e for e in endpoints if e.role in (role, ANCHOR)), endpoints[0])
+def _refusal(wrong: Part, endpoints: Sequence[Endpoint]) -> str:
+    role, (start, stop) = wrong.role, wrong.channels
+    read = next((e for e in endpoints if e.role == role or e.is_grid), endpoints[0])
     if role == CLASSES:
         formula = "the number of the largest score, counted from 0"
     elif role == BOXES:
@@ -213,15 +221,15 @@ def _refusal(wrong: Wanted, endpoints: Sequence[Endpoint]) -> str:
         applied = f"the {read.activation} of " if read.activation and not read.is_grid else ""
         formula = f"{applied}the channels of '{read.tensor}' in their order"
     return (
-        f"run on random numbers, the graph makes other {role} of its maps (channels [{boundary.start}, "
-        f"{boundary.stop}) of '{hint.target}') than EdgeFirst's decoders would, which read {formula}: it would be "
+        f"run on random numbers, the graph makes other {role} of its maps (channels [{start}, {stop}) of "
+        f"'{wrong.hint.target}') than EdgeFirst's decoders would, which read {formula}: it would be "
         "built and detect nonsense. Export a head that they decode, or, for a decoder of your own, name the endpoints "
         f'in model.toml under roles of your own ("raw_{role}"); these are the candidates:'
     )
 
 
-def _rows(view: GraphView, hint: SplitHint, boundary: SplitBoundary, outputs: Mapping[str, Array]) -> Array:
-    return rows_of(outputs[hint.target], hint.axis, boundary.channels, view.batch)
+def _rows(view: GraphView, part: Part, outputs: Mapping[str, Array]) -> Array:
+    return rows_of(outputs[part.hint.target], part.hint.axis, part.channels, view.batch)
 
 
 def _tolerance(view: GraphView, outputs: Mapping[str, Array]) -> Tolerance:
@@ -253,15 +261,15 @@ def _scales(
     for endpoint in endpoints:
         stride = endpoint.stride or 0
         values = maps[endpoint.tensor][0].astype(np.float64)
-        found = scales.setdefault(stride, {})
+        decoded = scales.setdefault(stride, {})
         if endpoint.is_grid:
-            found |= _of_grid(values, own.get(stride, ()), stride, classes)
-        elif endpoint.role == BOXES:
+            decoded |= _of_grid(values, own.get(stride, ()), stride, classes)
+        elif endpoint.kind.formula == "box":
             sides = averaged_bins(values) if endpoint.encoding == DFL else values
-            found[BOXES] = (_with_middles(boxes_from_sides(sides, stride), stride),)
-        elif endpoint.role in COMPARED:
+            decoded[endpoint.role] = (_with_middles(boxes_from_sides(sides, stride), stride),)
+        elif endpoint.kind.formula == "channels":
             # What the trainer wants to be applied is not always in the graph.
-            found[endpoint.role] = (per_place(activated(values, endpoint.activation, axis=0)), per_place(values))
+            decoded[endpoint.role] = (per_place(activated(values, endpoint.activation, axis=0)), per_place(values))
     return [Scale(scales[stride]) for stride in sorted(scales) if scales[stride]]
 
 
@@ -274,14 +282,16 @@ def _of_grid(
     values: Array, anchors: Sequence[tuple[float, float]], stride: int, classes: int
 ) -> dict[str, tuple[Array, ...]]:
     """Return what a grid holds for each anchor: x, y, width, height, objectness, scores and the rest."""
-    if not anchors or len(values) % len(anchors) or len(values) // len(anchors) < MIN_ANCHOR_CHANNELS:
+    if not anchors or len(values) % len(anchors) or len(values) // len(anchors) <= BEFORE_SCORES:
         return {}
     grid = values.reshape(len(anchors), -1, *values.shape[1:])
     last = np.moveaxis(grid, 1, -1)
-    objectness, scores = activated(last[..., 4:5], SIGMOID), activated(last[..., 5 : 5 + classes], SIGMOID)
+    rest = BEFORE_SCORES + classes
+    objectness = activated(last[..., BEFORE_SCORES - 1 : BEFORE_SCORES], SIGMOID)
+    scores = activated(last[..., BEFORE_SCORES:rest], SIGMOID)
     return {
         BOXES: (_with_middles(anchor_boxes(grid[:, :4], anchors, stride), stride),),
         OBJECTNESS: (objectness,),
         SCORES: (scores, scores * objectness),
-        MASK_COEFS: (last[..., 5 + classes :],),
+        MASK_COEFS: (last[..., rest:],),
     }

@@ -42,9 +42,9 @@ def read_anchors(view: GraphView, endpoints: Sequence[Endpoint], hints: Sequence
     hint, channels = named[0]
     rows = _boxes_of_zeros(view, [e.tensor for e in endpoints], hint.target, hint.axis, channels)
     for boxes in _readings(view, rows):
-        found = _levels(boxes, levels, hint.anchors_per_cell)
-        if found is not None:
-            return found
+        anchors = _levels(boxes, levels, hint.anchors_per_cell)
+        if anchors is not None:
+            return anchors
     return None
 
 
@@ -128,16 +128,16 @@ def _readings(view: GraphView, rows: Array) -> Iterator[Boxes]:
 def _levels(boxes: Boxes, levels: Sequence[Endpoint], anchors: int) -> Anchors | None:
     """Return the anchors of all levels, whose boxes follow each other in any order."""
     left = list(levels)
-    found: dict[str, tuple[tuple[float, float], ...]] = {}
+    by_level: dict[str, tuple[tuple[float, float], ...]] = {}
     start = 0
     while left:
         fitting = [(level, own) for level in left if (own := _level(boxes, level, anchors, start)) is not None]
         if not fitting:
             return None
-        level, found[fitting[0][0].name] = fitting[0]
+        level, by_level[fitting[0][0].name] = fitting[0]
         left.remove(level)
         start += anchors * prod(level.shape[2:])
-    return tuple(found[level.name] for level in levels) if start == len(boxes[0]) else None
+    return tuple(by_level[level.name] for level in levels) if start == len(boxes[0]) else None
 
 
 def _level(boxes: Boxes, level: Endpoint, anchors: int, start: int) -> tuple[tuple[float, float], ...] | None:

@@ -164,11 +164,11 @@ def _readings(rows: Array, image: tuple[int, int]) -> Iterator[Array]:
             yield rows * unit
 
 
-def _box_difference(expected: Array, found: Array, turned: bool) -> Array:
+def _box_difference(expected: Array, actual: Array, turned: bool) -> Array:
     boxes, middles = expected[..., :4], expected[..., 4:]
     if turned:
-        boxes, found = _unturned(boxes, middles), _unturned(found, middles)
-    difference: Array = np.abs(boxes - found).max(axis=-1)
+        boxes, actual = _unturned(boxes, middles), _unturned(actual, middles)
+    difference: Array = np.abs(boxes - actual).max(axis=-1)
     return difference
 
 
@@ -193,19 +193,19 @@ def _find_order(
 ) -> Order | None:
     """Return the order in which all rows are what is expected of one scale after the other; None when there is none."""
     for choice in range(max((len(scale.values.get(role, ())) for scale in scales), default=0)):
-        found: list[tuple[int, tuple[int, ...]]] = []
+        placed: list[tuple[int, tuple[int, ...]]] = []
         start = 0
         while start < len(rows):
-            open_ones = [(i, axes) for i in range(len(scales)) for axes in AXES if all(i != j for j, _ in found)]
-            tried = open_ones if order is None else order[len(found) : len(found) + 1]
+            open_ones = [(i, axes) for i in range(len(scales)) for axes in AXES if all(i != j for j, _ in placed)]
+            tried = open_ones if order is None else order[len(placed) : len(placed) + 1]
             blocks = {(i, axes): scales[i].values.get(role, ())[choice : choice + 1] for i, axes in tried}
             fitting = [key for key, block in blocks.items() if block and _fits_at(rows, start, block[0], key[1], alike)]
             if not fitting:
                 break
-            found.append(fitting[0])
+            placed.append(fitting[0])
             start += prod(blocks[fitting[0]][0].shape[:3])
-        if found and start == len(rows):
-            return tuple(found)
+        if placed and start == len(rows):
+            return tuple(placed)
     return None
 
 

@@ -19,9 +19,10 @@ from build_rules.graph.find.several_heads import MAX_OUTPUTS, find_heads, severa
 from build_rules.graph.find.whole_outputs import WholeOutput, peel_output, role_of_whole
 from build_rules.graph.load.graph_view import GraphView
 from build_rules.graph.tail.uncuttable import no_fixed_shape, refuse_uncuttable, uneven_size
+from build_rules.records.choices import AUTOMATIC, SplitChoice
 from build_rules.records.roles import BOXES, DETECTOR, MASK_COEFS, find_role
 from build_rules.records.split_hint import SplitHint
-from build_rules.records.split_json import AUTOMATIC, Endpoint, SplitChoice
+from build_rules.records.split_json import Endpoint
 from build_rules.trainer.document import TrainerDocument
 from build_rules.trainer.hints import check_hints, read_hints
 from build_rules.trainer.vocabulary import HINT_TYPE

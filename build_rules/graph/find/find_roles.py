@@ -59,32 +59,32 @@ class Segment:
     @property
     def tensors(self) -> frozenset[str]:
         """The names of the maps."""
-        return frozenset(found.tensor for found in self.maps)
+        return frozenset(beginning.tensor for beginning in self.maps)
 
     @property
     def dfl(self) -> bool:
         """Whether bins are averaged."""
-        return any(found.dfl for found in self.maps)
+        return any(beginning.dfl for beginning in self.maps)
 
     @property
     def located(self) -> bool:
         """Whether it goes into arithmetic with the grid."""
-        return any(found.located for found in self.maps)
+        return any(beginning.located for beginning in self.maps)
 
     @property
     def computed(self) -> bool:
         """Whether it goes into any arithmetic."""
-        return any(found.computed for found in self.maps)
+        return any(beginning.computed for beginning in self.maps)
 
     @property
     def ranked(self) -> bool:
         """Whether only places of largest values come out of it: class numbers."""
-        return all(found.ranked for found in self.maps)
+        return all(beginning.ranked for beginning in self.maps)
 
     @property
     def activations(self) -> frozenset[str | None]:
         """What is applied to its maps first."""
-        return frozenset().union(*(found.activations for found in self.maps))
+        return frozenset().union(*(beginning.activations for beginning in self.maps))
 
 
 def assign_roles(segments: Sequence[Segment], prototypes: Collection[int]) -> list[str | None]:

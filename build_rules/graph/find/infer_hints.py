@@ -1,7 +1,7 @@
 """The split hints that a trainer should have written, from the graph alone.
 
 Every channel of an output is followed back on its own. Neighbours that come from the same maps form a boundary; what
-the tail does with them tells the role (`roles.py`). Nothing is decided by a name or a model family; which
+the tail does with them tells the role (`find_roles.py`). Nothing is decided by a name or a model family; which
 counts matter is said there.
 """
 
@@ -182,11 +182,11 @@ def _segments(view: GraphView, output: str, axis: int) -> list[Segment]:
 
 
 def _belong_together(first: Sequence[Beginning], second: Sequence[Beginning]) -> bool:
-    one, two = {f.tensor for f in first}, {f.tensor for f in second}
+    tensors, others = {f.tensor for f in first}, {f.tensor for f in second}
     if {f.ranked for f in first} != {f.ranked for f in second}:
         return False
     located = all(f.located for f in (*first, *second))
-    return one == two or bool(one & two and located)
+    return tensors == others or bool(tensors & others and located)
 
 
 def _whole_boxes(groups: Sequence[list[int]], walks: Sequence[Sequence[Beginning]]) -> list[list[int]]:

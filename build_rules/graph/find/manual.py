@@ -10,8 +10,8 @@ from build_rules.graph.find.follow_hint import RoleMaps, one_per_scale
 from build_rules.graph.load.graph_view import GraphView
 from build_rules.graph.tail.uncuttable import uneven_size
 from build_rules.graph.tail.walk import Beginning
+from build_rules.records.choices import EndpointGroup
 from build_rules.records.roles import BOXES, DFL, DIRECT, find_role
-from build_rules.records.split_json import EndpointGroup
 
 __all__ = ["PLACE", "roles_by_hand"]
 
@@ -32,17 +32,17 @@ def roles_by_hand(view: GraphView, groups: Sequence[EndpointGroup]) -> list[Role
 
 
 def _check_sides(view: GraphView, group: EndpointGroup, maps: Sequence[Beginning]) -> None:
-    for found in maps if group.role == BOXES else ():
-        channels = found.channels[1]
+    for beginning in maps if group.role == BOXES else ():
+        channels = beginning.channels[1]
         if group.encoding == DIRECT and channels != SIDES:
-            fault = f'one channel for each of {SIDES} sides (encoding = "direct")'
+            fault = f'one channel for each of {SIDES} sides (encoding = "{DIRECT}")'
         elif group.encoding == DFL and (channels % SIDES or channels == SIDES):
-            fault = f'bins for each of {SIDES} sides (encoding = "dfl")'
+            fault = f'bins for each of {SIDES} sides (encoding = "{DFL}")'
         else:
             continue
         raise InputError(
-            f"{PLACE}: '{found.tensor}' {view.shape_text(found.tensor)} has {channels} channels, but boxes have "
-            f"{fault}; name another tensor or encoding, or export the model with boxes on their own."
+            f"{PLACE}: '{beginning.tensor}' {view.shape_text(beginning.tensor)} has {channels} channels, but boxes "
+            f"have {fault}; name another tensor or encoding, or export the model with boxes on their own."
         )
 
 

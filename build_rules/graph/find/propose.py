@@ -6,6 +6,7 @@ import json
 
 from build_rules.graph.load.graph_view import GraphView
 from build_rules.graph.tail.uncuttable import rounded_stride
+from build_rules.records.roles import ANCHOR, BOXES, DECODED, DFL, DIRECT, SCORES, SIGMOID
 
 __all__ = ["last_layers", "proposal"]
 
@@ -26,11 +27,12 @@ def proposal(view: GraphView) -> str:
         sizes = ", ".join("x".join(map(str, view.shapes[tensor][2:])) for tensor in ordered)
         lines += [
             "[[split.endpoint]]",
-            f'role = "?"           # {channels} channels, {sizes}: boxes, scores, mask_coefs, protos, anchor, ...',
+            f'role = "?"           # {channels} channels, {sizes}: {", ".join(DECODED)}, ...',
             f"tensors = [{', '.join(map(_quoted, ordered))}]",
-            '# encoding = "dfl"    # boxes only: dfl or direct',
-            '# activation = "sigmoid"  # scores and anchor only',
-            "# anchors = [[[10, 13], [16, 30], [33, 23]], ...]  # anchor only, in pixels, unless the graph holds them",
+            f'# encoding = "{DFL}"    # {BOXES} only: {DFL} or {DIRECT}',
+            f'# activation = "{SIGMOID}"  # {SCORES} and {ANCHOR} only',
+            "# anchors = [[[10, 13], [16, 30], [33, 23]], ...]  "
+            f"# {ANCHOR} only, in pixels, unless the graph holds them",
         ]
     if len(groups) > MAX_GROUPS:
         lines.append(f"# and convolutions of {len(groups) - MAX_GROUPS} other numbers of channels")
@@ -47,7 +49,7 @@ def last_layers(view: GraphView) -> list[str]:
 
     What has neither the shape of a map of the image nor of one that was rounded, is none of them.
     """
-    found: set[str] = set()
+    layers: set[str] = set()
     seen: set[str] = set()
     waiting = list(view.outputs)
     while waiting:
@@ -57,7 +59,7 @@ def last_layers(view: GraphView) -> list[str]:
             continue
         seen.add(name)
         if node.op_type in LAYERS and (view.stride(name) or rounded_stride(view, name)):
-            found.add(name)
+            layers.add(name)
         else:
             waiting += node.input
-    return sorted(found, key=lambda name: view.producers[name])
+    return sorted(layers, key=lambda name: view.producers[name])

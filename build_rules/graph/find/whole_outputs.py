@@ -12,14 +12,14 @@ from dataclasses import dataclass, replace
 import onnx
 
 from build_rules.graph.load.graph_view import GraphView
+from build_rules.graph.tail.network_arithmetic import ACTIVATIONS
 from build_rules.graph.tail.walk import Beginning
-from build_rules.records.roles import ANCHOR, DETECTION, PROTOS, SEGMENTATION, SIGMOID, SOFTMAX
+from build_rules.records.roles import ANCHOR, DETECTION, PROTOS, SEGMENTATION
 from build_rules.trainer.document import TrainerDocument
 
-__all__ = ["ACTIVATIONS", "WholeOutput", "peel_output", "role_of_whole"]
+__all__ = ["LAYOUT", "WholeOutput", "peel_output", "role_of_whole"]
 
 PEELED = ("Transpose", "Identity", "Cast", "Resize", "Sigmoid", "Softmax", "ArgMax", "Squeeze")
-ACTIVATIONS = {"Sigmoid": SIGMOID, "Softmax": SOFTMAX}
 OF_CLASSES = frozenset(("ArgMax", "Softmax", "Resize"))
 LAYOUT = ("Transpose", "Identity", "Cast")
 CHANNELS_LAST = [0, 2, 3, 1]
@@ -47,8 +47,9 @@ def peel_output(view: GraphView, output: str) -> WholeOutput | None:
     # What stands right behind the map is applied to it first; only layout may lie between.
     first = next((kind for kind in reversed(peeled) if kind not in LAYOUT), "")
     channels = (0, view.shapes[tensor][1])
-    found = Beginning(tensor, node.name, node.op_type, channels, ACTIVATIONS.get(first), False)
-    return WholeOutput(output, replace(found, activations=frozenset([found.activation])), tuple(peeled))
+    activation = ACTIVATIONS.get(first)
+    beginning = Beginning(tensor, node.name, node.op_type, channels, activation, False)
+    return WholeOutput(output, replace(beginning, activations=frozenset([activation])), tuple(peeled))
 
 
 def _moved(view: GraphView, tensor: str) -> bool:

@@ -67,10 +67,10 @@ class Constants:
     def value(self, tensor: str, shapes: Mapping[str, tuple[int, ...]]) -> Array | None:
         """Return the value of `tensor`, None when it is large, depends on the image or cannot be computed."""
         if tensor not in self._known:
-            found = self._stored_value(tensor) if tensor in self._stored else self._computed(tensor, shapes)
-            if found is None:
+            value = self._stored_value(tensor) if tensor in self._stored else self._computed(tensor, shapes)
+            if value is None:
                 return None
-            self._known[tensor] = found
+            self._known[tensor] = value
         return self._known[tensor]
 
     def _stored_value(self, tensor: str) -> Array | None:

@@ -91,14 +91,14 @@ def refuse_foreign_types(view: GraphView, nodes: Iterable[onnx.NodeProto]) -> No
 
 
 def _foreign_type(node: onnx.NodeProto, tensor: str, kind: int) -> InputError:
-    told = onnx.TensorProto.DataType.Name(kind)
+    dtype = onnx.TensorProto.DataType.Name(kind)
     cure = "export the model so that its layers compute in float32"
     if kind == onnx.TensorProto.DOUBLE:
         cure += " (no .double(), no float64 constants in forward)"
     else:
         cure += " (comparisons, indices and rounded values belong behind the last maps, or out of the graph)"
     return InputError(
-        f"node '{node.name}' ({node.op_type}) makes '{tensor}' a tensor of {told} between the layers that are to be "
+        f"node '{node.name}' ({node.op_type}) makes '{tensor}' a tensor of {dtype} between the layers that are to be "
         f"compiled, which no chip of this kind computes; {cure}."
     )
 
@@ -106,12 +106,12 @@ def _foreign_type(node: onnx.NodeProto, tensor: str, kind: int) -> InputError:
 def _before(view: GraphView, ends: Collection[str]) -> Sequence[onnx.NodeProto]:
     """Return the nodes that some tensors or nodes hang on, in computable order."""
     needed = set(ends)
-    found = []
+    before = []
     for node in reversed(view.nodes):
         if node.name in ends or needed.intersection(filter(None, node.output)):
             needed.update(node_inputs(node))
-            found.append(node)
-    return found[::-1]
+            before.append(node)
+    return before[::-1]
 
 
 def _is_quantized(node: onnx.NodeProto) -> bool:

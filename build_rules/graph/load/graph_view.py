@@ -117,11 +117,11 @@ def with_outputs(view: GraphView, outputs: Sequence[str]) -> GraphView:
 
 def _image_tensors(nodes: tuple[onnx.NodeProto, ...], image: str) -> frozenset[str]:
     """Return the tensors whose values depend on the image; the shape of a tensor does not, all shapes being static."""
-    found = {image}
+    tensors = {image}
     for node in nodes:
-        if node.op_type not in ("Shape", "Size") and any(name in found for name in node_inputs(node)):
-            found.update(filter(None, node.output))
-    return frozenset(found)
+        if node.op_type not in ("Shape", "Size") and any(name in tensors for name in node_inputs(node)):
+            tensors.update(filter(None, node.output))
+    return frozenset(tensors)
 
 
 def _infer(
@@ -131,22 +131,22 @@ def _infer(
     scratch = onnx.ModelProto()
     scratch.CopyFrom(model)
     produced = {name for node in nodes for name in node.output}
-    known: set[str] = set()
+    stored: set[str] = set()
     sizes: dict[str, int] = {}
     for _ in range(MAX_ROUNDS):
         inferred = infer_once(scratch)
         sizes |= inferred.sizes
         lacking = [node for node in nodes if any(name and name not in inferred.shapes for name in node.output)]
         wanted = {name for node in lacking for name in node.input if name in produced and name not in image_tensors}
-        values = {name: constants.value(name, inferred.shapes) for name in sorted(wanted - known)}
-        found = {name: value for name, value in values.items() if value is not None}
-        if not found:
+        values = {name: constants.value(name, inferred.shapes) for name in sorted(wanted - stored)}
+        new = {name: value for name, value in values.items() if value is not None}
+        if not new:
             break
-        known |= found.keys()
-        kept = [node for node in scratch.graph.node if not any(name in found for name in node.output)]
+        stored |= new.keys()
+        kept = [node for node in scratch.graph.node if not any(name in new for name in node.output)]
         del scratch.graph.node[:]
         scratch.graph.node.extend(kept)
-        scratch.graph.initializer.extend(onnx.numpy_helper.from_array(value, name) for name, value in found.items())
+        scratch.graph.initializer.extend(onnx.numpy_helper.from_array(value, name) for name, value in new.items())
     return replace(inferred, sizes=sizes)
 
 
@@ -158,9 +158,9 @@ def nodes_before_outputs(
     Neither operators of `stop_at` are among them, nor what leads to them or to the tensors `given`.
     """
     needed = set(view.outputs) - set(given)
-    found = []
+    nodes = []
     for node in reversed(view.nodes):
         if needed.intersection(node.output) and node.op_type not in stop_at:
             needed.update(name for name in node_inputs(node) if name not in given)
-            found.append(node)
-    return tuple(found[::-1])
+            nodes.append(node)
+    return tuple(nodes[::-1])

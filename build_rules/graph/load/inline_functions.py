@@ -72,7 +72,7 @@ def _weight(nodes: Iterable[onnx.NodeProto], weights: Mapping[tuple[str, str, st
 
 def _calls(nodes: Iterable[onnx.NodeProto]) -> list[tuple[str, str, str]]:
     """Return domain, name and overload of every operator used, in subgraphs too."""
-    found: list[tuple[str, str, str]] = []
+    calls: list[tuple[str, str, str]] = []
     waiting = [nodes]
     while waiting:
         for node in waiting.pop():
@@ -81,10 +81,10 @@ def _calls(nodes: Iterable[onnx.NodeProto]) -> list[tuple[str, str, str]]:
                     f"node '{node.name}' ({node.op_type}) is a loop, which no chip of this kind runs; export the model "
                     "with a static shape and without post-processing (no NMS)."
                 )
-            found.append((node.domain, node.op_type, _overload(node)))
+            calls.append((node.domain, node.op_type, _overload(node)))
             waiting += [attribute.g.node for attribute in node.attribute if attribute.HasField("g")]
             waiting += [graph.node for attribute in node.attribute for graph in attribute.graphs]
-    return found
+    return calls
 
 
 def _overload(item: onnx.NodeProto | onnx.FunctionProto) -> str:

@@ -23,12 +23,12 @@ def sort_nodes(graph: onnx.GraphProto) -> None:
     """
     nodes = list(graph.node)
     producer = _producers(nodes)
-    known = {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer}
-    known |= {sparse.values.name for sparse in graph.sparse_initializer} | {""}
+    available = {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer}
+    available |= {sparse.values.name for sparse in graph.sparse_initializer} | {""}
     waiting: list[int] = []
     users: dict[int, list[int]] = {}
     for index, node in enumerate(nodes):
-        sources = {name for name in node_inputs(node) if name not in known}
+        sources = {name for name in node_inputs(node) if name not in available}
         if missing := sorted(name for name in sources if name not in producer):
             raise InputError(f"node '{node.name}' ({node.op_type}) reads '{missing[0]}', which nothing produces.")
         before = {producer[name] for name in sources}

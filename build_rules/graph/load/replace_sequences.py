@@ -36,9 +36,9 @@ def sequences_to_splits(model: onnx.ModelProto) -> None:
         picks = users.get(node.output[0], [])
         sizes = _sizes(node, stored, shapes)
         places = [_place(pick, stored, len(sizes)) for pick in picks]
-        known = [place for place in places if place is not None]
-        if picks and len(known) == len(picks):
-            replaced[node.output[0]] = _split(node, sizes, picks, known, opset_of(model), graph, taken)
+        constant = [place for place in places if place is not None]
+        if picks and len(constant) == len(picks):
+            replaced[node.output[0]] = _split(node, sizes, picks, constant, opset_of(model), graph, taken)
     kept = [n for n in graph.node if n.op_type != "SequenceAt" or n.input[0] not in replaced]
     nodes = [new for n in kept for new in replaced.get(n.output[0] if n.output else "", [n])]
     del graph.node[:]
@@ -56,15 +56,15 @@ def _users(graph: onnx.GraphProto) -> dict[str, list[onnx.NodeProto | onnx.Value
 
 def _stored(graph: onnx.GraphProto) -> dict[str, Array]:
     """Return the whole numbers that are written down, as tensors or as attributes."""
-    found = {tensor.name: to_array(tensor) for tensor in graph.initializer if _is_written(tensor)}
+    stored = {tensor.name: to_array(tensor) for tensor in graph.initializer if _is_written(tensor)}
     for node in graph.node:
         if node.op_type == "Constant" and len(node.attribute) == 1:
             attribute = node.attribute[0]
             if attribute.name == "value" and _is_written(attribute.t):
-                found[node.output[0]] = to_array(attribute.t)
+                stored[node.output[0]] = to_array(attribute.t)
             elif attribute.name in ("value_int", "value_ints"):
-                found[node.output[0]] = np.array(onnx.helper.get_attribute_value(attribute), dtype=np.int64)
-    return found
+                stored[node.output[0]] = np.array(onnx.helper.get_attribute_value(attribute), dtype=np.int64)
+    return stored
 
 
 def _is_written(tensor: onnx.TensorProto) -> bool:

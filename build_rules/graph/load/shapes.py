@@ -80,12 +80,12 @@ def infer_once(model: onnx.ModelProto) -> InferredTypes:
     for value in scratch.graph.output:
         value.type.tensor_type.ClearField("shape")
     inferred = _inferred(scratch)
-    known = [*inferred.value_info, *inferred.input, *inferred.output]
+    values = [*inferred.value_info, *inferred.input, *inferred.output]
     # Of an output that inference cannot tell, the claim is all there is.
     claims = [claimed[value.name] for value in inferred.output if static_shape(value) is None]
-    shapes = {value.name: shape for value in (*known, *claims) if (shape := static_shape(value)) is not None}
-    types = {v.name: v.type.tensor_type.elem_type for v in (*known, *claims) if v.name in shapes}
-    sizes = {value.name: size for value in known if (size := _size(value)) is not None}
+    shapes = {value.name: shape for value in (*values, *claims) if (shape := static_shape(value)) is not None}
+    types = {v.name: v.type.tensor_type.elem_type for v in (*values, *claims) if v.name in shapes}
+    sizes = {value.name: size for value in values if (size := _size(value)) is not None}
     stored = {t.name: tuple(t.dims) for t in inferred.initializer}
     sparse = {t.values.name: prod(t.dims) for t in inferred.sparse_initializer}
     return InferredTypes(

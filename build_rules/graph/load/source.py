@@ -97,8 +97,8 @@ def image_input(graph: onnx.GraphProto) -> ModelInput:
     stored = {tensor.name for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in stored]
     if len(inputs) != 1:
-        told = [f"'{value.name}'" for value in inputs[:SHOWN]]
-        names = ", ".join([*told, *([f"{len(inputs)} in all"] if len(inputs) > SHOWN else [])]) or "none"
+        listed = [f"'{value.name}'" for value in inputs[:SHOWN]]
+        names = ", ".join([*listed, *([f"{len(inputs)} in all"] if len(inputs) > SHOWN else [])]) or "none"
         raise InputError(f"the model must have exactly one image input, found {names}; export it with only the image.")
     value = inputs[0]
     shown = _shown_shape(value)

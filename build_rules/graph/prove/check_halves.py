@@ -35,11 +35,12 @@ def compare_with_halves(view: GraphView, original: Path, image: Array, expected:
     try:
         session = open_session(str(original), "the model")
         halves = session.get_inputs()[0].type == "tensor(float16)"
-        found = run_session(session, list(expected), {view.input.name: image.astype(np.float16) if halves else image})
+        feed = {view.input.name: image.astype(np.float16) if halves else image}
+        in_halves = run_session(session, list(expected), feed)
     except InputError:
         return
     for name, wanted in expected.items():
-        difference, spread = _measured(wanted, found[name])
+        difference, spread = _measured(wanted, in_halves[name])
         if difference > TOLERANCE * spread:
             raise InputError(
                 f"this export is in half precision, and computed in float its output '{name}' differs by "
@@ -48,13 +49,13 @@ def compare_with_halves(view: GraphView, original: Path, image: Array, expected:
             )
 
 
-def _measured(wanted: Array, found: Array) -> tuple[float, float]:
+def _measured(expected: Array, actual: Array) -> tuple[float, float]:
     """Return the root mean square of the difference and of the spread, over the places where both are finite."""
-    first, second = wanted.astype(np.float64), found.astype(np.float64)
-    known = np.isfinite(first) & np.isfinite(second)
-    if first.shape != second.shape or not known.any():
+    first, second = expected.astype(np.float64), actual.astype(np.float64)
+    finite = np.isfinite(first) & np.isfinite(second)
+    if first.shape != second.shape or not finite.any():
         return 0.0, 0.0
-    first, second = first[known], second[known]
+    first, second = first[finite], second[finite]
     # A constant output has no spread; it is then measured against its size.
     spread = float(first.std()) or float(np.abs(first).max())
     return float(np.sqrt(np.mean((first - second) ** 2))), spread

@@ -65,11 +65,11 @@ def prove_cut(
         feed = {view.input.name: image}
         expected = run_session(whole_session, view.outputs, feed)
         given = _endpoint_tensors(cut_session, view.input.name, image, endpoints)
-        found = dict(given)
+        actual = dict(given)
         if tail_session is not None:
-            found.update(run_session(tail_session, outputs, {name: given[name] for name in names}))
+            actual.update(run_session(tail_session, outputs, {name: given[name] for name in names}))
         for name in view.outputs:
-            _compare(name, expected[name], found[name])
+            _compare(name, expected[name], actual[name])
         if widened:
             compare_with_halves(view, original, image, expected)
     return Proof(max_abs_error=0.0, inputs=len(images))
@@ -110,15 +110,15 @@ def _endpoint_tensors(session: Any, name: str, images: Array, endpoints: Sequenc
     return {endpoint: np.concatenate([run[endpoint] for run in runs]) for endpoint in endpoints}
 
 
-def _compare(name: str, expected: Array, found: Array) -> None:
-    if expected.shape == found.shape and expected.dtype == found.dtype and expected.tobytes() == found.tobytes():
+def _compare(name: str, expected: Array, actual: Array) -> None:
+    if expected.shape == actual.shape and expected.dtype == actual.dtype and expected.tobytes() == actual.tobytes():
         return
     differs = f"the removed tail, fed with the endpoint tensors, differs from the original output '{name}'"
-    if expected.shape != found.shape or expected.dtype != found.dtype:
-        kinds = f"{expected.dtype}{list(expected.shape)} and {found.dtype}{list(found.shape)}"
+    if expected.shape != actual.shape or expected.dtype != actual.dtype:
+        kinds = f"{expected.dtype}{list(expected.shape)} and {actual.dtype}{list(actual.shape)}"
         raise _wrong_cut(f"{differs} in type or shape ({kinds})")
     with np.errstate(all="ignore"):
-        first, second = expected.astype(np.float64), found.astype(np.float64)
+        first, second = expected.astype(np.float64), actual.astype(np.float64)
         same = (first == second) | (np.isnan(first) & np.isnan(second))
         difference = np.nan_to_num(np.abs(first - second), nan=np.inf)
         difference[same] = 0

@@ -64,24 +64,24 @@ def _held(branch: Branch) -> int:
 def _sizes(branch: Branch) -> dict[str, int]:
     """Return how many elements each computed tensor holds. Raises `InputError` for one of which nothing tells it."""
     sizes: dict[str, int] = {}
-    known = dict(branch.sizes)
+    with_given = dict(branch.sizes)
     for node in branch.nodes:
         for name in filter(None, node.output):
-            size = _size(node, name, known, branch.types)
+            size = _size(node, name, with_given, branch.types)
             if size is None:
                 raise _untold(node, name)
-            known[name] = sizes[name] = size
+            with_given[name] = sizes[name] = size
     return sizes
 
 
-def _size(node: onnx.NodeProto, name: str, known: Mapping[str, int], types: Mapping[str, int]) -> int | None:
+def _size(node: onnx.NodeProto, name: str, sizes: Mapping[str, int], types: Mapping[str, int]) -> int | None:
     if node.domain not in OWN_DOMAINS or types.get(name) == onnx.TensorProto.STRING:
         return None
     if node.op_type == "Constant":
-        return known.get(name, 0)  # the file holds it
+        return sizes.get(name, 0)  # the file holds it
     if node.op_type == "RoiAlign" and not any(a.name == "sampling_ratio" and a.i > 0 for a in node.attribute):
         return None  # as many samples as a region has pixels
-    return known.get(name, known.get(node.input[0]) if node.op_type in KEEPS_SIZE and node.input else None)
+    return sizes.get(name, sizes.get(node.input[0]) if node.op_type in KEEPS_SIZE and node.input else None)
 
 
 def _untold(node: onnx.NodeProto, name: str) -> InputError:

@@ -146,7 +146,7 @@ def _with_axes(box: Box, axes: Collection[int]) -> Box:
 
 
 ARITHMETIC: dict[str, Callable[[Place], Steps]] = {
-    **dict.fromkeys(ACTIVATIONS, _activation),
+    **dict.fromkeys(("Sigmoid", "Tanh"), _activation),
     **dict.fromkeys(NETWORK_UNARY, _network_unary),
     **dict.fromkeys(UNARY, _unary),
     **dict.fromkeys(BINARY, _binary),

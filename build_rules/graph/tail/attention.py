@@ -74,13 +74,13 @@ def find_attention(nodes: Sequence[onnx.NodeProto]) -> tuple[AttentionBlock, ...
     scored = _spread(flow, _outputs(flow, flow.products), lambda index: flow.kinds[index] in BETWEEN)
     scores = {softmax: scored[source] for softmax, source in _softmaxes(flow) if source in scored}
     weighing = _spread(flow, _outputs(flow, scores), lambda index: flow.kinds[index] in BETWEEN)
-    found = []
+    blocks = []
     for mixed, (first, second) in flow.products.items():
         for weights, values in ((first, second), (second, first)):
             if weights in weighing and weighing.get(values) != weighing[weights]:
                 softmax = weighing[weights]
-                found.append((scores[softmax], mixed, softmax, values))
-    return tuple(_block(flow, *places) for places in sorted(found))
+                blocks.append((scores[softmax], mixed, softmax, values))
+    return tuple(_block(flow, *places) for places in sorted(blocks))
 
 
 def _flow(nodes: Sequence[onnx.NodeProto]) -> _Flow:
@@ -117,8 +117,8 @@ def _outputs(flow: _Flow, indices: Iterable[int]) -> dict[str, int]:
 
 def _spread(flow: _Flow, origins: Mapping[str, int], passes: Callable[[int], bool]) -> dict[str, int]:
     """Return, for every tensor reached from the given ones through nodes that pass, the origin nearest to it."""
-    found = dict(origins)
-    waiting = deque(found)
+    nearest = dict(origins)
+    waiting = deque(nearest)
     done: set[int] = set()
     while waiting:
         tensor = waiting.popleft()
@@ -127,10 +127,10 @@ def _spread(flow: _Flow, origins: Mapping[str, int], passes: Callable[[int], boo
                 continue
             done.add(user)
             for name in flow.nodes[user].output:
-                if name and name not in found:
-                    found[name] = found[tensor]
+                if name and name not in nearest:
+                    nearest[name] = nearest[tensor]
                     waiting.append(name)
-    return found
+    return nearest
 
 
 def _softmaxes(flow: _Flow) -> Iterator[tuple[int, str]]:
@@ -203,8 +203,8 @@ def _downwards(flow: _Flow, tensors: Iterable[str]) -> _Near:
 
 def _search(flow: _Flow, tensors: Iterable[str], step: Callable[[str], Iterator[tuple[int, str]]]) -> _Near:
     """Search step by step, nearest first, through computed tensors; layers end the way."""
-    found = dict.fromkeys(name for name in tensors if name in flow.computed)
-    waiting = deque(found)
+    reached = dict.fromkeys(name for name in tensors if name in flow.computed)
+    waiting = deque(reached)
     passed: dict[int, None] = {}
     layers: set[int] = set()
     left = NEIGHBOURHOOD
@@ -212,13 +212,13 @@ def _search(flow: _Flow, tensors: Iterable[str], step: Callable[[str], Iterator[
         for index, name in step(waiting.popleft()):
             if index in flow.layers:
                 layers.add(index)
-            elif name in flow.computed and name not in found:
-                found[name] = passed[index] = None
+            elif name in flow.computed and name not in reached:
+                reached[name] = passed[index] = None
                 waiting.append(name)
             left -= 1
             if not left:
                 break
-    return _Near(found, passed, frozenset(layers))
+    return _Near(reached, passed, frozenset(layers))
 
 
 def _names(flow: _Flow, indices: Iterable[int]) -> tuple[str, ...]:

@@ -11,14 +11,16 @@ import onnx
 
 from build_rules.graph.load.graph_view import GraphView
 from build_rules.graph.tail.layout import SAME
-from build_rules.records.roles import SIGMOID, TANH
+from build_rules.records.roles import SIGMOID, SOFTMAX, TANH
 
 __all__ = ["ACTIVATIONS", "NETWORK_UNARY", "is_folded", "is_gate"]
 
-ACTIVATIONS = {"Sigmoid": SIGMOID, "Tanh": TANH}
+ACTIVATIONS = {"Sigmoid": SIGMOID, "Softmax": SOFTMAX, "Tanh": TANH}
+"""Operators that may follow a cut."""
 NETWORK_UNARY = ("Relu", "LeakyRelu", "Clip", "HardSwish", "HardSigmoid", "Elu", "Softplus")
 FOLDABLE = ("Add", "Sub", "Mul", "Div")
 LAYERS = ("Conv", "ConvTranspose", "BatchNormalization")
+GATES = ("Sigmoid", "Tanh")
 GATE_LENGTH = 3
 """Operators in the longest gate: x * tanh(softplus(x)) has two."""
 
@@ -31,7 +33,7 @@ def is_gate(view: GraphView, node: onnx.NodeProto) -> bool:
         name = gate
         for _ in range(GATE_LENGTH):
             producer = view.producer(name)
-            if producer is None or producer.op_type not in (*ACTIVATIONS, *NETWORK_UNARY, *SAME):
+            if producer is None or producer.op_type not in (*GATES, *NETWORK_UNARY, *SAME):
                 break
             name = producer.input[0]
             if name == gated:

@@ -11,7 +11,7 @@ import pytest
 
 from build_rules.errors import InputError
 from build_rules.graph import split_model
-from build_rules.records.split_json import SplitChoice
+from build_rules.records.choices import SplitChoice
 from tests.graph.graphs import save, split
 from tests.graph.heads import Head, head_model, hinted
 

@@ -11,8 +11,9 @@ import pytest
 from build_rules.errors import InputError
 from build_rules.graph import split_model
 from build_rules.graph.prove import run_limits
+from build_rules.records.choices import EndpointGroup, SplitChoice
 from build_rules.records.split_hint import SplitBoundary, SplitHint
-from build_rules.records.split_json import Anchors, EndpointGroup, SplitChoice
+from build_rules.records.split_json import Anchors
 from build_rules.steps.split import run
 from tests.graph.graphs import Builder, save, split
 from tests.graph.heads import Head, anchors_of, head_model

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 
 from build_rules.errors import InputError
 from build_rules.graph import split_model
-from build_rules.records.split_json import SplitChoice
+from build_rules.records.choices import SplitChoice
 from tests.graph.graphs import BINS, CELLS, CLASSES, STRIDES, Builder, decode_boxes, document, hint, save, split
 
 SCORES = document(hint(("scores", 0, 2)))
@@ -45,12 +45,16 @@ def test_swapped_names_are_told(tmp_path: Path) -> None:
     assert "'boxes'" in refused(tmp_path, model)
 
 
-def test_a_sigmoid_is_not_applied_twice(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["Sigmoid", "Tanh", "Softmax"])
+def test_an_activation_is_not_applied_twice(tmp_path: Path, kind: str) -> None:
     def clipped(b: Builder, name: str) -> str:
-        pooled = b.op("MaxPool", b.op("Sigmoid", name), kernel_shape=[1, 1])
+        axis: dict[str, Any] = {"axis": 1} if kind == "Softmax" else {}
+        pooled = b.op("MaxPool", b.op(kind, name, **axis), kernel_shape=[1, 1])
         return b.reshape(b.op("Clip", pooled, b.weight(0.01), b.weight(0.99)), 1, 2, -1)
 
-    (endpoint,) = split(save(head(clipped), tmp_path)).endpoints
+    metadata = document(hint(("scores", 0, 2)))
+    metadata["split_hints"][0]["boundaries"][0]["activation"] = kind.lower()
+    (endpoint,) = split(save(head(clipped, metadata), tmp_path)).endpoints
     assert endpoint.activation is None
 
 

@@ -14,7 +14,8 @@ import tomli
 from build_rules.declared.split_table import read_split
 from build_rules.errors import InputError
 from build_rules.graph.find import infer_hints
-from build_rules.records.split_json import Split, SplitChoice
+from build_rules.records.choices import SplitChoice
+from build_rules.records.split_json import Split
 from build_rules.toml_table import Table
 from tests.graph.graphs import (
     BINS,

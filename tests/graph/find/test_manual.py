@@ -11,8 +11,9 @@ import tomli
 
 from build_rules.errors import InputError
 from build_rules.graph.find.propose import MAX_GROUPS, proposal
+from build_rules.records.choices import EndpointGroup, SplitChoice
 from build_rules.records.split_hint import SplitBoundary, SplitHint
-from build_rules.records.split_json import EndpointGroup, Split, SplitChoice
+from build_rules.records.split_json import Split
 from tests.graph.graphs import CLASSES, DETECTION, Builder, detection, document, hint, save, split, view_of
 
 BOXES = EndpointGroup("boxes", ("box_map_8", "box_map_16"), "dfl")
@@ -159,13 +160,13 @@ def test_the_role_anchor_is_encoded_as_anchor(tmp_path: Path) -> None:
     ]
 
 
-def activated_maps() -> onnx.ModelProto:
+def activated_maps(kind: str = "Sigmoid") -> onnx.ModelProto:
     """Raw maps and their probabilities as outputs, scale by scale, which nothing in the graph explains."""
     b = Builder()
     outputs = []
     for stride in (8, 16):
         outputs.append(b.conv("image", 3, 16, stride, f"box_{stride}"))
-        probabilities = b.op("Sigmoid", b.conv("image", 3, 6, stride, f"map_{stride}"), name=f"score_{stride}")
+        probabilities = b.op(kind, b.conv("image", 3, 6, stride, f"map_{stride}"), name=f"score_{stride}")
         outputs.append(b.op("Transpose", probabilities, perm=[0, 2, 3, 1], name=f"last_{stride}"))
     return b.model(*outputs)
 
@@ -195,6 +196,16 @@ def test_an_activation_is_applied_once(
         assert told in refused(tmp_path, boxes, group, model=activated_maps())
     else:
         assert cut(tmp_path, boxes, group, model=activated_maps()).proof is not None
+
+
+@pytest.mark.parametrize(("kind", "activation"), [("Tanh", "tanh"), ("HardSigmoid", None)])
+def test_whatever_the_graph_applies_is_applied_once(tmp_path: Path, kind: str, activation: str | None) -> None:
+    boxes = EndpointGroup("boxes", ("box_8", "box_16"), "dfl")
+    group = EndpointGroup("scores", ("score_8", "score_16"), None, "sigmoid")
+    if activation is None:
+        assert cut(tmp_path, boxes, group, model=activated_maps(kind)).proof is not None
+    else:
+        assert f"is behind a {activation} already" in refused(tmp_path, boxes, group, model=activated_maps(kind))
 
 
 def test_without_a_proof_there_is_none(tmp_path: Path) -> None:

@@ -16,8 +16,9 @@ from onnx.numpy_helper import from_array
 
 from build_rules.declared.split_table import read_split
 from build_rules.errors import InputError
+from build_rules.records.choices import EndpointGroup, SplitChoice
 from build_rules.records.split_hint import SplitBoundary, SplitHint
-from build_rules.records.split_json import EndpointGroup, Split, SplitChoice
+from build_rules.records.split_json import Split
 from build_rules.steps.split import run
 from build_rules.toml_table import Table
 from tests.graph.graphs import (

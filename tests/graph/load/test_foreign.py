@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from build_rules.errors import InputError
 from build_rules.graph import split_model
-from build_rules.records.split_json import EndpointGroup, SplitChoice
+from build_rules.records.choices import EndpointGroup, SplitChoice
 from tests.graph.graphs import STRIDES, cut_of, detection, save, split
 
 MICROSOFT = "com.microsoft"

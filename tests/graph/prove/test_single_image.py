@@ -11,7 +11,7 @@ import onnxruntime
 import pytest
 
 from build_rules.errors import InputError
-from build_rules.records.split_json import SplitChoice
+from build_rules.records.choices import SplitChoice
 from tests.graph import graphs
 from tests.graph.graphs import Builder, cut_of, document, hint, save, split
 
