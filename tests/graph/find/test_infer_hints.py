@@ -22,6 +22,7 @@ from tests.graph.graphs import (
     CLASSES,
     SIZE,
     STRIDES,
+    WRITINGS,
     Builder,
     decode_boxes,
     detection,
@@ -83,20 +84,7 @@ SCORES = ("scores", "score_8", None, "sigmoid")
 # Boxes.
 
 
-@pytest.mark.parametrize(
-    ("kind", "opset", "order"),
-    [
-        ("conv", 17, "scales"),
-        ("conv", 17, "roles"),
-        ("conv, softmax on the last axis", 11, "scales"),
-        ("matmul", 12, "scales"),
-        ("matmul", 17, "roles"),
-        ("sum", 13, "scales"),
-        ("sum", 17, "roles"),
-        ("direct", 11, "scales"),
-        ("direct", 17, "roles"),
-    ],
-)
+@pytest.mark.parametrize(("kind", "opset", "order"), WRITINGS)
 def test_what_the_trainer_would_have_written(tmp_path: Path, kind: str, opset: int, order: str) -> None:
     found = found_in(tmp_path, detection(kind, opset, order, metadata=None))
     assert boundaries(found) == [("boxes", (0, 4), None), ("scores", (4, 4 + CLASSES), "sigmoid")]
