@@ -418,6 +418,16 @@ def test_what_is_done_with_them_is_told(tmp_path: Path, operator: str, done: str
     assert f"they come from 'what_8', 'what_16' and are {done}." in str(refusal(tmp_path, b.model("output0")))
 
 
+def test_scales_side_by_side_on_every_axis_have_no_channels(tmp_path: Path) -> None:
+    b = Builder()
+    fine, coarse = (b.reshape(b.conv("image", 3, 4, stride, f"map_{stride}"), 1, 4, -1) for stride in STRIDES)
+    before, behind = (b.weight(np.zeros((1, 4, (SIZE // stride) ** 2))) for stride in STRIDES)
+    rows = [b.op("Concat", *pair, axis=2) for pair in ((fine, behind), (before, coarse))]
+    b.op("Concat", *rows, axis=1, name="output0")
+    told = str(refusal(tmp_path, b.model("output0")))
+    assert "no axis of the output 'output0' [1, 8, 20] looks like its channels." in told
+
+
 @pytest.mark.parametrize(
     ("metadata", "lack"),
     [
