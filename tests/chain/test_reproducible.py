@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chain.conftest import make_workspace, single_target
+from tests.chain.conftest import make_small, single_target
 from tests.doit_runs import doit, start_doit, wait_until
 from tests.profiles import EXPERIMENTS
 
@@ -94,7 +94,6 @@ def test_a_kill_in_any_step_changes_no_byte(small: Path, step: str, place: str, 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    folder = make_workspace(tmp_path_factory.mktemp("undisturbed"), ("shapes-det",), images=12)
-    single_target(folder, "shapes-det", "calibration_count = 8")
+    folder = make_small(tmp_path_factory.mktemp("undisturbed"))
     assert doit(folder).code == 0
     return built(folder)

@@ -9,7 +9,7 @@ from pathlib import Path
 import onnx
 import pytest
 
-from tests.chain.conftest import make_workspace, single_target
+from tests.chain.conftest import make_small, make_workspace
 from tests.doit_runs import Run, doit
 from tests.shared import SHARED
 
@@ -19,8 +19,7 @@ HEF = "build/shapes-det/hailo8l-fast/model+meta.hef"
 
 
 def workspace(folder: Path, cache: Path, *lines: str) -> Path:
-    make_workspace(folder, ("shapes-det",), images=12)
-    single_target(folder, "shapes-det", "calibration_count = 8")
+    make_small(folder)
     (folder / "pyproject.toml").write_text("\n".join(["[tool.build_rules]", f'cache = "{cache}"', *lines]))
     return folder
 
@@ -230,8 +229,7 @@ def test_a_cache_that_may_only_be_read(filled: tuple[Path, Path], tmp_path: Path
 
 
 def test_a_dead_server_costs_seconds_once(tmp_path: Path) -> None:
-    folder = make_workspace(tmp_path, ("shapes-det",), images=12)
-    single_target(folder, "shapes-det", "calibration_count = 8")
+    folder = make_small(tmp_path)
     (folder / "pyproject.toml").write_text('[tool.build_rules]\ncache = "http://user:secret@127.0.0.1:9"\n')
     run = doit(folder)
     assert (run.code, ran(run)) == (0, STEPS)

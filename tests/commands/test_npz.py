@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from build_rules.commands.npz import write_stacked
+from build_rules.commands.npz import MAX_NAME, write_stacked
 from build_rules.errors import InputError
 
 NAMES = ("net/conv1", "file", "self", "\u00fc")
@@ -45,6 +46,26 @@ def test_results_that_differ_are_refused(tmp_path: Path) -> None:
         with pytest.raises(InputError, match="cannot be stored"):
             write_stacked(tmp_path / "a.npz", [{name: np.zeros((1, 2))}])
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("beyond", [0, 1])
+def test_how_long_a_name_may_be(tmp_path: Path, beyond: int) -> None:
+    result = {"x" * (MAX_NAME + beyond): np.zeros((1, 2))}
+    if not beyond:
+        assert write_stacked(tmp_path / "a.npz", [result]) == 1
+        return
+    with pytest.raises(InputError, match="cannot be stored"):
+        write_stacked(tmp_path / "a.npz", [result])
+
+
+def test_an_array_that_is_large_only_when_all_results_are_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its member has the 64-bit form, which has to be known before the first byte is written."""
+    monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 1000)
+    assert write_stacked(tmp_path / "a.npz", [{"a": np.ones((1, 300), np.uint8)}] * 4) == 1
+    with np.load(tmp_path / "a.npz") as arrays:
+        assert arrays["a"].sum() == 1200
 
 
 FULL = Path("/dev/full")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
-from build_rules.commands.render import render_json, render_text
+import pytest
+
+from build_rules.commands.render import MAX_CELL, MAX_DEPTH, render_json, render_text
 
 HOSTILE = {
     "na\x1bme": "a\x1b[31mb\nc",
@@ -53,6 +56,37 @@ def test_lists_of_mappings_become_tables_and_sections() -> None:
         "last       -",
     ]
     assert "networks (2 of 2):" in render_text({"networks": facts["networks"] * 2})  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    ("value", "cell"),
+    [
+        (True, "yes"),
+        (False, "no"),
+        (0, "0"),
+        (1.23456789012, "1.2345679"),
+        ([1, 3, 640], "1x3x640"),
+        ([True, 2], "yes, 2"),
+        (["a", None, 0.5], "a, -, 0.5"),
+        ({"a": 1, "b": [2, 3]}, "a 1, b 2x3"),
+        ([], "-"),
+        ({}, "-"),
+        ("", "-"),
+        (None, "-"),
+        ("a" * MAX_CELL, "a" * MAX_CELL),
+        ("a" * (MAX_CELL + 1), "a" * (MAX_CELL - 3) + "..."),
+    ],
+)
+def test_a_value_in_one_line(value: Any, cell: str) -> None:
+    assert render_text({"some_key": value}) == f"some key  {cell}\n"
+
+
+@pytest.mark.parametrize("beyond", [0, 1])
+def test_as_deep_as_facts_may_be(beyond: int) -> None:
+    deep: Any = "the end"
+    for _ in range(MAX_DEPTH + beyond):
+        deep = {"a": deep}
+    assert ("the end" in render_json(deep), "..." in render_json(deep)) == (not beyond, bool(beyond))
 
 
 def test_endless_values_are_cut() -> None:

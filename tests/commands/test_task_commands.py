@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chain.conftest import make_workspace, single_target
+from tests.chain.conftest import make_small, make_workspace, single_target
 from tests.doit_runs import doit
 from tests.engine.memory.sql import change
 
@@ -18,8 +18,7 @@ HAR, META = "har:shapes-det:hailo8l-fast", "meta:shapes-det:hailo8l-fast"
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = make_workspace(tmp_path_factory.mktemp("explained"), ("shapes-det",), images=12)
-    single_target(folder, "shapes-det", "calibration_count = 8")
+    folder = make_small(tmp_path_factory.mktemp("explained"))
     assert doit(folder).code == 0
     return folder
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import tomli
 
-from build_rules.declared.metadata_table import DESCRIPTIVE, MetadataTable, metadata_beside, read_metadata
+from build_rules.declared.metadata_table import DESCRIPTIVE, MAX_DEPTH, MetadataTable, metadata_beside, read_metadata
 from build_rules.declared.model import load_models
 from build_rules.declared.settings import Settings
 from build_rules.errors import InputError
@@ -128,6 +128,24 @@ def test_refuses(text: str, message: str) -> None:
     assert str(caught.value).startswith("model.toml")
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 600
+
+
+def nested(kind: str, depth: int) -> str:
+    """The table with a value that is `depth` tables, or arrays, inside each other."""
+    if kind == "array":
+        return f"[metadata]\nx = {'[' * depth}{']' * depth}"
+    return f"[metadata.{'.'.join('x' * depth)}]" + ("\ny = 1" if kind == "table" else "")
+
+
+@pytest.mark.parametrize("kind", ["table", "empty table", "array"])
+@pytest.mark.parametrize("beyond", [0, 1])
+def test_how_deep_it_may_be(kind: str, beyond: int) -> None:
+    text = nested(kind, MAX_DEPTH - (kind == "table") + beyond)
+    if not beyond:
+        assert read(text) is not None
+        return
+    with pytest.raises(InputError, match=rf"inside each other no deeper than {MAX_DEPTH}"):
+        read(text)
 
 
 def model_folder(root: Path, text: str) -> Path:

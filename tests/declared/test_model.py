@@ -124,6 +124,25 @@ def test_folders_inside_a_model_and_hidden_ones_are_not_models(tmp_path: Path) -
         ({**MINIMAL, "models/a/model.toml": 'labels = "no.txt"'}, "split", ["no.txt does not exist"]),
         ({**MINIMAL, "models/a/model.toml": 'calibration = "no"'}, "calibration", ["no does not exist"]),
         ({**MINIMAL, "models/a/model.toml": 'compiler = "gcc"'}, "split", ["'gcc'", '"emulator"']),
+        (
+            {**MINIMAL, "models/a/x.hef": "", "models/a/model.toml": 'hef = "x.hef"'},
+            "split",
+            ["hef = 'x.hef' is not possible; expected no hef, or compiler = \"prebuilt\" beside it"],
+        ),
+        (
+            {**MINIMAL, "models/a/x.hef": "", "models/a/model.toml": '[[target]]\nhef = "x.hef"'},
+            "split",
+            ['expected no hef in it, or compiler = "prebuilt": this model is compiled here'],
+        ),
+        (
+            {
+                **MINIMAL,
+                **{"models/a/x.hef": "", "models/a/y.hef": ""},
+                "models/a/model.toml": 'compiler = "prebuilt"\nhef = "x.hef"\n[[target]]\nhef = "y.hef"',
+            },
+            "meta",
+            ["hef = 'x.hef' is not possible; expected no hef here, since every [[target]] names its own"],
+        ),
     ],
 )
 def test_what_is_wrong_is_a_fault_of_the_step_that_needs_it(

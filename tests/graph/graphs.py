@@ -123,6 +123,22 @@ def dfl(b: Builder, bins: str, kind: str) -> str:
     return b.op("ReduceSum", weighted, b.integers(-1), keepdims=0)
 
 
+WRITINGS = [
+    ("conv", 17, "scales"),
+    ("conv", 17, "roles"),
+    ("conv, softmax on the last axis", 11, "scales"),
+    ("matmul", 12, "scales"),
+    ("matmul", 17, "roles"),
+    ("sum", 13, "scales"),
+    ("sum", 13, "roles"),
+    ("sum", 17, "roles"),
+    ("direct", 11, "scales"),
+    ("direct", 17, "scales"),
+    ("direct", 17, "roles"),
+]
+"""Ways in which exporters write a detector: `kind`, `opset` and `order` of `detection`."""
+
+
 def detection(
     kind: str = "conv", opset: int = 17, order: str = "scales", classes: int = CLASSES, metadata: Any = DETECTION
 ) -> onnx.ModelProto:

@@ -19,6 +19,7 @@ from tests.graph.graphs import (
     BINS,
     CLASSES,
     DETECTION,
+    WRITINGS,
     Builder,
     cut_of,
     detection,
@@ -36,20 +37,7 @@ def tensors(path: Path) -> dict[str, str]:
 MAPS = {"boxes_0": "box_map_8", "boxes_1": "box_map_16", "scores_0": "score_map_8", "scores_1": "score_map_16"}
 
 
-@pytest.mark.parametrize(
-    ("kind", "opset", "order"),
-    [
-        ("conv", 17, "scales"),
-        ("conv", 17, "roles"),
-        ("conv, softmax on the last axis", 11, "scales"),
-        ("matmul", 12, "scales"),
-        ("matmul", 17, "roles"),
-        ("sum", 13, "scales"),
-        ("sum", 13, "roles"),
-        ("direct", 17, "scales"),
-        ("direct", 17, "roles"),
-    ],
-)
+@pytest.mark.parametrize(("kind", "opset", "order"), WRITINGS)
 def test_ends_at_the_last_layer_of_every_scale(tmp_path: Path, kind: str, opset: int, order: str) -> None:
     found = split(save(detection(kind, opset, order), tmp_path))
     encoding = "direct" if kind == "direct" else "dfl"

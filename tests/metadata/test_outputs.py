@@ -11,7 +11,7 @@ import pytest
 from build_rules.errors import InputError
 from build_rules.metadata.checks import check_document
 from build_rules.metadata.compiled_document import compile_document
-from build_rules.metadata.outputs import class_count, compile_outputs
+from build_rules.metadata.outputs import check_endpoints, class_count, compile_outputs
 from build_rules.metadata.physical import PhysicalTensor
 from build_rules.records.split_json import Endpoint, ModelInput, Split
 from build_rules.trainer.document import TrainerDocument
@@ -276,6 +276,34 @@ def test_two_endpoints_in_one_tensor_are_refused() -> None:
     split = with_endpoint(Head().split, "boxes_1", node="/head/boxes.0/Conv", shape=(1, 64, 80, 80), stride=8)
     with pytest.raises(InputError, match=r"'boxes_0' and 'boxes_1'.*synthetic/conv40"):
         compile_outputs(split, tensors, Head().folded)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({}, None),
+        ({"shape": (1, 66, 80, 80)}, "one number of channels on all scales"),
+        ({"encoding": "direct"}, "one encoding on all scales"),
+        ({"activation": "softplus"}, "activation 'softplus', which no reader applies"),
+        ({"stride": 16}, "is said to have stride 16"),
+        ({"role": "boxes of another kind"}, None),
+    ],
+)
+def test_what_could_not_be_described_is_told_before_anything_is_compiled(
+    changes: dict[str, Any], told: str | None
+) -> None:
+    split = with_endpoint(Head().split, "boxes_0", **changes)
+    if told is None:
+        check_endpoints(split, ())
+        return
+    with pytest.raises(InputError, match=told):
+        check_endpoints(split, ())
+
+
+def test_boxes_need_scores() -> None:
+    split = Head().split
+    with pytest.raises(InputError, match="boxes but no scores"):
+        check_endpoints(replace(split, endpoints=tuple(e for e in split.endpoints if e.role != "scores")), ())
 
 
 def test_an_output_that_nothing_explains_is_refused() -> None:

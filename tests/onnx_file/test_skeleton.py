@@ -180,6 +180,7 @@ def written(folder: Path, tensor: bytes) -> Path:
 
 
 HEAD = onnx.TensorProto(name="w", dims=[LONG // 4], data_type=TensorProto.FLOAT).SerializeToString()
+ELSEWHERE = onnx.TensorProto(external_data=[onnx.StringStringEntryProto(key="location", value="w")]).SerializeToString()
 ONES, TWOS = (np.full(LONG // 4, value, np.float32).tobytes() for value in (1, 2))
 
 
@@ -192,6 +193,7 @@ ONES, TWOS = (np.full(LONG // 4, value, np.float32).tobytes() for value in (1, 2
         (HEAD + b"".join(b"\x25" + ONES[:4] for _ in range(LONG // 4)), False),
         (HEAD + encode_field(4, LONG) + ONES, True),
         (HEAD + encode_field(TENSOR_TYPE, 0) + encode_field(4, LONG) + ONES, True),
+        (HEAD + encode_field(9, LONG) + ONES + ELSEWHERE, False),
     ],
     ids=[
         "data first",
@@ -200,6 +202,7 @@ ONES, TWOS = (np.full(LONG // 4, value, np.float32).tobytes() for value in (1, 2
         "a list item by item",
         "a packed list",
         "an odd type field",
+        "entries of data elsewhere, which nothing refers to",
     ],
 )
 def test_odd_writings_of_a_tensor_mean_what_protobuf_says(tmp_path: Path, tensor: bytes, referred: bool) -> None:

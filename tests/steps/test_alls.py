@@ -31,6 +31,11 @@ def test_layers_are_found_by_origin() -> None:
 
 def test_presets() -> None:
     plans = {name: plan_script(SPLIT, CALIBRATED, LAYERS, preset) for name, preset in PRESETS.items()}
+    assert [(name, plan.optimization_level) for name, plan in plans.items()] == [
+        ("fast", 1),
+        ("balanced", 1),
+        ("accurate", 2),
+    ], "by what is made fastest first"
     assert plans["fast"].wide_outputs == ()
     assert plans["accurate"].wide_outputs == ("net/output_layer2", "net/output_layer1")
     assert [plan.finetune is not None for plan in plans.values()] == [False, False, True]

@@ -14,6 +14,7 @@ from build_rules.errors import InputError
 from build_rules.hef import embed_zip, read_hef, read_members, strip
 from build_rules.presets import PRESETS
 from build_rules.steps import meta
+from tests.graph.find.test_whole_outputs import segmenter
 from tests.graph.graphs import CLASSES, DETECTION, detection
 from tests.hef.samples import container_of
 from tests.steps.test_pixels import Chain
@@ -125,6 +126,22 @@ def test_labels_that_are_too_few_are_told_with_their_file(describe: Any, chain: 
     with pytest.raises(InputError, match=rf"one\.onnx: .*1.*{CLASSES}"):
         describe(onnx=tmp_path / "one.onnx")
     assert not (tmp_path / "model+meta.hef").exists()
+
+
+@pytest.mark.parametrize("names", ["one\n", "one\ntwo\n", "one\ntwo\nthree\n"])
+def test_where_nothing_scores_classes_any_labels_are_taken(describe: Any, tmp_path: Path, names: str) -> None:
+    """Prototypes of masks, and nothing beside them, as a part of a larger model may have them."""
+    chain = Chain(tmp_path)
+    chain.export(segmenter(metadata={"schema_version": 2, "outputs": [{"name": "seg", "type": "protos"}]}))
+    chain.cut()
+    chain.script()
+    chain.quantize()
+    chain.executable()
+    (tmp_path / "names.txt").write_text(names)
+    here = {name: tmp_path / path for name, path in (("hef", "model.hef"), ("onnx", "model.onnx"))}
+    record = {"split_json": tmp_path / "split.json", "calibrated": (tmp_path / "calibration.json",)}
+    describe(labels=(tmp_path / "names.txt",), **here, **record)
+    assert read_members(tmp_path / "model+meta.hef")["labels.txt"] == names.encode()
 
 
 def test_no_labels_at_all(describe: Any, tmp_path: Path) -> None:

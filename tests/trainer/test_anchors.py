@@ -111,6 +111,12 @@ def test_whether_anchors_are_pixels_is_told_by_the_smallest(size: int) -> None:
     )
 
 
+@pytest.mark.parametrize(("width", "divided"), [(1, True), (0.999, False)])
+def test_an_anchor_narrower_than_a_pixel_is_a_fraction(width: float, divided: bool) -> None:
+    (((first, _),), *_) = anchor_levels(TrainerDocument({"model": {"anchors": [[[width, 2]], [[4, 4]]]}}), 2, IMAGE)
+    assert first == (width / IMAGE.width if divided else width)
+
+
 def test_the_graphs_anchors_are_pixels_however_small() -> None:
     tiny = as_levels([[[0.5, 2]], [[4, 4]], [[8, 8]]])  # type: ignore[list-item]
     assert anchor_levels(TrainerDocument(), 3, IMAGE, tiny)[1] == ((4 / IMAGE.width, 4 / IMAGE.height),)

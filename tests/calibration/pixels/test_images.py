@@ -77,6 +77,16 @@ def test_sixteen_bit_grey_keeps_the_upper_byte(tmp_path: Path) -> None:
     assert pixels[0, :, 0].tolist() == [0, 0, 1, 0x12, 0xFF]
 
 
+@pytest.mark.parametrize(("level", "grey"), [(0, 0), (0xFFFF, 0xFF), (-1, None), (0x10000, None)])
+def test_grey_of_32_bits_may_hold_16(tmp_path: Path, level: int, grey: int | None) -> None:
+    path = save(tmp_path / "x.tif", Image.fromarray(np.array([[0x1234, level]], np.int32)))
+    if grey is None:
+        with pytest.raises(InputError, match="32-bit grey levels"):
+            decode(path)
+        return
+    assert decode(path)[0, :, 0].tolist() == [0x12, grey]
+
+
 def test_transparency_is_dropped(tmp_path: Path) -> None:
     rgba = np.dstack([GRADIENT, np.zeros((4, 4), np.uint8)])
     np.testing.assert_array_equal(decode(save(tmp_path / "x.png", Image.fromarray(rgba))), GRADIENT)

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 
+from build_rules.compilers.emulator import runnable
 from build_rules.compilers.emulator.har_members import ONNX_MEMBER
 from build_rules.compilers.emulator.payload import pack_payload, unpack_payload
 from build_rules.compilers.emulator.run_hef import HostSession
@@ -221,6 +222,26 @@ def test_networks_without_bounds(tmp_path: Path, network: onnx.ModelProto, told:
     assert told in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("limit", "has", "told"),
+    [
+        ("MAX_NODES", 1, "more than 0 nodes"),
+        ("MAX_OUTPUTS", 1, "has 1 outputs; no device has more than 0"),
+        ("MAX_OUTPUT_BYTES", 192, "delivers 192 values for one image"),
+        ("MAX_INPUT_BYTES", 192, r"takes tensor\(uint8\) \[1, 8, 8, 3\], not one image"),
+    ],
+)
+def test_as_much_as_a_network_may_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, has: int, told: str
+) -> None:
+    path = save_hef(tmp_path / "a.hef", passing())
+    monkeypatch.setattr(runnable, limit, has)
+    HostSession(path)
+    monkeypatch.setattr(runnable, limit, has - 1)
+    with pytest.raises(InputError, match=rf"a\.hef: its network .*{told}"):
+        HostSession(path)
+
+
 def test_a_payload_of_zeros_is_not_unpacked(tmp_path: Path) -> None:
     zeros = _network([onnx.helper.make_node("Identity", ["image"], ["out"])], w=np.zeros(64 << 20, np.uint8))
     with pytest.raises(InputError, match=r"a\.hef: .*larger than 1[78] MiB"):
@@ -228,7 +249,7 @@ def test_a_payload_of_zeros_is_not_unpacked(tmp_path: Path) -> None:
 
 
 def test_a_network_that_takes_too_long_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("build_rules.compilers.emulator.runnable.MAX_SECONDS", 0.05)
+    monkeypatch.setattr(runnable, "MAX_SECONDS", 0.05)
     made = onnx.helper.make_node
     # Thousands of steps of some milliseconds: the run ends at the next one.
     steps = [made("Softmax", [f"x{i}"], [f"x{i + 1}"]) for i in range(2000)]

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.monorepo import generate
+from build_rules.engine.freshness.index import find_changed, read_snapshot
 from build_rules.engine.freshness.records import files_of
 from build_rules.engine.places import INDEX, RECORDS
 from tests.doit_runs import Run, doit
@@ -33,21 +34,27 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("monorepo") / "repository"
     folder.mkdir()
     generate(folder, 2)
+    settle(folder)
     return folder
 
 
 @pytest.fixture
-def folder(built: Path, tmp_path: Path) -> Path:
+def folder(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy with the times of the original, of which everything is known to be fresh."""
     copy = tmp_path / "repository"
     shutil.copytree(built, copy)
-    settle(copy)
+    time.sleep(SETTLED)
+    assert up_to_date(doit(copy))
+    monkeypatch.chdir(copy)
+    index = read_snapshot(INDEX)
+    assert index is not None
+    assert (find_changed(index), min(index.tasks.values())) == (set(), TASKS), "a run would load nothing"
     return copy
 
 
 def settle(folder: Path) -> None:
     """Run until a run loads nothing."""
-    for _ in range(3):
+    for _ in range(2):
         time.sleep(SETTLED)
         assert up_to_date(doit(folder))
     before = (folder / INDEX).stat().st_mtime_ns

@@ -42,13 +42,21 @@ def recorded(path: Path, settled: bool) -> Fingerprint:
     return Fingerprint(*marks_of(path.stat()), OTHER, settled)
 
 
-def clamp(monkeypatch: pytest.MonkeyPatch, path: Path, ctime_ns: int = CLAMPED, mtime_ns: int = CLAMPED) -> None:
+def clamp(
+    monkeypatch: pytest.MonkeyPatch,
+    path: Path,
+    ctime_ns: int = CLAMPED,
+    mtime_ns: int = CLAMPED,
+    inode: int = 2,
+    device: int | None = None,
+) -> None:
     """Let a file have times and an inode as an image with clamped times gives them, whatever is done to it."""
     real = os.stat
 
     class Clamped:
         def __init__(self, found: os.stat_result) -> None:
-            self.st_size, self.st_dev, self.st_mode, self.st_ino = found.st_size, found.st_dev, found.st_mode, 2
+            self.st_size, self.st_mode, self.st_ino = found.st_size, found.st_mode, inode
+            self.st_dev = found.st_dev if device is None else device
             self.st_mtime_ns, self.st_ctime_ns = mtime_ns, ctime_ns
 
     def stat(name: str | os.PathLike[str], **options: bool) -> object:
@@ -101,6 +109,65 @@ def test_libraries_in_images_are_trusted(here: Path, monkeypatch: pytest.MonkeyP
     path.write_bytes(b"one")
     clamp(monkeypatch, path)
     assert installed_marks(path) == (3, CLAMPED, CLAMPED, 2)
+
+
+@pytest.mark.parametrize(
+    ("ctime_ns", "tick"), [(CLAMPED, room.COARSE_TICK_NS), (CLAMPED + 5, room.TICK_NS)], ids=["whole seconds", "finer"]
+)
+@pytest.mark.parametrize("beyond", [0, 1])
+def test_libraries_that_have_just_changed_are_not(
+    here: Path, monkeypatch: pytest.MonkeyPatch, ctime_ns: int, tick: int, beyond: int
+) -> None:
+    path = here / "module.py"
+    path.write_bytes(b"one")
+    clamp(monkeypatch, path, ctime_ns)
+    monkeypatch.setattr(time, "time_ns", lambda: ctime_ns + tick + beyond)
+    assert installed_marks(path) == ((3, CLAMPED, ctime_ns, 2) if beyond else UNTRUSTED)
+
+
+@pytest.mark.parametrize("size", [0, 1, room.CHUNK - 1, room.CHUNK, room.CHUNK + 1, 2 * room.CHUNK + 1])
+def test_a_file_is_read_to_its_end(here: Path, size: int) -> None:
+    content = os.urandom(size)
+    (here / "input").write_bytes(content)
+    assert fingerprint(here / "input").sha256 == hashlib.sha256(content).hexdigest()
+
+
+@pytest.mark.parametrize("other", [{"inode": 3}, {"device": 7}], ids=["inode", "device"])
+def test_files_of_the_same_times_are_told_apart(
+    here: Path, monkeypatch: pytest.MonkeyPatch, other: dict[str, int]
+) -> None:
+    """Also when one takes the other's name and no time tells of it."""
+    monkeypatch.setattr(FileClock, "is_past", lambda *_: True)
+    for content, identity in ((b"one", {"device": 6}), (b"two", {"device": 6, **other})):
+        (here / "input").write_bytes(content)
+        clamp(monkeypatch, here / "input", CLAMPED + 5, **identity)
+        found = fingerprint(here / "input")
+        assert (found.settled, found.sha256) == (True, hashlib.sha256(content).hexdigest())
+
+
+def test_a_file_of_another_size_is_not_read(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (here / "input").write_bytes(b"one")
+    known = fingerprint(here / "input")
+    (here / "input").write_bytes(b"three")
+    monkeypatch.setattr(room, "_read_digest", None)
+    assert not is_unchanged(here / "input", known)
+
+
+def test_marks_are_trusted_while_every_look_found_the_same(here: Path) -> None:
+    path = here / "input"
+    path.write_bytes(b"one")
+    time.sleep(SETTLED)
+    known = fingerprint(path)
+    assert room.verified[str(path)] == known[:4]
+    assert is_unchanged(path, known)
+    assert room.verified[str(path)] == known[:4]
+    path.touch()
+    time.sleep(SETTLED)
+    assert is_unchanged(path, known)
+    assert room.verified[str(path)] == UNTRUSTED, "two steps have found it with different marks"
+    (here / "young").write_bytes(b"one")
+    fingerprint(here / "young")
+    assert room.verified[str(here / "young")] == UNTRUSTED, "it could be written again without a trace"
 
 
 def test_a_file_that_cannot_be_settled_is_compared_once_in_a_run(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,7 @@ from tests.graph.graphs import (
     CLASSES,
     SIZE,
     STRIDES,
+    WRITINGS,
     Builder,
     decode_boxes,
     detection,
@@ -84,20 +85,7 @@ SCORES = ("scores", "score_8", None, "sigmoid")
 # Boxes.
 
 
-@pytest.mark.parametrize(
-    ("kind", "opset", "order"),
-    [
-        ("conv", 17, "scales"),
-        ("conv", 17, "roles"),
-        ("conv, softmax on the last axis", 11, "scales"),
-        ("matmul", 12, "scales"),
-        ("matmul", 17, "roles"),
-        ("sum", 13, "scales"),
-        ("sum", 17, "roles"),
-        ("direct", 11, "scales"),
-        ("direct", 17, "roles"),
-    ],
-)
+@pytest.mark.parametrize(("kind", "opset", "order"), WRITINGS)
 def test_what_the_trainer_would_have_written(tmp_path: Path, kind: str, opset: int, order: str) -> None:
     found = found_in(tmp_path, detection(kind, opset, order, metadata=None))
     assert boundaries(found) == [("boxes", (0, 4), None), ("scores", (4, 4 + CLASSES), "sigmoid")]
@@ -429,6 +417,16 @@ def test_what_is_done_with_them_is_told(tmp_path: Path, operator: str, done: str
     b = Builder()
     joined(b, boxes(b), b.op(operator, maps(b, "what", 3)))
     assert f"they come from 'what_8', 'what_16' and are {done}." in str(refusal(tmp_path, b.model("output0")))
+
+
+def test_scales_side_by_side_on_every_axis_have_no_channels(tmp_path: Path) -> None:
+    b = Builder()
+    fine, coarse = (b.reshape(b.conv("image", 3, 4, stride, f"map_{stride}"), 1, 4, -1) for stride in STRIDES)
+    before, behind = (b.weight(np.zeros((1, 4, (SIZE // stride) ** 2))) for stride in STRIDES)
+    rows = [b.op("Concat", *pair, axis=2) for pair in ((fine, behind), (before, coarse))]
+    b.op("Concat", *rows, axis=1, name="output0")
+    told = str(refusal(tmp_path, b.model("output0")))
+    assert "no axis of the output 'output0' [1, 8, 20] looks like its channels." in told
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,55 @@
+"""An interrupted process ends at once, whatever it is doing, and takes with it what must not outlive it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from build_rules.exit_codes import INTERRUPTED
+
+WAITS = "threading.Event().wait(60)"
+IN_A_LIBRARY = "hashlib.pbkdf2_hmac('sha256', b'', b'', 1 << 30)"
+"""One call that takes minutes and comes back to Python for no signal."""
+
+PROGRAM = """
+import hashlib, subprocess, sys, threading
+from pathlib import Path
+from build_rules.engine.interrupt import end_on_interrupt, on_interrupt
+end_on_interrupt()
+draft = Path("draft")
+draft.mkdir()
+(draft / "half").write_text("x")
+on_interrupt.drafts.add(draft)
+child = subprocess.Popen(["sleep", "60"], start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+on_interrupt.groups.add(child.pid)
+on_interrupt.calls += [lambda: 1 / 0, lambda: print("put back", flush=True)]
+print(child.pid, flush=True)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("doing", [WAITS, IN_A_LIBRARY], ids=["waiting", "in a library"])
+def test_it_ends_at_once(tmp_path: Path, number: signal.Signals, doing: str) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM + doing],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        child = int(process.stdout.readline())
+        process.send_signal(number)
+        out, err = process.communicate(timeout=20)
+    finally:
+        process.kill()
+    assert (process.returncode, out) == (INTERRUPTED, "put back\n")
+    assert err == "interrupted; what was finished is kept, run doit again to go on\n"
+    assert not (tmp_path / "draft").exists()
+    place = Path(f"/proc/{child}/stat")
+    assert not place.exists() or place.read_text().rpartition(")")[2].split()[0] == "Z"
