@@ -90,7 +90,9 @@ def per_step(steps: int, runs: int) -> None:
 
 def cache(megabytes: int, runs: int) -> None:
     """Print what restoring one file from a folder costs beside `cp`."""
-    from build_rules.engine.cache import CachedAction, CachedOutput, SharedCache, parse_location
+    from build_rules.engine.cache.action import CachedAction, CachedOutput
+    from build_rules.engine.cache.location import parse_location
+    from build_rules.engine.cache.shared import SharedCache
     from build_rules.engine.freshness.fingerprint import fingerprint
 
     with tempfile.TemporaryDirectory() as scratch:

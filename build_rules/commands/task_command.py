@@ -16,8 +16,9 @@ from build_rules.engine.freshness.current_run import current_run
 from build_rules.engine.freshness.decide import StepStatus, find_statuses
 from build_rules.engine.freshness.key import Step
 from build_rules.engine.running.dispatch import in_order
+from build_rules.engine.running.session import session
 
-__all__ = ["JSON_OPTION", "Steps", "TaskCommand", "first_sentence", "upstream"]
+__all__ = ["JSON_OPTION", "Steps", "TaskCommand", "as_json", "first_sentence", "upstream"]
 
 JSON_OPTION = {"name": "json", "short": "", "long": "json", "type": bool, "default": False, "help": "print JSON"}
 
@@ -36,14 +37,16 @@ class Steps:
 
     def statuses(self, names: Sequence[str]) -> dict[str, StepStatus]:
         """Return the status of the named steps, and of all before them."""
-        wanted: dict[str, Step] = {}
-        pending = list(reversed(names))
-        while pending:
-            name = pending.pop()
-            if name in self.by_name and name not in wanted:
-                step = wanted[name] = self.by_name[name]
-                pending += [self.writers[str(path)] for path in step.input_files() if str(path) in self.writers]
-        return find_statuses(wanted, self.record, self.writers)
+        return find_statuses(names, self.by_name, self.record, self.writers)
+
+    def cached(self, statuses: Mapping[str, StepStatus]) -> set[str]:
+        """Return the steps that the shared cache would restore."""
+        cache = session.cache
+        if cache is None:
+            return set()
+        from build_rules.engine.cache.of_step import foresee
+
+        return foresee(cache, ((self.by_name[name], status.state != "fresh") for name, status in statuses.items()))
 
     def ignored(self, statuses: Mapping[str, StepStatus]) -> set[str]:
         """Return the steps that a run leaves out: those that the user has ignored, and all that come after one."""
@@ -104,6 +107,13 @@ def upstream(end: StepStatus, statuses: Mapping[str, StepStatus]) -> list[StepSt
         reached[status.name] = status
         pending += [statuses[name] for name in status.after]
     return list(reached.values())[::-1]
+
+
+def as_json(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return what `--json` prints."""
+    import json
+
+    return json.dumps(rows, indent=1) + "\n"
 
 
 def first_sentence(text: str) -> str:

@@ -4,19 +4,3 @@ An action (a step with everything that its outputs depend on) has a key; under i
 the outputs under their digests. A place to keep both is a folder, an HTTP server with Bazel's protocol or a bucket.
 Nothing of this package is imported when no cache is configured, and no network library before it is asked.
 """
-
-from build_rules.engine.cache.action import CachedAction, CachedOutput
-from build_rules.engine.cache.location import MODES, Location, Mode, parse_limit, parse_location
-from build_rules.engine.cache.shared import CacheStats, SharedCache
-
-__all__ = [
-    "MODES",
-    "CacheStats",
-    "CachedAction",
-    "CachedOutput",
-    "Location",
-    "Mode",
-    "SharedCache",
-    "parse_limit",
-    "parse_location",
-]

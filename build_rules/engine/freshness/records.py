@@ -42,6 +42,7 @@ from build_rules.engine.freshness.fingerprint import (
 )
 from build_rules.engine.freshness.key import DISCOVERED, Step
 from build_rules.engine.ownership import explain_unreadable, explain_unwritable, is_writable
+from build_rules.engine.places import BESIDE, DAMAGED
 from build_rules.engine.standard_streams import say
 from build_rules.errors import InputError
 
@@ -162,9 +163,9 @@ class RecordsBackend:
             self._is_damaged = True
             say(sys.stderr, f"{self.name} is damaged; the next build sets it aside, and builds everything again\n")
             return
-        say(sys.stderr, f"{self.name} is damaged; it is kept as {self.name}.damaged, and everything is built again\n")
-        Path(self.name).replace(self.name + ".damaged")
-        for suffix in ("-wal", "-shm", "-journal"):
+        say(sys.stderr, f"{self.name} is damaged; it is kept as {self.name}{DAMAGED}, and everything is built again\n")
+        Path(self.name).replace(self.name + DAMAGED)
+        for suffix in BESIDE[1:]:
             with suppress(FileNotFoundError):
                 Path(self.name + suffix).unlink()
         for task_id, record in self._changed.items():

@@ -8,14 +8,13 @@ from __future__ import annotations
 import importlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from doit.exceptions import BaseFail
 
 from build_rules.engine import messages
-from build_rules.engine.cache.of_step import Recall, shared_cache
 from build_rules.engine.cleaning.removal import removal
 from build_rules.engine.command_line import command_line
 from build_rules.engine.freshness.current_run import collect_garbage_again, current_run
@@ -30,10 +29,12 @@ from build_rules.engine.running.publish import further_files, produce
 from build_rules.engine.running.session import session
 from build_rules.errors import InputError, printable
 
+if TYPE_CHECKING:
+    from build_rules.engine.cache.of_step import Recall
+
 __all__ = ["Rule", "RunnableStep"]
 
 
-@dataclass(frozen=True)
 class Rule(Kind):
     """A kind of step whose steps are tasks of doit."""
 
@@ -90,7 +91,6 @@ class Rule(Kind):
         }
 
 
-@dataclass(frozen=True, repr=False)
 class RunnableStep(Step):
     """A step that can be run."""
 
@@ -167,9 +167,11 @@ class RunnableStep(Step):
 
     def _recall(self) -> Recall | None:
         """Return what the shared cache may know of this step; None when there is no cache."""
-        cache = shared_cache()
+        cache = session.cache
         if cache is None:
             return None
+        from build_rules.engine.cache.of_step import Recall
+
         return Recall(cache, self, lambda: messages.cached(self.name))
 
     def _function(self) -> Callable[..., Sequence[Path] | None]:
@@ -182,8 +184,8 @@ class RunnableStep(Step):
 
             return lambda **arguments: call_isolated(self.rule.function, arguments, self.name)
         module, function = self.rule.function.split(":")
-        found: Callable[..., Sequence[Path] | None] = getattr(importlib.import_module(module), function)
-        return found
+        called: Callable[..., Sequence[Path] | None] = getattr(importlib.import_module(module), function)
+        return called
 
     def _because(self) -> str:
         """Return why this step runs, in words, and print it where the command line asks for it."""

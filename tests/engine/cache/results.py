@@ -6,7 +6,9 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from build_rules.engine.cache import CachedAction, CachedOutput, SharedCache, parse_location
+from build_rules.engine.cache.action import CachedAction, CachedOutput
+from build_rules.engine.cache.location import parse_location
+from build_rules.engine.cache.shared import SharedCache
 
 __all__ = ["KEY", "cache_of", "digest", "offered", "outputs_in", "result", "stored"]
 

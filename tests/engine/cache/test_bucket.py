@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from build_rules.engine.cache import parse_location
 from build_rules.engine.cache.bucket import PART_BYTES, BucketStore
+from build_rules.engine.cache.location import parse_location
 from build_rules.engine.cache.store import ACTION, BLOB, FailedError
 from build_rules.errors import InputError
 from tests.engine.cache.results import KEY, cache_of, digest, offered, outputs_in, result, told

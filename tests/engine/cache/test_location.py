@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from build_rules.engine.cache import parse_limit, parse_location
+from build_rules.engine.cache.location import parse_limit, parse_location
 from build_rules.errors import InputError
 
 

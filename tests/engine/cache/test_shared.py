@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 
-from build_rules.engine.cache import CachedAction, CachedOutput
-from build_rules.engine.cache.action import encode_action
+from build_rules.engine.cache.action import CachedAction, CachedOutput, encode_action
 from build_rules.engine.cache.folder import FolderStore
 from build_rules.engine.cache.folder_layout import place
 from build_rules.engine.cache.store import ACTION, BLOB, FailedError, Kind
