@@ -42,7 +42,7 @@ class Why(TaskCommand):
                 continue
             lines = [f"{name} is left out because of `doit ignore`; otherwise"] if name in ignored else []
             lines += _story(statuses[name], statuses, steps)
-            if name in failures:
+            if name in failures and statuses[name].state != "fresh":
                 when = datetime.fromtimestamp(failures[name].when).strftime("%Y-%m-%d %H:%M")
                 lines.append(f"   it failed on {when}: {failures[name].text}")
             show("".join(f"{printable(line)}\n" for line in lines))

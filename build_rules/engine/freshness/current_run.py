@@ -188,27 +188,35 @@ class Run:
         steps.up_to_date.add(task)
         steps.files.update(files)
 
-    def finish(self) -> None:
-        """Write the snapshot of what is known now; without one the next run looks at everything again."""
+    def finish(self, failed: Collection[str]) -> None:
+        """Write the snapshot of what is known now; without one the next run looks at everything again.
+
+        It will look at the owners of tasks that failed, also where no file tells: their failures are remembered.
+        """
         if not self._began or not any(self._steps):
             return
-        if self._is_still_true():
+        doubtful = {owner for owner, steps in self._steps.items() if not steps.names.isdisjoint(failed)}
+        if not doubtful and self._is_still_true():
             return
         self.context = {**self.context, **_records()}
         with suppress(OSError):
-            write_snapshot(INDEX, self._snapshot())
+            write_snapshot(INDEX, self._snapshot(doubtful))
 
     def _is_still_true(self) -> bool:
         """Whether the snapshot says it all: what was asked for by name had not changed."""
         unchanged = self.tree_is_known and self._unchanged.issuperset(filter(None, self._steps))
         return unchanged and self.context == {**self.context, **_records()}
 
-    def _snapshot(self) -> Snapshot:
-        complete = {owner: steps for owner, steps in self._steps.items() if owner and steps.up_to_date == steps.names}
+    def _snapshot(self, doubtful: Collection[str]) -> Snapshot:
+        complete = {
+            owner: steps
+            for owner, steps in self._steps.items()
+            if owner and owner not in doubtful and steps.up_to_date == steps.names
+        }
         old = self._old or Snapshot({}, {}, {}, {})
         # Of an owner that nobody looked at, or not at all of it, what was known before still holds: its files tell. Of
         # one that was looked at in vain nothing is known.
-        gone = complete.keys() | (self._steps.keys() if self.request.default else set())
+        gone = complete.keys() | (self._steps.keys() if self.request.default else set(doubtful))
         there = old.tasks.keys() if self._everybody is None else self._everybody
         kept = {owner: count for owner, count in old.tasks.items() if owner in there and owner not in gone}
         files = _Files()

@@ -130,8 +130,8 @@ class Session:
         self._remember_durations()
         note = self._close_cache()
         if is_whole:
-            current_run.finish()
             failed = {task: text.strip() for task, text in self.state.failures}
+            current_run.finish(failed)
             if failed or self.state.up_to_date:
                 from build_rules.engine.memory.failures import note_failures
 
