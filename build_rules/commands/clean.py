@@ -15,7 +15,7 @@ from doit.exceptions import InvalidCommand
 from build_rules.commands.command import show
 from build_rules.engine.cleaning.leftovers import Leftover, find_leftovers, why_kept
 from build_rules.engine.cleaning.removal import removal
-from build_rules.engine.doit_names import command_line_variables
+from build_rules.engine.doit_names import command_line_variables, recorded_tasks
 from build_rules.engine.standard_streams import say
 from build_rules.errors import printable
 from build_rules.exit_codes import DONE, FAILED
@@ -67,7 +67,7 @@ class Clean(DoitClean):  # type: ignore[misc]  # doit has no type hints
             return self._clean(dryrun, cleandep, cleanall, cleanforget, pos_args)
         if pos_args or command_line_variables():
             raise InvalidCommand("doit clean --stale takes no task and no variable: it goes by what is declared.")
-        leftovers = find_leftovers(self.dep_manager.backend.tasks(), self.dep_manager.get_values)
+        leftovers = find_leftovers(recorded_tasks(), self.dep_manager.get_values)
         kept = 0
         if dryrun or not leftovers or removal.take_workspace():
             kept = sum(self._remove(leftover, dryrun) for leftover in leftovers)

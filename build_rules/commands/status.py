@@ -10,7 +10,7 @@ from typing import Any
 from build_rules.commands.command import show
 from build_rules.commands.task_command import JSON_OPTION, TaskCommand, as_json, first_sentence, upstream
 from build_rules.engine.cleaning.leftovers import find_leftovers
-from build_rules.engine.doit_names import command_line_variables
+from build_rules.engine.doit_names import command_line_variables, recorded_tasks
 from build_rules.engine.freshness.current_run import current_run
 from build_rules.engine.freshness.decide import StepStatus
 from build_rules.engine.freshness.key import Step
@@ -60,7 +60,7 @@ class Status(TaskCommand):
         """Return a row for each step that is declared no more and has left something; with variables nobody can say."""
         if command_line_variables():
             return []
-        leftovers = find_leftovers(self.dep_manager.backend.tasks(), self.dep_manager.get_values)
+        leftovers = find_leftovers(recorded_tasks(), self.dep_manager.get_values)
         return [
             _fresh_row(left.task) | {"state": LEFT, "outputs": list(left.outputs)} for left in leftovers if left.outputs
         ]

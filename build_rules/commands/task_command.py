@@ -12,6 +12,7 @@ from doit.control import TaskControl
 from doit.exceptions import InvalidCommand
 
 from build_rules.commands.unknown import unknown_task
+from build_rules.engine.doit_names import is_ignored
 from build_rules.engine.freshness.current_run import current_run
 from build_rules.engine.freshness.decide import StepStatus, find_statuses
 from build_rules.engine.freshness.key import Step
@@ -66,8 +67,7 @@ class TaskCommand(DoitCmdBase):  # type: ignore[misc]  # doit has no type hints
         by_name = {task.name: step for task in self.task_list if (step := _step_of(task)) is not None}
         writers = {str(path): name for name, step in by_name.items() for path in step.outputs.values()}
         tasks = {task.name: task for task in self.task_list}
-        is_ignored: Callable[[str], bool] = lambda name: self.dep_manager.status_is_ignore(tasks[name])  # noqa: E731
-        return Steps(by_name, writers, lambda name: self.dep_manager.get_values(name), is_ignored)
+        return Steps(by_name, writers, self.dep_manager.get_values, lambda name: is_ignored(tasks[name]))
 
     def selected(self) -> list[str]:
         """Return the names of the steps that a run would be asked for. Raises doit's `InvalidCommand`."""

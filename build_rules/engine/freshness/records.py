@@ -46,7 +46,7 @@ from build_rules.engine.places import BESIDE, DAMAGED
 from build_rules.engine.standard_streams import say
 from build_rules.errors import InputError
 
-__all__ = ["ContentChecker", "Mark", "RecordsBackend", "files_of", "is_step_record", "record_of"]
+__all__ = ["ContentChecker", "Mark", "RecordsBackend", "digests_of", "files_of", "is_step_record", "record_of"]
 
 Mark = Sequence[Any]
 """A fingerprint as a record holds it."""
@@ -293,6 +293,11 @@ def files_of(record: Mapping[str, Any]) -> Iterator[dict[str, Mark]]:
     """Yield the files of a step's record with their marks: the inputs of each role, at last the outputs."""
     yield from record["inputs"].values()
     yield record["outputs"]
+
+
+def digests_of(files: Mapping[str, Mark]) -> dict[str, str]:
+    """Return the SHA-256 of recorded files."""
+    return {path: as_fingerprint(mark).sha256 for path, mark in files.items()}
 
 
 class ContentChecker:

@@ -21,7 +21,7 @@ from build_rules.engine.freshness.current_run import collect_garbage_again, curr
 from build_rules.engine.freshness.fingerprint import as_fingerprint, verified
 from build_rules.engine.freshness.index import UNTRUSTED
 from build_rules.engine.freshness.key import Kind, Step
-from build_rules.engine.freshness.records import files_of, record_of
+from build_rules.engine.freshness.records import digests_of, files_of, record_of
 from build_rules.engine.places import check_folder
 from build_rules.engine.running.changes import Reader, note_agreed
 from build_rules.engine.running.failure import DeclaredWrongly, WrongInput, failure_of
@@ -63,18 +63,18 @@ class Rule(Kind):
         cannot run, and this is why; what it would read is not looked at.
         """
         step = RunnableStep(
-            replace(self, code=(*self.code, *code)),
-            dict(inputs) if fault is None else {},
-            dict(outputs),
-            dict(settings),
-            dict(paths or {}),
-            dict(names or {}),
-            dict(tools or {}),
-            dict(passed or {}),
-            owner,
-            f"{self.name}:{name}",
-            own_process,
-            fault,
+            rule=replace(self, code=(*self.code, *code)),
+            inputs=dict(inputs) if fault is None else {},
+            outputs=dict(outputs),
+            settings=dict(settings),
+            paths=dict(paths or {}),
+            names=dict(names or {}),
+            tools=dict(tools or {}),
+            passed=dict(passed or {}),
+            owner=owner,
+            name=f"{self.name}:{name}",
+            own_process=own_process,
+            fault=fault,
         )
         reads = [path for paths in step.roles.values() for path in paths]
         writes = [str(path) for path in step.outputs.values()]
@@ -124,9 +124,8 @@ class RunnableStep(Step):
         if current_run.reasons[self.name] is not None:
             return False
         current_run.mark_up_to_date(self.owner, self.name, (path for marks in files_of(values) for path in marks))
-        reads = {path: mark[4] for marks in values["inputs"].values() for path, mark in marks.items()}
-        made = {path: mark[4] for path, mark in values["outputs"].items()}
-        note_agreed(Reader(self.name, self.owner), reads, made)
+        read = {path: mark for marks in values["inputs"].values() for path, mark in marks.items()}
+        note_agreed(Reader(self.name, self.owner), digests_of(read), digests_of(values["outputs"]))
         self._refresh(values)
         return True
 
@@ -136,7 +135,7 @@ class RunnableStep(Step):
             for path, mark in recorded.items():
                 marks, before = verified.get(path, UNTRUSTED), as_fingerprint(mark)
                 if marks != UNTRUSTED and (marks != before[:4] or not before.settled):
-                    recorded[path] = [*marks, mark[4], True]
+                    recorded[path] = [*marks, before.sha256, True]
                     current_run.refreshed.add(self.name)
 
     def run(self) -> dict[str, Any] | BaseFail:
