@@ -188,6 +188,10 @@ class Run:
         steps.up_to_date.add(task)
         steps.files.update(files)
 
+    def up_to_date(self) -> set[str]:
+        """Return the tasks that were found to be up to date, or are it by now."""
+        return set().union(*(steps.up_to_date for steps in self._steps.values()))
+
     def finish(self, failed: Collection[str]) -> None:
         """Write the snapshot of what is known now; without one the next run looks at everything again.
 

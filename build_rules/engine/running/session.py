@@ -131,11 +131,13 @@ class Session:
         note = self._close_cache()
         if is_whole:
             failed = {task: text.strip() for task, text in self.state.failures}
+            # Reporters of doit keep no state; of tasks that users have made themselves only ours know.
+            up_to_date = current_run.up_to_date() | self.state.up_to_date
             current_run.finish(failed)
-            if failed or self.state.up_to_date:
+            if failed or up_to_date:
                 from build_rules.engine.memory.failures import note_failures
 
-                note_failures(failed, self.state.up_to_date)
+                note_failures(failed, up_to_date)
         return note
 
     def exit_code(self, of_doit: int) -> int:
