@@ -6,16 +6,15 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from doit.exceptions import InvalidDodoFile
 
 from build_rules.engine import places
-from build_rules.engine.cache.of_step import configure_cache
 from build_rules.engine.command_line import EVERYTHING, command_line
 from build_rules.engine.doit_names import command_line_variables, recorded_tasks
 from build_rules.engine.freshness.current_run import (
@@ -113,8 +112,7 @@ def text_of(path: Path | None) -> str | None:
     return None if path is None else str(path)
 
 
-@dataclass(frozen=True)
-class Pool:
+class Pool(NamedTuple):
     """What a model is calibrated from: its files, or why there are none.
 
     `names` are what outputs call them, the same wherever the pool lies. `passed_over` counts, in words, the images that
@@ -203,7 +201,10 @@ def _read_models(variables: Mapping[str, str]) -> tuple[Model, ...]:
     current_run.watch(EVERYBODY, {**watch_code(), **watch_marks([str(SETTINGS)])})
     settings = read_settings(SETTINGS)
     session.resources.capacity.update(settings.resources)
-    configure_cache(settings.cache, settings.cache_mode, settings.cache_limit)
+    if settings.cache is not None:
+        from build_rules.engine.cache.location import parse_settings
+
+        session.cache_settings = parse_settings(settings.cache, settings.cache_mode, settings.cache_limit)
     models = load_models(MODELS, settings, is_wanted, lambda path: read.update(watch_marks([str(path)])))
     for model in models:
         own = [str(model.folder), *(str(model.folder / name) for name in LOOKED_FOR)]

@@ -24,8 +24,6 @@ PACKAGE = Path(__file__).resolve().parents[1] / "build_rules"
 
 STATE = {
     "calibration/pixels/images.py _budget",
-    "engine/cache/of_step.py _cache",
-    "engine/cache/of_step.py _settings",
     "engine/cleaning/removal.py removal",
     "engine/freshness/clock.py file_clock",
     "engine/freshness/current_run.py current_run",

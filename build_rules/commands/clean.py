@@ -15,10 +15,10 @@ from doit.exceptions import InvalidCommand
 from build_rules.commands.command import show
 from build_rules.engine.cleaning.leftovers import Leftover, find_leftovers, why_kept
 from build_rules.engine.cleaning.removal import removal
-from build_rules.engine.doit_names import command_line_variables
+from build_rules.engine.doit_names import command_line_variables, recorded_tasks
 from build_rules.engine.standard_streams import say
 from build_rules.errors import printable
-from build_rules.exit_codes import FAILED
+from build_rules.exit_codes import DONE, FAILED
 
 __all__ = ["Clean"]
 
@@ -67,14 +67,14 @@ class Clean(DoitClean):  # type: ignore[misc]  # doit has no type hints
             return self._clean(dryrun, cleandep, cleanall, cleanforget, pos_args)
         if pos_args or command_line_variables():
             raise InvalidCommand("doit clean --stale takes no task and no variable: it goes by what is declared.")
-        found = find_leftovers(self.dep_manager.backend.tasks(), self.dep_manager.get_values)
+        leftovers = find_leftovers(recorded_tasks(), self.dep_manager.get_values)
         kept = 0
-        if dryrun or not found or removal.take_workspace():
-            kept = sum(self._remove(one, dryrun) for one in found)
-        if not found:
+        if dryrun or not leftovers or removal.take_workspace():
+            kept = sum(self._remove(leftover, dryrun) for leftover in leftovers)
+        if not leftovers:
             show("nothing is left of targets that are declared no more\n")
         self.dep_manager.close()
-        return self._code(int(bool(kept)))
+        return self._code(FAILED if kept else DONE)
 
     def _clean(self, *arguments: Any) -> Any:
         # doit's own may be closed or full, which is no reason to stop half-way
@@ -83,8 +83,8 @@ class Clean(DoitClean):  # type: ignore[misc]  # doit has no type hints
 
     def _code(self, code: Any) -> Any:
         """Say what could not be removed; return the exit code."""
-        if told := removal.explain_failures():
-            say(sys.stderr, f"ERROR: {printable(told)}\n")
+        if explanation := removal.explain_failures():
+            say(sys.stderr, f"ERROR: {printable(explanation)}\n")
             return FAILED
         return code
 

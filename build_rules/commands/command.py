@@ -15,7 +15,7 @@ from doit.cmd_base import Command
 from build_rules.engine.encoding import insist_on_utf8
 from build_rules.engine.standard_streams import never_fail_to_print, say
 from build_rules.errors import InputError, printable
-from build_rules.exit_codes import INTERRUPTED, UNEXPECTED, WRONG_INPUT
+from build_rules.exit_codes import DONE, INTERRUPTED, UNEXPECTED, WRONG_INPUT
 
 __all__ = ["BuildCommand", "check_file", "show"]
 
@@ -35,7 +35,7 @@ class BuildCommand(Command):  # type: ignore[misc]  # doit has no type hints
         before_names = list(in_args[: in_args.index("--")]) if "--" in in_args else in_args
         if any(argument in HELP for argument in before_names):
             show(f"{self.help()}\n")
-            return 0
+            return DONE
         try:
             options, names = self._arrange(in_args)
         except InputError as error:

@@ -13,6 +13,7 @@ from build_rules.commands.command import BuildCommand, check_file, show
 from build_rules.engine.freshness.records import RecordsBackend
 from build_rules.engine.places import RECORDS
 from build_rules.errors import InputError, printable
+from build_rules.exit_codes import DONE
 
 __all__ = ["DumpDB"]
 
@@ -36,4 +37,4 @@ class DumpDB(BuildCommand):
                 show(f"{printable(str(task))} -> {printable(str(record))}\n")
         except InvalidTask as error:
             raise InputError(str(error)) from error
-        return 0
+        return DONE

@@ -6,12 +6,12 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from build_rules.commands.command import show
-from build_rules.commands.task_command import JSON_OPTION, TaskCommand, first_sentence, upstream
-from build_rules.engine.cache.of_step import foresee
+from build_rules.commands.task_command import JSON_OPTION, TaskCommand, as_json, first_sentence, upstream
 from build_rules.engine.freshness.current_run import current_run
 from build_rules.engine.freshness.decide import StepStatus
 from build_rules.engine.memory.durations import History
 from build_rules.errors import printable
+from build_rules.exit_codes import DONE
 
 __all__ = ["Plan"]
 
@@ -36,7 +36,7 @@ class Plan(TaskCommand):
         statuses = steps.statuses(self.selected())
         ignored = steps.ignored(statuses)
         statuses = {name: status for name, status in statuses.items() if name not in ignored}
-        cached = foresee((steps.by_name[name], status.state != "fresh") for name, status in statuses.items())
+        cached = steps.cached(statuses)
         history = History()
         rows: list[dict[str, Any]] = [
             {
@@ -51,9 +51,9 @@ class Plan(TaskCommand):
             if status.state != "fresh"
         ]
         fresh = len(statuses) - len(rows) + sum(current_run.fresh.values())
-        show(_as_json(rows) if json else _as_text(rows, fresh, len(ignored)))
+        show(as_json(rows) if json else _as_text(rows, fresh, len(ignored)))
         self.finish()
-        return 0
+        return DONE
 
 
 def _verdict(status: StepStatus, statuses: Mapping[str, StepStatus], cached: Collection[str]) -> str:
@@ -63,12 +63,6 @@ def _verdict(status: StepStatus, statuses: Mapping[str, StepStatus], cached: Col
     if any(other.state == "broken" for other in upstream(status, statuses)):
         return "no"
     return "cached" if status.name in cached else "yes" if status.causes else "maybe"
-
-
-def _as_json(rows: list[dict[str, Any]]) -> str:
-    import json
-
-    return json.dumps(rows, indent=1) + "\n"
 
 
 def _because(row: Mapping[str, Any]) -> str:

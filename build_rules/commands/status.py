@@ -8,15 +8,15 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from build_rules.commands.command import show
-from build_rules.commands.task_command import JSON_OPTION, TaskCommand, first_sentence, upstream
-from build_rules.engine.cache.of_step import foresee
+from build_rules.commands.task_command import JSON_OPTION, TaskCommand, as_json, first_sentence, upstream
 from build_rules.engine.cleaning.leftovers import find_leftovers
-from build_rules.engine.doit_names import command_line_variables
+from build_rules.engine.doit_names import command_line_variables, recorded_tasks
 from build_rules.engine.freshness.current_run import current_run
 from build_rules.engine.freshness.decide import StepStatus
 from build_rules.engine.freshness.key import Step
-from build_rules.engine.memory.failures import read_failures
+from build_rules.engine.memory.failures import Failure, read_failures
 from build_rules.errors import printable
+from build_rules.exit_codes import DONE, FAILED
 
 __all__ = ["Status"]
 
@@ -44,7 +44,7 @@ class Status(TaskCommand):
         ends = _ends(steps.by_name, steps.writers)
         statuses = steps.statuses(ends)
         failures = read_failures()
-        cached = foresee((steps.by_name[name], status.state != "fresh") for name, status in statuses.items())
+        cached = steps.cached(statuses)
         ignored = steps.ignored(statuses)
         rows = [_row(statuses[name], statuses, failures, cached, ignored) for name in ends]
         rows += [_fresh_row(name) for ends in current_run.fresh_ends().values() for name in ends]
@@ -52,15 +52,15 @@ class Status(TaskCommand):
         if not wanted and pos_args:
             raise self.refuse(f"no model is called {' or '.join(pos_args)}.")
         left = [row for row in self._leftovers() if _matches(row, pos_args)]
-        show(_as_json(wanted + left) if json else _as_text(wanted) + _left_over(left))
+        show(as_json(wanted + left) if json else _as_text(wanted) + _left_over(left))
         self.finish()
-        return int(any(row["state"] != "fresh" for row in wanted))
+        return FAILED if any(row["state"] != "fresh" for row in wanted) else DONE
 
     def _leftovers(self) -> list[Row]:
         """Return a row for each step that is declared no more and has left something; with variables nobody can say."""
         if command_line_variables():
             return []
-        leftovers = find_leftovers(self.dep_manager.backend.tasks(), self.dep_manager.get_values)
+        leftovers = find_leftovers(recorded_tasks(), self.dep_manager.get_values)
         return [
             _fresh_row(left.task) | {"state": LEFT, "outputs": list(left.outputs)} for left in leftovers if left.outputs
         ]
@@ -89,7 +89,7 @@ def _fresh_row(name: str) -> Row:
 def _row(
     end: StepStatus,
     statuses: Mapping[str, StepStatus],
-    failures: Mapping[str, Mapping[str, Any]],
+    failures: Mapping[str, Failure],
     cached: set[str],
     ignored: set[str],
 ) -> Row:
@@ -105,8 +105,7 @@ def _row(
     failed = next((status for status in chain if status.name in failures and status.state != "fresh"), None)
     if failed is not None:
         failure = failures[failed.name]
-        because, when = failure.get("text", ""), failure.get("when")
-        return row | {"state": "failed", "task": failed.name, "because": because, "when": when}
+        return row | {"state": "failed", "task": failed.name, "because": failure.text, "when": failure.when}
     first = next((status for status in chain if status.causes), None)
     if first is None:
         return row
@@ -114,12 +113,6 @@ def _row(
         return row | {"state": "cached", "task": first.name, "because": f"is in the shared cache ({first.causes[0]})"}
     state = "never built" if end.state == "never" else "stale"
     return row | {"state": state, "task": first.name, "because": str(first.causes[0])}
-
-
-def _as_json(rows: list[Row]) -> str:
-    import json
-
-    return json.dumps(rows, indent=1) + "\n"
 
 
 def _as_text(rows: list[Row]) -> str:

@@ -12,12 +12,14 @@ from doit.control import TaskControl
 from doit.exceptions import InvalidCommand
 
 from build_rules.commands.unknown import unknown_task
+from build_rules.engine.doit_names import is_ignored
 from build_rules.engine.freshness.current_run import current_run
 from build_rules.engine.freshness.decide import StepStatus, find_statuses
 from build_rules.engine.freshness.key import Step
 from build_rules.engine.running.dispatch import in_order
+from build_rules.engine.running.session import session
 
-__all__ = ["JSON_OPTION", "Steps", "TaskCommand", "first_sentence", "upstream"]
+__all__ = ["JSON_OPTION", "Steps", "TaskCommand", "as_json", "first_sentence", "upstream"]
 
 JSON_OPTION = {"name": "json", "short": "", "long": "json", "type": bool, "default": False, "help": "print JSON"}
 
@@ -36,14 +38,16 @@ class Steps:
 
     def statuses(self, names: Sequence[str]) -> dict[str, StepStatus]:
         """Return the status of the named steps, and of all before them."""
-        wanted: dict[str, Step] = {}
-        pending = list(reversed(names))
-        while pending:
-            name = pending.pop()
-            if name in self.by_name and name not in wanted:
-                step = wanted[name] = self.by_name[name]
-                pending += [self.writers[str(path)] for path in step.input_files() if str(path) in self.writers]
-        return find_statuses(wanted, self.record, self.writers)
+        return find_statuses(names, self.by_name, self.record, self.writers)
+
+    def cached(self, statuses: Mapping[str, StepStatus]) -> set[str]:
+        """Return the steps that the shared cache would restore."""
+        cache = session.cache
+        if cache is None:
+            return set()
+        from build_rules.engine.cache.of_step import foresee
+
+        return foresee(cache, ((self.by_name[name], status.state != "fresh") for name, status in statuses.items()))
 
     def ignored(self, statuses: Mapping[str, StepStatus]) -> set[str]:
         """Return the steps that a run leaves out: those that the user has ignored, and all that come after one."""
@@ -63,8 +67,7 @@ class TaskCommand(DoitCmdBase):  # type: ignore[misc]  # doit has no type hints
         by_name = {task.name: step for task in self.task_list if (step := _step_of(task)) is not None}
         writers = {str(path): name for name, step in by_name.items() for path in step.outputs.values()}
         tasks = {task.name: task for task in self.task_list}
-        is_ignored: Callable[[str], bool] = lambda name: self.dep_manager.status_is_ignore(tasks[name])  # noqa: E731
-        return Steps(by_name, writers, lambda name: self.dep_manager.get_values(name), is_ignored)
+        return Steps(by_name, writers, self.dep_manager.get_values, lambda name: is_ignored(tasks[name]))
 
     def selected(self) -> list[str]:
         """Return the names of the steps that a run would be asked for. Raises doit's `InvalidCommand`."""
@@ -104,6 +107,13 @@ def upstream(end: StepStatus, statuses: Mapping[str, StepStatus]) -> list[StepSt
         reached[status.name] = status
         pending += [statuses[name] for name in status.after]
     return list(reached.values())[::-1]
+
+
+def as_json(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return what `--json` prints."""
+    import json
+
+    return json.dumps(rows, indent=1) + "\n"
 
 
 def first_sentence(text: str) -> str:

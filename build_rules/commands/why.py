@@ -12,6 +12,7 @@ from build_rules.commands.task_command import Steps, TaskCommand, upstream
 from build_rules.engine.freshness.decide import Cause, StepStatus
 from build_rules.engine.memory.failures import read_failures
 from build_rules.errors import printable
+from build_rules.exit_codes import DONE
 from build_rules.workspace import DECLARATION, MODELS
 
 __all__ = ["Why"]
@@ -41,12 +42,12 @@ class Why(TaskCommand):
                 continue
             lines = [f"{name} is left out because of `doit ignore`; otherwise"] if name in ignored else []
             lines += _story(statuses[name], statuses, steps)
-            if name in failures:
-                when = datetime.fromtimestamp(failures[name]["when"]).strftime("%Y-%m-%d %H:%M")
-                lines.append(f"   it failed on {when}: {failures[name]['text']}")
+            if name in failures and statuses[name].state != "fresh":
+                when = datetime.fromtimestamp(failures[name].when).strftime("%Y-%m-%d %H:%M")
+                lines.append(f"   it failed on {when}: {failures[name].text}")
             show("".join(f"{printable(line)}\n" for line in lines))
         self.finish()
-        return 0
+        return DONE
 
 
 def _story(status: StepStatus, statuses: Mapping[str, StepStatus], steps: Steps) -> Iterator[str]:

@@ -11,24 +11,23 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cache
 from os.path import basename
+from typing import NamedTuple
 
 __all__ = ["EVERYTHING", "Request", "command_line", "read_request"]
 
 PROGRAMS = ("doit", "__main__.py")
 FLAGS = ("-c", "--continue", "--json")
 WITH_VALUE = ("-n", "--process", "-v", "--verbosity", "-r", "--reporter")
-PROCESSES = re.compile(r"(?:^| )(?:-n ?|--process[ =])(\d{1,4})(?: |$)")
+PROCESSES = r"(?:^| )(?:-n ?|--process[ =])(\d{1,4})(?: |$)"
 VERBOSE = ("-v", "--verbosity")
-VARIABLE = re.compile(r"[A-Za-z_]\w*=")
-STEP = re.compile(r"[a-z_]+:([^:]+)(:.*)?")
+VARIABLE = r"[A-Za-z_]\w*="
+STEP = r"[a-z_]+:([^:]+)(:.*)?"
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     """Which owners' tasks are asked for: those whose names match one of `patterns`; all of them when it is None.
 
     `default`: what is up to date need not even be made, because nothing was named. `explain`: every
@@ -40,8 +39,8 @@ class Request:
     default: bool = False
     explain: bool = False
     processes: int = 0
-    rests: tuple[str, ...] = field(default=(), compare=False)
-    leftovers: bool = field(default=False, compare=False)
+    rests: tuple[str, ...] = ()
+    leftovers: bool = False
 
     def wants(self, owner: str) -> bool:
         """Whether the tasks of an owner are asked for."""
@@ -58,7 +57,7 @@ def read_request(arguments: Sequence[str]) -> Request:
     words = _words(arguments[1:])
     request = _request(words) if words is not None else EVERYTHING
     explain = any(word.startswith(VERBOSE) for word in arguments[1:])
-    return replace(request, explain=explain, processes=_processes(arguments[1:]))
+    return request._replace(explain=explain, processes=_processes(arguments[1:]))
 
 
 @cache
@@ -74,15 +73,15 @@ def _request(words: list[str]) -> Request:
         words = words[1:]
     if not words:
         return Request(default=True)
-    found = [STEP.fullmatch(word) for word in words]
-    patterns = [match.group(1) for match in found if match is not None]
-    rests = tuple(match.group(2)[1:] for match in found if match is not None and match.group(2))
-    return Request(tuple(patterns), rests=rests) if len(patterns) == len(words) else EVERYTHING
+    matches = [match for word in words if (match := re.fullmatch(STEP, word)) is not None]
+    owners = tuple(match.group(1) for match in matches)
+    rests = tuple(match.group(2)[1:] for match in matches if match.group(2))
+    return Request(owners, rests=rests) if len(matches) == len(words) else EVERYTHING
 
 
 def _processes(arguments: Sequence[str]) -> int:
     """Return the number behind `-n` or `--process`, 0 when there is none."""
-    match = PROCESSES.search(" ".join(arguments))
+    match = re.search(PROCESSES, " ".join(arguments))
     return int(match.group(1)) if match else 0
 
 
@@ -97,6 +96,6 @@ def _words(arguments: Sequence[str]) -> list[str] | None:
             name = argument.partition("=")[0] if argument.startswith("--") else argument[:2]
             if name not in WITH_VALUE and argument not in FLAGS:
                 return None
-        elif not VARIABLE.match(argument):
+        elif not re.match(VARIABLE, argument):
             words.append(argument)
     return words

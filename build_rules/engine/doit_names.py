@@ -80,8 +80,8 @@ def recorded_tasks() -> list[str]:
     """Return the names of all tasks that have a record."""
     from doit.globals import Globals
 
-    found: list[str] = Globals.dep_manager.backend.tasks()
-    return found
+    tasks: list[str] = Globals.dep_manager.backend.tasks()
+    return tasks
 
 
 def is_ignored(task: Any) -> bool:

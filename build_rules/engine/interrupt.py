@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
@@ -23,7 +22,6 @@ PATIENCE = 0.3
 """Seconds in which Python gets to its signal handler unless it is inside a library, and what is printed is printed."""
 
 
-@dataclass
 class OnInterrupt:
     """What is to be undone when this process is interrupted.
 
@@ -35,11 +33,12 @@ class OnInterrupt:
     put back as it was.
     """
 
-    drafts: set[Path] = field(default_factory=set)
-    groups: set[int] = field(default_factory=set)
-    calls: list[Callable[[], None]] = field(default_factory=list)
-    begun: threading.Event = field(default_factory=threading.Event)
-    cleared: threading.Event = field(default_factory=threading.Event)
+    def __init__(self) -> None:
+        self.drafts: set[Path] = set()
+        self.groups: set[int] = set()
+        self.calls: list[Callable[[], None]] = []
+        self.begun = threading.Event()
+        self.cleared = threading.Event()
 
 
 on_interrupt = OnInterrupt()

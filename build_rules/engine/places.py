@@ -23,6 +23,7 @@ __all__ = [
     "BESIDE",
     "BUILD",
     "CLOCK",
+    "DAMAGED",
     "FORMER",
     "HELD",
     "IMAGES",
@@ -33,7 +34,9 @@ __all__ = [
     "check_build",
     "check_folder",
     "clear_place",
+    "draft_folder",
     "is_below_build",
+    "is_draft_folder",
     "leads_out",
     "make_folder",
     "read_regular",
@@ -44,6 +47,8 @@ __all__ = [
 BUILD = "build"
 RECORDS = f"{BUILD}/.records.db"
 """What was built from what, and what is remembered of former runs."""
+DAMAGED = ".damaged"
+"""How the name of records ends that were set aside."""
 INDEX = f"{BUILD}/.fresh"
 IMAGES = f"{BUILD}/.images.db"
 RUNNING = f"{BUILD}/.running"
@@ -52,6 +57,8 @@ CLOCK = f"{BUILD}/.clock"
 """Written for a moment, to ask the file system for the time where that needs a name."""
 LOCK = f"{BUILD}/.lock"
 HELD = f"{LOCK}.held"
+DRAFT = (".", ".partial")
+"""How the name of a folder begins and ends that a running step writes into, beside its outputs."""
 FORMER = tuple(f"{BUILD}/{name}" for name in (".history.json", ".failures.json", ".texts.db", ".texts.db-journal"))
 """What former versions kept; a build removes it."""
 SETTINGS = Path("pyproject.toml")
@@ -87,6 +94,16 @@ def _is_allowed(folder: str) -> bool:
 def is_below_build(path: PathLike) -> bool:
     """Whether a path says that it lies below `build/`; links are not looked for."""
     return len(_parts(path)) > 1
+
+
+def draft_folder(folder: Path, rule: str) -> Path:
+    """Return where a step of a rule writes whose outputs will be in `folder`."""
+    return folder / rule.join(DRAFT)
+
+
+def is_draft_folder(path: Path) -> bool:
+    """Whether a path is below `build/` and has the name of a draft."""
+    return is_below_build(path) and path.name.startswith(DRAFT[0]) and path.name.endswith(DRAFT[1])
 
 
 def _parts(path: PathLike) -> list[str]:

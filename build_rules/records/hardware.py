@@ -7,13 +7,12 @@ two chips and 5 for none is also known from trials with its own code. Real Hailo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 __all__ = ["DEFAULT_ARCH", "HARDWARE", "TARGETS", "Hardware", "from_code", "takes_code"]
 
 
-@dataclass(frozen=True)
-class Hardware:
+class Hardware(NamedTuple):
     """One chip. `name` is the compiler's (`hw_arch`), `silicon` the one on the package.
 
     `codes` are the numbers in HEF files that are said of it; the first is the one that is written. `hailort` is the

@@ -66,10 +66,10 @@ class BucketStore:
         path = f"{kind}/{name}"
         try:
             if kind == ACTION:
-                found = self._call(obstore.get, self._quick, path)
-                if found.meta["size"] > most:
-                    raise FailedError(f"it holds an entry of {found.meta['size']} bytes")
-                sink(bytes(self._call(found.bytes)))
+                answer = self._call(obstore.get, self._quick, path)
+                if answer.meta["size"] > most:
+                    raise FailedError(f"it holds an entry of {answer.meta['size']} bytes")
+                sink(bytes(self._call(answer.bytes)))
                 return True
             for start in range(0, most, PART_BYTES):
                 length = min(PART_BYTES, most - start)
@@ -86,10 +86,10 @@ class BucketStore:
         import obstore
 
         try:
-            found = self._call(obstore.head, self._quick, f"{kind}/{name}")
+            head = self._call(obstore.head, self._quick, f"{kind}/{name}")
         except _AbsentError:
             return False
-        return size is None or found["size"] == size
+        return size is None or head["size"] == size
 
     def put(self, kind: Kind, name: str, size: int, chunks: Callable[[], Iterator[bytes]]) -> None:
         """Upload. A store shows an object only when all parts are there."""

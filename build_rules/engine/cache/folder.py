@@ -85,10 +85,10 @@ class FolderStore:
         """Look at a file's size; one that is there counts as used."""
         path = place(self.folder, kind, name)
         try:
-            found = os.stat(path).st_size
+            stored = os.stat(path).st_size
         except OSError as error:
             return self._missing(error)
-        if size is not None and size != found:
+        if size is not None and size != stored:
             return False
         _touch(path)
         return True

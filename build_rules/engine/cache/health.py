@@ -67,10 +67,10 @@ class Health:
     def damaged(self, entry: str, why: str) -> None:
         """An entry is not what it should be."""
         with self._lock:
-            known = entry in self._damaged
+            was_told = entry in self._damaged
             self._damaged.add(entry)
             count = len(self._damaged)
-        if not known and count <= TOLD:
+        if not was_told and count <= TOLD:
             more = "; further ones are not listed" if count == TOLD else ""
             self.tell(f"{entry} is damaged ({why}), taken for a miss{more}")
 
@@ -88,16 +88,16 @@ class Health:
 
     def _leave(self, why: str) -> None:
         with self._lock:
-            known = not self.readable
+            was_told = not self.readable
             self.readable = self.writable = False
-        if not known:
+        if not was_told:
             self.tell(f"{why}; not used for the rest of this run")
 
     def _only_read(self, why: str) -> None:
         with self._lock:
-            known = not self.writable
+            was_told = not self.writable
             self.writable = False
-        if not known:
+        if not was_told:
             self.tell(f"{why}; nothing more is uploaded in this run")
 
     def tell(self, what: str) -> None:

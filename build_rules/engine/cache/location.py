@@ -6,12 +6,12 @@ import base64
 import os
 import re
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 from urllib.parse import quote, unquote, urlsplit
 
 from build_rules.errors import InputError
 
-__all__ = ["MODES", "Location", "Mode", "parse_limit", "parse_location"]
+__all__ = ["MODES", "CacheSettings", "Location", "Mode", "parse_limit", "parse_location", "parse_settings"]
 
 Mode = Literal["read-only", "read-write"]
 MODES: tuple[Mode, ...] = get_args(Mode)
@@ -35,6 +35,24 @@ class Location:
 
     def __str__(self) -> str:
         return self.text
+
+
+class CacheSettings(NamedTuple):
+    """Where results are shared; `limit` is in bytes."""
+
+    location: Location
+    mode: Mode
+    limit: int | None
+
+
+def parse_settings(location: str, mode: str, limit: str | None) -> CacheSettings:
+    """Read the keys `cache`, `cache_mode` and `cache_limit`. Raises `InputError`."""
+    parsed = parse_location(location)
+    try:
+        size = None if limit is None else parse_limit(limit)
+    except InputError as error:
+        raise error.within("cache_limit") from error
+    return CacheSettings(parsed, "read-only" if mode == "read-only" else "read-write", size)
 
 
 def parse_location(text: str) -> Location:

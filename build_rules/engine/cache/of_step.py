@@ -9,68 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from build_rules.engine.cache.action import CachedAction, CachedOutput
+from build_rules.engine.cache.shared import SharedCache
 from build_rules.engine.freshness.fingerprint import Fingerprint, fingerprint
 from build_rules.engine.freshness.key import Step, variant_key
-from build_rules.errors import InputError
 
-if TYPE_CHECKING:
-    from build_rules.engine.cache.action import CachedAction
-    from build_rules.engine.cache.shared import SharedCache
-
-__all__ = ["CLOSE_SECONDS", "Recall", "close_cache", "configure_cache", "foresee", "shared_cache"]
-
-CLOSE_SECONDS = 20.0
-"""How long the end of a run waits for what is still being uploaded."""
-
-# What the settings say of the cache of this run, and the cache, which is opened by the first step that runs.
-_settings: tuple[str, str, str | None] | None = None
-_cache: SharedCache | None = None
-
-
-def configure_cache(location: str | None, mode: str, limit: str | None) -> None:
-    """Say where results are shared. Raises `InputError` for a place that cannot be one."""
-    global _settings
-    if location is not None:
-        from build_rules.engine.cache.location import parse_limit, parse_location
-
-        parse_location(location)
-        try:
-            if limit is not None:
-                parse_limit(limit)
-        except InputError as error:
-            raise error.within("cache_limit") from error
-        _settings = (location, mode, limit)
-
-
-def shared_cache() -> SharedCache | None:
-    """Return the cache that was configured, None when there is none; opened when it is first asked for."""
-    global _cache
-    if _cache is None and _settings is not None:
-        from build_rules.engine import messages
-        from build_rules.engine.cache.location import parse_limit, parse_location
-        from build_rules.engine.cache.shared import SharedCache
-
-        location, mode, limit = _settings
-        _cache = SharedCache(
-            parse_location(location),
-            "read-only" if mode == "read-only" else "read-write",
-            None if limit is None else parse_limit(limit),
-            lambda text: messages.warn("", text),
-        )
-    return _cache
-
-
-def close_cache() -> str:
-    """Wait a while for uploads, and return what the cache did in words; nothing when it was not used."""
-    if _cache is None:
-        return ""
-    _cache.close(CLOSE_SECONDS)
-    stats = _cache.stats
-    if not stats.hits and not stats.uploaded:
-        return ""
-    return f"cache: {stats.hits} restored ({stats.bytes >> 20} MiB), {stats.uploaded} uploaded"
+__all__ = ["Recall", "foresee"]
 
 
 @dataclass
@@ -101,8 +46,6 @@ class Recall:
         discovered = tuple((place, sha256) for place, sha256 in places if place is not None)
         if self._hit or len(discovered) < len(places):
             return
-        from build_rules.engine.cache.action import CachedAction, CachedOutput
-
         outputs = tuple(CachedOutput(path.name, mark.sha256, mark.size) for path, mark in written.items())
         action = CachedAction(outputs, discovered, seconds)
         for key in {self._key, variant_key(self._key, discovered)}:
@@ -138,23 +81,22 @@ def _find(cache: SharedCache, step: Step, key: str) -> _Hit | None:
     return None if action is None or action.discovered != here else _Hit(action, there)
 
 
-def foresee(steps: Iterable[tuple[Step, bool]]) -> set[str]:
+def foresee(cache: SharedCache, steps: Iterable[tuple[Step, bool]]) -> set[str]:
     """Return the names of the steps that the cache would restore, without restoring any.
 
     `steps` come in an order in which they could run, each with whether it would run. What one would restore is known
     by its digests, so that the key of the next can be told, too; after a step that really has to run nothing can.
     """
-    cache = shared_cache()
     made: dict[str, str | None] = {}
     hits: set[str] = set()
-    for step, runs in steps if cache is not None else ():
+    for step, runs in steps:
         outputs = {str(path): path for path in step.outputs.values()}
         if not runs:
             continue
         digests = {str(path): _digest_of(path, made) for path in step.input_files()}
         made |= dict.fromkeys(outputs)
         certain = {path: digest for path, digest in digests.items() if digest is not None}
-        if cache is None or step.fault is not None or len(certain) < len(digests):
+        if step.fault is not None or len(certain) < len(digests):
             continue
         hit = _find(cache, step, step.cache_key(certain))
         if hit is not None and cache.holds_all(hit.action):

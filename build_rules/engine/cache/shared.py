@@ -42,6 +42,12 @@ class CacheStats(NamedTuple):
     bytes: int = 0
     uploaded: int = 0
 
+    def __str__(self) -> str:
+        """Return what the end of a run says of it; nothing when it was of no use."""
+        if not self.hits and not self.uploaded:
+            return ""
+        return f"cache: {self.hits} restored ({self.bytes >> 20} MiB), {self.uploaded} uploaded"
+
 
 def open_store(location: Location, limit: int | None) -> Store:
     """Return the store of a location; nothing is connected yet. Raises `InputError` for one that cannot work."""
@@ -141,12 +147,12 @@ class SharedCache:
             return False
         started = time.monotonic()
         try:
-            found = self._store.has(ACTION, key)
+            is_there = self._store.has(ACTION, key)
         except Exception as error:
             self._trouble("a look-up failed", error)
             return False
-        self._health.answered(0.0 if found else time.monotonic() - started)
-        return found
+        self._health.answered(0.0 if is_there else time.monotonic() - started)
+        return is_there
 
     def holds_all(self, action: CachedAction) -> bool:
         """Say whether every output of an entry is there, without reading any."""

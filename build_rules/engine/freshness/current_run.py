@@ -12,7 +12,6 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import build_rules
@@ -54,15 +53,15 @@ TREE = "/"
 """The owner of folders in which owners are looked for."""
 
 
-@dataclass
 class _Steps:
     """The tasks of one owner in this run: all names, those that are up to date, and every file they read or wrote."""
 
-    names: set[str] = field(default_factory=set)
-    reads: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    writes: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    up_to_date: set[str] = field(default_factory=set)
-    files: set[str] = field(default_factory=set)
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+        self.reads: dict[str, tuple[str, ...]] = {}
+        self.writes: dict[str, tuple[str, ...]] = {}
+        self.up_to_date: set[str] = set()
+        self.files: set[str] = set()
 
     @property
     def ends(self) -> list[str]:
@@ -81,7 +80,6 @@ class _Steps:
         return reached
 
 
-@dataclass
 class Run:
     """What this process knows; `fresh` maps owners that need no tasks to the number of theirs.
 
@@ -90,20 +88,21 @@ class Run:
     paragraph that says why; `reasons` is why each task runs that has been looked at, None when it is up to date.
     """
 
-    request: Request = EVERYTHING
-    context: Mapping[str, Any] = field(default_factory=dict)
-    fresh: Mapping[str, int] = field(default_factory=dict)
-    tree_is_known: bool = False
-    building: bool = False
-    refreshed: set[str] = field(default_factory=set)
-    faults: dict[str, str] = field(default_factory=dict)
-    reasons: dict[str, Cause | None] = field(default_factory=dict)
-    _old: Snapshot | None = None
-    _unchanged: set[str] = field(default_factory=set)
-    _began: bool = False
-    _everybody: set[str] | None = None
-    _watched: dict[str, dict[str, Marks]] = field(default_factory=dict)
-    _steps: dict[str, _Steps] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.request: Request = EVERYTHING
+        self.context: Mapping[str, Any] = {}
+        self.fresh: Mapping[str, int] = {}
+        self.tree_is_known = False
+        self.building = False
+        self.refreshed: set[str] = set()
+        self.faults: dict[str, str] = {}
+        self.reasons: dict[str, Cause | None] = {}
+        self._old: Snapshot | None = None
+        self._unchanged: set[str] = set()
+        self._began = False
+        self._everybody: set[str] | None = None
+        self._watched: dict[str, dict[str, Marks]] = {}
+        self._steps: dict[str, _Steps] = {}
 
     def begin(
         self, request: Request, context: Mapping[str, Any], recorded: Callable[[], Iterable[str]] = tuple
@@ -189,27 +188,39 @@ class Run:
         steps.up_to_date.add(task)
         steps.files.update(files)
 
-    def finish(self) -> None:
-        """Write the snapshot of what is known now; without one the next run looks at everything again."""
+    def up_to_date(self) -> set[str]:
+        """Return the tasks that were found to be up to date, or are it by now."""
+        return set().union(*(steps.up_to_date for steps in self._steps.values()))
+
+    def finish(self, failed: Collection[str]) -> None:
+        """Write the snapshot of what is known now; without one the next run looks at everything again.
+
+        It will look at the owners of tasks that failed, also where no file tells: their failures are remembered.
+        """
         if not self._began or not any(self._steps):
             return
-        if self._is_still_true():
+        doubtful = {owner for owner, steps in self._steps.items() if not steps.names.isdisjoint(failed)}
+        if not doubtful and self._is_still_true():
             return
         self.context = {**self.context, **_records()}
         with suppress(OSError):
-            write_snapshot(INDEX, self._snapshot())
+            write_snapshot(INDEX, self._snapshot(doubtful))
 
     def _is_still_true(self) -> bool:
         """Whether the snapshot says it all: what was asked for by name had not changed."""
         unchanged = self.tree_is_known and self._unchanged.issuperset(filter(None, self._steps))
         return unchanged and self.context == {**self.context, **_records()}
 
-    def _snapshot(self) -> Snapshot:
-        complete = {owner: steps for owner, steps in self._steps.items() if owner and steps.up_to_date == steps.names}
+    def _snapshot(self, doubtful: Collection[str]) -> Snapshot:
+        complete = {
+            owner: steps
+            for owner, steps in self._steps.items()
+            if owner and owner not in doubtful and steps.up_to_date == steps.names
+        }
         old = self._old or Snapshot({}, {}, {}, {})
         # Of an owner that nobody looked at, or not at all of it, what was known before still holds: its files tell. Of
         # one that was looked at in vain nothing is known.
-        gone = complete.keys() | (self._steps.keys() if self.request.default else set())
+        gone = complete.keys() | (self._steps.keys() if self.request.default else set(doubtful))
         there = old.tasks.keys() if self._everybody is None else self._everybody
         kept = {owner: count for owner, count in old.tasks.items() if owner in there and owner not in gone}
         files = _Files()
@@ -227,12 +238,12 @@ class Run:
         return Snapshot(self.context, tasks, files.grouped(), ends)
 
 
-@dataclass
 class _Files:
     """Files with their owners and marks, while they are put together."""
 
-    owners: dict[str, set[str]] = field(default_factory=dict)
-    marks: dict[str, Marks] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.owners: dict[str, set[str]] = {}
+        self.marks: dict[str, Marks] = {}
 
     def add(self, marks: Mapping[str, Marks], owners: Collection[str]) -> None:
         """Add files of some owners."""

@@ -8,9 +8,8 @@ records ask here, and nobody decides otherwise.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 from build_rules.engine.freshness.fingerprint import as_fingerprint, is_unchanged
 from build_rules.engine.freshness.key import DISCOVERED, Step
@@ -21,16 +20,15 @@ __all__ = ["Cause", "StepStatus", "find_causes", "find_statuses"]
 MAX_VALUE = 80
 
 
-@dataclass(frozen=True)
-class Cause:
-    """One thing that is not as it was. `kind`: never, output, setting, tool, code or input; `what` names it.
+class Cause(NamedTuple):
+    """One thing that is not as it was; `what` names it.
 
     Of the kind fault it is what is declared wrongly: the step cannot run, and `what` says why.
 
     `old` and `new` are values in words, None where there are none; `detail` is where a text differs.
     """
 
-    kind: str
+    kind: Literal["fault", "never", "output", "setting", "tool", "code", "input"]
     what: str = ""
     old: str | None = None
     new: str | None = None
@@ -51,8 +49,7 @@ class Cause:
         }[self.kind]
 
 
-@dataclass(frozen=True)
-class StepStatus:
+class StepStatus(NamedTuple):
     """What would happen to a step: its own causes, and the steps before it that will run.
 
     With causes it runs. Without, but with `after`, it runs if one of these changes what it reads.
@@ -73,14 +70,17 @@ class StepStatus:
 
 
 def find_statuses(
-    steps: Mapping[str, Step], record: Callable[[str], Mapping[str, Any]], writers: Mapping[str, str]
+    names: Iterable[str],
+    steps: Mapping[str, Step],
+    record: Callable[[str], Mapping[str, Any]],
+    writers: Mapping[str, str],
 ) -> dict[str, StepStatus]:
-    """Return the status of every step, each after those it reads from.
+    """Return the status of the named steps and of all that they read from, each after those it reads from.
 
     `record` returns the record of a step, empty when it has none; `writers` maps files to the steps that write them.
     """
     statuses: dict[str, StepStatus] = {}
-    for wanted in steps:
+    for wanted in names:
         for name in _in_order(wanted, steps, writers, statuses):
             runs = {writers[str(path)] for path in steps[name].input_files() if str(path) in writers}
             after = [other for other in sorted(runs) if other in statuses and statuses[other].state != "fresh"]

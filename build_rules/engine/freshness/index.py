@@ -22,7 +22,6 @@ import sys
 import zlib
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from build_rules.engine.places import read_regular, write_whole
@@ -45,8 +44,7 @@ ABSENT = Marks(-1, 0, 0, 0)
 UNTRUSTED = Marks(-2, 0, 0, 0)
 
 
-@dataclass(frozen=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """`context` is what must be equal for any of it to hold; `tasks` says how many steps each owner has, or -1
     of those that are not fresh.
 

@@ -42,10 +42,11 @@ from build_rules.engine.freshness.fingerprint import (
 )
 from build_rules.engine.freshness.key import DISCOVERED, Step
 from build_rules.engine.ownership import explain_unreadable, explain_unwritable, is_writable
+from build_rules.engine.places import BESIDE, DAMAGED
 from build_rules.engine.standard_streams import say
 from build_rules.errors import InputError
 
-__all__ = ["ContentChecker", "Mark", "RecordsBackend", "files_of", "is_step_record", "record_of"]
+__all__ = ["ContentChecker", "Mark", "RecordsBackend", "digests_of", "files_of", "is_step_record", "record_of"]
 
 Mark = Sequence[Any]
 """A fingerprint as a record holds it."""
@@ -162,9 +163,9 @@ class RecordsBackend:
             self._is_damaged = True
             say(sys.stderr, f"{self.name} is damaged; the next build sets it aside, and builds everything again\n")
             return
-        say(sys.stderr, f"{self.name} is damaged; it is kept as {self.name}.damaged, and everything is built again\n")
-        Path(self.name).replace(self.name + ".damaged")
-        for suffix in ("-wal", "-shm", "-journal"):
+        say(sys.stderr, f"{self.name} is damaged; it is kept as {self.name}{DAMAGED}, and everything is built again\n")
+        Path(self.name).replace(self.name + DAMAGED)
+        for suffix in BESIDE[1:]:
             with suppress(FileNotFoundError):
                 Path(self.name + suffix).unlink()
         for task_id, record in self._changed.items():
@@ -292,6 +293,11 @@ def files_of(record: Mapping[str, Any]) -> Iterator[dict[str, Mark]]:
     """Yield the files of a step's record with their marks: the inputs of each role, at last the outputs."""
     yield from record["inputs"].values()
     yield record["outputs"]
+
+
+def digests_of(files: Mapping[str, Mark]) -> dict[str, str]:
+    """Return the SHA-256 of recorded files."""
+    return {path: as_fingerprint(mark).sha256 for path, mark in files.items()}
 
 
 class ContentChecker:

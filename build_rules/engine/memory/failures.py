@@ -7,21 +7,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import NamedTuple
 
 from build_rules.engine.memory.table import Table
 
-__all__ = ["note_failures", "read_failures"]
+__all__ = ["Failure", "note_failures", "read_failures"]
 
 FAILURES = Table("failures (task text primary key, moment integer not null, words text not null)")
 MAX_TEXT = 2000
 
 
-def read_failures() -> dict[str, dict[str, Any]]:
-    """Return the failures by task: `when` they happened, and their `text`."""
+class Failure(NamedTuple):
+    """When a step failed, in seconds since 1970, and with what words."""
+
+    when: int
+    text: str
+
+
+def read_failures() -> dict[str, Failure]:
+    """Return the failures by task."""
     rows = FAILURES.select("select task, moment, words from failures")
     return {
-        task: {"when": moment, "text": words}
+        task: Failure(moment, words)
         for task, moment, words in rows
         if (type(task), type(moment), type(words)) == (str, int, str)
     }

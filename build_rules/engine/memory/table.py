@@ -6,8 +6,7 @@ import os
 import sqlite3
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from build_rules.engine.build_database import database_at
 from build_rules.engine.places import RECORDS
@@ -18,8 +17,7 @@ __all__ = ["Table"]
 PASSED_OVER = (sqlite3.Error, OSError, InputError)
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(NamedTuple):
     """A table of the file of records; `definition` is its name and, in parentheses, its columns."""
 
     definition: str

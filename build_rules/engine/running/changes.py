@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from build_rules.engine.freshness.fingerprint import Fingerprint, fingerprint, is_vague, marks_of
 from build_rules.engine.running.failure import InputChangedError, StepDiedError
@@ -20,8 +20,7 @@ from build_rules.errors import InputError
 __all__ = ["Reader", "changed", "check_agreed", "check_unchanged", "find_change", "note_agreed", "unreadable"]
 
 
-@dataclass(frozen=True)
-class Reader:
+class Reader(NamedTuple):
     """A step by its name, and its owner (the model), whose steps have to read the same files."""
 
     task: str

@@ -13,9 +13,8 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from build_rules.engine import places
 from build_rules.engine.freshness.fingerprint import (
@@ -65,8 +64,7 @@ class Recall(Protocol):
         """Take what a step has made; the first `declared` of `read` were known before it ran."""
 
 
-@dataclass(frozen=True)
-class Produced:
+class Produced(NamedTuple):
     """What a step read and wrote, as it was then."""
 
     inputs: dict[Path, Fingerprint]
@@ -102,7 +100,7 @@ def produce(
     step as messages name it.
     """
     folder = next(iter(outputs.values())).parent
-    partial = folder / f".{rule}.partial"
+    partial = places.draft_folder(folder, rule)
     places.check_folder(folder)
     reader = reader or Reader(rule, str(folder))
     task = reader.task
@@ -205,13 +203,9 @@ def clear_drafts() -> None:
                 mark = os.path.join(places.RUNNING, name)
                 places.clear_place(mark)
                 partial = Path(os.fsdecode(places.read_regular(mark, MAX_PATH)))
-                if places.is_below_build(partial) and _is_draft(partial.name):
+                if places.is_draft_folder(partial):
                     places.remove_tree(partial)
                 os.unlink(mark)
-
-
-def _is_draft(name: str) -> bool:
-    return name.startswith(".") and name.endswith(".partial")
 
 
 def _discovered(path: Path, started: int, task: str) -> Fingerprint:

@@ -11,7 +11,6 @@ import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 
 __all__ = ["CORES", "MEMORY", "Resources", "machine_resources"]
 
@@ -26,17 +25,17 @@ def machine_resources() -> dict[str, int]:
     return capacity
 
 
-@dataclass
 class Resources:
     """What there is, and what is taken; settings add to what there is before the first step.
 
     A need for more than there is takes all there is; one that is unknown, none.
     """
 
-    capacity: dict[str, int]
-    _taken: dict[str, int] = field(default_factory=dict)
-    _queue: list[object] = field(default_factory=list)
-    _changed: threading.Condition = field(default_factory=threading.Condition)
+    def __init__(self, capacity: dict[str, int]) -> None:
+        self.capacity = capacity
+        self._taken: dict[str, int] = {}
+        self._queue: list[object] = []
+        self._changed = threading.Condition()
 
     @contextmanager
     def take(self, needs: Mapping[str, int]) -> Iterator[None]:

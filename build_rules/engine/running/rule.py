@@ -8,21 +8,20 @@ from __future__ import annotations
 import importlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from doit.exceptions import BaseFail
 
 from build_rules.engine import messages
-from build_rules.engine.cache.of_step import Recall, shared_cache
 from build_rules.engine.cleaning.removal import removal
 from build_rules.engine.command_line import command_line
 from build_rules.engine.freshness.current_run import collect_garbage_again, current_run
 from build_rules.engine.freshness.fingerprint import as_fingerprint, verified
 from build_rules.engine.freshness.index import UNTRUSTED
 from build_rules.engine.freshness.key import Kind, Step
-from build_rules.engine.freshness.records import files_of, record_of
+from build_rules.engine.freshness.records import digests_of, files_of, record_of
 from build_rules.engine.places import check_folder
 from build_rules.engine.running.changes import Reader, note_agreed
 from build_rules.engine.running.failure import DeclaredWrongly, WrongInput, failure_of
@@ -30,10 +29,12 @@ from build_rules.engine.running.publish import further_files, produce
 from build_rules.engine.running.session import session
 from build_rules.errors import InputError, printable
 
+if TYPE_CHECKING:
+    from build_rules.engine.cache.of_step import Recall
+
 __all__ = ["Rule", "RunnableStep"]
 
 
-@dataclass(frozen=True)
 class Rule(Kind):
     """A kind of step whose steps are tasks of doit."""
 
@@ -62,18 +63,18 @@ class Rule(Kind):
         cannot run, and this is why; what it would read is not looked at.
         """
         step = RunnableStep(
-            replace(self, code=(*self.code, *code)),
-            dict(inputs) if fault is None else {},
-            dict(outputs),
-            dict(settings),
-            dict(paths or {}),
-            dict(names or {}),
-            dict(tools or {}),
-            dict(passed or {}),
-            owner,
-            f"{self.name}:{name}",
-            own_process,
-            fault,
+            rule=replace(self, code=(*self.code, *code)),
+            inputs=dict(inputs) if fault is None else {},
+            outputs=dict(outputs),
+            settings=dict(settings),
+            paths=dict(paths or {}),
+            names=dict(names or {}),
+            tools=dict(tools or {}),
+            passed=dict(passed or {}),
+            owner=owner,
+            name=f"{self.name}:{name}",
+            own_process=own_process,
+            fault=fault,
         )
         reads = [path for paths in step.roles.values() for path in paths]
         writes = [str(path) for path in step.outputs.values()]
@@ -90,7 +91,6 @@ class Rule(Kind):
         }
 
 
-@dataclass(frozen=True, repr=False)
 class RunnableStep(Step):
     """A step that can be run."""
 
@@ -124,9 +124,8 @@ class RunnableStep(Step):
         if current_run.reasons[self.name] is not None:
             return False
         current_run.mark_up_to_date(self.owner, self.name, (path for marks in files_of(values) for path in marks))
-        reads = {path: mark[4] for marks in values["inputs"].values() for path, mark in marks.items()}
-        made = {path: mark[4] for path, mark in values["outputs"].items()}
-        note_agreed(Reader(self.name, self.owner), reads, made)
+        read = {path: mark for marks in values["inputs"].values() for path, mark in marks.items()}
+        note_agreed(Reader(self.name, self.owner), digests_of(read), digests_of(values["outputs"]))
         self._refresh(values)
         return True
 
@@ -136,7 +135,7 @@ class RunnableStep(Step):
             for path, mark in recorded.items():
                 marks, before = verified.get(path, UNTRUSTED), as_fingerprint(mark)
                 if marks != UNTRUSTED and (marks != before[:4] or not before.settled):
-                    recorded[path] = [*marks, mark[4], True]
+                    recorded[path] = [*marks, before.sha256, True]
                     current_run.refreshed.add(self.name)
 
     def run(self) -> dict[str, Any] | BaseFail:
@@ -167,9 +166,11 @@ class RunnableStep(Step):
 
     def _recall(self) -> Recall | None:
         """Return what the shared cache may know of this step; None when there is no cache."""
-        cache = shared_cache()
+        cache = session.cache
         if cache is None:
             return None
+        from build_rules.engine.cache.of_step import Recall
+
         return Recall(cache, self, lambda: messages.cached(self.name))
 
     def _function(self) -> Callable[..., Sequence[Path] | None]:
@@ -182,8 +183,8 @@ class RunnableStep(Step):
 
             return lambda **arguments: call_isolated(self.rule.function, arguments, self.name)
         module, function = self.rule.function.split(":")
-        found: Callable[..., Sequence[Path] | None] = getattr(importlib.import_module(module), function)
-        return found
+        called: Callable[..., Sequence[Path] | None] = getattr(importlib.import_module(module), function)
+        return called
 
     def _because(self) -> str:
         """Return why this step runs, in words, and print it where the command line asks for it."""

@@ -10,13 +10,13 @@ have the last word itself.
 
 from __future__ import annotations
 
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from build_rules.engine import messages
-from build_rules.engine.cache.of_step import close_cache
 from build_rules.engine.freshness.current_run import current_run
 from build_rules.engine.interrupt import end_on_interrupt, on_interrupt
 from build_rules.engine.lock import LOCK, UnwritableError, check_writable, lock_workspace
@@ -26,9 +26,14 @@ from build_rules.engine.running.resources import Resources, machine_resources
 from build_rules.engine.running.run_state import RunState
 
 if TYPE_CHECKING:
+    from build_rules.engine.cache.location import CacheSettings
+    from build_rules.engine.cache.shared import SharedCache
     from build_rules.engine.memory.durations import History
 
 __all__ = ["Reporter", "Session", "session"]
+
+CLOSE_SECONDS = 20.0
+"""How long the end of a run waits for what is still being uploaded."""
 
 
 class Reporter(messages.Listener, Protocol):
@@ -42,12 +47,16 @@ class Session:
     """The run of this process. `resources` are what its steps share, `state` is what has become of them so far.
 
     `unwritable` says why this user cannot build here, which does not matter while nothing has to be built.
+    `cache_settings` are where results are shared, if anywhere.
     """
 
     def __init__(self) -> None:
         self.resources = Resources(machine_resources())
         self.state = RunState(time.monotonic())
         self.unwritable: UnwritableError | None = None
+        self.cache_settings: CacheSettings | None = None
+        self._cache: SharedCache | None = None
+        self._guard = threading.Lock()
         self._reporter: Reporter | None = None
         self._history: History | None = None
         self._is_open = False
@@ -99,6 +108,16 @@ class Session:
             self._history = History()
         return self._history
 
+    @property
+    def cache(self) -> SharedCache | None:
+        """The shared cache, None when there is none; opened when it is first asked for, by whichever thread."""
+        with self._guard:
+            if self._cache is None and self.cache_settings is not None:
+                from build_rules.engine.cache.shared import SharedCache
+
+                self._cache = SharedCache(*self.cache_settings, lambda text: messages.warn("", text))
+            return self._cache
+
     def end(self, is_whole: bool) -> str:
         """Let go of everything, once; return what is to be told of the shared cache.
 
@@ -109,19 +128,27 @@ class Session:
         self._is_open = False
         self.tell_no_more()
         self._remember_durations()
-        note = close_cache()
+        note = self._close_cache()
         if is_whole:
-            current_run.finish()
             failed = {task: text.strip() for task, text in self.state.failures}
-            if failed or self.state.up_to_date:
+            # Reporters of doit keep no state; of tasks that users have made themselves only ours know.
+            up_to_date = current_run.up_to_date() | self.state.up_to_date
+            current_run.finish(failed)
+            if failed or up_to_date:
                 from build_rules.engine.memory.failures import note_failures
 
-                note_failures(failed, self.state.up_to_date)
+                note_failures(failed, up_to_date)
         return note
 
     def exit_code(self, of_doit: int) -> int:
         """Return what the run ends with: doit knows neither wrong input nor steps that were merely not reached."""
         return of_doit if self._reporter is None else self.state.exit_code
+
+    def _close_cache(self) -> str:
+        if self._cache is None:
+            return ""
+        self._cache.close(CLOSE_SECONDS)
+        return str(self._cache.stats)
 
     def _remember_durations(self) -> None:
         if self.state.took:

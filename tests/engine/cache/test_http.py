@@ -353,8 +353,10 @@ def test_a_server_without_tls_where_it_is_asked_for(server: CacheServer) -> None
 
 def test_nothing_of_the_network_is_imported_before_somebody_is_asked() -> None:
     program = (
-        "import sys, build_rules.engine.cache.location as l, build_rules.engine.cache.shared as s;"
-        "s.SharedCache(l.parse_location('http://127.0.0.1:9'), 'read-write', None, print).close(1);"
+        "import sys\n"
+        "from build_rules.engine.cache.location import parse_location\n"
+        "from build_rules.engine.cache.shared import SharedCache\n"
+        "SharedCache(parse_location('http://127.0.0.1:9'), 'read-write', None, print).close(1)\n"
         "print(*sys.modules)"
     )
     loaded = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split()

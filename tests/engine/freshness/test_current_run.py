@@ -20,6 +20,7 @@ import pytest
 from benchmarks.monorepo import generate
 from build_rules.engine.freshness.index import find_changed, read_snapshot
 from build_rules.engine.freshness.records import files_of
+from build_rules.engine.memory.failures import read_failures
 from build_rules.engine.places import INDEX, RECORDS
 from tests.doit_runs import Run, doit
 
@@ -64,6 +65,20 @@ def settle(folder: Path) -> None:
 
 def up_to_date(run: Run, models: int = 2) -> bool:
     return (run.code, run.executed, run.err) == (0, [], "") and f"{models * TASKS} up to date" in run.out
+
+
+def test_a_failure_is_forgotten_when_the_next_run_finds_all_up_to_date(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The step was asked for although it was up to date, so no file tells the next run to look at its owner."""
+    monkeypatch.chdir(folder)
+    step = f"split:{FIRST}"
+    assert doit(folder, "--always-execute", step).code != 0
+    assert list(read_failures()) == [step]
+    assert "it failed on" not in doit(folder, "why", step).out  # it is up to date
+    assert up_to_date(doit(folder))
+    assert read_failures() == {}
+    settle(folder)
 
 
 def edit(path: Path, old: bytes, new: bytes) -> None:

@@ -179,18 +179,20 @@ def test_a_step_waits_for_what_comes_before_it() -> None:
     Path("end").write_text("end")
     records = {"copy:x": record(first), "copy:y": record(second)}
     steps, writers = {"copy:y": second, "copy:x": first}, {"out": "copy:x", "end": "copy:y"}
-    assert {name: status.state for name, status in find_statuses(steps, records.__getitem__, writers).items()} == {
+    assert {
+        name: status.state for name, status in find_statuses(steps, steps, records.__getitem__, writers).items()
+    } == {
         "copy:x": "fresh",
         "copy:y": "fresh",
     }
     Path("a.txt").write_text("changed")
-    statuses = find_statuses(steps, records.__getitem__, writers)
+    statuses = find_statuses(steps, steps, records.__getitem__, writers)
     assert (statuses["copy:x"].state, statuses["copy:y"].state, statuses["copy:y"].after) == (
         "stale",
         "waits",
         ("copy:x",),
     )
-    assert find_statuses(steps, lambda name: {}, writers)["copy:y"].state == "never"
+    assert find_statuses(steps, steps, lambda name: {}, writers)["copy:y"].state == "never"
 
 
 @pytest.mark.parametrize(
@@ -231,7 +233,7 @@ def test_a_text_that_has_changed_since_is_not_kept_as_what_it_was() -> None:
 def test_failures_are_noted_until_they_are_mended() -> None:
     note_failures({"copy:x": "boom", "copy:y": "bang"}, [])
     note_failures({"copy:z": "crash"}, ["copy:x"])
-    assert {task: one["text"] for task, one in read_failures().items()} == {"copy:y": "bang", "copy:z": "crash"}
+    assert {task: failure.text for task, failure in read_failures().items()} == {"copy:y": "bang", "copy:z": "crash"}
     change("update failures set moment = 'yesterday' where task = 'copy:y'")
     assert list(read_failures()) == ["copy:z"]
     change("drop table failures")

@@ -230,8 +230,12 @@ def test_a_discovered_file_that_is_gone_or_changed_is_noticed(folder: Path) -> N
 
 
 def test_what_is_handed_on_is_neither_uploaded_nor_written_through(folder: Path, tmp_path: Path) -> None:
-    cache = f"configure_cache({str(tmp_path / 'c')!r}, 'read-write', None)"
-    (folder / "dodo.py").write_text(f"{DODO}\nfrom build_rules.engine.cache.of_step import configure_cache\n{cache}\n")
+    cache = f"session.cache_settings = parse_settings({str(tmp_path / 'c')!r}, 'read-write', None)"
+    modules = (
+        "from build_rules.engine.cache.location import parse_settings\n"
+        "from build_rules.engine.running.session import session\n"
+    )
+    (folder / "dodo.py").write_text(f"{DODO}\n{modules}{cache}\n")
     built(folder)
     blobs = {path.name for path in (tmp_path / "c/cas").rglob("*") if path.is_file()}
     assert hashlib.sha256(b"some content").hexdigest() not in blobs

@@ -106,6 +106,15 @@ def test_a_reporter_of_ours_has_its_own_exit_code_and_others_that_of_doit(here: 
     assert doit(here, "nothing:*", "-r", "zero").code == 3
 
 
+@pytest.mark.parametrize("reporter", REPORTERS)
+def test_a_failure_is_forgotten_whatever_reporter_tells(here: Path, reporter: str) -> None:
+    (here / "source").write_text("broken")
+    assert doit(here, "-r", "events").code == 2
+    (here / "source").write_text("mended")
+    assert doit(here, "-r", reporter).code == 0
+    assert read_failures() == {}
+
+
 def test_no_step_runs_where_this_user_cannot_build(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rule = Rule("write", "steps:write", ("errors.py",))
     task = rule.task("a", inputs={"source": Path("source")}, outputs={"copy": Path("build/a/copy")}, settings={})
