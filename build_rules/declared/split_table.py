@@ -41,6 +41,7 @@ from build_rules.records.roles import (
 from build_rules.records.split_hint import SplitBoundary, SplitHint
 from build_rules.records.split_json import Anchors
 from build_rules.toml_table import Table, table_beside
+from build_rules.trainer.anchors import MAX_SIDE
 
 __all__ = ["read_split", "split_beside"]
 
@@ -51,7 +52,6 @@ ANCHORS = (
 )
 MAX_ANCHORS = 64
 MAX_CHANNELS = 1 << 20
-MAX_PIXELS = 1 << 16
 ROLE = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -93,8 +93,8 @@ def _anchors(table: Table) -> Anchors:
     pairs = [pair for level in levels for pair in level]
     if not all(isinstance(pair, list) and len(pair) == 2 and all(map(_is_number, pair)) for pair in pairs):
         table.fail("anchors", ANCHORS)
-    if any(not 0 < size <= MAX_PIXELS for pair in pairs for size in pair):
-        table.fail("anchors", f"widths and heights above 0 and up to {MAX_PIXELS}, in pixels of the input")
+    if any(not 0 < size <= MAX_SIDE for pair in pairs for size in pair):
+        table.fail("anchors", f"widths and heights above 0 and up to {MAX_SIDE}, in pixels of the input")
     if pairs and all(size <= 1 for pair in pairs for size in pair):
         table.fail("anchors", "pixels of the input; these are fractions of it: multiply them with its width and height")
     return tuple(tuple((float(width), float(height)) for width, height in level) for level in levels)

@@ -15,11 +15,11 @@ from build_rules.records.roles import ANCHOR, BEFORE_SCORES
 from build_rules.records.split_json import Anchors, Level, ModelInput, Split
 from build_rules.trainer.document import TrainerDocument, objects_of
 
-__all__ = ["anchor_levels", "split_anchors"]
+__all__ = ["MAX_SIDE", "anchor_levels", "split_anchors"]
 
 GRAPH = "the graph"
-MAX_PIXELS = 1 << 16
-"""Sides of anchors that are looked at; `model.toml` may have no larger ones."""
+MAX_SIDE = 1 << 16
+"""Pixels of a side of an anchor, whoever names it."""
 HALF_A_PIXEL, ROUNDED = 0.51, 0.02
 
 
@@ -140,7 +140,7 @@ def _level(anchors: Any) -> Level | None:
     for pair in anchors:
         if not (isinstance(pair, list | tuple) and len(pair) == 2):
             return None
-        if not all(type(size) in (int, float) and 0 < size <= MAX_PIXELS for size in pair):
+        if not all(type(size) in (int, float) and 0 < size <= MAX_SIDE for size in pair):
             return None
         pairs.append((float(pair[0]), float(pair[1])))
     return tuple(pairs)
