@@ -19,7 +19,6 @@ from build_rules.engine.command_line import EVERYTHING, command_line
 from build_rules.engine.doit_names import command_line_variables, recorded_tasks
 from build_rules.engine.freshness.current_run import (
     EVERYBODY,
-    PACKAGE,
     TREE,
     current_run,
     has_other_tasks,
@@ -27,6 +26,7 @@ from build_rules.engine.freshness.current_run import (
     watch_marks,
 )
 from build_rules.engine.freshness.index import Marks
+from build_rules.engine.freshness.key import PACKAGE
 from build_rules.engine.running.session import session
 from build_rules.errors import InputError, printable
 

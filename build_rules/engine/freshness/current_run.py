@@ -12,9 +12,8 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import build_rules
 from build_rules.engine.command_line import EVERYTHING, Request
 from build_rules.engine.freshness.fingerprint import installed_marks, trusted_marks, verified
 from build_rules.engine.freshness.index import (
@@ -26,10 +25,8 @@ from build_rules.engine.freshness.index import (
     read_snapshot,
     write_snapshot,
 )
+from build_rules.engine.freshness.key import PACKAGE
 from build_rules.engine.places import INDEX, RECORDS, leads_out
-
-if TYPE_CHECKING:
-    from build_rules.engine.freshness.decide import Cause
 
 __all__ = [
     "EVERYBODY",
@@ -43,7 +40,6 @@ __all__ = [
     "watch_marks",
 ]
 
-PACKAGE = os.path.dirname(os.path.abspath(build_rules.__file__))
 INSTALLED = f"{os.sep}site-packages{os.sep}"
 EVERYBODY = ""
 """The owner of files that everybody depends on: the rules' own code, the settings of the repository."""
@@ -85,7 +81,7 @@ class Run:
 
     `building`: this process has the workspace and runs steps. `refreshed` are tasks whose records hold better marks
     than the file of records. `faults` are the tasks that cannot run because of what is declared, each with the
-    paragraph that says why; `reasons` is why each task runs that has been looked at, None when it is up to date.
+    paragraph that says why; `reasons` is in words why each task runs that was looked at, None when it is up to date.
     """
 
     def __init__(self) -> None:
@@ -96,7 +92,7 @@ class Run:
         self.building = False
         self.refreshed: set[str] = set()
         self.faults: dict[str, str] = {}
-        self.reasons: dict[str, Cause | None] = {}
+        self.reasons: dict[str, str | None] = {}
         self._old: Snapshot | None = None
         self._unchanged: set[str] = set()
         self._began = False

@@ -17,10 +17,11 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from build_rules.engine.freshness.current_run import PACKAGE
+import build_rules
 
-__all__ = ["DISCOVERED", "Kind", "Step", "variant_key"]
+__all__ = ["DISCOVERED", "PACKAGE", "Kind", "Step", "variant_key"]
 
+PACKAGE = os.path.dirname(os.path.abspath(build_rules.__file__))
 DISCOVERED = "discovered"
 """The role, in records, of what a step read without having declared it."""
 

@@ -120,8 +120,9 @@ class RunnableStep(Step):
         """doit's `uptodate`: nothing keeps the step from being up to date; what does is the reason why it runs."""
         from build_rules.engine.freshness.decide import find_causes  # not needed to see that nobody has to be asked
 
-        current_run.reasons[self.name] = next(find_causes(self, values), None)
-        if current_run.reasons[self.name] is not None:
+        reason = next(find_causes(self, values), None)
+        current_run.reasons[self.name] = None if reason is None else str(reason)
+        if reason is not None:
             return False
         current_run.mark_up_to_date(self.owner, self.name, (path for marks in files_of(values) for path in marks))
         read = {path: mark for marks in values["inputs"].values() for path, mark in marks.items()}
@@ -188,8 +189,7 @@ class RunnableStep(Step):
 
     def _because(self) -> str:
         """Return why this step runs, in words, and print it where the command line asks for it."""
-        reason = current_run.reasons.get(self.name)
-        because = "it was asked for" if reason is None else str(reason)
+        because = current_run.reasons.get(self.name) or "it was asked for"
         if command_line().explain:
             print(f"   because {printable(because)}", flush=True)
         return because

@@ -16,7 +16,8 @@ from typing import Any
 
 from build_rules.engine.command_line import read_request
 from build_rules.engine.doit_config import DOIT_CONFIG as ENGINE_CONFIG
-from build_rules.engine.freshness.current_run import EVERYBODY, PACKAGE, TREE, current_run, watch_code, watch_marks
+from build_rules.engine.freshness.current_run import EVERYBODY, TREE, current_run, watch_code, watch_marks
+from build_rules.engine.freshness.key import PACKAGE
 from build_rules.engine.running.rule import Rule
 
 if "CRASH_AT" in os.environ:
