@@ -61,8 +61,11 @@ def _end(signum: int = 0, frame: FrameType | None = None) -> None:
     for call in tuple(on_interrupt.calls):
         with suppress(Exception):
             call()
-    say(sys.stdout, "")
-    say(sys.stderr, "interrupted; what was finished is kept, run doit again to go on\n")
+    # What is raised in here comes out of whatever was interrupted: a stream that was being written to refuses more.
+    with suppress(Exception):
+        say(sys.stdout, "")
+    with suppress(Exception):
+        say(sys.stderr, "interrupted; what was finished is kept, run doit again to go on\n")
     os._exit(INTERRUPTED)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from build_rules.exit_codes import INTERRUPTED
+from tests.doit_runs import wait_until
 
 WAITS = "threading.Event().wait(60)"
 IN_A_LIBRARY = "hashlib.pbkdf2_hmac('sha256', b'', b'', 1 << 30)"
@@ -51,5 +52,45 @@ def test_it_ends_at_once(tmp_path: Path, number: signal.Signals, doing: str) -> 
     assert (process.returncode, out) == (INTERRUPTED, "put back\n")
     assert err == "interrupted; what was finished is kept, run doit again to go on\n"
     assert not (tmp_path / "draft").exists()
-    place = Path(f"/proc/{child}/stat")
-    assert not place.exists() or place.read_text().rpartition(")")[2].split()[0] == "Z"
+    wait_until(lambda: is_dead(child))
+
+
+def is_dead(child: int) -> bool:
+    try:
+        return Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+REFUSES = """
+class Refuses:
+    def write(self, text):
+        raise RuntimeError("reentrant call")
+    flush = write
+sys.stdout = Refuses()
+threading.Event().wait(60)
+"""
+
+
+def test_it_ends_while_something_is_being_printed(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM + REFUSES],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        process.stdout.readline()
+        wait_until(lambda: is_asleep(process.pid))
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+    finally:
+        process.kill()
+    assert process.returncode == INTERRUPTED
+    assert err == "interrupted; what was finished is kept, run doit again to go on\n"
+
+
+def is_asleep(process: int) -> bool:
+    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "S"
