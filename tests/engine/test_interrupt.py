@@ -32,16 +32,15 @@ print(child.pid, flush=True)
 """
 
 
+def start(folder: Path, doing: str) -> subprocess.Popen[str]:
+    command, pipe = [sys.executable, "-c", PROGRAM + doing], subprocess.PIPE
+    return subprocess.Popen(command, cwd=folder, stdout=pipe, stderr=pipe, text=True)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("doing", [WAITS, IN_A_LIBRARY], ids=["waiting", "in a library"])
 def test_it_ends_at_once(tmp_path: Path, number: signal.Signals, doing: str) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM + doing],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = start(tmp_path, doing)
     try:
         assert process.stdout is not None
         child = int(process.stdout.readline())
@@ -73,13 +72,7 @@ threading.Event().wait(60)
 
 
 def test_it_ends_while_something_is_being_printed(tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM + REFUSES],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = start(tmp_path, REFUSES)
     try:
         assert process.stdout is not None
         process.stdout.readline()
