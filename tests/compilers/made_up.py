@@ -13,7 +13,15 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from build_rules.compilers.protocol import CompileJob, OptimizeJob, ParseJob, RunnableNetwork, Stage
+    from build_rules.compilers.protocol import (
+        CompileJob,
+        Diagnosis,
+        OptimizeJob,
+        ParseJob,
+        RunnableNetwork,
+        Stage,
+        TargetRequest,
+    )
     from build_rules.toml_table import Table
 
 __all__ = ["MadeUp"]
@@ -69,3 +77,9 @@ class MadeUp:
 
     def open(self, path: Path) -> RunnableNetwork:
         return Emulator().open(path)
+
+    def diagnose(self, requests: tuple[TargetRequest, ...]) -> tuple[Diagnosis, ...]:
+        return Emulator().diagnose(requests)
+
+    def checklist(self) -> tuple[str, ...]:
+        return ()

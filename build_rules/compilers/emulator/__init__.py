@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from build_rules.compilers.emulator.run_hef import HostSession
-    from build_rules.compilers.protocol import CompileJob, OptimizeJob, ParseJob, Stage
+    from build_rules.compilers.protocol import CompileJob, Diagnosis, OptimizeJob, ParseJob, Stage, TargetRequest
     from build_rules.toml_table import Table
 
 __all__ = ["EMULATOR_VERSION", "SDK_VERSION", "Emulator"]
@@ -145,3 +145,21 @@ class Emulator:
         from build_rules.compilers.emulator.run_hef import HostSession
 
         return HostSession(path)
+
+    def diagnose(self, requests: tuple[TargetRequest, ...]) -> tuple[Diagnosis, ...]:
+        """Say that it works here, and that its files run nowhere else."""
+        from build_rules.compilers.protocol import Diagnosis
+
+        return (
+            Diagnosis(
+                "emulator",
+                "ok",
+                f"{self.version()} works on this machine; what it makes runs on no device.",
+                "For a file that does: download Hailo's Dataflow Compiler, then `doit doctor --install-dfc WHEEL` "
+                "(docs/dfc.md).",
+            ),
+        )
+
+    def checklist(self) -> tuple[str, ...]:
+        """Return nothing: whatever it does, this machine can show."""
+        return ()
