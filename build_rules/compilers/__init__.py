@@ -6,8 +6,11 @@ is.
 ================  =======================================================================
 `protocol.py`     what does every compiler offer?
 `har_file.py`     what is in a HAR? (`archive.py`: the archive beneath it, within bounds)
+`begin_at.py`     how does a graph look that begins behind its front?
+`samples.py`      what is in one row of the calibration snapshot?
 `pixel_proof.py`  does the parsed network see the pixels that the exported graph saw?
 `emulator/`       the built-in one
+`dfc/`            Hailo's own, which is driven from outside
 ================  =======================================================================
 """
 
@@ -28,6 +31,7 @@ __all__ = ["COMPILERS", "DEFAULT_COMPILER", "PREBUILT", "Compiling", "ask_compil
 
 COMPILERS = {
     "emulator": "build_rules.compilers.emulator:Emulator",
+    "dfc": "build_rules.compilers.dfc:Dfc",
 }
 """Names, and the class of each, which is imported when it is asked for."""
 DEFAULT_COMPILER = "emulator"
