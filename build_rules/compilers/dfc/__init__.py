@@ -1,0 +1,6 @@
+"""Hailo's Dataflow Compiler, which runs in an environment of its own; nothing of it is imported here.
+
+=================  ==========================================================================
+`dfc_settings.py`  where is it, and how is it run?
+=================  ==========================================================================
+"""
