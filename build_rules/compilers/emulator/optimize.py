@@ -27,7 +27,7 @@ from build_rules.compilers.emulator.quantization_plan import (
 )
 from build_rules.compilers.emulator.ranges import Observation, inner_range, observe, outer_range
 from build_rules.compilers.emulator.runnable import open_network, run_network
-from build_rules.compilers.emulator.samples import Samples
+from build_rules.compilers.samples import Samples
 from build_rules.compilers.emulator.script_settings import Settings, read_settings
 from build_rules.compilers.emulator.sessions import open_session, run
 from build_rules.compilers.har_file import Har, dump_npz, read_har
