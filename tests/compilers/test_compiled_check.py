@@ -18,7 +18,7 @@ from build_rules.compilers.describe_har import HarDescription, HarOutput, descri
 from build_rules.compilers.emulator import Emulator
 from build_rules.compilers.protocol import CompileJob
 from build_rules.errors import InputError
-from build_rules.hef import Hef, HostOp, Quantization, Stream, read_hef
+from build_rules.hef import Hef, HostOp, Quantization, read_hef
 from tests.compilers.nets import NORMAL, Build, detector
 from tests.shared import SHARED, needs_shared
 
