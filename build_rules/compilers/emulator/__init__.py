@@ -45,8 +45,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from build_rules.compilers.emulator.run_hef import HostSession
     from build_rules.compilers.describe_har import HarDescription
+    from build_rules.compilers.emulator.run_hef import HostSession
     from build_rules.compilers.protocol import CompileJob, Finding, OptimizeJob, ParseJob, Stage
     from build_rules.records.stage_report import StageReport
     from build_rules.toml_table import Table
@@ -73,7 +73,13 @@ CODE: dict[Stage, tuple[str, ...]] = {
         *SHARED,
         *_own("finetune", "finite", "fold", "fresh_names", "kernels", "modify", "network", "optimize", "qdq"),
         *_own("quantization_plan", "ranges", "runnable", "script_settings", "stored"),
-        *("compilers/samples.py", "alls/script.py", "calibration/snapshot/safetensors_file.py", "onnx_file/extent.py", "varint.py"),
+        *(
+            "compilers/samples.py",
+            "alls/script.py",
+            "calibration/snapshot/safetensors_file.py",
+            "onnx_file/extent.py",
+            "varint.py",
+        ),
     ),
     "compile": (
         *SHARED,
