@@ -25,6 +25,7 @@ __all__ = [
     "QUIET",
     "CompileJob",
     "Compiler",
+    "Diagnosis",
     "Finding",
     "OptimizeJob",
     "ParseJob",
@@ -32,6 +33,7 @@ __all__ = [
     "SampleError",
     "Stage",
     "Surroundings",
+    "TargetRequest",
 ]
 
 Stage = Literal["parse", "optimize", "compile"]
@@ -116,6 +118,36 @@ class CompileJob:
     script: Path | None = None
     allocation: Path | None = None
     around: Surroundings = QUIET
+
+
+@dataclass(frozen=True)
+class TargetRequest:
+    """What one target of a model asks of a compiler, for `diagnose`.
+
+    `name` is what the user calls it (`shapes-det:hailo8l-fast`), `level` the optimization level of its preset. `images`
+    counts those that it is calibrated on, None where that is not known yet; `finetune` how many of them the fine-tune
+    asks for, 0 without one.
+    """
+
+    name: str
+    hw_arch: str
+    level: int
+    images: int | None = None
+    finetune: int = 0
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What one check found: of what (`subject`, one or two words), and, in sentences, what is so and what to do.
+
+    `unknown` is what cannot be told from outside. An `error` is what no stage can work with; what works worse or slower
+    than it could is a `warning`. `advice` is empty where there is nothing to do.
+    """
+
+    subject: str
+    state: Literal["ok", "warning", "error", "unknown"]
+    text: str
+    advice: str = ""
 
 
 class RunnableNetwork(Protocol):
@@ -225,4 +257,15 @@ class Compiler(Protocol):
 
     def open(self, path: Path) -> RunnableNetwork:
         """Open a HEF of its own to be run. Raises `InputError` when it does not run here."""
+        ...
+
+    def diagnose(self, requests: tuple[TargetRequest, ...]) -> tuple[Diagnosis, ...]:
+        """Say whether it can do what targets ask of it, where it is installed. May start programs, and raises nothing.
+
+        It reads nothing of the models. The first is about the compiler itself.
+        """
+        ...
+
+    def checklist(self) -> tuple[str, ...]:
+        """Return what only a run of the installation that is configured can show, a sentence each; nothing is run."""
         ...

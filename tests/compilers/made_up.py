@@ -16,7 +16,16 @@ if TYPE_CHECKING:
     from build_rules.compilers.describe_har import HarDescription
     from numpy.typing import NDArray
 
-    from build_rules.compilers.protocol import CompileJob, Finding, OptimizeJob, ParseJob, RunnableNetwork, Stage
+    from build_rules.compilers.protocol import (
+        CompileJob,
+        Diagnosis,
+        Finding,
+        OptimizeJob,
+        ParseJob,
+        RunnableNetwork,
+        Stage,
+        TargetRequest,
+    )
     from build_rules.records.stage_report import StageReport
     from build_rules.toml_table import Table
 
@@ -90,3 +99,9 @@ class MadeUp:
 
     def open(self, path: Path) -> RunnableNetwork:
         return Emulator().open(path)
+
+    def diagnose(self, requests: tuple[TargetRequest, ...]) -> tuple[Diagnosis, ...]:
+        return Emulator().diagnose(requests)
+
+    def checklist(self) -> tuple[str, ...]:
+        return ()

@@ -47,7 +47,15 @@ if TYPE_CHECKING:
 
     from build_rules.compilers.describe_har import HarDescription
     from build_rules.compilers.emulator.run_hef import HostSession
-    from build_rules.compilers.protocol import CompileJob, Finding, OptimizeJob, ParseJob, Stage
+    from build_rules.compilers.protocol import (
+        CompileJob,
+        Diagnosis,
+        Finding,
+        OptimizeJob,
+        ParseJob,
+        Stage,
+        TargetRequest,
+    )
     from build_rules.records.stage_report import StageReport
     from build_rules.toml_table import Table
 
@@ -186,3 +194,21 @@ class Emulator:
         from build_rules.compilers.emulator.run_hef import HostSession
 
         return HostSession(path)
+
+    def diagnose(self, requests: tuple[TargetRequest, ...]) -> tuple[Diagnosis, ...]:
+        """Say that it works here, and that its files run nowhere else."""
+        from build_rules.compilers.protocol import Diagnosis
+
+        return (
+            Diagnosis(
+                "emulator",
+                "ok",
+                f"{self.version()} works on this machine; what it makes runs on no device.",
+                "For a file that does: download Hailo's Dataflow Compiler, then `doit doctor --install-dfc WHEEL` "
+                "(docs/dfc.md).",
+            ),
+        )
+
+    def checklist(self) -> tuple[str, ...]:
+        """Return nothing: whatever it does, this machine can show."""
+        return ()
