@@ -175,6 +175,8 @@ class Compiler(Protocol):
     """Whether it works by starting other programs, which then have to be ended when a build is."""
     looks_outside: ClassVar[bool]
     """Whether it has to find out about programs outside before it can say what a stage's output depends on."""
+    float_tolerance: ClassVar[float]
+    """How far its float network may be from ONNX Runtime's, as a part of what the values of a tensor deviate."""
     keeps_logs: ClassVar[bool]
     """Whether each stage leaves a log, an output beside the file that it writes."""
     suffix: ClassVar[str]

@@ -57,6 +57,7 @@ class Dfc(DfcSettings):
     is_emulated: ClassVar[bool] = False
     starts_programs: ClassVar[bool] = True
     looks_outside: ClassVar[bool] = True
+    float_tolerance: ClassVar[float] = 0.03  # its float network is its own, with some functions as the chip has them
     keeps_logs: ClassVar[bool] = True
     suffix: ClassVar[str] = "-dfc"
 

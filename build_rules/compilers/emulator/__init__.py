@@ -107,6 +107,7 @@ class Emulator:
     is_emulated: ClassVar[bool] = True
     starts_programs: ClassVar[bool] = False
     looks_outside: ClassVar[bool] = False
+    float_tolerance: ClassVar[float] = 0.001
     keeps_logs: ClassVar[bool] = False
     suffix: ClassVar[str] = ""
 
