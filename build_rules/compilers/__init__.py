@@ -41,6 +41,9 @@ PREBUILT = "prebuilt"
 """What stands for a compiler in a model whose HEF somebody has compiled elsewhere: there is nothing to compile."""
 
 
+STAGES: tuple[Stage, ...] = ("parse", "optimize", "compile")
+
+
 def find_compiler(name: str) -> Compiler:
     """Return a compiler of `COMPILERS` with the defaults of its settings."""
     module, compiler = COMPILERS[name].split(":")
@@ -61,19 +64,25 @@ class Compiling:
     faulty: Stage | None = None
     fault: str | None = None
 
+    @property
+    def shared(self) -> set[str]:
+        """The names of what its stages take of what settings count."""
+        return {name for stage in STAGES for name, _ in self.compiler.needs(stage)}
+
     def fault_of(self, stage: Stage) -> str | None:
         """Return why a stage cannot be run, None when nothing is known against it."""
         return self.fault if stage == self.faulty else None
 
 
-def ask_compiler(compiler: Compiler) -> Compiling:
-    """Ask a compiler what its outputs depend on."""
-    stages: tuple[Stage, ...] = ("parse", "optimize", "compile")
+def ask_compiler(compiler: Compiler, fault: str | None = None) -> Compiling:
+    """Ask a compiler what its outputs depend on; `fault` is why it could not be found out about."""
     nothing: Mapping[str, str] = {}
-    stage, version, tools = stages[0], "", dict.fromkeys(stages, nothing)
+    stage, version, tools = STAGES[0], "", dict.fromkeys(STAGES, nothing)
+    if fault is not None:
+        return Compiling(compiler, version, tools, stage, fault)
     try:
         version = compiler.version()
-        for stage in stages:
+        for stage in STAGES:
             tools[stage] = compiler.tools(stage)
     except InputError as error:
         return Compiling(compiler, version, tools, stage, str(error))
