@@ -245,6 +245,7 @@ def task_parse() -> Tasks:
                 tools=compiling.tools["parse"],
                 passed={"compiler": compiling.compiler},
                 code=compiling.compiler.code("parse"),
+                needs=compiling.compiler.needs("parse"),
                 own_process=compiling.compiler.starts_programs,
                 fault=compiling.fault_of("parse"),
             )
@@ -294,6 +295,7 @@ def task_har() -> Tasks:
             # Only an error about one sample says which image that was.
             passed={"compiler": compiling.compiler, "chosen": str(ws.folder(model) / "calibration-images.json")},
             code=compiling.compiler.code("optimize"),
+            needs=compiling.compiler.needs("optimize"),
             own_process=compiling.compiler.starts_programs,
             fault=compiling.fault_of("optimize"),
         )
@@ -317,6 +319,7 @@ def task_hef() -> Tasks:
             # What the last success found saves time, and is a discovered input where it decides anything.
             passed={"compiler": compiling.compiler, "allocation": place / "allocation.alls"},
             code=compiling.compiler.code("compile"),
+            needs=compiling.compiler.needs("compile"),
             own_process=compiling.compiler.starts_programs,
             fault=compiling.fault_of("compile"),
         )

@@ -262,7 +262,8 @@ def _command_line_variables() -> dict[str, str]:
     given = command_line_variables()
     for name, value in given.items():
         if name not in VARIABLES:
-            raise InputError(f"{name}={value} on the command line: there is no variable {name}; use {', '.join(VARIABLES[:-1])} or {VARIABLES[-1]}.")
+            known = f"{', '.join(VARIABLES[:-1])} or {VARIABLES[-1]}"
+            raise InputError(f"{name}={value} on the command line: there is no variable {name}; use {known}.")
     return given
 
 

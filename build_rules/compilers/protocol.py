@@ -174,12 +174,18 @@ class Compiler(Protocol):
     starts_programs: ClassVar[bool]
     """Whether it works by starting other programs, which then have to be ended when a build is."""
     looks_outside: ClassVar[bool]
-    """Whether it has to find out about programs that are installed elsewhere before it can say what a stage is made of."""
+    """Whether it has to find out about programs outside before it can say what a stage's output depends on."""
+    float_tolerance: ClassVar[float]
+    """How far its float network may be from ONNX Runtime's, as a part of what the values of a tensor deviate."""
     keeps_logs: ClassVar[bool]
     """Whether each stage leaves a log, an output beside the file that it writes."""
     suffix: ClassVar[str]
     """Ends the names of its tasks and folders (`hef:MODEL:hailo8l-fast-dfc`), so that what two compilers make lies
     apart and switching between them makes nothing again. Only the default compiler has none."""
+
+    def __hash__(self) -> int:
+        """Equal settings are one compiler, of which is asked once."""
+        ...
 
     @classmethod
     def is_maker(cls, sdk_version: str) -> bool:
@@ -213,8 +219,9 @@ class Compiler(Protocol):
     def tools(self, stage: Stage) -> dict[str, str]:
         """Return what else a stage's output depends on, in words: versions, and the settings that decide a byte of it.
 
-        A setting that only says how the compiler is run (an interpreter, an image) is left out. Raises `InputError`, as `version` does, when it
-        cannot be told, and names the table of the setting: the stage fails with it, and those after it wait.
+        A setting that only says how the compiler is run (an interpreter, an image) is left out. Raises `InputError`, as
+        `version` does, when it cannot be told, and names the table of the setting: the stage fails with it, and those
+        after it wait.
         """
         ...
 

@@ -43,6 +43,7 @@ class MadeUp:
     is_emulated: ClassVar[bool] = True
     starts_programs: ClassVar[bool] = True
     looks_outside: ClassVar[bool] = False
+    float_tolerance: ClassVar[float] = 0.001
     keeps_logs: ClassVar[bool] = False
     suffix: ClassVar[str] = "-made_up"
 

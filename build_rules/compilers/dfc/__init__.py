@@ -1,6 +1,6 @@
 """Hailo's Dataflow Compiler, driven from outside: nothing of it is ever imported into this process.
 
-It lives in an environment of its own (`docs/dfc.md`), where `worker.py` calls it, once per stage. One file per question:
+It lives in an environment of its own (`docs/dfc.md`), where `worker.py` calls it once per stage. A file per question:
 
 =======================  ============================================================================
 `dfc_settings.py`        where is it, and how is it run?
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from build_rules.compilers.dfc.dfc_settings import DfcSettings
 from build_rules.errors import InputError
-from build_rules.versions import is_emulated
+from build_rules.versions import EMULATED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Dfc"]
 
+RELEASE = re.compile(r"(?:sdk-version: )?[345]\.\d+\.\d+")
+"""How the versions in its files begin."""
 LICENCE, GPU = "dfc", "gpu"
 """What stages take of `[tool.build_rules.resources]`."""
 
@@ -55,14 +57,15 @@ class Dfc(DfcSettings):
     is_emulated: ClassVar[bool] = False
     starts_programs: ClassVar[bool] = True
     looks_outside: ClassVar[bool] = True
+    float_tolerance: ClassVar[float] = 0.03  # its float network is its own, with some functions as the chip has them
     keeps_logs: ClassVar[bool] = True
     suffix: ClassVar[str] = "-dfc"
 
     @classmethod
     def is_maker(cls, sdk_version: str) -> bool:
-        """Say whether a file is one of its own: those of releases, and of what stands in for one in tests."""
-        plain = re.match(r"\d+\.\d+\.\d+", sdk_version) is not None
-        return plain and not (is_emulated(sdk_version) and sdk_version.count("-") == 1)
+        """Say whether a file is one of its own: a release's, or that of something that stands in for one."""
+        release = RELEASE.match(sdk_version)
+        return release is not None and sdk_version != release.group() + EMULATED
 
     def find_out(self, remembered: Mapping[str, str] | None) -> Finding:
         """Ask the environment which DFC is in it."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from build_rules.alls.script import Script, Statement, format_script, parse_script
+from build_rules.alls.script import Script, format_script, parse_script
 from build_rules.compilers.begin_at import begin_at
 from build_rules.compilers.dfc.calibration_array import write_array
 from build_rules.compilers.dfc.failures import Hints, explain

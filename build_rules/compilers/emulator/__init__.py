@@ -81,7 +81,13 @@ CODE: dict[Stage, tuple[str, ...]] = {
         *SHARED,
         *_own("finetune", "finite", "fold", "fresh_names", "kernels", "modify", "network", "optimize", "qdq"),
         *_own("quantization_plan", "ranges", "runnable", "script_settings", "stored"),
-        *("compilers/samples.py", "alls/script.py", "calibration/snapshot/safetensors_file.py", "onnx_file/extent.py", "varint.py"),
+        *(
+            "compilers/samples.py",
+            "alls/script.py",
+            "calibration/snapshot/safetensors_file.py",
+            "onnx_file/extent.py",
+            "varint.py",
+        ),
     ),
     "compile": (
         *SHARED,
@@ -101,6 +107,7 @@ class Emulator:
     is_emulated: ClassVar[bool] = True
     starts_programs: ClassVar[bool] = False
     looks_outside: ClassVar[bool] = False
+    float_tolerance: ClassVar[float] = 0.001
     keeps_logs: ClassVar[bool] = False
     suffix: ClassVar[str] = ""
 
