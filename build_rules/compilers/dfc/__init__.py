@@ -8,6 +8,9 @@ It lives in an environment of its own (`docs/dfc.md`), where `worker.py` calls i
 `drive.py`               what is each stage asked to do, and what came of it?
 `calibration_array.py`   how is the snapshot handed over?
 `launch/`, `worker.py`   how is one piece of work done there, and how does it end with us?
+`diagnosis.py`           what is wrong with the place where it runs? (`examination.py`: looking there; `pairing.py`:
+                         which HailoRT, Python and numpy go with which version)
+`install.py`             an environment for it, from the user's wheel (`wheel.py`: is that the wheel?)
 =======================  ============================================================================
 """
 
@@ -31,11 +34,13 @@ if TYPE_CHECKING:
     from build_rules.compilers.describe_har import HarDescription
     from build_rules.compilers.protocol import (
         CompileJob,
+        Diagnosis,
         Finding,
         OptimizeJob,
         ParseJob,
         RunnableNetwork,
         Stage,
+        TargetRequest,
     )
     from build_rules.records.stage_report import StageReport
 
@@ -150,3 +155,15 @@ class Dfc(DfcSettings):
             f"{path}: holds code for a Hailo device, and runs there alone; doit infer takes the model.har beside it, "
             "which the Dataflow Compiler runs here with the same numerics."
         )
+
+    def diagnose(self, requests: tuple[TargetRequest, ...]) -> tuple[Diagnosis, ...]:
+        """Look at the place where it is, and say what is wrong with that and with what targets ask of it."""
+        from build_rules.compilers.dfc.examination import examine
+
+        return examine(self, requests)
+
+    def checklist(self) -> tuple[str, ...]:
+        """Return what nobody without the compiler, and a device, can verify."""
+        from build_rules.compilers.dfc.diagnosis import CHECKLIST
+
+        return CHECKLIST
