@@ -62,7 +62,7 @@ def anonymous(text: str) -> str:
     text = re.sub(r"(?<![\w.])/(?:home|Users)/[^/\s:'\"]+|(?<![\w.])/root(?![\w.-])", "~", text)
     text = re.sub(r"(://)[^/\s@]+@", r"\1...@", text)
     text = re.sub(r"(?<![\w./@:])[\w.+-]+@(?!sha256:)(?=[\w.-]+)", "...@", text)
-    text = re.sub(r"(?i)\b((?:\w*_)?(?:token|password|passwd|secret|key)s?)(\s*[=:]\s*)(?!\s)\S+", r"\1\2...", text)
+    text = re.sub(r"(?i)(\w*(?:token|password|passwd|secret|key)s?=|--(?:token|password)[= ])\S+", r"\1...", text)
     name = _user()
     return re.sub(rf"(?<=/){re.escape(name)}(?![\w.-])", "...", text) if len(name) > 1 else text
 
