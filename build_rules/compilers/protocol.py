@@ -183,6 +183,10 @@ class Compiler(Protocol):
     """Ends the names of its tasks and folders (`hef:MODEL:hailo8l-fast-dfc`), so that what two compilers make lies
     apart and switching between them makes nothing again. Only the default compiler has none."""
 
+    def __hash__(self) -> int:
+        """Equal settings are one compiler, of which is asked once."""
+        ...
+
     @classmethod
     def is_maker(cls, sdk_version: str) -> bool:
         """Say whether a HEF or HAR that carries this SDK version is one of its own."""
