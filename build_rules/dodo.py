@@ -134,7 +134,35 @@ HAR = Rule(
 HEF = Rule(
     "hef",
     "build_rules.steps.hef:run",
-    ("steps/hef.py", "compilers/protocol.py", "engine/messages.py", "errors.py", "records/stage_report.py"),
+    (
+        "steps/hef.py",
+        "compilers/protocol.py",
+        "engine/messages.py",
+        "errors.py",
+        "records/stage_report.py",
+        # By these it is told whether the file is what was asked for.
+        "compilers/compiled_check.py",
+        "compilers/describe_har.py",
+        "compilers/archive.py",
+        "compilers/har_file.py",
+        "compilers/npz_numbers.py",
+        "alls/script.py",
+        "hef/container.py",
+        "hef/directory.py",
+        "hef/features.py",
+        "hef/header.py",
+        "hef/host_work.py",
+        "hef/parsable.py",
+        "hef/reader.py",
+        "hef/refusals.py",
+        "hef/schema.py",
+        "hef/streams.py",
+        "protobuf.py",
+        "records/hardware.py",
+        "regular_file.py",
+        "varint.py",
+        "versions.py",
+    ),
 )
 META = Rule(
     "meta",
@@ -154,6 +182,7 @@ META = Rule(
         "hef",
         "records/choices.py",
         "records/hardware.py",
+        "records/stage_report.py",
         "protobuf.py",
         "atomic_file.py",
         "onnx_file/field_reader.py",
@@ -246,6 +275,7 @@ def task_parse() -> Tasks:
                 passed={"compiler": compiling.compiler},
                 code=compiling.compiler.code("parse"),
                 needs=compiling.compiler.needs("parse"),
+                keeps=compiling.compiler.keeps_logs,
                 own_process=compiling.compiler.starts_programs,
                 fault=compiling.fault_of("parse"),
             )
@@ -296,6 +326,7 @@ def task_har() -> Tasks:
             passed={"compiler": compiling.compiler, "chosen": str(ws.folder(model) / "calibration-images.json")},
             code=compiling.compiler.code("optimize"),
             needs=compiling.compiler.needs("optimize"),
+            keeps=compiling.compiler.keeps_logs,
             own_process=compiling.compiler.starts_programs,
             fault=compiling.fault_of("optimize"),
         )
@@ -307,19 +338,21 @@ def task_hef() -> Tasks:
         compiling, place = ws.compiling(model), ws.target_folder(model, target)
         yield HEF.task(
             f"{model.name}:{ws.target_name(model, target)}",
-            inputs={"har": ws.target_folder(model, target) / "model.har"},
+            # The model script, which the HAR holds too, is what the compiled file is compared with.
+            inputs={"har": place / "model.har", "model_script": place / "model.alls"},
             outputs={
                 "hef": place / "model.hef",
                 **ws.logs(compiling, place / "hef.log"),
                 "report": place / "hef.json",
             },
             owner=model.name,
-            settings={},
+            settings={"hw_arch": target.hw_arch},
             tools=compiling.tools["compile"],
             # What the last success found saves time, and is a discovered input where it decides anything.
             passed={"compiler": compiling.compiler, "allocation": place / "allocation.alls"},
             code=compiling.compiler.code("compile"),
             needs=compiling.compiler.needs("compile"),
+            keeps=compiling.compiler.keeps_logs,
             own_process=compiling.compiler.starts_programs,
             fault=compiling.fault_of("compile"),
         )
@@ -335,6 +368,7 @@ def task_meta() -> Tasks:
                 "hef": target.hef or place / "model.hef",
                 "split_json": ws.folder(model) / "split.json",
                 "calibrated": () if model.is_prebuilt else (ws.folder(model) / "calibration.json",),
+                "reports": () if model.is_prebuilt else (place / "har.json", place / "hef.json"),
                 "onnx": model.onnx,
                 "labels": () if model.labels is None else (model.labels,),
             },

@@ -86,7 +86,8 @@ class Chain:
         )
 
     def executable(self) -> Path:
-        hef.run(self.folder / "har", self.folder / "model.hef", self.folder / "hef.json", Emulator())
+        f = self.folder
+        hef.run(f / "har", f / "model.alls", f / "model.hef", f / "hef.json", Emulator(), "hailo8l")
         return self.folder / "model.hef"
 
 
