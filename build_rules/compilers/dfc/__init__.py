@@ -1,6 +1,6 @@
 """Hailo's Dataflow Compiler, driven from outside: nothing of it is ever imported into this process.
 
-It lives in an environment of its own (`docs/dfc.md`), where `dfc_worker.py` calls it once per stage. A file per question:
+It lives in an environment of its own (`docs/dfc.md`), where `dfc_worker.py` calls it, once per stage. By question:
 
 =======================  ====================================================================================
 `dfc_settings.py`        where is it, and how is it run?

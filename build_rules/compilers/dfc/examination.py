@@ -7,9 +7,9 @@ import platform
 import shutil
 from dataclasses import fields, replace
 
+from build_rules.compilers.dfc.dfc_failures import Hints, explain
 from build_rules.compilers.dfc.dfc_settings import DfcSettings
 from build_rules.compilers.dfc.diagnosis import PlaceFacts, Way, diagnose, facts_of
-from build_rules.compilers.dfc.dfc_failures import Hints, explain
 from build_rules.compilers.dfc.launch import Work, WorkerFailure, run_worker
 from build_rules.compilers.dfc.outside import NOWHERE, PROBE_SECONDS
 from build_rules.compilers.protocol import Diagnosis, TargetRequest
