@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 GREETING = "\x1edfc-worker "
 RESULT = "result.json"
+DISTRIBUTION = "hailo-dataflow-compiler"
 TEXT_BYTES = 1 << 16
 FACTS_BYTES = 1 << 20
 RETURNED_BYTES, RETURNED_FILES, RETURNED_FILE_BYTES = 256 << 20, 1000, 64 << 20  # of the working folder
@@ -192,9 +193,13 @@ def _set_environment(request: Table) -> None:
 
 
 def _outcome(request: Table) -> Table:
+    is_imported = request["settings"].get("import", True)
     try:
-        client = importlib.import_module("hailo_sdk_client")
-        environment = _describe_environment(client)
+        environment = _installed_environment()  # before the compiler adds to the places where Python looks
+        client = importlib.import_module("hailo_sdk_client") if is_imported else None
+        if client is not None:
+            versions = {"dfc": client.__version__, "numpy": importlib.import_module("numpy").__version__}
+            environment.update({name: str(version) for name, version in versions.items()})
     except BaseException as error:
         return _failure("environment", error)
     try:
@@ -228,12 +233,13 @@ def _write_result(request: Table, folder: Path, result: Table) -> int:
     return 0
 
 
-def _describe_environment(client: Any) -> dict[str, str]:
-    numpy = importlib.import_module("numpy")
-    python = platform.python_version()
-    listed = sorted("{}=={}".format(*item) for item in _distributions().items())
-    digest = hashlib.sha256("\n".join([f"python=={python}", *listed]).encode()).hexdigest()
-    return {"dfc": str(client.__version__), "python": python, "numpy": str(numpy.__version__), "digest": digest}
+def _installed_environment() -> dict[str, str]:
+    """Return what is told of the environment by what is installed in it; nothing of that is loaded."""
+    python, found = platform.python_version(), _distributions()
+    listed = [f"python=={python}", *(f"{name}=={found[name]}" for name in sorted(found))]
+    digest = hashlib.sha256("\n".join(listed).encode()).hexdigest()
+    versions = {"dfc": found.get(DISTRIBUTION, "?"), "numpy": found.get("numpy", "?")}
+    return {**versions, "python": python, "digest": digest}
 
 
 def _distributions() -> dict[str, str]:
@@ -259,31 +265,34 @@ def _find_gpus() -> list[dict[str, str]]:
 
 
 def _free_memory() -> int:
-    """Return what may still be taken, in MiB; 0 when this system does not tell."""
+    """Return what may still be taken, in MB; 0 when this system does not tell."""
     with suppress(OSError, IndexError):
-        return int(re.findall(r"MemAvailable: *(\d+)", Path("/proc/meminfo").read_text(encoding="utf-8"))[0]) >> 10
+        text = Path("/proc/meminfo").read_text(encoding="utf-8")
+        return int(re.findall(r"MemAvailable: *(\d+)", text)[0]) * 1024 // 10**6
     return 0
 
 
 def probe(client: Any, request: Table) -> Table:
     """Say what is here: files whose marks tell that it is still the same, GPUs, memory, disk, chips it compiles for."""
-    accepted, refused = [], {}
-    for arch in request["settings"].get("hw_archs", []):
+    accepted, refused, visible = [], {}, os.environ["CUDA_VISIBLE_DEVICES"].split(",")
+    for arch in request["settings"].get("hw_archs", []) if client is not None else []:
         try:
             client.ClientRunner(hw_arch=arch)
             accepted.append(arch)
         except Exception as error:
             refused[arch] = f"{type(error).__name__}: {error}"[:TEXT_BYTES]
-    own = (Path(sys.executable).resolve(), Path(sys.prefix) / "pyvenv.cfg", Path(client.__file__).parent)
+    own = [Path(sys.executable).resolve(), Path(sys.prefix) / "pyvenv.cfg", *map(Path, sys.path)]
+    own += [] if client is None else [Path(client.__file__).parent]
     requires: list[str] = []
     with suppress(metadata.PackageNotFoundError):
-        requires = metadata.requires("hailo-dataflow-compiler") or []
+        requires = metadata.requires(DISTRIBUTION) or []
     return {
-        "files": [str(place) for place in dict.fromkeys((*own, *map(Path, sys.path))) if place.exists()],
+        "files": [str(place) for place in dict.fromkeys(own) if place.exists()],
         **{"hw_archs": accepted, "refused": refused, "requires": requires[:1000]},
-        **{"machine": platform.machine(), "system": platform.platform(), "executable": sys.executable},
-        **{"gpus": _find_gpus(), "visible": os.environ["CUDA_VISIBLE_DEVICES"], "cpus": os.cpu_count() or 0},
-        **{"memory_mb": _free_memory(), "disk_mb": shutil.disk_usage(".").free >> 20},
+        **{"machine": platform.machine(), "system": platform.system(), "executable": sys.executable},
+        **{"gpus": [gpu["name"] for gpu in _find_gpus() if gpu["index"] in visible], "visible": ",".join(visible)},
+        **{"memory_mb": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 10**6},
+        **{"free_memory_mb": _free_memory(), "disk_mb": shutil.disk_usage(".").free // 10**6},
     }
 
 

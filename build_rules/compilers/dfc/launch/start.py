@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,12 +50,20 @@ def plan_start(dfc: DfcSettings, work: Work, run: Path, nonce: str, image: str) 
         python = str(Path(dfc.python).expanduser().absolute())
         patience = SECONDS_TO_START["python"]
         return Start("python", (python, *words), inputs, outputs, visible, patience=patience)
-    if not dfc.shared:
+    is_streamed = not dfc.shared or _lies_here_alone(work)
+    if is_streamed:
         inputs = {name: FILE_NAMES[name] for name in work.inputs}
         outputs = {name: f"out/{FILE_NAMES[name]}" for name in work.outputs}
         words = ("-u", "-c", STARTER, nonce)
     command = (*dfc.command, *_quoted(dfc.command, words))
-    return Start("command", command, inputs, outputs, visible, not dfc.shared, environment=_hailo_variables())
+    return Start("command", command, inputs, outputs, visible, is_streamed, environment=_hailo_variables())
+
+
+def _lies_here_alone(work: Work) -> bool:
+    """Say whether the folder of a run, or a file, lies where no other machine looks, whatever else is shared."""
+    own = Path(tempfile.gettempdir()).resolve()
+    files = (*work.inputs.values(), *work.outputs.values(), *filter(None, [work.log]))
+    return not work.outputs or any(own in path.resolve().parents for path in files)
 
 
 def _in_container(dfc: DfcSettings, work: Work, run: Path, nonce: str, image: str) -> Start:
