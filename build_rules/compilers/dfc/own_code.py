@@ -27,5 +27,5 @@ COMPILE = ("allocation", "compile_network", "profile_facts", "remedies")
 CODE: dict[Stage, tuple[str, ...]] = {
     "parse": SHARED,
     "optimize": SHARED,
-    "compile": (*SHARED, *_own(*COMPILE), "atomic_file.py"),
+    "compile": (*SHARED, *_own(*COMPILE)),
 }
