@@ -275,6 +275,7 @@ def task_parse() -> Tasks:
                 passed={"compiler": compiling.compiler},
                 code=compiling.compiler.code("parse"),
                 needs=compiling.compiler.needs("parse"),
+                keeps=compiling.compiler.keeps_logs,
                 own_process=compiling.compiler.starts_programs,
                 fault=compiling.fault_of("parse"),
             )
@@ -325,6 +326,7 @@ def task_har() -> Tasks:
             passed={"compiler": compiling.compiler, "chosen": str(ws.folder(model) / "calibration-images.json")},
             code=compiling.compiler.code("optimize"),
             needs=compiling.compiler.needs("optimize"),
+            keeps=compiling.compiler.keeps_logs,
             own_process=compiling.compiler.starts_programs,
             fault=compiling.fault_of("optimize"),
         )
@@ -350,6 +352,7 @@ def task_hef() -> Tasks:
             passed={"compiler": compiling.compiler, "allocation": place / "allocation.alls"},
             code=compiling.compiler.code("compile"),
             needs=compiling.compiler.needs("compile"),
+            keeps=compiling.compiler.keeps_logs,
             own_process=compiling.compiler.starts_programs,
             fault=compiling.fault_of("compile"),
         )

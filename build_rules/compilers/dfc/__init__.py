@@ -128,9 +128,9 @@ class Dfc(DfcSettings):
 
     def compile(self, job: CompileJob) -> StageReport:
         """Compile the executable that runs on a device."""
-        from build_rules.compilers.dfc.drive import compile_har
+        from build_rules.compilers.dfc.compile_network import compile_network
 
-        return compile_har(self, job)
+        return compile_network(self, job)
 
     def simulate(self, har: Path, samples: NDArray[np.uint8]) -> Mapping[str, NDArray[np.float32]]:
         """Run the quantized network of a HAR by the DFC's own numerics; real values by stream name, [N, H, W, C]."""
