@@ -89,7 +89,7 @@ def _images(asked: Asked, count: int, job: OptimizeJob) -> int:
     wanted = [size for size in (asked.calibration_images, asked.finetune_images) if size is not None]
     if wanted and max(wanted) > count:
         raise InputError(
-            f"{job.script}: asks for {max(wanted)} images (calibset_size, dataset_size), but the snapshot holds {count}; "
+            f"{job.script}: asks for {max(wanted)} images (calibset_size, dataset_size), the snapshot holds {count}; "
             "calibrate with more images, or ask for fewer in the lines of your own ([alls] in model.toml)."
         )
     return max(wanted, default=count)

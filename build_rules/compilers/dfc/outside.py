@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from build_rules.compilers.dfc.dfc_settings import DfcSettings
 from build_rules.compilers.dfc.dfc_failures import Hints, explain
+from build_rules.compilers.dfc.dfc_settings import DfcSettings
 from build_rules.compilers.dfc.launch import Done, Work, WorkerFailure, run_worker
 from build_rules.compilers.protocol import Finding
 from build_rules.errors import InputError
