@@ -14,6 +14,8 @@ what doit made of it (`task_command.py`).
 `strip.py`       the HEF as the compiler wrote it
 `infer.py`       what does a HEF or HAR make of images? (`npz.py`: the file that holds it)
 `cache.py`       what is in a cache folder?
+`doctor.py`      can what is asked for be compiled here? (`repository_facts.py`: what is
+                 asked for; `doctor_report.py`: the answer as a text for others)
 *steps*          `task_command.py`
 `why.py`         why does a step run?
 `status.py`      what is fresh?

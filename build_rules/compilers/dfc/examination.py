@@ -31,7 +31,7 @@ def look(dfc: DfcSettings) -> PlaceFacts:
     try:
         done = run_worker(dfc, Work("probe", {"import": True}, limit=PROBE_SECONDS), lambda line: None)
     except WorkerFailure as failure:
-        return replace(here, failure=str(explain(failure, "probe", Hints(""))))
+        return replace(here, failure=str(explain(failure, "probe", Hints("[dfc]"))))
     there = facts_of(way, place, dfc.gpus, done.environment, done.facts)
     missing = {field.name: getattr(here, field.name) for field in fields(there) if getattr(there, field.name) is None}
     return replace(there, **missing)
