@@ -138,6 +138,7 @@ HEF = Rule(
         "steps/hef.py",
         "compilers/protocol.py",
         "engine/messages.py",
+        "engine/running/note_reads.py",
         "errors.py",
         "records/stage_report.py",
         # By these it is told whether the file is what was asked for.

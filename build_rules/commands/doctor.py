@@ -73,7 +73,8 @@ def _examine(report: str) -> int:
         found = asked.compiler.diagnose(asked.requests)
         lines += [_heading(asked), *diagnosis_lines(found)]
         everything += found
-        points.update(dict.fromkeys(asked.compiler.checklist()))
+        if all(one.state != "error" for one in found):
+            points.update(dict.fromkeys(asked.compiler.checklist()))
     lines += ["", summary_line(everything), *checklist_lines(tuple(points))]
     text = anonymous("\n".join(lines)) + "\n"
     show(text)

@@ -99,7 +99,8 @@ def _samples(snapshot: Path) -> int | None:
 def _models(models: tuple[Model, ...]) -> Iterator[Diagnosis]:
     if models:
         targets = sum(len(model.targets) for model in models)
-        yield Diagnosis("models", "ok", f"{len(models)}, with {targets} targets.")
+        text = f"{len(models)} model{'s' * (len(models) != 1)}, {targets} target{'s' * (targets != 1)}."
+        yield Diagnosis("models", "ok", text)
     if wrong := [model.name for model in models if model.faults]:
         text = f"declared wrongly: {', '.join(wrong[:5])}{' and others' if len(wrong) > 5 else ''}."
         yield Diagnosis("declarations", "warning", text, "`doit status` says what is wrong.")

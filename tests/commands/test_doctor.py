@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from build_rules.commands.repository_facts import Repository, read_repository
+from build_rules.compilers.dfc.diagnosis import CHECKLIST
 from build_rules.compilers.protocol import Diagnosis
 from build_rules.exit_codes import DONE, WRONG_INPUT
 from tests.compilers.dfc.wheels import make_wheel
+from tests.dfc_double.environment import make_environment, set_behaviour
 from tests.doit_runs import Run, doit
 
 
@@ -139,6 +141,54 @@ def test_a_cache_that_answers_and_one_that_does_not(folder: Path) -> None:
     (folder / "file").write_text("")
     settings(folder, 'cache = "file"')
     assert (found("cache").state, "this is a file" in found("cache").text) == ("error", True)
+
+
+@pytest.fixture
+def double(folder: Path) -> Path:
+    """The same repository, compiled by the double of the DFC beside it."""
+    settings(folder, 'compiler = "dfc"', "[tool.build_rules.dfc]", 'python = "../dfc/bin/python"')
+    return make_environment(folder.parent / "dfc", gpus=1)
+
+
+def test_a_compiler_that_works(folder: Path, double: Path) -> None:
+    run = doit(folder, "doctor")
+    assert (run.code, run.err) == (DONE, "")
+    assert "3.33.0, in ../dfc/bin/python." in line_of(run, "DFC")
+    assert "HailoRT 4.23 and later 4.x" in line_of(run, "version")
+    assert "it can be set to work for hailo8l" in line_of(run, "licence")
+    assert "`gpus` is not set, so none is visible" in line_of(run, "GPU")  # it is there, and hidden
+    assert "is calibrated on 2 images" in line_of(run, "parking:hailo8l-fast")
+    assert run.out.count("  [ ] ") == len(CHECKLIST)
+    assert str(folder.parent) not in run.out
+    assert not (folder / "build").exists()
+
+
+def test_a_compiler_without_a_licence(folder: Path, double: Path) -> None:
+    set_behaviour(double, licence=["hailo8"])
+    run = doit(folder, "doctor")
+    assert run.code == WRONG_INPUT
+    assert "it is refused for hailo8l" in line_of(run, "licence")
+    assert "[ ]" not in run.out  # first things first
+
+
+@pytest.mark.parametrize(
+    ("place", "told"),
+    [
+        ('python = "../gone/bin/python"', "../gone/bin/python is not there"),
+        ('python = "models"', "cannot be started"),
+        (f'python = "{sys.executable}"', "there is no Dataflow Compiler in the environment"),
+        ('command = ["no-such-program-here", "python"]', "no-such-program-here"),
+        ("", 'python = "../dfc/bin/python"'),
+    ],
+)
+def test_a_compiler_that_cannot_be_reached(folder: Path, place: str, told: str) -> None:
+    settings(folder, 'compiler = "dfc"', "[tool.build_rules.dfc]", place)
+    run = doit(folder, "doctor")
+    assert run.code == WRONG_INPUT
+    assert told in line_of(run, "DFC")
+    assert "looks at it" not in run.out  # nobody who runs doctor is sent to doctor
+    assert "are below" not in run.out
+    assert "1 error" in run.out
 
 
 def test_the_report_is_what_is_printed(folder: Path, tmp_path: Path) -> None:
