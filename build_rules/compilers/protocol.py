@@ -25,6 +25,7 @@ __all__ = [
     "QUIET",
     "CompileJob",
     "Compiler",
+    "Diagnosis",
     "Finding",
     "OptimizeJob",
     "ParseJob",
@@ -32,6 +33,7 @@ __all__ = [
     "SampleError",
     "Stage",
     "Surroundings",
+    "TargetRequest",
 ]
 
 Stage = Literal["parse", "optimize", "compile"]
@@ -118,6 +120,36 @@ class CompileJob:
     around: Surroundings = QUIET
 
 
+@dataclass(frozen=True)
+class TargetRequest:
+    """What one target of a model asks of a compiler, for `diagnose`.
+
+    `name` is what the user calls it (`shapes-det:hailo8l-fast`), `level` the optimization level of its preset. `images`
+    counts those that it is calibrated on, None where that is not known yet; `finetune` how many of them the fine-tune
+    asks for, 0 without one.
+    """
+
+    name: str
+    hw_arch: str
+    level: int
+    images: int | None = None
+    finetune: int = 0
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What one check found: of what (`subject`, one or two words), and, in sentences, what is so and what to do.
+
+    `unknown` is what cannot be told from outside. An `error` is what no stage can work with; what works worse or slower
+    than it could is a `warning`. `advice` is empty where there is nothing to do.
+    """
+
+    subject: str
+    state: Literal["ok", "warning", "error", "unknown"]
+    text: str
+    advice: str = ""
+
+
 class RunnableNetwork(Protocol):
     """A compiled or quantized network that runs on this machine; `input_shape` is [1, H, W, C]."""
 
@@ -142,12 +174,18 @@ class Compiler(Protocol):
     starts_programs: ClassVar[bool]
     """Whether it works by starting other programs, which then have to be ended when a build is."""
     looks_outside: ClassVar[bool]
-    """Whether it has to find out about programs that are installed elsewhere before it can say what a stage is made of."""
+    """Whether it has to find out about programs outside before it can say what a stage's output depends on."""
+    float_tolerance: ClassVar[float]
+    """How far its float network may be from ONNX Runtime's, as a part of what the values of a tensor deviate."""
     keeps_logs: ClassVar[bool]
     """Whether each stage leaves a log, an output beside the file that it writes."""
     suffix: ClassVar[str]
     """Ends the names of its tasks and folders (`hef:MODEL:hailo8l-fast-dfc`), so that what two compilers make lies
     apart and switching between them makes nothing again. Only the default compiler has none."""
+
+    def __hash__(self) -> int:
+        """Equal settings are one compiler, of which is asked once."""
+        ...
 
     @classmethod
     def is_maker(cls, sdk_version: str) -> bool:
@@ -181,8 +219,9 @@ class Compiler(Protocol):
     def tools(self, stage: Stage) -> dict[str, str]:
         """Return what else a stage's output depends on, in words: versions, and the settings that decide a byte of it.
 
-        A setting that only says how the compiler is run (an interpreter, an image) is left out. Raises `InputError`, as `version` does, when it
-        cannot be told, and names the table of the setting: the stage fails with it, and those after it wait.
+        A setting that only says how the compiler is run (an interpreter, an image) is left out. Raises `InputError`, as
+        `version` does, when it cannot be told, and names the table of the setting: the stage fails with it, and those
+        after it wait.
         """
         ...
 
@@ -224,4 +263,15 @@ class Compiler(Protocol):
 
     def open(self, path: Path) -> RunnableNetwork:
         """Open a HEF of its own to be run. Raises `InputError` when it does not run here."""
+        ...
+
+    def diagnose(self, requests: tuple[TargetRequest, ...]) -> tuple[Diagnosis, ...]:
+        """Say whether it can do what targets ask of it, where it is installed. May start programs, and raises nothing.
+
+        It reads nothing of the models. The first is about the compiler itself.
+        """
+        ...
+
+    def checklist(self) -> tuple[str, ...]:
+        """Return what only a run of the installation that is configured can show, a sentence each; nothing is run."""
         ...

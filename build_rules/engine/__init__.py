@@ -27,6 +27,7 @@ names of which that are not documented stand in `doit_names.py`. A run, in the o
 `running/failure.py`            what becomes of its exceptions?
 **publish**                     its outputs appear
 `running/publish.py`            are they whole, and where do they lie until they are? (`places.py`: where may they lie?)
+`running/kept.py`               and what a failed step leaves to be looked at?
 `running/changes.py`            are its inputs what they were when it began?
 `running/hand_on.py`            what if an output is an input as it is?
 **record**                      the success is not lost any more

@@ -1,4 +1,4 @@
-"""parsed.har, model.alls, calibration.safetensors, split.onnx, feed.json -> model.har, har.json: the quantized network."""
+"""parsed.har, model.alls, calibration.safetensors, split.onnx, feed.json -> model.har, har.json: what is quantized."""
 
 from __future__ import annotations
 

@@ -1,28 +1,38 @@
-"""model.har, compile.alls -> model.hef, hef.json."""
+"""model.har, compile.alls, model.alls -> model.hef, hef.json."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+from build_rules.compilers.compiled_check import check_compiled
 from build_rules.compilers.protocol import CompileJob, Compiler, Surroundings
 from build_rules.engine.messages import progress
 from build_rules.records.stage_report import dump_report
+from build_rules.regular_file import SCRIPT_BYTES, read_small
 
 __all__ = ["run"]
 
 
 def run(
     har: Path,
+    model_script: Path,
     hef: Path,
     report: Path,
     compiler: Compiler,
+    hw_arch: str,
     allocation: Path | None = None,
     log: Path | None = None,
     kept: Path | None = None,
 ) -> None:
-    """Compile the quantized network."""
+    """Compile the quantized network, and compare what was made with what HAR and model script ask for.
+
+    What is something else fails the step: it is neither recorded nor shared.
+    """
     around = Surroundings(progress, log, kept)
     done = compiler.compile(CompileJob(har, hef, None, allocation, around))
+    asked = read_small(model_script, SCRIPT_BYTES, "a model script").decode("utf-8")
+    done = replace(done, warnings=(*done.warnings, *check_compiled(hef, har, asked, hw_arch)))
     report.write_text(dump_report(done), encoding="utf-8")
     for warning in done.warnings:
         print(f"   warning: {warning}")

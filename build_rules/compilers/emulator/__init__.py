@@ -45,9 +45,17 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from build_rules.compilers.emulator.run_hef import HostSession
     from build_rules.compilers.describe_har import HarDescription
-    from build_rules.compilers.protocol import CompileJob, Finding, OptimizeJob, ParseJob, Stage
+    from build_rules.compilers.emulator.run_hef import HostSession
+    from build_rules.compilers.protocol import (
+        CompileJob,
+        Diagnosis,
+        Finding,
+        OptimizeJob,
+        ParseJob,
+        Stage,
+        TargetRequest,
+    )
     from build_rules.records.stage_report import StageReport
     from build_rules.toml_table import Table
 
@@ -73,7 +81,13 @@ CODE: dict[Stage, tuple[str, ...]] = {
         *SHARED,
         *_own("finetune", "finite", "fold", "fresh_names", "kernels", "modify", "network", "optimize", "qdq"),
         *_own("quantization_plan", "ranges", "runnable", "script_settings", "stored"),
-        *("compilers/samples.py", "alls/script.py", "calibration/snapshot/safetensors_file.py", "onnx_file/extent.py", "varint.py"),
+        *(
+            "compilers/samples.py",
+            "alls/script.py",
+            "calibration/snapshot/safetensors_file.py",
+            "onnx_file/extent.py",
+            "varint.py",
+        ),
     ),
     "compile": (
         *SHARED,
@@ -93,6 +107,7 @@ class Emulator:
     is_emulated: ClassVar[bool] = True
     starts_programs: ClassVar[bool] = False
     looks_outside: ClassVar[bool] = False
+    float_tolerance: ClassVar[float] = 0.001
     keeps_logs: ClassVar[bool] = False
     suffix: ClassVar[str] = ""
 
@@ -180,3 +195,21 @@ class Emulator:
         from build_rules.compilers.emulator.run_hef import HostSession
 
         return HostSession(path)
+
+    def diagnose(self, requests: tuple[TargetRequest, ...]) -> tuple[Diagnosis, ...]:
+        """Say that it works here, and that its files run nowhere else."""
+        from build_rules.compilers.protocol import Diagnosis
+
+        return (
+            Diagnosis(
+                "emulator",
+                "ok",
+                f"{self.version()} works on this machine; what it makes runs on no device.",
+                "For a file that does: download Hailo's Dataflow Compiler, then `doit doctor --install-dfc WHEEL` "
+                "(docs/dfc.md).",
+            ),
+        )
+
+    def checklist(self) -> tuple[str, ...]:
+        """Return nothing: whatever it does, this machine can show."""
+        return ()

@@ -1,0 +1,62 @@
+"""Looking at the place where the DFC is to run: one probe there, and a few questions to this machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from dataclasses import fields, replace
+
+from build_rules.compilers.dfc.dfc_settings import DfcSettings
+from build_rules.compilers.dfc.diagnosis import PlaceFacts, Way, diagnose, facts_of
+from build_rules.compilers.dfc.failures import Hints, explain
+from build_rules.compilers.dfc.launch import Work, WorkerFailure, run_worker
+from build_rules.compilers.dfc.outside import NOWHERE, PROBE_SECONDS
+from build_rules.compilers.protocol import Diagnosis, TargetRequest
+
+__all__ = ["examine", "look"]
+
+
+def examine(dfc: DfcSettings, requests: tuple[TargetRequest, ...]) -> tuple[Diagnosis, ...]:
+    """Say what is wrong with the place where the DFC is, and with what targets ask of it."""
+    if dfc.python is None and dfc.image is None and not dfc.command:
+        return (Diagnosis("DFC", "error", NOWHERE),)
+    return diagnose(look(dfc), requests)
+
+
+def look(dfc: DfcSettings) -> PlaceFacts:
+    """Find out what there is; an environment that gives no answer is a fact like others."""
+    way, place = _place(dfc)
+    here = _here(way, place, dfc.gpus)
+    try:
+        done = run_worker(dfc, Work("probe", {"import": True}, limit=PROBE_SECONDS), lambda line: None)
+    except WorkerFailure as failure:
+        return replace(here, failure=str(explain(failure, "probe", Hints())))
+    there = facts_of(way, place, dfc.gpus, done.environment, done.facts)
+    missing = {field.name: getattr(here, field.name) for field in fields(there) if getattr(there, field.name) is None}
+    return replace(there, **missing)
+
+
+def _place(dfc: DfcSettings) -> tuple[Way, str]:
+    if dfc.python is not None:
+        return "python", dfc.python
+    if dfc.image is not None:
+        return "image", f"the image {dfc.image}"
+    return "command", f"what {dfc.command[0]} starts"
+
+
+def _here(way: Way, place: str, gpus: str) -> PlaceFacts:
+    """Return what is known of this machine, where it is the one that the DFC runs on."""
+    if way == "command":
+        return PlaceFacts(way, place, gpus_asked=gpus)
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 1_000_000
+    disk = shutil.disk_usage(".").free // 1_000_000
+    return PlaceFacts(
+        way,
+        place,
+        system=platform.system(),
+        machine=platform.machine(),
+        memory_mb=memory,
+        disk_mb=disk,
+        gpus_asked=gpus,
+    )
