@@ -7,9 +7,9 @@ import platform
 import shutil
 from dataclasses import fields, replace
 
+from build_rules.compilers.dfc.dfc_failures import Hints, explain
 from build_rules.compilers.dfc.dfc_settings import DfcSettings
 from build_rules.compilers.dfc.diagnosis import PlaceFacts, Way, diagnose, facts_of
-from build_rules.compilers.dfc.failures import Hints, explain
 from build_rules.compilers.dfc.launch import Work, WorkerFailure, run_worker
 from build_rules.compilers.dfc.outside import NOWHERE, PROBE_SECONDS
 from build_rules.compilers.protocol import Diagnosis, TargetRequest
@@ -31,7 +31,7 @@ def look(dfc: DfcSettings) -> PlaceFacts:
     try:
         done = run_worker(dfc, Work("probe", {"import": True}, limit=PROBE_SECONDS), lambda line: None)
     except WorkerFailure as failure:
-        return replace(here, failure=str(explain(failure, "probe", Hints())))
+        return replace(here, failure=str(explain(failure, "probe", Hints(""))))
     there = facts_of(way, place, dfc.gpus, done.environment, done.facts)
     missing = {field.name: getattr(here, field.name) for field in fields(there) if getattr(there, field.name) is None}
     return replace(there, **missing)

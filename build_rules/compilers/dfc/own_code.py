@@ -1,0 +1,31 @@
+"""Which modules of ours each stage of the DFC is made of, as `Rule.code` lists them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from build_rules.compilers.protocol import Stage
+
+__all__ = ["CODE"]
+
+
+def _own(*modules: str) -> tuple[str, ...]:
+    return tuple(f"compilers/dfc/{module}.py" for module in modules)
+
+
+SHARED = (
+    *_own("__init__", "asked", "calibration_array", "dfc_failures", "dfc_settings", "dfc_worker", "drive"),
+    *_own("failure_table", "layer_origins", "log_facts", "log_progress", "log_report", "log_text", "outside"),
+    *_own("own_code", "work_done"),
+    "compilers/dfc/launch",
+    *("alls/script.py", "calibration/snapshot/safetensors_file.py", "compilers/archive.py", "compilers/begin_at.py"),
+    *("compilers/har_file.py", "compilers/protocol.py", "compilers/samples.py", "errors.py"),
+    *("records/stage_report.py", "regular_file.py", "versions.py"),
+)
+COMPILE = ("allocation", "compile_network", "profile_facts", "remedies")
+CODE: dict[Stage, tuple[str, ...]] = {
+    "parse": SHARED,
+    "optimize": SHARED,
+    "compile": (*SHARED, *_own(*COMPILE), "atomic_file.py"),
+}
