@@ -121,7 +121,7 @@ def explain(failure: Failure, stage: str, hints: Hints) -> CompilerError:
     name, tail = _tail(failure.log, known, stage)
     sentences = [
         f"{_subject(stage, hints)}: {told}",
-        _layers(said, hints),
+        _layers(f"{said}\n{failure.message[:RAW]}", hints),
         _line_of_script(said, hints) if known is not None and known.name == "model script" else "",
         _suggested(failure.message),
         hint,
@@ -186,9 +186,9 @@ def _layers(said: str, hints: Hints) -> str:
     told = []
     for layer, nodes in named_layers(said, hints.origins):
         endpoints = [hints.endpoints[node] for node in nodes if node in hints.endpoints]
-        origin = f"endpoint {endpoints[0]}, " if endpoints else ""
-        told.append(f"{layer} is {origin}ONNX node {', '.join(nodes[:3])}")
-    return f"{'; '.join(told)}." if told else ""
+        known = f"endpoint {endpoints[0]}, " if endpoints else ""
+        told.append(f"{layer} is {known}made of {', '.join(nodes[:3])}")
+    return f"In the graph {'; '.join(told)}." if told else ""
 
 
 def _suggested(message: str) -> str:
@@ -212,7 +212,7 @@ def _line_of_script(said: str, hints: Hints) -> str:
     words = _complained(said)
     for word in words:
         for statement in statements:
-            if re.search(rf"(?<![\w/]){re.escape(word)}(?![\w/])", _text(statement)):
+            if re.search(rf"(?<![\w.-]){re.escape(word)}(?![\w/])", _text(statement)):
                 return f"That is line {statement.line} of {hints.script or 'the model script'}: `{_text(statement)}`."
     return ""
 

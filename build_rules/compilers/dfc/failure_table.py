@@ -198,6 +198,13 @@ FAILURES: tuple[KnownFailure, ...] = (
         remedies=CAPACITY,
     ),
     KnownFailure(
+        "no number",
+        (r"Unsupported NaN values",),
+        "weights of the network are no numbers (NaN).",
+        "The export or its training is broken: look for NaN in the .onnx, and export an earlier checkpoint.",
+        log=OPTIMIZER,
+    ),
+    KnownFailure(
         "end nodes",
         (r"MisspellNodeError", r"Unable to find (?:end|start) node"),
         "an end node is not in the graph that the compiler was given.",
@@ -266,13 +273,6 @@ FAILURES: tuple[KnownFailure, ...] = (
         log=OPTIMIZER,
     ),
     KnownFailure(
-        "no number",
-        (r"Unsupported NaN values",),
-        "weights of the network are no numbers (NaN).",
-        "The export or its training is broken: look for NaN in the .onnx, and export an earlier checkpoint.",
-        log=OPTIMIZER,
-    ),
-    KnownFailure(
         "chip and version",
         (
             r"\bhw_?[Aa]rch\w{0,20}\b.{0,80}\b(?:not supported|unsupported|invalid|unknown|not one of)",
@@ -292,7 +292,14 @@ FAILURES: tuple[KnownFailure, ...] = (
     ),
     KnownFailure(
         "crash",
-        (r"unexpected crash", r"Assertion .{1,300} failed", r"Assertion failed", r"Segmentation fault", r"core dumped"),
+        (
+            r"unexpected crash",
+            r"Assertion .{1,300} failed",
+            r"Assertion failed",
+            r"Segmentation fault",
+            r"core dumped",
+            r"\bSIG(?:SEGV|ABRT|BUS|FPE)\b",
+        ),
         "the compiler crashed: a defect of its own.",
         "Another preset than {preset} or `performance_param(compiler_optimization_level=max)` may go round it; Hailo "
         "needs allocator.log to repair it.",

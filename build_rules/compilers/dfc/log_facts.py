@@ -86,12 +86,12 @@ def read_log(text: str) -> LogFacts:
 
 
 def read_times(text: str) -> dict[str, float]:
-    """Return how many seconds each part took, by the name of the algorithm or stage, in order."""
+    """Return how many seconds each part took, by the name of the algorithm or stage, in order; of several the last."""
     times: dict[str, float] = {}
     for line in plain_lines(text):
-        if len(times) < NAMES and ("time" in line.text or "Time" in line.text):
+        if "time" in line.text or "Time" in line.text:
             for name, seconds in _times(line.text):
-                times.setdefault(name, seconds)
+                _put(times, name, seconds)
     return times
 
 

@@ -237,11 +237,11 @@ def test_an_unknown_failure_says_so_and_keeps_everything() -> None:
 
 def test_layers_are_told_by_the_names_of_the_graph() -> None:
     text = told(raised("BackendAllocatorException: No successful assignments: concat18 errors: Agent infeasible"))
-    assert "concat18 is ONNX node /model.22/Concat_3." in text
+    assert "In the graph concat18 is made of /model.22/Concat_3." in text
     text = told(raised("ValueError: layer yolov8n/conv41/conv_op does not support shift delta."))
-    assert "yolov8n/conv41/conv_op is endpoint boxes_0, ONNX node /model.22/cv2.0/cv2.0.2/Conv." in text
+    assert "yolov8n/conv41/conv_op is endpoint boxes_0, made of /model.22/cv2.0/cv2.0.2/Conv." in text
     text = told(raised("ValueError: unsupported required slope in yolov8n/ne_activation_softmax1, output_layer1_sd0"))
-    assert "yolov8n/ne_activation_softmax1 is ONNX node /model.10/attn/Softmax; output_layer1_sd0 is endpoint" in text
+    assert "yolov8n/ne_activation_softmax1 is made of /model.10/attn/Softmax; output_layer1_sd0 is endpoint" in text
 
 
 def test_the_preset_and_the_target_are_named() -> None:
