@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,7 +106,7 @@ def run_float(dfc: Dfc, job: OptimizeJob, image: NDArray[np.uint8]) -> tuple[NDA
         script.write_text(format_script(Script(pixels)), encoding="utf-8")
         samples = np.ascontiguousarray(image.transpose(1, 2, 0)[None])
         inputs = {"har": job.har, "script": script}
-        around = Surroundings(job.around.progress, None, job.around.kept)
+        around = replace(job.around, log=None)
         values = _simulate(dfc, inputs, "fp_optimized", samples, folder, around, hints_of(har, job.script, text))
     return tuple(_as_onnx(values[output.producer]) for output in output_layers(har.hn))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 from dataclasses import fields, replace
 
@@ -21,20 +22,28 @@ def examine(dfc: DfcSettings, requests: tuple[TargetRequest, ...]) -> tuple[Diag
     """Say what is wrong with the place where the DFC is, and with what targets ask of it."""
     if dfc.python is None and dfc.image is None and not dfc.command:
         return (Diagnosis("DFC", "error", NOWHERE),)
-    return diagnose(look(dfc), requests)
+    return diagnose(look(dfc, tuple(sorted({request.hw_arch for request in requests}))), requests)
 
 
-def look(dfc: DfcSettings) -> PlaceFacts:
-    """Find out what there is; an environment that gives no answer is a fact like others."""
+def look(dfc: DfcSettings, hw_archs: tuple[str, ...] = ()) -> PlaceFacts:
+    """Find out what there is, and for which chips it can be set to work; that it gives no answer is a fact, too."""
     way, place = _place(dfc)
     here = _here(way, place, dfc.gpus)
     try:
-        done = run_worker(dfc, Work("probe", {"import": True}, limit=PROBE_SECONDS), lambda line: None)
+        done = run_worker(
+            dfc, Work("probe", {"import": True, "hw_archs": list(hw_archs)}, limit=PROBE_SECONDS), lambda line: None
+        )
     except WorkerFailure as failure:
-        return replace(here, failure=str(explain(failure, "probe", Hints(""))))
+        return replace(here, failure=_told(str(explain(failure, "probe", Hints("")))))
     there = facts_of(way, place, dfc.gpus, done.environment, done.facts)
     missing = {field.name: getattr(here, field.name) for field in fields(there) if getattr(there, field.name) is None}
     return replace(there, **missing)
+
+
+def _told(text: str) -> str:
+    """Return what a failure is told as, without the words that are for a step, or that send people to doctor."""
+    text = re.sub(r" The last lines of \S+ are below\.", "", text.removeprefix(", probe: "))
+    return text.replace("; `doit doctor` looks at it.", ".").replace(" (`doit doctor`).", ".")
 
 
 def _place(dfc: DfcSettings) -> tuple[Way, str]:

@@ -40,7 +40,8 @@ class Bench:
     told: list[str] = field(default_factory=list)
 
     def around(self, stage: str) -> Surroundings:
-        return Surroundings(self.told.append, self.folder / f"{stage}.log", self.folder / f"kept-{stage}")
+        log, kept = self.folder / f"{stage}.log", self.folder / f"kept-{stage}"
+        return Surroundings(progress=self.told.append, log=log, kept=kept)
 
     def parse(self) -> StageReport:
         onnx, har = self.folder / "model.onnx", self.folder / "parsed.har"
@@ -55,8 +56,12 @@ class Bench:
     def compile(self, script: str = "") -> StageReport:
         lines = self.folder / "compile.alls"
         lines.write_text(script, encoding="utf-8")
-        hef, allocation = self.folder / "model.hef", self.folder / "allocation.alls"
-        return self.dfc.compile(CompileJob(self.folder / "model.har", hef, lines, allocation, self.around("compile")))
+        hef, allocation, found = (self.folder / name for name in ("model.hef", "allocation.alls", "found.alls"))
+        job = CompileJob(self.folder / "model.har", hef, lines, allocation, found, self.around("compile"))
+        done = self.dfc.compile(job)
+        if found.is_file():
+            found.replace(allocation)
+        return done
 
     def behave(self, **behaviour: Any) -> None:
         set_behaviour(self.python, **behaviour)

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Mapping
 from typing import Any
 
+from build_rules.compilers.dfc.dfc_worker import DISK
 from build_rules.compilers.dfc.launch.child import Ended
 from build_rules.compilers.dfc.launch.image import why_not
 from build_rules.compilers.dfc.launch.start import Start
@@ -14,8 +15,6 @@ from build_rules.compilers.dfc.launch.work import WorkerFailure
 
 __all__ = ["failure_of", "start_failure"]
 
-DISK, GONE = 74, 75
-"""Exit codes of `dfc_worker.py`: no place for the result; its standard input ended."""
 KINDS = ("environment", "raised", "died", "disk")
 """What a worker itself can say."""
 RUNNER_FAILED, NOT_EXECUTABLE, NOT_FOUND, SSH_FAILED = 125, 126, 127, 255
