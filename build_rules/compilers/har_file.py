@@ -31,7 +31,7 @@ from build_rules.compilers.archive import read_members
 from build_rules.errors import InputError
 from build_rules.versions import is_emulated
 
-__all__ = ["Har", "OutputLayer", "dump_npz", "outline_har", "output_layers", "read_har", "write_har"]
+__all__ = ["Har", "OutputLayer", "dump_npz", "har_of", "outline_har", "output_layers", "read_har", "write_har"]
 
 MAX_JSON_BYTES = 8 << 20
 """Bytes of an HN; YOLOv4 has a hundredth of that. As Python objects they take twenty times as many."""
@@ -91,16 +91,17 @@ def read_har(path: Path) -> Har:
 
     Raises `InputError` when the file is not a HAR, is damaged, or claims more than `read_members` allows.
     """
-    return _har(path, read_members(path)[0])
+    return har_of(path, read_members(path)[0])
 
 
 def outline_har(path: Path) -> tuple[Har, Mapping[str, int]]:
     """Return a HAR with no members but its HN and its metadata, and the bytes of all by name. Raises as `read_har`."""
     members, sizes = read_members(path, (".hn", ".metadata.json"))
-    return _har(path, members), sizes
+    return har_of(path, members), sizes
 
 
-def _har(path: Path, members: Mapping[str, bytes]) -> Har:
+def har_of(path: Path, members: Mapping[str, bytes]) -> Har:
+    """Return the HAR that these members of `path` are; its HN and its metadata are enough. Raises as `read_har`."""
     stems = [name[: -len(".hn")] for name in members if name.endswith(".hn")]
     if len(stems) != 1:
         raise InputError(f"{path}: a HAR holds exactly one .hn member, this archive holds {len(stems)}.")

@@ -8,7 +8,18 @@ from __future__ import annotations
 
 from typing import Protocol
 
-__all__ = ["Listener", "began", "cached", "listen", "progress", "speak_for", "unlisten", "warn"]
+__all__ = [
+    "Listener",
+    "began",
+    "cached",
+    "listen",
+    "progress",
+    "speak_for",
+    "tell_warning",
+    "unlisten",
+    "waits",
+    "warn",
+]
 
 
 class Listener(Protocol):
@@ -19,6 +30,9 @@ class Listener(Protocol):
 
     def report_speaker(self, task_name: str) -> None:
         """This thread speaks for a task from now on."""
+
+    def report_waits(self, task_name: str, reason: str) -> None:
+        """A task cannot begin yet, and why."""
 
     def report_began(self, task_name: str) -> None:
         """A task has what it waited for, and really begins."""
@@ -64,6 +78,12 @@ def speak_for(task_name: str) -> None:
         listener.report_speaker(task_name)
 
 
+def waits(task_name: str, reason: str) -> None:
+    """Say that a task that was to begin waits, and for what."""
+    if (listener := _line.listener) is not None:
+        listener.report_waits(task_name, reason)
+
+
 def began(task_name: str) -> None:
     """Say that a task has waited long enough: its time counts from now on."""
     if (listener := _line.listener) is not None:
@@ -76,9 +96,14 @@ def progress(text: str) -> None:
         listener.report_progress(text)
 
 
+def tell_warning(text: str) -> None:
+    """Warn the person at the terminal from within a step: whoever reports knows which one it is that prints."""
+    print(f"   warning: {text}", flush=True)
+
+
 def warn(task_name: str, text: str) -> None:
     """Warn the person at the terminal, now and in the summary."""
     if (listener := _line.listener) is None:
-        print(f"   warning: {text}")
+        tell_warning(text)
     else:
         listener.report_warning(task_name, text)

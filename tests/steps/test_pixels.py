@@ -80,11 +80,14 @@ class Chain:
     def quantize(self) -> None:
         f = self.folder
         har.run(
-            f / "parsed.har", f / "model.alls", f / "snapshot", f / "split.onnx", f / "feed.json", f / "har", Emulator()
+            *(f / "parsed.har", f / "model.alls", f / "snapshot", f / "split.onnx", f / "feed.json"),
+            *(f / "har", f / "har.json"),
+            Emulator(),
         )
 
     def executable(self) -> Path:
-        hef.run(self.folder / "har", self.folder / "model.hef", Emulator())
+        f = self.folder
+        hef.run(f / "har", f / "model.alls", f / "model.hef", f / "hef.json", Emulator(), "hailo8l")
         return self.folder / "model.hef"
 
 

@@ -24,6 +24,9 @@ class Telling:
     def tell_start(self, name: str) -> None:
         """A step begins."""
 
+    def tell_wait(self, name: str, reason: str) -> None:
+        """A step that was told to begin waits, and for what."""
+
     def tell_done(self, name: str, seconds: float, target: str) -> None:
         """A step has run."""
 
@@ -46,7 +49,7 @@ class Telling:
         """A step printed a line, perhaps a warning; `shown` when it has been passed on already."""
 
     def tell_progress(self, name: str, text: str, due: bool) -> None:
-        """A step says how far it is; `due` when that has not been told for some seconds."""
+        """A step says how far it is; `due` when that has not been told for a while."""
 
     def tell_note(self, text: str) -> None:
         """Something about the run as a whole is worth a line."""

@@ -8,6 +8,11 @@ from build_rules.exit_codes import DONE, FAILED, UNEXPECTED, WRONG_INPUT
 
 __all__ = ["Diagnostic", "RunState"]
 
+PROGRESS_SECONDS = 10.0
+"""Where progress becomes lines, a step that says how far it is has one so often,"""
+HEARTBEAT_SECONDS = 60.0
+"""and after this time every step has one so often, whether it says anything or not."""
+
 
 class Diagnostic(NamedTuple):
     """Something said about a task; `task` is empty where nobody knows which one said it."""
@@ -26,6 +31,8 @@ class RunState:
         """How many of `current` were never loaded as tasks."""
         self.running: dict[str, float] = {}
         """Name to the time it was started."""
+        self.waiting: dict[str, str] = {}
+        """Name to what it waits for, of what was started and has not really begun."""
         self.notes: dict[str, str] = {}
         """Name to how far it is, of what runs and says so."""
         self.progress_shown: dict[str, float] = {}
@@ -66,9 +73,38 @@ class RunState:
         self.most_running = max(self.most_running, len(self.running))
         self.lines_since_failure += 1
 
+    def wait(self, name: str, reason: str) -> None:
+        """A step that was started waits for something."""
+        if name in self.running:
+            self.waiting[name] = reason
+
+    def begin(self, name: str, now: float) -> None:
+        """A step has what it waited for; its time counts from now on."""
+        self.waiting.pop(name, None)
+        if name in self.running:
+            self.running[name] = now
+
+    def progress(self, name: str, text: str, now: float) -> bool:
+        """A step says how far it is; return whether a line of that is due."""
+        self.notes[name] = text
+        begun = self.running[name]
+        every = PROGRESS_SECONDS if now - begun < HEARTBEAT_SECONDS else HEARTBEAT_SECONDS
+        return self._is_due(name, now, every)
+
+    def due(self, now: float) -> list[str]:
+        """Return the steps of which nothing has been told for a minute."""
+        return [name for name in self.running if self._is_due(name, now, HEARTBEAT_SECONDS)]
+
+    def _is_due(self, name: str, now: float, every: float) -> bool:
+        if now - max(self.progress_shown.get(name, 0.0), self.running[name]) < every:
+            return False
+        self.progress_shown[name] = now
+        return True
+
     def _settle(self, name: str, now: float) -> float:
         self.settled.add(name)
         self.notes.pop(name, None)
+        self.waiting.pop(name, None)
         return now - self.running.pop(name, now)
 
     def done(self, name: str, now: float) -> float:

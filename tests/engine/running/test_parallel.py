@@ -57,6 +57,14 @@ def work(*, source, out, name):
             Path(f"{name}.fork").write_text(str(os.getpid()))
             time.sleep(60)
             os._exit(0)
+    if "orphan" in text:
+        import subprocess
+        there = Path(f"{name}.orphan").absolute()
+        subprocess.run(["sh", "-c", f"setsid sh -c 'sleep 300 & echo $! > {there}; wait' & exit"], check=True)
+        while not there.exists() or not there.read_text():
+            time.sleep(0.01)
+        Path(f"{name}.ready").touch()
+        time.sleep(60)
     if "panic" in text:
         raise type("PanicException", (BaseException,), {})("a library panics")
     if "input" in text:
@@ -226,6 +234,25 @@ def test_no_step_outlives_doit(tmp_path: Path, sent: signal.Signals) -> None:
     assert leftovers(folder) == []
 
 
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="who started whom stands in /proc")
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("own_process", [True, False], ids=["a step that starts programs", "steps side by side"])
+def test_nor_does_what_has_left_its_group(tmp_path: Path, sent: signal.Signals, own_process: bool) -> None:
+    """Helpers in sessions of their own, and such whose parent has ended: compilers have both."""
+    folder = workspace(tmp_path, a="orphan")
+    if own_process:
+        dodo = (folder / "dodo.py").read_text()
+        (folder / "dodo.py").write_text(dodo.replace("settings=", "own_process=True, settings="))
+    process = start_doit(folder, *(() if own_process else ("-n", "2")))
+    wait_until((folder / "a.ready").exists)
+    orphan = pid_of(folder / "a.orphan")
+    assert not is_gone(orphan)
+    os.kill(process.pid, sent)
+    process.communicate(timeout=60)
+    assert process.returncode == (-9 if sent == signal.SIGKILL else 130)
+    wait_until(lambda: is_gone(orphan))
+
+
 def test_a_counted_licence_is_never_used_twice(tmp_path: Path) -> None:
     folder = workspace(tmp_path, '(("licence", 1),)', **{f"s{number}": "x" for number in range(4)})
     assert doit(folder, "-n", "4").code == 0
@@ -288,6 +315,60 @@ def test_a_large_step_is_not_overtaken() -> None:
     large.join(timeout=30)
     small.join(timeout=30)
     assert order == ["large", "small"]
+
+
+def test_who_needs_nothing_of_what_another_waits_for_goes_first() -> None:
+    """A compile of hours holds up those that need a licence, and nobody else."""
+    shared = Resources({"cores": 3, "memory_mb": 100, "licence": 1})
+    order: list[str] = []
+    told: list[str] = []
+    compiling = shared.take({"cores": 1, "licence": 1})
+    compiling.__enter__()
+
+    def wait(name: str, **needs: int) -> threading.Thread:
+        def work() -> None:
+            with shared.take(needs, told.append):
+                order.append(name)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        return thread
+
+    second = wait("second", cores=1, memory_mb=60, licence=1)
+    wait_until(lambda: len(told) == 1)
+    wait("cut", cores=1).join(timeout=30)
+    third = wait("third", licence=1)
+    wait_until(lambda: len(told) == 2)
+    assert order == ["cut"]
+    assert told == ["waits for licence (1 of 1 taken)"] * 2
+    large = shared.take({"memory_mb": 50}, told.append)
+    large.__enter__()
+    compiling.__exit__(None, None, None)
+    time.sleep(0.05)
+    assert order == ["cut"], "the licence is kept for who came first, who lacks something else now"
+    fourth = wait("fourth", memory_mb=10)
+    wait_until(lambda: len(told) == 3)
+    assert told[2] == "waits for memory (50 of 100 MB taken)"
+    large.__exit__(None, None, None)
+    for thread in (second, third, fourth):
+        thread.join(timeout=30)
+    assert sorted(order) == ["cut", "fourth", "second", "third"]
+    assert order.index("second") < order.index("third")
+
+
+def test_one_step_needs_more_than_its_rule(tmp_path: Path) -> None:
+    """What a compiler needs, beside what every step of this kind does; what nobody counts takes nothing."""
+    folder = workspace(tmp_path, '(("cores", 0),)', **{f"s{number}": "x" for number in range(4)})
+    dodo = (folder / "dodo.py").read_text()
+    further = 'needs=(("licence", 1), ("gpu", 1)), settings='
+    (folder / "dodo.py").write_text(dodo.replace("settings=", further))
+    run = doit(folder, "-n", "4", "-r", "events")
+    assert run.code == 0
+    words = [line.split()[0] for line in (folder / "log").read_text().splitlines()]
+    assert words == ["start", "stop"] * 4
+    events = [json.loads(line) for line in run.out.splitlines()]
+    waiting = [event["text"] for event in events if event["event"] == "waiting"]
+    assert set(waiting) == {"waits for licence (1 of 1 taken)"}
 
 
 def test_what_failed_gives_back_what_it_took() -> None:
