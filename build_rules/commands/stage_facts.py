@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +48,18 @@ def described_stages(document: Mapping[str, Any]) -> tuple[dict[str, StageReport
 def stage_facts(stages: Mapping[str, StageReport], warnings: tuple[str, ...] = ()) -> Facts:
     """Return the rows of `doit inspect`: every fact, then every warning."""
     rows = [
-        {"stage": stage, "fact": name, "value": value}
+        {"stage": stage, "fact": fact, "value": value}
         for stage, report in stages.items()
-        for name, value in report.facts.items()
+        for name, told in report.facts.items()
+        for fact, value in _each(name, told)
     ]
     told = [*(text for report in stages.values() for text in report.warnings), *warnings]
     return {"build": rows, WARNINGS: [{"warning": text} for text in told]}
+
+
+def _each(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Return a fact, or where it says the same of several things (contexts) one for each, counted from 1."""
+    if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+        yield from ((f"{name} {number}", item) for number, item in enumerate(value, start=1))
+    else:
+        yield name, value

@@ -64,6 +64,8 @@ def test_a_har_shows_its_optimization_and_how_long_each_part_took(target: Path) 
 def test_a_hef_as_its_compiler_wrote_it_shows_both_stages(target: Path, tmp_path: Path) -> None:
     facts = describe(target / "model.hef")
     assert rows(facts)["compile contexts"] == 3
+    assert rows(facts)["compile utilization 1"] == {"control": 10.0, "compute": 42.5}
+    assert "compile   utilization 1       control 10, compute 42.5\n" in render_text(facts)
     assert rows(facts)["optimize optimization_level"] == 0
     assert [row["warning"] for row in facts["warnings"]] == [*OPTIMIZED.warnings, *COMPILED.warnings]
     other = Path(shutil.copy(target / "model.hef", target / "other.hef"))
