@@ -48,7 +48,7 @@ class Repository:
 def read_repository() -> Repository:
     """Read the settings and models of the folder that doit was started in; what is wrong with them is among `found`."""
     found: list[Diagnosis] = []
-    settings, models = Settings(), ()
+    models: tuple[Model, ...] = ()
     try:
         settings = read_settings(SETTINGS)
     except InputError as error:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from build_rules.compilers.describe_har import describe
 from build_rules.compilers.dfc.allocation import format_allocation, network_digest, read_allocation
 from build_rules.compilers.dfc.dfc_failures import explain
 from build_rules.compilers.dfc.drive import hints_of, read_script
@@ -20,6 +21,7 @@ from build_rules.compilers.dfc.remedies import Remedy, next_remedy, remedy_facts
 from build_rules.compilers.dfc.work_done import do_work, try_work
 from build_rules.compilers.har_file import Har, outline_har
 from build_rules.compilers.protocol import ALLOCATION_REUSED, CompileJob
+from build_rules.errors import InputError
 from build_rules.records.stage_report import JSON, StageReport
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ def compile_network(dfc: Dfc, job: CompileJob) -> StageReport:
     """Compile a quantized network. Raises `InputError` when the DFC finds no way to."""
     har = outline_har(job.har)[0]
     script = "" if job.script is None else read_script(job.script)
-    network, chip = network_digest(har.hn), har.hw_arch or ""
+    network, chip = network_digest(har.hn, _bits(job.har)), har.hw_arch or ""
     kept = None
     if dfc.reuse_allocation and job.allocation is not None:
         kept = read_allocation(job.allocation, network, chip)
@@ -52,11 +54,16 @@ def compile_network(dfc: Dfc, job: CompileJob) -> StageReport:
         if job.found is not None and attempt.allocation is None and found.is_file():
             text = found.read_text(encoding="utf-8")
             job.found.write_text(format_allocation(text, network, chip), encoding="utf-8")
-    profiled = _profile(dfc, job, har)
+    profiled, silent = _profile(dfc, job, har)
     made = report(read_log(done.log))
     reused: dict[str, JSON] = {ALLOCATION_REUSED: True} if attempt.allocation is not None else {}
     facts = {**made.facts, **remedy_facts(attempt.remedies), **reused, **profiled}
-    return StageReport(facts, (*_told(attempt.remedies), *made.warnings))
+    return StageReport(facts, (*_told(attempt.remedies), *made.warnings, *silent))
+
+
+def _bits(har: Path) -> dict[str, int]:
+    """Return the bits of each layer: they decide where it finds room, and not every HN tells them."""
+    return {layer.name: layer.bits for layer in describe(har).layers if layer.bits is not None}
 
 
 def _try_until(
@@ -104,12 +111,16 @@ def _compile(dfc: Dfc, job: CompileJob, script: str, attempt: _Attempt, folder: 
     return try_work(dfc, Work("compile", {}, inputs, outputs, None, kept), job.around.progress)
 
 
-def _profile(dfc: Dfc, job: CompileJob, har: Har) -> dict[str, JSON]:
+def _profile(dfc: Dfc, job: CompileJob, har: Har) -> tuple[dict[str, JSON], tuple[str, ...]]:
+    """Return what the profiler says; where it fails, why. The HEF has cost hours and is good without it."""
     if not dfc.profile:
-        return {}
+        return {}, ()
     inputs = {"har": job.har, "hef": job.output}
-    done = do_work(dfc, Work("profile", {}, inputs, {}), job.around.progress, hints_of(har))
-    return profile_facts(done.facts)
+    try:
+        done = do_work(dfc, Work("profile", {}, inputs, {}), job.around.progress, hints_of(har))
+    except InputError as error:
+        return {}, (f"nothing is known of speed and bandwidth. {error}",)
+    return profile_facts(done.facts), ()
 
 
 def _words(attempt: _Attempt) -> str:

@@ -58,9 +58,9 @@ class PlaceFacts:
     """What is known of the place where the DFC runs; None where that could not be told.
 
     `place` is what a person calls it. `numpy_pin` is the numpy that the installed wheel wants. `gpus` are the names of
-    those that the worker sees, `gpus_asked` is the setting. `accepted` are the chips for which the DFC can be set to
-    work, `refused` those for which it cannot, each with what it says. `failure` says why the worker gave no answer, and
-    what to do; then little else is known.
+    those that are shown to the worker, `gpus_asked` is the setting. `accepted` are the chips for which the DFC can be
+    set to work, `refused` those for which it cannot, each with what it says. `failure` says why the worker gave no
+    answer, and what to do; then little else is known.
     """
 
     way: Way
@@ -307,7 +307,10 @@ def _gpu(facts: PlaceFacts) -> Diagnosis:
     if facts.gpus is None:
         return Diagnosis("GPU", "unknown", "could not be asked; har.log says which level was taken.")
     if facts.gpus:
-        return Diagnosis("GPU", "ok", f"{', '.join(facts.gpus)}.")
+        text = (
+            f"{', '.join(facts.gpus)}, as nvidia-smi lists them; har.log says whether the DFC's TensorFlow takes them."
+        )
+        return Diagnosis("GPU", "ok", text)
     shown = f'gpus = "{facts.gpus_asked}" is set, and still none' if facts.gpus_asked else "`gpus` is not set, so none"
     return Diagnosis(
         "GPU",

@@ -7,15 +7,22 @@ import platform
 import re
 import shutil
 from dataclasses import fields, replace
+from typing import TYPE_CHECKING
 
 from build_rules.compilers.dfc.dfc_failures import Hints, explain
 from build_rules.compilers.dfc.dfc_settings import DfcSettings
-from build_rules.compilers.dfc.diagnosis import PlaceFacts, Way, diagnose, facts_of
+from build_rules.compilers.dfc.diagnosis import PlaceFacts, Way, diagnose, facts_of, urgent
 from build_rules.compilers.dfc.launch import Work, WorkerFailure, run_worker
 from build_rules.compilers.dfc.outside import NOWHERE, PROBE_SECONDS
 from build_rules.compilers.protocol import Diagnosis, TargetRequest
+from build_rules.errors import InputError
 
-__all__ = ["examine", "look"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from build_rules.compilers.dfc import Dfc
+
+__all__ = ["check_before", "examine", "look"]
 
 
 def examine(dfc: DfcSettings, requests: tuple[TargetRequest, ...]) -> tuple[Diagnosis, ...]:
@@ -38,6 +45,23 @@ def look(dfc: DfcSettings, hw_archs: tuple[str, ...] = ()) -> PlaceFacts:
     there = facts_of(way, place, dfc.gpus, done.environment, done.facts)
     missing = {field.name: getattr(here, field.name) for field in fields(there) if getattr(there, field.name) is None}
     return replace(there, **missing)
+
+
+def check_before(dfc: Dfc, request: TargetRequest, need_mb: int, tell: Callable[[str], None]) -> None:
+    """Raise `InputError` for what a stage could not be done with, and tell what is worse than it could be.
+
+    Starts no program: it goes by what was found out about the environment before, and asks this machine for the rest.
+    `need_mb` is what the stage writes at least. What is told is of this machine and moment: no output is to hold it.
+    """
+    way, place = _place(dfc)
+    here = _here(way, place, dfc.gpus)
+    found = dict(dfc.found)
+    facts = replace(here, dfc=found.get("dfc"), python=found.get("python"), numpy=found.get("numpy"))
+    for one in urgent(facts, request, need_mb):
+        text = f"{one.subject}: {one.text} {one.advice}".strip()
+        if one.state == "error":
+            raise InputError(f"[dfc], {text}")
+        tell(text)
 
 
 def _told(text: str) -> str:
