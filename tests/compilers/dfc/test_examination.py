@@ -97,10 +97,16 @@ def test_before_a_stage_what_it_cannot_be_done_with_is_an_error(monkeypatch: pyt
 
 @pytest.mark.usefixtures("machine")
 def test_before_a_stage_the_rest_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    (line,) = told(request=replace(FAST, images=12))
-    assert line.startswith("a:hailo8l-fast: is calibrated on 12 images")
-    monkeypatch.setattr("os.sysconf", lambda name: 4096 if "SIZE" in name else 8_000_000_000 // 4096)
+    (line,) = told(replace(FOUND, found=(("dfc", "3.99.0"),)))
+    assert line.startswith("version: DFC 3.99.0 is newer than those")
+    monkeypatch.setattr("shutil.disk_usage", lambda path: Usage(0, 0, 3_000_000_000))
     (line,) = told()
-    assert line.startswith("memory: 8 GB; Hailo asks for 16 GB")
+    assert line.startswith("disk: 3.0 GB are free where the DFC works.")
     away = Dfc(command=("ssh", "gpu1", "python"), found=FOUND.found)
     assert told(away) == []  # this machine is not the one that compiles
+
+
+@pytest.mark.usefixtures("machine")
+def test_before_a_stage_what_others_tell_is_not_told_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sysconf", lambda name: 4096 if "SIZE" in name else 8_000_000_000 // 4096)
+    assert told(request=replace(FAST, images=12)) == []
