@@ -138,6 +138,7 @@ HEF = Rule(
         "steps/hef.py",
         "compilers/protocol.py",
         "engine/messages.py",
+        "engine/running/note_reads.py",
         "errors.py",
         "records/stage_report.py",
         # By these it is told whether the file is what was asked for.
@@ -315,9 +316,9 @@ def task_har() -> Tasks:
                 "feed": ws.target_folder(model, target) / "feed.json",
             },
             outputs={
-                "har": place / "model.har",
                 **ws.logs(compiling, place / "har.log"),
                 "report": place / "har.json",
+                "har": place / "model.har",
             },
             owner=model.name,
             settings={},
@@ -341,9 +342,9 @@ def task_hef() -> Tasks:
             # The model script, which the HAR holds too, is what the compiled file is compared with.
             inputs={"har": place / "model.har", "model_script": place / "model.alls"},
             outputs={
-                "hef": place / "model.hef",
                 **ws.logs(compiling, place / "hef.log"),
                 "report": place / "hef.json",
+                "hef": place / "model.hef",
             },
             owner=model.name,
             settings={"hw_arch": target.hw_arch},

@@ -85,13 +85,13 @@ def find_oddities(asked: Sequence[AskedOutput], hef: Hef) -> tuple[str, ...]:
     streams = tuple(stream for group in hef.network_groups for stream in group.outputs)
     made = _match(asked, streams)
     renamed = [
-        f"output {one.output.stream} is called {made[one.output.stream].name} in the HEF"
+        f"output {one.output.stream} is called {made[one.output.stream].name} in the HEF."
         for one in asked
         if one.output.stream in made and made[one.output.stream].name != one.output.stream
     ]
     expected = [made[one.output.stream].name for one in asked if one.output.stream in made]
     if expected != [stream.name for stream in streams if stream.name in expected]:
-        renamed.append("the HEF lists its outputs in another order than the cut")
+        renamed.append("the HEF lists its outputs in another order than the cut.")
     return tuple(renamed)
 
 

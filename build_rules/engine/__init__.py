@@ -13,7 +13,7 @@ names of which that are not documented stand in `doit_names.py`. A run, in the o
 `running/dispatch.py`           in which order do the others run?
 **begin**                       the workspace is ours
 `running/session.py`            who has the workspace, and what has a killed run left in it? (`lock.py`, `lock_file.py`)
-`interrupt.py`                  what is undone when Ctrl-C comes, or a job is cancelled?
+`interrupt.py`                  what is undone when Ctrl-C comes, or a job is cancelled? (`process_tree.py`: who goes?)
 **decide**                      must a step run?
 `freshness/decide.py`           why does it run?
 `freshness/key.py`              what do its outputs depend on?

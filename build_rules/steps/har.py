@@ -7,7 +7,7 @@ from pathlib import Path
 
 from build_rules.compilers.pixel_proof import prove_pixels
 from build_rules.compilers.protocol import Compiler, OptimizeJob, SampleError, Surroundings
-from build_rules.engine.messages import progress
+from build_rules.engine.messages import progress, tell_warning
 from build_rules.errors import InputError
 from build_rules.records.calibration_json import load_feed
 from build_rules.records.stage_report import dump_report
@@ -32,7 +32,7 @@ def run(
 
     `chosen` names the record of calibration images, which only errors tell of.
     """
-    job = OptimizeJob(parsed_har, script, snapshot, har, Surroundings(progress, log, kept))
+    job = OptimizeJob(parsed_har, script, snapshot, har, Surroundings(progress, tell_warning, log, kept))
     try:
         prove_pixels(compiler, job, split_onnx, load_feed(feed))
         done = compiler.optimize(job)
@@ -41,7 +41,7 @@ def run(
         raise InputError(f"{error} Sample {error.sample} is {image}." if image else str(error)) from error
     report.write_text(dump_report(done), encoding="utf-8")
     for warning in done.warnings:
-        print(f"   warning: {warning}")
+        tell_warning(warning)
 
 
 def _image(chosen: str | None, sample: int) -> str | None:

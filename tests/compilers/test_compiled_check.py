@@ -113,10 +113,10 @@ def test_another_chip_or_no_network(build: Build, asked: tuple[AskedOutput, ...]
 def test_another_order_and_other_names_do_no_harm(build: Build, asked: tuple[AskedOutput, ...]) -> None:
     swapped = with_outputs(build, 1, 0, 2)
     assert find_problems(asked, swapped, "hailo8l") == ()
-    assert find_oddities(asked, swapped) == ("the HEF lists its outputs in another order than the cut",)
+    assert find_oddities(asked, swapped) == ("the HEF lists its outputs in another order than the cut.",)
     renamed = changed(build, 0, name="net/conv99")
     assert find_problems(asked, renamed, "hailo8l") == ()
-    assert find_oddities(asked, renamed) == (f"output {asked[0].output.stream} is called net/conv99 in the HEF",)
+    assert find_oddities(asked, renamed) == (f"output {asked[0].output.stream} is called net/conv99 in the HEF.",)
     foreign = changed(build, 0, name="net/conv99", original_names=("/other/Conv",))
     assert len(find_problems(asked, foreign, "hailo8l")) == 2
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,13 +87,14 @@ def optimize(dfc: Dfc, job: OptimizeJob) -> StageReport:
 
 def _images(asked: Asked, count: int, job: OptimizeJob) -> int:
     """Return how many images are handed over. Raises `InputError` when the script asks for more than there are."""
-    wanted = [size for size in (asked.calibration_images, asked.finetune_images) if size is not None]
-    if wanted and max(wanted) > count:
+    if asked.most_images is None:
+        return count
+    if asked.most_images > count:
         raise InputError(
-            f"{job.script}: asks for {max(wanted)} images (calibset_size, dataset_size), the snapshot holds {count}; "
-            "calibrate with more images, or ask for fewer in the lines of your own ([alls] in model.toml)."
+            f"{job.script}, line {asked.most_images_line}: asks for {asked.most_images} images, the snapshot holds "
+            f"{count}; calibrate with more images, or ask for fewer in the lines of your own ([alls] in model.toml)."
         )
-    return max(wanted, default=count)
+    return asked.most_images
 
 
 def run_float(dfc: Dfc, job: OptimizeJob, image: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
@@ -104,8 +106,8 @@ def run_float(dfc: Dfc, job: OptimizeJob, image: NDArray[np.uint8]) -> tuple[NDA
         script.write_text(format_script(Script(pixels)), encoding="utf-8")
         samples = np.ascontiguousarray(image.transpose(1, 2, 0)[None])
         inputs = {"har": job.har, "script": script}
-        around = Surroundings(job.around.progress, None, job.around.kept)
-        values = _simulate(dfc, inputs, "fp_optimized", samples, folder, around, hints_of(har, script, text))
+        around = replace(job.around, log=None)
+        values = _simulate(dfc, inputs, "fp_optimized", samples, folder, around, hints_of(har, job.script, text))
     return tuple(_as_onnx(values[output.producer]) for output in output_layers(har.hn))
 
 

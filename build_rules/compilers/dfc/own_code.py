@@ -28,5 +28,5 @@ COMPILE = ("allocation", "compile_network", "profile_facts", "remedies")
 CODE: dict[Stage, tuple[str, ...]] = {
     "parse": SHARED,
     "optimize": SHARED,
-    "compile": (*SHARED, *_own(*COMPILE), "atomic_file.py"),
+    "compile": (*SHARED, *_own(*COMPILE), "compilers/describe_har.py", "compilers/npz_numbers.py"),
 }
