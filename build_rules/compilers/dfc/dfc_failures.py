@@ -67,7 +67,7 @@ class Hints:
 
     `script` is the model script by the name the user finds it under, `origins` the ONNX nodes of the compiler's layers
     (`layer_origins`), `endpoints` the names of endpoints by ONNX node, `tried` the remedies that did not help, in
-    words.
+    words. `is_wide`: some output has 16 bits, for all that is known.
     """
 
     model: str = ""
@@ -78,6 +78,7 @@ class Hints:
     origins: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     endpoints: Mapping[str, str] = field(default_factory=dict)
     tried: tuple[str, ...] = ()
+    is_wide: bool = True
 
 
 class _RawError(Exception):
@@ -150,11 +151,9 @@ def _find(failure: Failure) -> tuple[KnownFailure, str] | None:
 
 def _class(failure: Failure, known: KnownFailure | None, hints: Hints) -> tuple[str, str]:
     if known is not None:
-        names = {
-            "model": hints.model,
-            "target": hints.target or "the chip",
-            "preset": f"`{hints.preset}`" if hints.preset else "this one",
-        }
+        preset = f"`{hints.preset}`" if hints.preset else "this one"
+        narrower = f"Take a preset with fewer 16-bit outputs than {preset}. " if hints.is_wide else ""
+        names = {"target": hints.target or "the chip", "preset": preset, "narrower": narrower}
         return known.told.format_map(names), known.hint.format_map(names)
     if failure.kind in KINDS:
         return KINDS[failure.kind]

@@ -171,7 +171,7 @@ def test_every_row_has_a_wording_and_is_whole() -> None:
         assert failure.told.endswith(".")
         assert failure.hint.endswith(".")
         assert set(failure.remedies) <= set(LADDER)
-        failure.hint.format_map({"target": "t", "preset": "p", "model": "m"})
+        failure.hint.format_map({"target": "t", "preset": "p", "narrower": "n"})
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -248,6 +248,8 @@ def test_the_preset_and_the_target_are_named() -> None:
     text = told(raised("BackendAllocatorException: Agent infeasible"))
     assert "than `accurate`" in text
     assert "on hailo8l" in text
+    narrow = Hints("net", preset="fast", is_wide=False)
+    assert "preset" not in told(raised("BackendAllocatorException: Agent infeasible"), hints=narrow)
     assert "than this one" in told(raised("BackendAllocatorException: Agent infeasible"), hints=Hints("net"))
 
 
