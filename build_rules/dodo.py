@@ -121,6 +121,13 @@ HAR = Rule(
     (
         "steps/har.py",
         "compilers/pixel_proof.py",
+        "compilers/asked_outputs.py",
+        "compilers/describe_har.py",
+        "compilers/archive.py",
+        "compilers/har_file.py",
+        "compilers/npz_numbers.py",
+        "alls/script.py",
+        "versions.py",
         "compilers/protocol.py",
         "engine/messages.py",
         "records/stage_report.py",
@@ -143,6 +150,7 @@ HEF = Rule(
         "records/stage_report.py",
         # By these it is told whether the file is what was asked for.
         "compilers/compiled_check.py",
+        "compilers/asked_outputs.py",
         "compilers/describe_har.py",
         "compilers/archive.py",
         "compilers/har_file.py",
