@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import time
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -268,6 +268,20 @@ def test_the_line_of_the_script_is_told(message: str, line: str) -> None:
     assert "model.alls: `" in text
 
 
+def test_whose_line_it_is_is_told() -> None:
+    script = (
+        "# zero points of matmuls are compensated\nmodel_optimization_flavor(optimization_level=1)\n"
+        "# from [alls] append\nperformance_param(fps=5)\nquantization_param([conv70,\n  conv71],  # both\n"
+        "  precision_mode=a16_w16)  # so\n"
+    )
+    failure = raised("HailoNNException: The layer named conv71 doesn't exist in the HN")
+    text = told(failure, hints=Hints("net", script="model.alls", script_text=script))
+    assert "line 5 of model.alls (from [alls] append): `quantization_param([conv70, conv71], precision_mode=" in text
+    failure = raised("AllocatorScriptParserException: No argument named optimization_level")
+    text = told(failure, hints=Hints("net", script="model.alls", script_text=script))
+    assert "line 2 of model.alls: `model_optimization_flavor(" in text
+
+
 def test_no_line_is_told_that_is_not_there() -> None:
     for script in ("", "(((", "performance_param(fps=5)\n"):
         text = told(
@@ -346,12 +360,22 @@ def test_messages_stay_short() -> None:
 TEXTS = st.text(max_size=200) | st.sampled_from([wording for _, wording in WORDINGS])
 
 
-@given(st.sampled_from([*KINDS, "raised", "?"]), TEXTS, TEXTS, TEXTS, TEXTS)
-def test_whatever_fails_is_told(kind: str, type_name: str, message: str, trace: str, log: str) -> None:
-    error = explain(Failed(kind, type_name, message, trace, log), "compile", HINTS)
+SCRIPTS = st.text(alphabet="ab1_=(),[]{}\n\r\f#\x0b", max_size=60) | st.just(SCRIPT)
+
+
+@given(st.sampled_from([*KINDS, "raised", "?"]), TEXTS, TEXTS, TEXTS, TEXTS, SCRIPTS)
+def test_whatever_fails_is_told(kind: str, type_name: str, message: str, trace: str, log: str, script: str) -> None:
+    error = explain(Failed(kind, type_name, message, trace, log), "compile", replace(HINTS, script_text=script))
     assert str(error).startswith("yolov8n for hailo8l")
     assert error.printed()
     pickle.loads(pickle.dumps(error))
+
+
+@given(SCRIPTS)
+def test_any_script_may_be_refused(script: str) -> None:
+    for word in ("a", "b1", "1"):
+        failure = raised(f"HailoNNException: The layer named {word} doesn't exist in the HN")
+        assert "doesn't exist" in str(explain(failure, "optimize", replace(HINTS, script_text=script)))
 
 
 @pytest.mark.parametrize(
