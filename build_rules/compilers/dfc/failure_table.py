@@ -359,10 +359,6 @@ KINDS: dict[str, tuple[str, str]] = {
         "the other machine asks for a password, and nobody is there to type it.",
         "Let a key open it: `ssh-copy-id HOST`, then try `ssh -o BatchMode=yes HOST true`.",
     ),
-    "chip": (
-        "the compiler wrote a file for another chip.",
-        "Something between sets `hw_arch`: look at own lines of the script and at what `command` starts.",
-    ),
 }
 """What is told when no row fits, by the kind of a `WorkerFailure`."""
 

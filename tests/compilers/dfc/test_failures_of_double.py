@@ -221,6 +221,72 @@ def test_an_interpreter_that_is_not_there_or_no_python_or_without_it(bench: Benc
             Dfc(python=str(python)).find_out(None)
 
 
+STAND_INS = [
+    (
+        {"image": "suite:1"},
+        "docker",
+        "Cannot connect to the Docker daemon at unix:///var/run/docker.sock.",
+        1,
+        "docker does",
+    ),
+    (
+        {"image": "suite:1"},
+        "docker",
+        "permission denied while trying to connect to the Docker daemon socket",
+        1,
+        "may not",
+    ),
+    (
+        {"image": "suite:1"},
+        "docker",
+        "Error: No such image: suite:1",
+        1,
+        "the image of the compiler is not on this machine",
+    ),
+    (
+        {"image": "suite:1", "runner": "podman"},
+        "podman",
+        "Error: suite:1: image not known",
+        125,
+        "is not on this machine",
+    ),
+    (
+        {"command": ("ssh", "gpu1", "python3")},
+        "ssh",
+        "gpu1: Permission denied (publickey,password).",
+        255,
+        "for a password",
+    ),
+    (
+        {"command": ("ssh", "gpu1", "python3")},
+        "ssh",
+        "ssh: connect to host gpu1 port 22: refused",
+        255,
+        "cannot be started",
+    ),
+]
+
+
+@pytest.mark.parametrize(("settings", "program", "says", "code", "words"), STAND_INS)
+def test_a_place_that_cannot_be_reached(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: dict[str, Any],
+    program: str,
+    says: str,
+    code: int,
+    words: str,
+) -> None:
+    stand_in = tmp_path / program
+    stand_in.write_text(f"#!/bin/sh\necho '{says}' >&2\nexit {code}\n")
+    stand_in.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    with pytest.raises(InputError, match=words) as caught:
+        Dfc(**settings).find_out(None)
+    assert says[:30] in str(caught.value)
+    assert str(caught.value).startswith("[dfc], probe: ")
+
+
 def test_the_ladder_is_climbed_until_something_helps(bench: Bench) -> None:
     failing = [{"at": "compile", "kind": "agent_infeasible", "until": "context_switch_param(mode=allowed)"}]
     text = str(fail(bench, "compile", failures=failing))
