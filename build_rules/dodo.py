@@ -331,8 +331,12 @@ def task_har() -> Tasks:
             owner=model.name,
             settings={},
             tools=compiling.tools["optimize"],
-            # Only an error about one sample says which image that was.
-            passed={"compiler": compiling.compiler, "chosen": str(ws.folder(model) / "calibration-images.json")},
+            # Only errors say which image a sample was, and which preset is too much.
+            passed={
+                "compiler": compiling.compiler,
+                "chosen": str(ws.folder(model) / "calibration-images.json"),
+                "preset": target.preset,
+            },
             code=compiling.compiler.code("optimize"),
             needs=compiling.compiler.needs("optimize"),
             keeps=compiling.compiler.keeps_logs,
@@ -358,7 +362,11 @@ def task_hef() -> Tasks:
             settings={"hw_arch": target.hw_arch},
             tools=compiling.tools["compile"],
             # What the last success found saves time, and is a discovered input where it decides anything.
-            passed={"compiler": compiling.compiler, "allocation": place / "allocation.alls"},
+            passed={
+                "compiler": compiling.compiler,
+                "allocation": place / "allocation.alls",
+                "preset": target.preset,
+            },
             code=compiling.compiler.code("compile"),
             needs=compiling.compiler.needs("compile"),
             keeps=compiling.compiler.keeps_logs,
