@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +17,14 @@ from build_rules.compilers.begin_at import begin_at
 from build_rules.compilers.dfc.asked import Asked, read_asked
 from build_rules.compilers.dfc.calibration_array import write_array
 from build_rules.compilers.dfc.dfc_failures import Hints
+from build_rules.compilers.dfc.examination import check_before
 from build_rules.compilers.dfc.launch import Work
 from build_rules.compilers.dfc.layer_origins import layer_origins
 from build_rules.compilers.dfc.log_facts import read_log
 from build_rules.compilers.dfc.log_report import report
 from build_rules.compilers.dfc.work_done import do_work
 from build_rules.compilers.har_file import Har, outline_har, output_layers
-from build_rules.compilers.protocol import OptimizeJob, ParseJob, Surroundings
+from build_rules.compilers.protocol import OptimizeJob, ParseJob, Surroundings, TargetRequest
 from build_rules.compilers.samples import Samples
 from build_rules.errors import InputError
 from build_rules.records.stage_report import StageReport
@@ -75,6 +77,9 @@ def optimize(dfc: Dfc, job: OptimizeJob) -> StageReport:
     tensor, shape = _input(har)
     asked, count = read_asked(script), Samples(job.calibration, tensor, shape).count
     wanted = _images(asked, count, job)
+    pixels = wanted * prod(shape)
+    request = TargetRequest(har.name, har.hw_arch or "", asked.level or 0, count, asked.finetune_images or 0)
+    check_before(dfc, request, pixels >> 20, job.around.warn)
     with _folder(job.output) as folder:
         array = folder / "calibration.npy"
         job.around.progress(f"{wanted} calibration images are handed over")
