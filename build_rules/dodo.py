@@ -168,6 +168,7 @@ HEF = Rule(
         "hef/streams.py",
         "protobuf.py",
         "records/hardware.py",
+        "records/roles.py",
         "regular_file.py",
         "varint.py",
         "versions.py",
