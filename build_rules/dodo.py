@@ -121,6 +121,13 @@ HAR = Rule(
     (
         "steps/har.py",
         "compilers/pixel_proof.py",
+        "compilers/asked_outputs.py",
+        "compilers/describe_har.py",
+        "compilers/archive.py",
+        "compilers/har_file.py",
+        "compilers/npz_numbers.py",
+        "alls/script.py",
+        "versions.py",
         "compilers/protocol.py",
         "engine/messages.py",
         "records/stage_report.py",
@@ -138,10 +145,12 @@ HEF = Rule(
         "steps/hef.py",
         "compilers/protocol.py",
         "engine/messages.py",
+        "engine/running/note_reads.py",
         "errors.py",
         "records/stage_report.py",
         # By these it is told whether the file is what was asked for.
         "compilers/compiled_check.py",
+        "compilers/asked_outputs.py",
         "compilers/describe_har.py",
         "compilers/archive.py",
         "compilers/har_file.py",
@@ -315,9 +324,9 @@ def task_har() -> Tasks:
                 "feed": ws.target_folder(model, target) / "feed.json",
             },
             outputs={
-                "har": place / "model.har",
                 **ws.logs(compiling, place / "har.log"),
                 "report": place / "har.json",
+                "har": place / "model.har",
             },
             owner=model.name,
             settings={},
@@ -341,9 +350,9 @@ def task_hef() -> Tasks:
             # The model script, which the HAR holds too, is what the compiled file is compared with.
             inputs={"har": place / "model.har", "model_script": place / "model.alls"},
             outputs={
-                "hef": place / "model.hef",
                 **ws.logs(compiling, place / "hef.log"),
                 "report": place / "hef.json",
+                "hef": place / "model.hef",
             },
             owner=model.name,
             settings={"hw_arch": target.hw_arch},

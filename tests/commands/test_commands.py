@@ -62,7 +62,7 @@ def test_a_hef_has_stable_keys(built: Path) -> None:
         *("file", "bytes", "kind", "header_version", "hw_arch", "silicon", "hailort_architectures", "compiler"),
         *("sdk_version", "emulated", "timestamp_ms", "created", "extensions", "unknown", "compiled_bytes", "embedding"),
         *("sections", "oldest_hailort", "oldest_hailort_without_zip", "loaders"),
-        *("networks", "zip_members", "metadata", "described", "problems"),
+        *("networks", "zip_members", "metadata", "build", "warnings", "described", "problems"),
     ]
     (network,) = hef["networks"]
     assert (network["name"], network["contexts"], len(network["outputs"])) == ("shapes-seg", 1, 10)

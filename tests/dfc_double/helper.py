@@ -68,8 +68,9 @@ def do_parse(request: Request) -> None:
         text = str(error).removeprefix(f"{source}: ")
         raise Refusal("UnsupportedModelError", text) from error
     meta = json.loads(har.member(META_MEMBER))
-    names = {output.producer: output.original_names[0] for output in output_layers(har.hn)}
-    meta |= {"start_node_names": request["start_nodes"], "inverse_postprocess_io_map": {}, "outputs": names}
+    meta |= {"start_node_names": request["start_nodes"], "inverse_postprocess_io_map": {}}
+    for output, end in zip(output_layers(har.hn), ends, strict=True):
+        har.hn["layers"][output.output_layer]["original_names"] = [end]
     members = {**har.members, har.name + META_MEMBER: (json.dumps(meta, indent=1) + "\n").encode()}
     write_har(job.output, replace(har, members=members))
 

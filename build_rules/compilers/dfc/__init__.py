@@ -30,7 +30,7 @@ before it begins
 `diagnosis.py`           what is wrong with the place where it is to run?
 `examination.py`         the facts for that
 `pairing.py`             which HailoRT loads what which release makes?
-`install.py`             how does the wheel become an environment?
+`install.py`             how does the wheel become an environment? (`wheel.py`: is it the wheel?)
 =======================  ====================================================================================
 """
 
@@ -54,11 +54,13 @@ if TYPE_CHECKING:
     from build_rules.compilers.describe_har import HarDescription
     from build_rules.compilers.protocol import (
         CompileJob,
+        Diagnosis,
         Finding,
         OptimizeJob,
         ParseJob,
         RunnableNetwork,
         Stage,
+        TargetRequest,
     )
     from build_rules.records.stage_report import StageReport
 
@@ -173,3 +175,15 @@ class Dfc(DfcSettings):
             f"{path}: holds code for a Hailo device, and runs there alone; doit infer takes the model.har beside it, "
             "which the Dataflow Compiler runs here with the same numerics."
         )
+
+    def diagnose(self, requests: tuple[TargetRequest, ...]) -> tuple[Diagnosis, ...]:
+        """Look at the place where it is, and say what is wrong with that and with what targets ask of it."""
+        from build_rules.compilers.dfc.examination import examine
+
+        return examine(self, requests)
+
+    def checklist(self) -> tuple[str, ...]:
+        """Return what nobody without the compiler, and a device, can verify."""
+        from build_rules.compilers.dfc.diagnosis import CHECKLIST
+
+        return CHECKLIST

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from build_rules.atomic_file import replacing
+from build_rules.compilers.describe_har import describe
 from build_rules.compilers.dfc.allocation import format_allocation, network_digest, read_allocation
 from build_rules.compilers.dfc.dfc_failures import explain
 from build_rules.compilers.dfc.drive import hints_of, read_script
@@ -20,16 +20,16 @@ from build_rules.compilers.dfc.profile_facts import profile_facts
 from build_rules.compilers.dfc.remedies import Remedy, next_remedy, remedy_facts, remedy_texts, script_with
 from build_rules.compilers.dfc.work_done import do_work, try_work
 from build_rules.compilers.har_file import Har, outline_har
-from build_rules.compilers.protocol import CompileJob
+from build_rules.compilers.protocol import ALLOCATION_REUSED, CompileJob
+from build_rules.errors import InputError
 from build_rules.records.stage_report import JSON, StageReport
 
 if TYPE_CHECKING:
     from build_rules.compilers.dfc import Dfc
 
-__all__ = ["REUSED", "compile_network"]
+__all__ = ["compile_network"]
 
-REUSED = "allocation_reused"
-"""The fact that a compile began with the allocation of the one before."""
+FOUND = "found.alls"
 
 
 @dataclass(frozen=True)
@@ -44,21 +44,26 @@ def compile_network(dfc: Dfc, job: CompileJob) -> StageReport:
     """Compile a quantized network. Raises `InputError` when the DFC finds no way to."""
     har = outline_har(job.har)[0]
     script = "" if job.script is None else read_script(job.script)
-    network, chip = network_digest(har.hn), har.hw_arch or ""
+    network, chip = network_digest(har.hn, _bits(job.har)), har.hw_arch or ""
     kept = None
     if dfc.reuse_allocation and job.allocation is not None:
         kept = read_allocation(job.allocation, network, chip)
     with tempfile.TemporaryDirectory(prefix=".dfc-", dir=job.output.parent) as folder:
-        found = Path(folder) / "found.alls"
         attempt, done = _try_until(dfc, job, har, script, _Attempt(allocation=kept), Path(folder))
-        profiled = _profile(dfc, job, har)
-        if job.allocation is not None and attempt.allocation is None and found.is_file():
-            with replacing(job.allocation) as stream:
-                stream.write(format_allocation(found.read_text(encoding="utf-8"), network, chip).encode())
+        found = Path(folder) / FOUND
+        if job.found is not None and attempt.allocation is None and found.is_file():
+            text = found.read_text(encoding="utf-8")
+            job.found.write_text(format_allocation(text, network, chip), encoding="utf-8")
+    profiled, silent = _profile(dfc, job, har)
     made = report(read_log(done.log))
-    reused: dict[str, JSON] = {REUSED: True} if attempt.allocation is not None else {}
+    reused: dict[str, JSON] = {ALLOCATION_REUSED: True} if attempt.allocation is not None else {}
     facts = {**made.facts, **remedy_facts(attempt.remedies), **reused, **profiled}
-    return StageReport(facts, (*_told(attempt.remedies), *made.warnings))
+    return StageReport(facts, (*_told(attempt.remedies), *made.warnings, *silent))
+
+
+def _bits(har: Path) -> dict[str, int]:
+    """Return the bits of each layer: they decide where it finds room, and not every HN tells them."""
+    return {layer.name: layer.bits for layer in describe(har).layers if layer.bits is not None}
 
 
 def _try_until(
@@ -100,18 +105,22 @@ def _compile(dfc: Dfc, job: CompileJob, script: str, attempt: _Attempt, folder: 
     if attempt.allocation is not None:
         inputs["allocation"] = folder / "kept.alls"
         inputs["allocation"].write_text(attempt.allocation, encoding="utf-8")
-    if job.allocation is not None:
-        outputs["allocation"] = folder / "found.alls"
+    if job.found is not None:
+        outputs["allocation"] = folder / FOUND
     kept = None if job.around.kept is None else job.around.kept / f"attempt-{number}"
     return try_work(dfc, Work("compile", {}, inputs, outputs, None, kept), job.around.progress)
 
 
-def _profile(dfc: Dfc, job: CompileJob, har: Har) -> dict[str, JSON]:
+def _profile(dfc: Dfc, job: CompileJob, har: Har) -> tuple[dict[str, JSON], tuple[str, ...]]:
+    """Return what the profiler says; where it fails, why. The HEF has cost hours and is good without it."""
     if not dfc.profile:
-        return {}
+        return {}, ()
     inputs = {"har": job.har, "hef": job.output}
-    done = do_work(dfc, Work("profile", {}, inputs, {}), job.around.progress, hints_of(har))
-    return profile_facts(done.facts)
+    try:
+        done = do_work(dfc, Work("profile", {}, inputs, {}), job.around.progress, hints_of(har))
+    except InputError as error:
+        return {}, (f"nothing is known of speed and bandwidth. {error}",)
+    return profile_facts(done.facts), ()
 
 
 def _words(attempt: _Attempt) -> str:

@@ -70,7 +70,7 @@ class Hints:
     words.
     """
 
-    model: str
+    model: str = ""
     target: str = ""
     preset: str = ""
     script: str = ""
@@ -120,8 +120,8 @@ def explain(failure: Failure, stage: str, hints: Hints) -> CompilerError:
     said = _quote(failure, line)
     name, tail = _tail(failure.log, known, stage)
     sentences = [
-        f"{hints.model}{f' for {hints.target}' if hints.target else ''}, {stage}: {told}",
-        _layers(said, hints),
+        f"{_subject(stage, hints)}: {told}",
+        _layers(f"{said}\n{failure.message[:RAW]}", hints),
         _line_of_script(said, hints) if known is not None and known.name == "model script" else "",
         _suggested(failure.message),
         hint,
@@ -134,6 +134,12 @@ def explain(failure: Failure, stage: str, hints: Hints) -> CompilerError:
     return CompilerError(" ".join(filter(None, sentences)), "\n".join(f"   | {each}" for each in tail), raw=raw.strip())
 
 
+def _subject(stage: str, hints: Hints) -> str:
+    if not hints.model:
+        return f"[dfc], {stage}"
+    return f"{hints.model}{f' for {hints.target}' if hints.target else ''}, {stage}"
+
+
 def _find(failure: Failure) -> tuple[KnownFailure, str] | None:
     if failure.kind not in RAISED:
         return None
@@ -144,7 +150,11 @@ def _find(failure: Failure) -> tuple[KnownFailure, str] | None:
 
 def _class(failure: Failure, known: KnownFailure | None, hints: Hints) -> tuple[str, str]:
     if known is not None:
-        names = {"model": hints.model, "target": hints.target or "the chip", "preset": hints.preset or "this one"}
+        names = {
+            "model": hints.model,
+            "target": hints.target or "the chip",
+            "preset": f"`{hints.preset}`" if hints.preset else "this one",
+        }
         return known.told.format_map(names), known.hint.format_map(names)
     if failure.kind in KINDS:
         return KINDS[failure.kind]
@@ -176,9 +186,9 @@ def _layers(said: str, hints: Hints) -> str:
     told = []
     for layer, nodes in named_layers(said, hints.origins):
         endpoints = [hints.endpoints[node] for node in nodes if node in hints.endpoints]
-        origin = f"endpoint {endpoints[0]}, " if endpoints else ""
-        told.append(f"{layer} is {origin}ONNX node {', '.join(nodes[:3])}")
-    return f"{'; '.join(told)}." if told else ""
+        known = f"endpoint {endpoints[0]}, " if endpoints else ""
+        told.append(f"{layer} is {known}made of {', '.join(nodes[:3])}")
+    return f"In the graph {'; '.join(told)}." if told else ""
 
 
 def _suggested(message: str) -> str:
@@ -202,7 +212,7 @@ def _line_of_script(said: str, hints: Hints) -> str:
     words = _complained(said)
     for word in words:
         for statement in statements:
-            if re.search(rf"(?<![\w/]){re.escape(word)}(?![\w/])", _text(statement)):
+            if re.search(rf"(?<![\w.-]){re.escape(word)}(?![\w/])", _text(statement)):
                 return f"That is line {statement.line} of {hints.script or 'the model script'}: `{_text(statement)}`."
     return ""
 

@@ -12,6 +12,7 @@ by public reports alone: of level 1 on a CPU, in half an hour for YOLOv8n. Memor
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -56,9 +57,10 @@ CHECKLIST = (
 class PlaceFacts:
     """What is known of the place where the DFC runs; None where that could not be told.
 
-    `place` is what a person calls it. `gpus` are the names of those that the worker sees, `gpus_asked` is the setting.
-    `licence` is what the installation says of its licence. `failure` says why the worker gave no answer, and what to
-    do; then little else is known.
+    `place` is what a person calls it. `numpy_pin` is the numpy that the installed wheel wants. `gpus` are the names of
+    those that are shown to the worker, `gpus_asked` is the setting. `accepted` are the chips for which the DFC can be
+    set to work, `refused` those for which it cannot, each with what it says. `failure` says why the worker gave no
+    answer, and what to do; then little else is known.
     """
 
     way: Way
@@ -72,7 +74,9 @@ class PlaceFacts:
     disk_mb: int | None = None
     gpus: tuple[str, ...] | None = None
     gpus_asked: str = ""
-    licence: str | None = None
+    numpy_pin: str | None = None
+    accepted: tuple[str, ...] = ()
+    refused: tuple[tuple[str, str], ...] = ()
     failure: str | None = None
 
 
@@ -89,13 +93,20 @@ def facts_of(
         value = facts.get(name)
         return int(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
-    gpus = facts.get("gpus")
-    names = tuple(map(str, gpus)) if isinstance(gpus, list | tuple) else None
+    def texts(name: str) -> tuple[str, ...] | None:
+        value = facts.get(name)
+        return tuple(map(str, value)) if isinstance(value, list | tuple) else None
+
+    pins = (re.match(r"numpy\s*\(?==\s*([\w.]+)", requirement) for requirement in texts("requires") or ())
+    refused = facts.get("refused")
     return PlaceFacts(
         way,
         place,
         *(text("dfc"), text("python"), text("numpy"), text("system"), text("machine")),
-        *(count("memory_mb"), count("disk_mb"), names, gpus_asked, text("licence")),
+        *(count("memory_mb"), count("disk_mb"), texts("gpus"), gpus_asked),
+        numpy_pin=next((pin[1] for pin in pins if pin), None),
+        accepted=texts("hw_archs") or (),
+        refused=tuple((str(arch), str(why)) for arch, why in refused.items()) if isinstance(refused, dict) else (),
     )
 
 
@@ -112,7 +123,7 @@ def diagnose(facts: PlaceFacts, requests: tuple[TargetRequest, ...]) -> tuple[Di
         *_memory(facts),
         *_disk(facts, 0),
         _licence(facts),
-        _gpu(facts),
+        _gpu(facts, any(request.finetune for request in requests)),
         *(_level(facts, request) for request in requests),
     )
 
@@ -130,6 +141,7 @@ def urgent(facts: PlaceFacts, request: TargetRequest, need_mb: int = 0) -> tuple
         *_platform(facts),
         *_memory(facts),
         *_disk(facts, need_mb),
+        _licence(facts),
         _level(facts, request),
     )
     return tuple(one for one in found if one.state in ("warning", "error"))
@@ -202,10 +214,10 @@ def _python(facts: PlaceFacts) -> tuple[Diagnosis, ...]:
 
 
 def _numpy(facts: PlaceFacts) -> tuple[Diagnosis, ...]:
-    pairing = find_pairing(parse_version(facts.dfc))
     if facts.numpy is None:
         return ()
-    pin = pairing.numpy if pairing else None
+    pairing = find_pairing(parse_version(facts.dfc))
+    pin = facts.numpy_pin or (pairing.numpy if pairing else None)
     if pin is None or pin == facts.numpy:
         return (Diagnosis("numpy", "ok", f"{facts.numpy}{', as its wheel pins it' if pin else ''}."),)
     return (
@@ -274,10 +286,13 @@ def _disk(facts: PlaceFacts, need_mb: int) -> tuple[Diagnosis, ...]:
 
 
 def _licence(facts: PlaceFacts) -> Diagnosis:
-    if facts.licence is None:
-        text = "cannot be told from outside; the first `parse` shows whether the installation wants one."
-        return Diagnosis("licence", "unknown", text)
-    return Diagnosis("licence", "ok", f"the installation says: {facts.licence}.")
+    if facts.refused:
+        said = "; ".join(f"{arch}: {why}" for arch, why in facts.refused)
+        advice = "Ask Hailo for a licence that covers it, or build for another chip: `hw_arch` in [[target]]."
+        return Diagnosis("licence", "error", f"it is refused for {said.rstrip('.')}.", advice)
+    if facts.accepted:
+        return Diagnosis("licence", "ok", f"it can be set to work for {' and '.join(facts.accepted)}.")
+    return Diagnosis("licence", "unknown", "no target asks for a chip, so nothing was tried.")
 
 
 _GPU_ADVICE: Mapping[Way, str] = {
@@ -288,11 +303,16 @@ _GPU_ADVICE: Mapping[Way, str] = {
 }
 
 
-def _gpu(facts: PlaceFacts) -> Diagnosis:
+def _gpu(facts: PlaceFacts, is_wanted: bool) -> Diagnosis:
     if facts.gpus is None:
         return Diagnosis("GPU", "unknown", "could not be asked; har.log says which level was taken.")
     if facts.gpus:
-        return Diagnosis("GPU", "ok", f"{', '.join(facts.gpus)}.")
+        text = (
+            f"{', '.join(facts.gpus)}, as nvidia-smi lists them; har.log says whether the DFC's TensorFlow takes them."
+        )
+        return Diagnosis("GPU", "ok", text)
+    if not facts.gpus_asked and not is_wanted:
+        return Diagnosis("GPU", "ok", "`gpus` is not set, so none is visible to the DFC; no target has a fine-tune.")
     shown = f'gpus = "{facts.gpus_asked}" is set, and still none' if facts.gpus_asked else "`gpus` is not set, so none"
     return Diagnosis(
         "GPU",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +17,14 @@ from build_rules.compilers.begin_at import begin_at
 from build_rules.compilers.dfc.asked import Asked, read_asked
 from build_rules.compilers.dfc.calibration_array import write_array
 from build_rules.compilers.dfc.dfc_failures import Hints
+from build_rules.compilers.dfc.examination import check_before
 from build_rules.compilers.dfc.launch import Work
 from build_rules.compilers.dfc.layer_origins import layer_origins
 from build_rules.compilers.dfc.log_facts import read_log
 from build_rules.compilers.dfc.log_report import report
 from build_rules.compilers.dfc.work_done import do_work
 from build_rules.compilers.har_file import Har, outline_har, output_layers
-from build_rules.compilers.protocol import OptimizeJob, ParseJob, Surroundings
+from build_rules.compilers.protocol import OptimizeJob, ParseJob, Surroundings, TargetRequest
 from build_rules.compilers.samples import Samples
 from build_rules.errors import InputError
 from build_rules.records.stage_report import StageReport
@@ -74,6 +77,9 @@ def optimize(dfc: Dfc, job: OptimizeJob) -> StageReport:
     tensor, shape = _input(har)
     asked, count = read_asked(script), Samples(job.calibration, tensor, shape).count
     wanted = _images(asked, count, job)
+    pixels = wanted * prod(shape)
+    request = TargetRequest(har.name, har.hw_arch or "", asked.level or 0, count, asked.finetune_images or 0)
+    check_before(dfc, request, pixels >> 20, job.around.warn)
     with _folder(job.output) as folder:
         array = folder / "calibration.npy"
         job.around.progress(f"{wanted} calibration images are handed over")
@@ -86,13 +92,14 @@ def optimize(dfc: Dfc, job: OptimizeJob) -> StageReport:
 
 def _images(asked: Asked, count: int, job: OptimizeJob) -> int:
     """Return how many images are handed over. Raises `InputError` when the script asks for more than there are."""
-    wanted = [size for size in (asked.calibration_images, asked.finetune_images) if size is not None]
-    if wanted and max(wanted) > count:
+    if asked.most_images is None:
+        return count
+    if asked.most_images > count:
         raise InputError(
-            f"{job.script}: asks for {max(wanted)} images (calibset_size, dataset_size), the snapshot holds {count}; "
-            "calibrate with more images, or ask for fewer in the lines of your own ([alls] in model.toml)."
+            f"{job.script}, line {asked.most_images_line}: asks for {asked.most_images} images, the snapshot holds "
+            f"{count}; calibrate with more images, or ask for fewer in the lines of your own ([alls] in model.toml)."
         )
-    return max(wanted, default=count)
+    return asked.most_images
 
 
 def run_float(dfc: Dfc, job: OptimizeJob, image: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
@@ -104,8 +111,8 @@ def run_float(dfc: Dfc, job: OptimizeJob, image: NDArray[np.uint8]) -> tuple[NDA
         script.write_text(format_script(Script(pixels)), encoding="utf-8")
         samples = np.ascontiguousarray(image.transpose(1, 2, 0)[None])
         inputs = {"har": job.har, "script": script}
-        around = Surroundings(job.around.progress, None, job.around.kept)
-        values = _simulate(dfc, inputs, "fp_optimized", samples, folder, around, hints_of(har, script, text))
+        around = replace(job.around, log=None)
+        values = _simulate(dfc, inputs, "fp_optimized", samples, folder, around, hints_of(har, job.script, text))
     return tuple(_as_onnx(values[output.producer]) for output in output_layers(har.hn))
 
 

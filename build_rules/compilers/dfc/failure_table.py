@@ -1,7 +1,7 @@
 """What goes wrong in the compiler, as data: by which words it is known, what it is, and what helps.
 
 The words are those of public logs and threads (DFC 3.24 to 3.33); `dfc_failures.py` makes a message of a row. A hint
-may name `{model}`, `{target}` and `{preset}`. Rows are tried in order, so that the narrower one stands first; lines
+may name `{model}`, `{target}` and {preset}. Rows are tried in order, so that the narrower one stands first; lines
 that are in the log of every good run are no sign of anything (`is_ordinary`).
 """
 
@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 
-__all__ = ["FAILURES", "KINDS", "KnownFailure", "find_failure", "is_ordinary"]
+__all__ = ["FAILURES", "GENERAL", "KINDS", "KnownFailure", "find_failure", "is_ordinary"]
 
 ALLOCATOR, CLIENT, OPTIMIZER = "allocator.log", "hailo_sdk.client.log", "acceleras.log"
 FIT = ("max", "contexts", "resources-0.8", "resources-0.6")
@@ -123,7 +123,7 @@ FAILURES: tuple[KnownFailure, ...] = (
         "16 bits beside softmax",
         (r"has \d{1,3} APUs but max allowed is \d{1,3}",),
         "a layer with 16 bits stands where the chip has room for 8 only, next to softmax or a change of format.",
-        "Take a preset with fewer 16-bit outputs than `{preset}` (`fast` has none), and remove own lines that ask for "
+        "Take a preset with fewer 16-bit outputs than {preset} (`fast` has none), and remove own lines that ask for "
         "`a16_w16` there.",
         log=ALLOCATOR,
     ),
@@ -147,7 +147,12 @@ FAILURES: tuple[KnownFailure, ...] = (
     ),
     KnownFailure(
         "allocation took too long",
-        (r"Watchdog expired", r"Mapping Failed \(Timeout", r"Resolver didn't find possible solution"),
+        (
+            r"Watchdog expired",
+            r"Mapping Failed \(Timeout",
+            r"Resolver didn't find possible solution",
+            r"Latency simulation reached timeout",
+        ),
         "the compiler found no place for all layers in the time that it gives itself.",
         "Give it more, "
         + _APPEND.format("allocator_param(timeout=4h)")
@@ -168,7 +173,7 @@ FAILURES: tuple[KnownFailure, ...] = (
         "does not fit",
         (r"No successful assignments", r"[Aa]gent infeasible", r"required too many SCs", r"Auto defused failed"),
         "the compiler finds no way to place the network on {target}.",
-        "Take a preset with fewer 16-bit outputs than `{preset}`, let it search harder and in several contexts ("
+        "Take a preset with fewer 16-bit outputs than {preset}, let it search harder and in several contexts ("
         + _APPEND.format('performance_param(compiler_optimization_level=max)", "context_switch_param(mode=allowed)')
         + ", or `retry = true` in `[dfc]`, which tries these in turn), or build with a smaller input.",
         log=ALLOCATOR,
@@ -191,6 +196,13 @@ FAILURES: tuple[KnownFailure, ...] = (
         + ", or `retry = true` in `[dfc]`), or take a smaller network or input.",
         log=ALLOCATOR,
         remedies=CAPACITY,
+    ),
+    KnownFailure(
+        "no number",
+        (r"Unsupported NaN values",),
+        "weights of the network are no numbers (NaN).",
+        "The export or its training is broken: look for NaN in the .onnx, and export an earlier checkpoint.",
+        log=OPTIMIZER,
     ),
     KnownFailure(
         "end nodes",
@@ -261,13 +273,6 @@ FAILURES: tuple[KnownFailure, ...] = (
         log=OPTIMIZER,
     ),
     KnownFailure(
-        "no number",
-        (r"Unsupported NaN values",),
-        "weights of the network are no numbers (NaN).",
-        "The export or its training is broken: look for NaN in the .onnx, and export an earlier checkpoint.",
-        log=OPTIMIZER,
-    ),
-    KnownFailure(
         "chip and version",
         (
             r"\bhw_?[Aa]rch\w{0,20}\b.{0,80}\b(?:not supported|unsupported|invalid|unknown|not one of)",
@@ -287,13 +292,33 @@ FAILURES: tuple[KnownFailure, ...] = (
     ),
     KnownFailure(
         "crash",
-        (r"unexpected crash", r"Assertion .{1,300} failed", r"Segmentation fault", r"core dumped"),
+        (
+            r"unexpected crash",
+            r"Assertion .{1,300} failed",
+            r"Assertion failed",
+            r"Segmentation fault",
+            r"core dumped",
+            r"\bSIG(?:SEGV|ABRT|BUS|FPE)\b",
+        ),
         "the compiler crashed: a defect of its own.",
-        "Another preset than `{preset}` or `performance_param(compiler_optimization_level=max)` may go round it; Hailo "
+        "Another preset than {preset} or `performance_param(compiler_optimization_level=max)` may go round it; Hailo "
         "needs allocator.log to repair it.",
         log=ALLOCATOR,
     ),
 )
+
+GENERAL: tuple[KnownFailure, ...] = (
+    KnownFailure(
+        "no allocation",
+        (r"\bMapping Failed\b", r"\bBackendAllocatorException\b"),
+        "the compiler could not place the network on {target}.",
+        "Let it search harder and in several contexts (`retry = true` in `[dfc]` tries these in turn), take a "
+        "preset with fewer 16-bit outputs than {preset}, or build with a smaller input.",
+        log=ALLOCATOR,
+        remedies=FIT,
+    ),
+)
+"""What is known only so far; tried when nothing in any log says more."""
 
 KINDS: dict[str, tuple[str, str]] = {
     "start": (
@@ -356,10 +381,9 @@ def find_failure(raised: str, logged: str) -> tuple[KnownFailure, str] | None:
     """Return the first row that fits what was raised, else what was logged, with the line that says so."""
     raised_lines = raised.splitlines()
     logged_lines = [line for line in logged.splitlines() if not is_ordinary(line)]
-    for lines, in_log in ((raised_lines, False), (logged_lines, True)):
-        for failure in FAILURES:
-            if in_log and not failure.anywhere:
-                continue
+    in_logs = tuple(failure for failure in FAILURES if failure.anywhere)
+    for rows, lines in ((FAILURES, raised_lines), (in_logs, logged_lines), (GENERAL, [*raised_lines, *logged_lines])):
+        for failure in rows:
             for line in lines:
                 if failure.pattern.search(line):
                     return failure, line

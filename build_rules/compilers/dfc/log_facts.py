@@ -86,12 +86,12 @@ def read_log(text: str) -> LogFacts:
 
 
 def read_times(text: str) -> dict[str, float]:
-    """Return how many seconds each part took, by the name of the algorithm or stage, in order."""
+    """Return how many seconds each part took, by the name of the algorithm or stage, in order; of several the last."""
     times: dict[str, float] = {}
     for line in plain_lines(text):
-        if len(times) < NAMES and ("time" in line.text or "Time" in line.text):
+        if "time" in line.text or "Time" in line.text:
             for name, seconds in _times(line.text):
-                times.setdefault(name, seconds)
+                _put(times, name, seconds)
     return times
 
 
@@ -136,7 +136,8 @@ def _skipped(facts: LogFacts, match: re.Match[str]) -> None:
 
 
 def _four_bit(facts: LogFacts, match: re.Match[str]) -> None:
-    facts.four_bit = _with(facts.four_bit, match[1])
+    for name in re.findall(r"[\w.-]{1,100}(?:/[\w.-]{1,100})?", match[1])[:NAMES]:
+        facts.four_bit = _with(facts.four_bit, name.rstrip("."))
 
 
 def _four_bit_ratio(facts: LogFacts, match: re.Match[str]) -> None:
@@ -224,7 +225,8 @@ _READERS: tuple[tuple[str, re.Pattern[str], Callable[[LogFacts, re.Match[str]], 
         ("enough data", rf"([\w -]{{1,60}}): Dataset didn't have enough data for dataset_size of {_COUNT}", _short),
         ("is done", r"^(?:Model Optimization Algorithm )?([\w -]{1,60}?) is done \(completion", _ran),
         ("skipped", r"^(?:Model Optimization Algorithm )?([\w -]{1,60}?) skipped$", _skipped),
-        ("4bit", r"Assigning 4bit weights? to layer (\S{1,200}?)(?=[.,;]?\s|[.,;]?$)", _four_bit),
+        ("4bit", r"Assigning 4bit weights? to layer (\S{1,200})", _four_bit),
+        ("4bit", r"Assigning 4bit weights? to \d{1,9} layers?: (.{1,2000})", _four_bit),
         ("4bit", rf"Ratio of weights in 4bit is {_NUMBER}", _four_bit_ratio),
         ("Reducing output bits", r"Reducing output bits of (\S{1,200}) by \d{1,3}.{0,20}More than half", _narrowed),
         ("not be normalized", r"The calibration set seems to not be normalized", _unnormalized),

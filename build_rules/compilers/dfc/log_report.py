@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 
-from build_rules.compilers.dfc.asked import FINETUNE, Asked
+from build_rules.compilers.dfc.asked import BIAS_CORRECTION, FINETUNE, Asked
 from build_rules.compilers.dfc.log_facts import LogFacts
 from build_rules.records.stage_report import JSON, StageReport
 
@@ -68,8 +68,12 @@ def _warnings(facts: LogFacts, asked: Asked) -> Iterator[str]:
         )
 
 
+def _is_lowered(facts: LogFacts, asked: Asked) -> bool:
+    return facts.level is not None and (asked.level is None or facts.level < asked.level)
+
+
 def _level(facts: LogFacts, asked: Asked) -> Iterator[str]:
-    if facts.level is None or (asked.level is not None and facts.level >= asked.level):
+    if not _is_lowered(facts, asked):
         return
     wanted = "" if asked.level is None else f" from {asked.level}"
     because = f", because {facts.level_reason}" if facts.level_reason else ""
@@ -94,8 +98,9 @@ def _images(facts: LogFacts, asked: Asked) -> Iterator[str]:
 
 
 def _algorithms(facts: LogFacts, asked: Asked) -> Iterator[str]:
+    told = (BIAS_CORRECTION,) if _is_lowered(facts, asked) else ()  # it only ever comes with the level
     for name in asked.algorithms:
-        if name in facts.skipped and name not in facts.ran:
+        if name in facts.skipped and name not in (*facts.ran, *told):
             yield f"{name} did not run, though the script asks for it."
 
 

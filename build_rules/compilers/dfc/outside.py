@@ -39,7 +39,7 @@ def find_out(dfc: DfcSettings, remembered: Mapping[str, str] | None) -> Finding:
     except WorkerFailure as failure:
         if dfc.python is None and remembered is not None:
             return Finding(remembered)
-        raise explain(failure, "probe", Hints("")) from failure
+        raise explain(failure, "probe", Hints("[dfc]")) from failure
     files = done.facts.get("files", ()) if dfc.python is not None else ()
     return Finding(dict(done.environment), tuple(map(str, files)))
 

@@ -41,7 +41,7 @@ class _Relay:
 
     def report_warning(self, task_name: str, text: str) -> None:
         """Print it as a step prints a warning."""
-        print(f"   warning: {text}", flush=True)
+        messages.tell_warning(text)
 
 
 def main() -> None:

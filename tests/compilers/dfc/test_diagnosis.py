@@ -11,7 +11,7 @@ from build_rules.compilers.protocol import Diagnosis, TargetRequest
 
 FINE = PlaceFacts(
     *("python", "../dfc/bin/python", "3.33.0", "3.10.12", "1.26.4", "Linux", "x86_64", 64_000, 500_000),
-    *(("NVIDIA RTX A4000",), "all"),
+    *(("NVIDIA RTX A4000",), "all", "1.26.4", ("hailo8l",)),
 )
 FAST = TargetRequest("shapes-det:hailo8l-fast", "hailo8l", 1, 1024)
 ACCURATE = TargetRequest("shapes-det:hailo8l-accurate", "hailo8l", 2, 1024, 1024)
@@ -23,8 +23,7 @@ def of(subject: str, facts: PlaceFacts, *requests: TargetRequest) -> Diagnosis:
 
 def test_a_place_where_nothing_is_wrong() -> None:
     found = diagnose(FINE, (FAST, ACCURATE))
-    assert {one.state for one in found} == {"ok", "unknown"}
-    assert [one.subject for one in found if one.state == "unknown"] == ["licence"]
+    assert {one.state for one in found} == {"ok"}
     assert urgent(FINE, ACCURATE) == ()
     assert of("DFC", FINE).text == "3.33.0, in ../dfc/bin/python."
     assert "HailoRT 4.23 and later 4.x load" in of("version", FINE, FAST).text
@@ -45,16 +44,19 @@ def test_one_subject_is_judged_once() -> None:
         ({"python": "3.8.18"}, "Python", "warning", "DFC 3.33.0 is said to run on 3.10, 3.11, 3.12"),
         ({"python": "3.9.1", "dfc": "3.32.0"}, "Python", "ok", "is not public"),
         ({"numpy": "2.2.6"}, "numpy", "warning", "pins 1.26.4: something else was installed over it"),
-        ({"numpy": "1.23.5", "dfc": "3.32.0"}, "numpy", "ok", "1.23.5."),
+        ({"numpy": "1.23.5", "numpy_pin": None, "dfc": "3.32.0"}, "numpy", "ok", "1.23.5."),
         ({"machine": "aarch64"}, "platform", "error", "Linux aarch64: the DFC runs on Linux on x86-64 alone"),
         ({"system": "Darwin"}, "platform", "error", "Darwin x86_64"),
         ({"memory_mb": 33_400}, "memory", "ok", "33 GB."),  # a machine of 32 GiB
         ({"memory_mb": 16_300}, "memory", "warning", "16 GB; Hailo asks for 16 GB and recommends 32"),
         ({"memory_mb": 7_900}, "memory", "warning", "8 GB"),
         ({"disk_mb": 3_000}, "disk", "warning", "3.0 GB are free"),
-        ({"licence": "valid until 2027"}, "licence", "ok", "valid until 2027"),
+        ({"refused": (("hailo8l", "no licence."),)}, "licence", "error", "it is refused for hailo8l: no licence."),
+        ({"accepted": ()}, "licence", "unknown", "nothing was tried"),
+        ({"numpy_pin": None, "numpy": "1.23.3"}, "numpy", "warning", "pins 1.26.4"),  # by the table
+        ({"numpy_pin": "1.23.3", "dfc": "3.32.0"}, "numpy", "warning", "pins 1.23.3"),
         ({"gpus": ()}, "GPU", "warning", 'gpus = "all" is set, and still none is visible'),
-        ({"gpus": (), "gpus_asked": ""}, "GPU", "warning", "`gpus` is not set, so none is visible"),
+        ({"gpus": (), "gpus_asked": ""}, "GPU", "ok", "none is visible to the DFC; no target has a fine-tune"),
         ({"gpus": None}, "GPU", "unknown", "could not be asked"),
     ],
 )
@@ -73,6 +75,11 @@ def test_how_a_gpu_is_shown_to_it(way: str) -> None:
     advice = of("GPU", replace(FINE, way=way, gpus=())).advice  # type: ignore[arg-type]
     assert "nvidia-smi" in advice
     assert ("container toolkit" in advice) is (way == "image")
+
+
+def test_a_fine_tune_for_which_no_gpu_is_shown() -> None:
+    found = of("GPU", replace(FINE, gpus=(), gpus_asked=""), FAST, ACCURATE)
+    assert (found.state, "`gpus` is not set, so none is visible" in found.text) == ("warning", True)
 
 
 def test_a_place_that_gives_no_answer() -> None:
@@ -138,11 +145,18 @@ def test_a_disk_on_which_a_stage_has_no_room() -> None:
 
 def test_what_a_probe_finds_out() -> None:
     environment = {"dfc": "3.33.0", "python": "3.10.12", "numpy": "1.26.4", "digest": "ab"}
-    facts = {"gpus": ["A4000"], "memory_mb": 64_000, "disk_mb": 5e5, "system": "Linux", "machine": "x86_64"}
+    facts = {
+        **{"gpus": ["A4000"], "memory_mb": 64_000, "disk_mb": 5e5, "system": "Linux", "machine": "x86_64"},
+        **{
+            "hw_archs": ["hailo8l"],
+            "refused": {"hailo8": "no"},
+            "requires": ["tqdm", "numpy==1.26.4", "numpyro (==1)"],
+        },
+    }
     found = facts_of("python", "../dfc/bin/python", "all", environment, facts)
-    assert found == replace(FINE, gpus=("A4000",))
+    assert found == replace(FINE, gpus=("A4000",), refused=(("hailo8", "no"),))
 
 
 def test_what_a_probe_says_in_another_way_is_not_known() -> None:
-    facts = {"gpus": "many", "memory_mb": True, "disk_mb": "much", "licence": 7, "machine": ""}
+    facts = {"gpus": "many", "memory_mb": True, "disk_mb": "much", "refused": [7], "machine": "", "requires": 3}
     assert facts_of("image", "the image a", "", {}, facts) == PlaceFacts("image", "the image a")

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from build_rules.compilers.dfc.dfc_failures import CompilerError, Hints, explain, known_failure
-from build_rules.compilers.dfc.failure_table import FAILURES, KINDS
+from build_rules.compilers.dfc.failure_table import FAILURES, GENERAL, KINDS
 from build_rules.compilers.dfc.layer_origins import layer_origins, named_layers
 from build_rules.compilers.dfc.remedies import LADDER
 from tests.compilers.dfc.logs import COMPILED, OPTIMIZED, joined
@@ -142,6 +142,9 @@ WORDINGS = [
     ("broken installation", "ImportError: /lib/libm.so.6: version `GLIBC_2.34' not found"),
     ("broken installation", "ValueError: numpy.dtype size changed, may indicate binary incompatibility"),
     ("disk full", "OSError: [Errno 28] No space left on device: 'yolov8n.q.npz'"),
+    ("no allocation", "BackendAllocatorException: Compilation failed"),
+    ("allocation took too long", "BackendAllocatorException: Compilation failed: Latency simulation reached timeout"),
+    ("licence", "hailo_sdk_client.x.LicenseException: No valid license was found for hailo8l"),
     ("licence", "RuntimeError: License for hailo8l is expired"),
     ("licence", "RuntimeError: No valid license was given"),
     ("chip and version", "ValueError: hw_arch hailo8l is not supported, choose from hailo10h, hailo15h"),
@@ -163,8 +166,8 @@ def test_public_wordings_are_known(name: str, wording: str) -> None:
 
 
 def test_every_row_has_a_wording_and_is_whole() -> None:
-    assert {failure.name for failure in FAILURES} == {name for name, _ in WORDINGS}
-    for failure in FAILURES:
+    assert {failure.name for failure in (*FAILURES, *GENERAL)} == {name for name, _ in WORDINGS}
+    for failure in (*FAILURES, *GENERAL):
         assert failure.told.endswith(".")
         assert failure.hint.endswith(".")
         assert set(failure.remedies) <= set(LADDER)
@@ -176,6 +179,7 @@ def test_kinds_of_failures(kind: str) -> None:
     failure = Failed(kind, message="ssh gpu1: Permission denied (publickey,password).", kept=Path("build/.failed/hef"))
     text = told(failure, "parse", Hints("yolov8n"))
     assert text.startswith(f"yolov8n, parse: {KINDS[kind][0]} {KINDS[kind][1]}")
+    assert told(failure, "probe", Hints()).startswith(f"[dfc], probe: {KINDS[kind][0]}")
     assert "It says: ssh gpu1: Permission denied (publickey,password)." in text
     assert text.endswith("Everything of the run is in build/.failed/hef.")
 
@@ -233,18 +237,18 @@ def test_an_unknown_failure_says_so_and_keeps_everything() -> None:
 
 def test_layers_are_told_by_the_names_of_the_graph() -> None:
     text = told(raised("BackendAllocatorException: No successful assignments: concat18 errors: Agent infeasible"))
-    assert "concat18 is ONNX node /model.22/Concat_3." in text
+    assert "In the graph concat18 is made of /model.22/Concat_3." in text
     text = told(raised("ValueError: layer yolov8n/conv41/conv_op does not support shift delta."))
-    assert "yolov8n/conv41/conv_op is endpoint boxes_0, ONNX node /model.22/cv2.0/cv2.0.2/Conv." in text
+    assert "yolov8n/conv41/conv_op is endpoint boxes_0, made of /model.22/cv2.0/cv2.0.2/Conv." in text
     text = told(raised("ValueError: unsupported required slope in yolov8n/ne_activation_softmax1, output_layer1_sd0"))
-    assert "yolov8n/ne_activation_softmax1 is ONNX node /model.10/attn/Softmax; output_layer1_sd0 is endpoint" in text
+    assert "yolov8n/ne_activation_softmax1 is made of /model.10/attn/Softmax; output_layer1_sd0 is endpoint" in text
 
 
 def test_the_preset_and_the_target_are_named() -> None:
     text = told(raised("BackendAllocatorException: Agent infeasible"))
     assert "than `accurate`" in text
     assert "on hailo8l" in text
-    assert "`this one`" in told(raised("BackendAllocatorException: Agent infeasible"), hints=Hints("net"))
+    assert "than this one" in told(raised("BackendAllocatorException: Agent infeasible"), hints=Hints("net"))
 
 
 @pytest.mark.parametrize(

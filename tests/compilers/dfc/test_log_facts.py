@@ -94,17 +94,21 @@ def test_times_are_told_apart_from_facts() -> None:
     assert times["Partition search"] == 1258.302
     assert times["Allocation"] == 169.0
     assert times["Compilation"] == 5.0
+    again = COMPILED.replace("2m 49s", "1m")
+    assert read_times(joined(first=COMPILED, second=again))["Allocation"] == 60.0
     text = dump_report(report(read_log(OPTIMIZED + COMPILED), read_asked(SCRIPT)))
     assert "4156" not in text
     assert "/home" not in text
 
 
 def test_what_a_script_asks_for() -> None:
-    assert read_asked(SCRIPT) == Asked(2, 0, 1024, 1024, (FINETUNE,))
+    assert read_asked(SCRIPT) == Asked(2, 0, 1024, 1024, (FINETUNE,), 1024, 4)
     off = SCRIPT + "post_quantization_optimization(finetune, policy=disabled)\n"
-    assert read_asked(off) == Asked(2, 0, 1024, None, ())
+    assert read_asked(off) == Asked(2, 0, 1024, None, (), 1024, 3)
     both = "model_optimization_flavor(optimization_level=4)\npost_quantization_optimization(bias_correction)\n"
     assert read_asked(both).algorithms == (ADAROUND, BIAS_CORRECTION)
+    rounding = read_asked(SCRIPT + "\npost_quantization_optimization(adaround, dataset_size=2048)\n")
+    assert (rounding.most_images, rounding.most_images_line) == (2048, 6)
     assert read_asked("(((") == Asked()
     assert read_asked("") == Asked()
 

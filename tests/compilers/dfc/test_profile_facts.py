@@ -15,13 +15,13 @@ from build_rules.records.stage_report import StageReport, dump_report
 def test_numbers_are_found_by_what_they_are_called() -> None:
     document = {
         "stats": {"layers": [{"name": "conv1", "fps": 9999.0}], "fps": 64.7, "utilization": "75.8 %"},
-        "latency_data": {"latency": "13.2 ms", "runtime_data": {"bandwidth_mbps": 812}},
+        "latency_data": {"overall_latency_ms": "13.2 ms", "runtime_data": {"bandwidth_mbps": 812}},
     }
     assert profile_facts(document) == {
         "profile_fps": 64.7,
         "profile_latency_ms": 13.2,
-        "profile_bandwidth_mbit": 812.0,
-        "profile_utilization": 75.8,
+        "profile_bandwidth": {"bandwidth_mbps": 812.0},
+        "profile_utilization": {"utilization": 75.8},
     }
 
 

@@ -1,4 +1,4 @@
-"""How the worker (`dfc_worker.py`) is run: by an interpreter, in a container, or behind a command prefix.
+"""How the worker (`compilers/dfc/dfc_worker.py`) is run: by an interpreter, in a container, or behind a command prefix.
 
 =================  ==========================================================================
 `work.py`          what is asked for, what comes back, and what may go wrong

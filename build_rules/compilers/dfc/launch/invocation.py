@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from build_rules.compilers.dfc.dfc_settings import DfcSettings
+from build_rules.compilers.dfc.dfc_worker import GREETING
 from build_rules.compilers.dfc.launch.child import Child, Ended, NotStartedError
 from build_rules.compilers.dfc.launch.image import find_image
 from build_rules.compilers.dfc.launch.lines import BoundedText
@@ -32,8 +33,6 @@ from build_rules.compilers.dfc.launch.work import Done, Work, WorkerFailure
 
 __all__ = ["run_worker"]
 
-GREETING = "\x1edfc-worker "
-"""As `dfc_worker.py` has it, which nothing here imports."""
 HOUR = 3600.0
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -69,7 +68,7 @@ class _Run:
 
     def done(self) -> Done:
         """Run it; raises `WorkerFailure`."""
-        (self._run / REQUEST).write_text(json.dumps(self._request()), encoding="utf-8")
+        (self._run / REQUEST).write_text(self._request_text(), encoding="utf-8")
         try:
             try:
                 ended = self._child().run()
@@ -82,13 +81,14 @@ class _Run:
                 failure.kept = keep(self._run, self._work.kept, self._printed.text)
             raise
 
-    def _request(self) -> Mapping[str, Any]:
+    def _request_text(self) -> str:
         start = self._start
-        return {
+        request = {
             **{"nonce": self._nonce, "action": self._work.action, "settings": dict(self._work.settings)},
             **{"inputs": dict(start.inputs), "outputs": dict(start.outputs)},
             **{"environment": {**start.environment, "PYTHONUNBUFFERED": "1"}, "gpus": start.gpus},
         }
+        return json.dumps(request)
 
     def _child(self) -> Child:
         is_streamed = self._start.is_streamed

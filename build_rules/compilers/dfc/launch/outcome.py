@@ -7,6 +7,7 @@ import signal
 from collections.abc import Mapping
 from typing import Any
 
+from build_rules.compilers.dfc.dfc_worker import DISK
 from build_rules.compilers.dfc.launch.child import Ended
 from build_rules.compilers.dfc.launch.image import why_not
 from build_rules.compilers.dfc.launch.start import Start
@@ -14,8 +15,6 @@ from build_rules.compilers.dfc.launch.work import WorkerFailure
 
 __all__ = ["failure_of", "start_failure"]
 
-DISK, GONE = 74, 75
-"""Exit codes of `dfc_worker.py`: no place for the result; its standard input ended."""
 KINDS = ("environment", "raised", "died", "disk")
 """What a worker itself can say."""
 RUNNER_FAILED, NOT_EXECUTABLE, NOT_FOUND, SSH_FAILED = 125, 126, 127, 255
@@ -24,6 +23,8 @@ _REFUSED = re.compile(
     r"a password is required",
     re.IGNORECASE,
 )
+OLD = ("SyntaxError", "has no attribute 'buffer'", "cannot import name 'metadata'")
+"""What Pythons before 3.8 say of the worker."""
 _SHOWN = 300
 
 
@@ -71,7 +72,7 @@ def _never_begun(start: Start, ended: Ended, printed: str) -> WorkerFailure:
     if start.place == "image" and ended.code in (RUNNER_FAILED, NOT_EXECUTABLE, NOT_FOUND):
         kind = why_not(printed, "start") if ended.code == RUNNER_FAILED else "start"
         return WorkerFailure(kind, f"{program} could not run the image{said}")
-    if "SyntaxError" in printed or "has no attribute 'buffer'" in printed:
+    if any(words in printed for words in OLD):
         return WorkerFailure("start", f"{program} is a Python older than 3.8{said}")
     if start.place == "command" and ended.code == SSH_FAILED:
         return WorkerFailure("start", f"{program} could not connect{said}")

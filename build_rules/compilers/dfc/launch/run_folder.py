@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from build_rules.compilers.dfc import dfc_worker
 from build_rules.compilers.dfc.launch.start import REQUEST, WORKER
 from build_rules.compilers.dfc.launch.work import FILE_NAMES, OPTIONAL, Work
 
@@ -25,7 +26,7 @@ OUTPUT_LOG = "output.log"
 LOG_HEAD, LOG_TAIL = 256 << 10, 768 << 10
 """Bytes of one log that are kept: its beginning, and its end."""
 MAX_RESULT = 16 << 20
-SOURCE = Path(__file__).resolve().parents[1] / WORKER
+SOURCE = Path(dfc_worker.__file__)
 _READING = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
 
 
@@ -49,7 +50,7 @@ def making_run_folder(work: Work) -> Iterator[Path]:
 
 def read_result(run: Path, nonce: str) -> Mapping[str, Any] | None:
     """Return the result of a worker; None when there is none, or it is not the answer to this run's request."""
-    data = _read(run / "result.json", MAX_RESULT, 0)
+    data = _read(run / dfc_worker.RESULT, MAX_RESULT, 0)
     if data is None or len(data) > MAX_RESULT:
         return None
     try:
@@ -100,7 +101,7 @@ def keep(run: Path, kept: Path, output: str) -> Path | None:
     with suppress(OSError):
         kept.mkdir(parents=True, exist_ok=True)
         (kept / OUTPUT_LOG).write_text(output, encoding="utf-8", errors="replace")
-        for place in (*sorted((run / "work").iterdir()), run / REQUEST, run / "result.json"):
+        for place in (*sorted((run / "work").iterdir()), run / REQUEST, run / dfc_worker.RESULT):
             if os.path.lexists(place) and not _is_odd(place):
                 shutil.move(place, kept / place.name)
         for folder, _, files in os.walk(kept):

@@ -8,16 +8,16 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from build_rules.compilers.dfc.dfc_worker import RESULT, RETURNED_FILES
 from build_rules.compilers.dfc.launch.start import REQUEST
 from build_rules.compilers.dfc.launch.work import FILE_NAMES
 
 __all__ = ["TarError", "send", "unpack"]
 
-MAX_FILES = 1100
-"""Files that come back: a result, outputs, and a working folder, of which a worker sends at most a thousand."""
+MAX_FILES = RETURNED_FILES + 100
+"""Files that come back: those of a working folder, and a few more."""
 MAX_PARTS = 16
 PIECE = 1 << 20
-RESULT = "result.json"
 
 
 class TarError(Exception):

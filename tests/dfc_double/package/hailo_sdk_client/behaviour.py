@@ -66,18 +66,21 @@ class Behaviour:
             b'\x00\xff\xfe\x1b[2K\r{"result": \x80}\n' if noise.get("binary") else b"W tensorflow: noise of a library\n"
         )
         chunk = line * (65536 // len(line))
-        for stream in (sys.stdout.buffer, sys.stderr.buffer):
+        sys.stdout.flush()
+        for descriptor in (1, 2):
             written = 0
             while written < size:
-                written += stream.write(chunk[: size - written])
-            stream.flush()
+                written += os.write(descriptor, chunk[: size - written])
 
     def _sleep(self, stage: str) -> None:
         seconds = float(self.get("sleep", {}).get(stage, 0))
         steps = int(seconds / 0.2)
         for step in range(steps):
             time.sleep(0.2)
-            logs.progress({"optimize": "Training", "compile": "Mapping"}.get(stage, stage), step + 1, steps, "batches")
+            if stage == "compile":
+                logs.bare(f"Iteration #{step + 1} - Contexts: 3")
+            else:
+                logs.progress("Training" if stage == "optimize" else stage, step + 1, steps, "batches")
         time.sleep(max(seconds - 0.2 * steps, 0))
 
     def _hang(self, stage: str) -> None:

@@ -127,6 +127,6 @@ def fail(kind: str) -> None:
     failure = FAILURES[kind]
     for line in failure.lines:
         logs.log("error", line, failure.file)
-    if failure.file != logs.CLIENT and not failure.lines:
+    if not failure.lines:
         logs.log("error", failure.message, failure.file)
     raise make(failure.exception, failure.message)

@@ -22,7 +22,8 @@ class Hands:
 
     def __init__(self, behaviour: Behaviour) -> None:
         self.behaviour = behaviour
-        self._folder = tempfile.TemporaryDirectory(prefix="dfc-double-")
+        # In the working directory, where a caller who kills the double looks for what it has left.
+        self._folder = tempfile.TemporaryDirectory(prefix=".dfc-double-", dir=str(Path.cwd()))
         self.folder = Path(self._folder.name)
 
     def __enter__(self) -> Hands:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from .exceptions import make
 from .script_parser import Statement
 
-__all__ = ["RECOMMENDED", "Plan", "emulated_script", "make_plan"]
+__all__ = ["Plan", "make_plan"]
 
 RECOMMENDED = 1024
 DEFAULT_CALIBRATION = 64
@@ -106,49 +106,3 @@ def _policy(options: dict[str, Any], default: bool) -> bool:
 def _enough(name: str, wanted: int, count: int) -> None:
     if wanted > count:
         raise make("AccelerasValueError", f"{name}={wanted} is larger than the dataset: it has only {count} entries")
-
-
-EMULATED = ("normalization", "change_output_activation", "quantization_param")
-
-
-def emulated_script(statements: Sequence[Statement], plan: Plan, left_out: Sequence[str]) -> str:
-    """Return the script that the emulator is given: what the network shall be, and the plan in place of the level.
-
-    `left_out` are behaviours: `activations` leaves out the folded activations, `wide_outputs` the 16 bits of outputs.
-    """
-    lines = []
-    for statement in statements:
-        if statement.command not in EMULATED:
-            continue
-        if statement.command == "change_output_activation" and "activations" in left_out:
-            continue
-        if statement.command == "quantization_param":
-            text = _quantization(statement, "wide_outputs" in left_out)
-            lines += [text] if text else []
-        else:
-            lines.append(statement.text)
-    lines.append(
-        f"model_optimization_flavor(optimization_level={min(plan.level, 2)}, compression_level={plan.compression})"
-    )
-    lines.append(
-        f"model_optimization_config(calibration, batch_size={plan.batch_size}, calibset_size={plan.calibration})"
-    )
-    policy = "enabled" if plan.bias_correction else "disabled"
-    lines.append(f"post_quantization_optimization(bias_correction, policy={policy})")
-    if plan.finetune is None:
-        lines.append("post_quantization_optimization(finetune, policy=disabled)")
-    else:
-        lines.append(f"post_quantization_optimization(finetune, policy=enabled, dataset_size={plan.finetune})")
-    return "\n".join(lines) + "\n"
-
-
-def _quantization(statement: Statement, narrow: bool) -> str | None:
-    mode = statement.keywords.get("precision_mode")
-    if mode is None:
-        return None
-    layers = statement.arguments[0]
-    names = layers if isinstance(layers, list) else [layers]
-    if narrow:
-        names = [name for name in names if "output_layer" not in name]
-    written = [f"{{{name}}}" if type(name).__name__ == "Glob" else str(name) for name in names]
-    return f"quantization_param([{', '.join(written)}], precision_mode={mode})" if written else None

@@ -46,7 +46,11 @@ def progress(name: str, done: int, total: int, unit: str = "entries") -> None:
     bar = "█" * filled + " " * (30 - filled)
     percent = 100 * done // max(total, 1)
     text = f"\r{name}: {percent:3d}%|{bar}| {done}/{total} [00:00<00:00, 100.00{unit}/s]{end}"
-    sys.stderr.buffer.write(text.encode("utf-8"))
+    # Callers put other streams in place of these, which may have no bytes beneath.
+    if hasattr(sys.stderr, "buffer"):
+        sys.stderr.buffer.write(text.encode("utf-8"))
+    else:
+        sys.stderr.write(text)
     sys.stderr.flush()
 
 

@@ -52,12 +52,15 @@ def begin(plan: Plan, hn: Mapping[str, Any], extent: tuple[float, float], normal
     _finished("Statistics Collector", 1.63)
 
 
-def end(plan: Plan, hn: Mapping[str, Any], folded: Mapping[str, str], finetune: Callable[[], None]) -> None:
-    """Say what is done with the statistics; `finetune` is called where the long algorithm works."""
+def end(plan: Plan, hn: Mapping[str, Any], folded: Mapping[str, str], work: Callable[[], None]) -> None:
+    """Say what is done with the statistics, and do it: `work` is called where the longest algorithm works."""
+    if plan.finetune is None:
+        work()
     for layer, activation in folded.items():
         if activation == "sigmoid":
+            name = layer if "/" in layer else f"{hn['name']}/{layer}"
             _say(
-                f"Output layer {layer} with sigmoid activation was detected. Forcing its output range to be [0, 1] "
+                f"Output layer {name} with sigmoid activation was detected. Forcing its output range to be [0, 1] "
                 "(original range was [0.000, 0.998])."
             )
     _done("Fix zp_comp Encoding")
@@ -78,7 +81,7 @@ def end(plan: Plan, hn: Mapping[str, Any], folded: Mapping[str, str], finetune: 
         for epoch in range(plan.epochs):
             logs.bare(f"Epoch {epoch + 1}/{plan.epochs}", ACCELERAS)
             logs.progress("Training", 1, 1, "batches")
-        finetune()
+        work()
         _finished("Quantization-Aware Fine-Tuning", 7.25)
     if plan.noise_analysis:
         _say("Starting Layer Noise Analysis")

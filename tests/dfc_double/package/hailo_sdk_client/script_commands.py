@@ -54,19 +54,11 @@ _POST = {
     },
     "bias_correction": {"policy", "layers", "cache_compression", "dataset_size", "batch_size"},
     "adaround": {
-        *(
-            "policy",
-            "learning_rate",
-            "batch_size",
-            "dataset_size",
-            "epochs",
-            "layers",
-            "warmup",
-            "weight",
-            "train_bias",
-        ),
-        *("bias_correction_count", "mode", "cache_compression", "decay_start", "decay_end", "b_range", "lambda"),
+        *("policy", "learning_rate", "batch_size", "dataset_size", "epochs", "layers", "warmup", "weight"),
+        *("bias_correction_count", "mode", "cache_compression", "shuffle", "decay_start", "decay_end", "b_range"),
+        *("train_bias", "lambda"),
     },
+    "train_encoding": {"policy", "dataset_size", "batch_size", "epochs", "learning_rate"},
     "mix_precision_search": {
         "policy",
         "dataset_size",
@@ -88,10 +80,11 @@ _PRE = {
     "layer_decomposition": {"layers", "policy", "mode"},
     "split_ew_mult_by_bit_significance": {"layers", "num_splits", "policy"},
     "global_avgpool_reduction": {"layers", "division_factors", "policy"},
+    "se_optimization": {"layers", "policy", "method", "mode", "count", "tile_height"},
 }
 _PRE_PLAIN = (
-    *("equalization", "ew_add_fusing", "ew_add_to_conv", "dead_channels_removal", "zero_static_channels"),
-    *("se_optimization", "smart_softmax_stats", "conv_a16_w16", "switch_concat_with_add", "quarot"),
+    *("equalization", "ew_add_fusing", "ew_add_to_conv", "dead_channels_removal", "dead_layers_removal"),
+    *("zero_static_channels", "smart_softmax_stats", "conv_a16_w16", "switch_concat_with_add", "quarot"),
     *("layer_norm_decomposition",),
 )
 for _name in _PRE_PLAIN:

@@ -40,10 +40,10 @@ class Held:
         self._state = States.UNINITIALIZED
         self._statements: list[Statement] = []
         self._context: Any = None
-        self._behaviour.check_licence(hw_arch or HW_ARCHS[0])
         self._behaviour.reach("init")
         if har is not None:
             self.load_har(har)
+        self._behaviour.check_licence(self.hw_arch)
 
     @property
     def hw_arch(self) -> str:
@@ -65,6 +65,10 @@ class Held:
     @property
     def hef(self) -> bytes | None:
         return self._archive.members.get(".hef")
+
+    @property
+    def _hn(self) -> HailoNN:
+        return self.get_hn_model()
 
     @property
     def modifications_meta_data(self) -> Any:
@@ -167,6 +171,14 @@ class Held:
 
     def _remember(self, key: str, value: Any) -> None:
         self._archive.put(".double.json", {**self._archive.document(".double.json"), key: value})
+
+    def _unit(self, scale: float) -> str:
+        """Return the line by which pixels become 0 to 1, where a network without normalization is fed so."""
+        if scale == 1.0:
+            return ""
+        hn = self.get_hn()
+        channels = hn["layers"][source_layer(hn)]["output_shapes"][0][-1]
+        return f"unit = normalization({[0.0] * channels}, {[scale] * channels})\n"
 
     def _names(self) -> dict[str, str]:
         """Return what layers are called, where a caller has given them other names, by the emulator's names."""

@@ -15,7 +15,7 @@ from ..data import Rows
 from ..exceptions import make
 from ..exposed_definitions import InferenceContext, InferenceDataType
 from ..helper_process import Hands
-from .held import Held, source_layer
+from .held import Held
 from .states import PARSED, QUANTIZED
 
 __all__ = ["Inferring"]
@@ -68,7 +68,7 @@ class Inferring(Held):
         self._behaviour.reach("infer", self._statements)
         memory = self._archive.document(".double.json")
         native = context.kind is InferenceContext.SDK_NATIVE
-        script = memory.get("emulated_script") or renaming.old_words(self._float_script(), self._names())
+        script = memory.get("emulated_script") or self._float_script()
         with Hands(self._behaviour) as hands:
             har, data = hands.folder / "model.har", hands.folder / "dataset.npy"
             self._emulated().write(har)
@@ -86,11 +86,9 @@ class Inferring(Held):
         return outputs if len(outputs) > 1 else outputs[0]
 
     def _float_script(self) -> str:
-        kept = [line.text for line in self._statements if line.command in ("normalization", "change_output_activation")]
-        scaled = self._archive.document(".double.json").get("scale", 1.0) != 1.0
-        channels = self.get_hn()["layers"][source_layer(self.get_hn())]["output_shapes"][0][-1]
-        unit = [f"unit = normalization({[0.0] * channels}, {[255.0] * channels})"] if scaled else []
-        return "\n".join([*unit, *kept]) + "\n"
+        memory = self._archive.document(".double.json")
+        lines = "\n".join(memory.get("full_precision", [])) + "\n"
+        return self._unit(float(memory.get("scale", 1.0))) + renaming.old_words(lines, self._names())
 
 
 def _write_rows(path: Path, rows: Rows, count: int, scale: float) -> None:

@@ -10,7 +10,9 @@ from ..exceptions import make
 from ..exposed_definitions import CalibrationDataType, States
 from ..har import Archive
 from ..helper_process import Hands
-from ..levels import emulated_script, make_plan
+from ..levels import Plan, make_plan
+from ..network_lines import LEFT_OUT, emulated_script, folded_activations, network_lines, pixel_scale
+from ..script_parser import Statement, parse
 from .held import Held, source_layer
 from .states import FLOAT, allowed_states
 
@@ -26,11 +28,11 @@ class Optimizing(Held):
     ) -> None:
         """Apply what the script changes in full precision: normalization and activations."""
         logs.info("Starting Full Precision Optimization", logs.ACCELERAS)
-        scale = 1.0
+        lines, scale = self._network_lines(), 1.0
         if calib_data is not None:
-            rows = self._rows(calib_data, limit=1)
-            scale = self._scale(rows.extent(1))
+            scale = pixel_scale(self._rows(calib_data, limit=1).extent(1), lines)
         self._remember("scale", scale)
+        self._remember("full_precision", [line.text for line in lines])
         self._archive.members[".fpo.npz"] = self._archive.members[".npz"]
         self._set_state(States.FP_OPTIMIZED_MODEL)
         logs.info("Full Precision Optimization is done", logs.ACCELERAS)
@@ -42,41 +44,43 @@ class Optimizing(Held):
         """Quantize the network on the data: [N, H, W, C], 0 to 255 when the script normalizes."""
         if calib_data is None:
             raise make("InvalidArgumentsException", "optimize needs calibration data")
-        hn, started = self.get_hn(), self._statements
+        hn, lines = self.get_hn(), self._network_lines()
         rows = self._rows(calib_data)
         keeps = self._behaviour.get("written_level") == "kept"
         plan = make_plan(self._statements, len(rows), self._behaviour.gpus > 0, keeps)
-        used = max(plan.calibration, plan.finetune or 0)
         extent = rows.extent(plan.calibration)
-        scale = self._scale(extent)
-        normalized = any(line.command == "normalization" for line in self._statements)
-        optimization_log.begin(plan, hn, extent, normalized)
-        left_out = [name for name in ("activations", "wide_outputs") if self._behaviour.get("drop_" + name)]
-        names = self._names()
+        scale = pixel_scale(extent, lines)
+        script = self._emulated_script(plan, lines, scale)
+        self._warn_of_left_out()
+        optimization_log.begin(plan, hn, extent, any(line.command == "normalization" for line in lines))
         with Hands(self._behaviour) as hands:
             har, snapshot, out = (hands.folder / name for name in ("parsed.har", "rows.safetensors", "model.har"))
             self._emulated().write(har)
-            write_snapshot(snapshot, str(hn["layers"][source_layer(hn)]["original_names"][0]), rows, used, scale)
-            script = renaming.old_words(emulated_script(self._statements, plan, left_out), names)
-            if scale != 1.0:
-                channels = hn["layers"][source_layer(hn)]["output_shapes"][0][-1]
-                script = f"unit = normalization({[0.0] * channels}, {[255.0] * channels})\n" + script
-            folded = {
-                str(line.arguments[0]): str(line.arguments[1])
-                for line in self._statements
-                if line.command == "change_output_activation" and len(line.arguments) == 2
-            }
+            image = str(hn["layers"][source_layer(hn)]["original_names"][0])
+            write_snapshot(snapshot, image, rows, max(plan.calibration, plan.finetune or 0), scale)
 
             def work() -> None:
-                self._behaviour.reach("optimize", started)
+                self._behaviour.reach("optimize", self._statements)
                 hands.work("optimize", har=str(har), script=script, calibration=str(snapshot), out=str(out))
 
-            if plan.finetune is None:
-                work()
-                optimization_log.end(plan, hn, folded, lambda: None)
-            else:
-                optimization_log.end(plan, hn, folded, work)
+            optimization_log.end(plan, hn, folded_activations(lines), work)
             self._take_quantized(Archive.read(out), script, scale)
+
+    def _network_lines(self) -> list[Statement]:
+        """Return the lines that change the network; once it is optimized in full precision, they are settled."""
+        if self._state is States.FP_OPTIMIZED_MODEL:
+            return parse("\n".join(self._archive.document(".double.json")["full_precision"]))
+        return network_lines(self._statements, self.get_hn())
+
+    def _emulated_script(self, plan: Plan, lines: list[Statement], scale: float) -> str:
+        spoiled = [name for name in ("activations", "wide_outputs") if self._behaviour.get("drop_" + name)]
+        text = emulated_script(lines, self._statements, plan, spoiled)
+        return self._unit(scale) + renaming.old_words(text, self._names())
+
+    def _warn_of_left_out(self) -> None:
+        for line in self._statements:
+            if line.command in LEFT_OUT:
+                logs.warning(f"{line.command} is left out by the double")
 
     def _take_quantized(self, made: Archive, script: str, scale: float) -> None:
         kept = self._archive
@@ -92,11 +96,3 @@ class Optimizing(Held):
         self._remember("emulated_script", script)
         self._remember("scale", scale)
         self._set_state(States.QUANTIZED_MODEL)
-
-    def _scale(self, extent: tuple[float, float]) -> float:
-        """Return by what data must be multiplied to be pixels: a network without normalization may be fed 0 to 1."""
-        low, high = extent
-        if low < -0.5 or high > 255.5:
-            raise make("AccelerasValueError", f"the double takes data from 0 to 255, these go from {low:g} to {high:g}")
-        normalized = any(line.command == "normalization" for line in self._statements)
-        return 1.0 if normalized or high > 1.5 else 255.0
