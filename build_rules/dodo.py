@@ -96,7 +96,11 @@ CALIBRATION = Rule(
     needs=(("cores", ALL), ("memory_mb", 900)),
 )
 # What these three do is the compiler's code, which each step adds.
-PARSE = Rule("parse", "build_rules.steps.parse:run", ("steps/parse.py", "compilers/protocol.py", *RECORDS))
+PARSE = Rule(
+    "parse",
+    "build_rules.steps.parse:run",
+    ("steps/parse.py", "compilers/protocol.py", "engine/messages.py", *RECORDS),
+)
 ALLS = Rule(
     "alls",
     "build_rules.steps.alls:run",
@@ -118,6 +122,8 @@ HAR = Rule(
         "steps/har.py",
         "compilers/pixel_proof.py",
         "compilers/protocol.py",
+        "engine/messages.py",
+        "records/stage_report.py",
         "calibration/snapshot/safetensors_file.py",
         "inference.py",
         "regular_file.py",
@@ -125,7 +131,11 @@ HAR = Rule(
     ),
     needs=(("cores", 2), ("memory_mb", 1500)),
 )
-HEF = Rule("hef", "build_rules.steps.hef:run", ("steps/hef.py", "compilers/protocol.py", "errors.py"))
+HEF = Rule(
+    "hef",
+    "build_rules.steps.hef:run",
+    ("steps/hef.py", "compilers/protocol.py", "engine/messages.py", "errors.py", "records/stage_report.py"),
+)
 META = Rule(
     "meta",
     "build_rules.steps.meta:run",
@@ -226,12 +236,16 @@ def task_parse() -> Tasks:
                     "split_onnx": ws.folder(model) / "split.onnx",
                     "split_json": ws.folder(model) / "split.json",
                 },
-                outputs={"parsed_har": ws.arch_folder(model, hw_arch) / "parsed.har"},
+                outputs={
+                    **ws.logs(compiling, ws.arch_folder(model, hw_arch) / "parsed.log"),
+                    "parsed_har": ws.arch_folder(model, hw_arch) / "parsed.har",
+                },
                 owner=model.name,
                 settings={"network_name": model.network_name, "hw_arch": hw_arch},
                 tools=compiling.tools["parse"],
                 passed={"compiler": compiling.compiler},
                 code=compiling.compiler.code("parse"),
+                needs=compiling.compiler.needs("parse"),
                 own_process=compiling.compiler.starts_programs,
                 fault=compiling.fault_of("parse"),
             )
@@ -259,7 +273,7 @@ def task_alls() -> Tasks:
 def task_har() -> Tasks:
     """Quantize as the model script says, on the calibration snapshot."""
     for model, target in ws.targets(ws.compiled_models()):
-        compiling = ws.compiling(model)
+        compiling, place = ws.compiling(model), ws.target_folder(model, target)
         yield HAR.task(
             f"{model.name}:{ws.target_name(model, target)}",
             inputs={
@@ -270,13 +284,18 @@ def task_har() -> Tasks:
                 "split_onnx": ws.folder(model) / "split.onnx",
                 "feed": ws.target_folder(model, target) / "feed.json",
             },
-            outputs={"har": ws.target_folder(model, target) / "model.har"},
+            outputs={
+                "har": place / "model.har",
+                **ws.logs(compiling, place / "har.log"),
+                "report": place / "har.json",
+            },
             owner=model.name,
             settings={},
             tools=compiling.tools["optimize"],
             # Only an error about one sample says which image that was.
             passed={"compiler": compiling.compiler, "chosen": str(ws.folder(model) / "calibration-images.json")},
             code=compiling.compiler.code("optimize"),
+            needs=compiling.compiler.needs("optimize"),
             own_process=compiling.compiler.starts_programs,
             fault=compiling.fault_of("optimize"),
         )
@@ -285,16 +304,22 @@ def task_har() -> Tasks:
 def task_hef() -> Tasks:
     """Compile the quantized network."""
     for model, target in ws.targets(ws.compiled_models()):
-        compiling = ws.compiling(model)
+        compiling, place = ws.compiling(model), ws.target_folder(model, target)
         yield HEF.task(
             f"{model.name}:{ws.target_name(model, target)}",
             inputs={"har": ws.target_folder(model, target) / "model.har"},
-            outputs={"hef": ws.target_folder(model, target) / "model.hef"},
+            outputs={
+                "hef": place / "model.hef",
+                **ws.logs(compiling, place / "hef.log"),
+                "report": place / "hef.json",
+            },
             owner=model.name,
             settings={},
             tools=compiling.tools["compile"],
-            passed={"compiler": compiling.compiler},
+            # What the last success found saves time, and is a discovered input where it decides anything.
+            passed={"compiler": compiling.compiler, "allocation": place / "allocation.alls"},
             code=compiling.compiler.code("compile"),
+            needs=compiling.compiler.needs("compile"),
             own_process=compiling.compiler.starts_programs,
             fault=compiling.fault_of("compile"),
         )

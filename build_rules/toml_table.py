@@ -115,6 +115,16 @@ class Table:
             self.fail(key, expected)
         return int(value)
 
+    def number(self, key: str, default: float, minimum: float, maximum: float) -> float:
+        """Return a number within bounds."""
+        expected = f"a number from {minimum:g} to {maximum:g}"
+        value = self._value(key, object, expected)
+        if value is None:
+            return default
+        if type(value) not in (int, float) or not minimum <= value <= maximum:
+            self.fail(key, expected)
+        return float(value)
+
     def flag(self, key: str, default: bool) -> bool:
         """Return true or false."""
         value = self._value(key, bool, "true or false")

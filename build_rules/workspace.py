@@ -25,6 +25,7 @@ from build_rules.engine.freshness.current_run import (
     watch_code,
     watch_marks,
 )
+from build_rules.engine.freshness.fingerprint import installed_marks
 from build_rules.engine.freshness.index import Marks
 from build_rules.engine.freshness.key import PACKAGE
 from build_rules.engine.running.session import session
@@ -48,6 +49,7 @@ __all__ = [
     "compiling",
     "find_workspace_models",
     "folder",
+    "logs",
     "preset_of",
     "source_date_epoch",
     "target_folder",
@@ -61,7 +63,7 @@ BUILD = Path(places.BUILD)
 MODELS = Path("models")
 SETTINGS = Path("pyproject.toml")
 DECLARATION = "model.toml"
-VARIABLES = ("hw_arch", "preset")
+VARIABLES = ("hw_arch", "preset", "compiler")
 
 
 def folder(model: Model) -> Path:
@@ -174,7 +176,7 @@ def compiled_models() -> tuple[Model, ...]:
 
 @cache
 def find_workspace_models() -> tuple[Model, ...]:
-    """Read `models/` and the settings beside it, with `doit hw_arch=... preset=...` applied; only what is asked for.
+    """Read `models/` and the settings beside it, with `doit hw_arch=... preset=... compiler=...` applied, as asked for.
 
     Models that are fresh are left out when nothing is asked for by name; what is declared wrongly in one of the others
     is among its faults. Raises doit's `InvalidDodoFile` (printed as one paragraph, exit code 3) for what concerns all.
@@ -188,7 +190,7 @@ def find_workspace_models() -> tuple[Model, ...]:
 
 
 def _read_models(variables: Mapping[str, str]) -> tuple[Model, ...]:
-    from build_rules.declared.model import LOOKED_FOR, load_models, replace_targets
+    from build_rules.declared.model import LOOKED_FOR, load_models, replace_compiler, replace_targets
     from build_rules.declared.settings import read_settings
 
     read: dict[str, Marks] = {}
@@ -212,6 +214,7 @@ def _read_models(variables: Mapping[str, str]) -> tuple[Model, ...]:
     current_run.set_owners(names)
     folders = {str(MODELS / name) for name in names}
     current_run.watch(TREE, {path: marks for path, marks in read.items() if path not in folders})
+    models = replace_compiler(models, variables.get("compiler"))
     models = replace_targets(models, variables.get("hw_arch"), variables.get("preset"))
     return _longest_first(tuple(map(_with_targets_asked_for, models)))
 
@@ -259,7 +262,8 @@ def _command_line_variables() -> dict[str, str]:
     given = command_line_variables()
     for name, value in given.items():
         if name not in VARIABLES:
-            raise InputError(f"{name}={value} on the command line: there is no variable {name}; use hw_arch or preset.")
+            known = f"{', '.join(VARIABLES[:-1])} or {VARIABLES[-1]}"
+            raise InputError(f"{name}={value} on the command line: there is no variable {name}; use {known}.")
     return given
 
 
@@ -269,9 +273,45 @@ def _compiler_of(model: Model) -> Compiler:
 
 def compiling(model: Model) -> Compiling:
     """Ask the compiler of a model that is compiled here, with its settings, what its outputs depend on."""
+    asked = _ask_once(_compiler_of(model))
+    current_run.watch(model.name, asked.marks)
+    for name in asked.compiling.shared:
+        session.resources.capacity.setdefault(name, 1)  # until the settings count them
+    return asked.compiling
+
+
+class _Asked(NamedTuple):
+    """A compiler's answer, and the marks of the files by which it is known to hold."""
+
+    compiling: Compiling
+    marks: Mapping[str, Marks]
+
+
+@cache
+def _ask_once(compiler: Compiler) -> _Asked:
+    """Ask a compiler, which many models of one repository share; what it found out outside is remembered."""
     from build_rules.compilers import ask_compiler
 
-    return ask_compiler(_compiler_of(model))
+    if not compiler.looks_outside:
+        return _Asked(ask_compiler(compiler), {})
+    from build_rules.engine.memory import findings
+
+    known = findings.recall(repr(compiler))
+    marks = {} if known is None else {path: installed_marks(path) for path in known.files}
+    if known is not None and marks and {path: (*mark,) for path, mark in marks.items()} == known.files:
+        return _Asked(ask_compiler(compiler.informed(known.facts)), marks)
+    try:
+        finding = compiler.find_out(None if known is None else known.facts)
+    except InputError as error:
+        return _Asked(ask_compiler(compiler, str(error)), marks)
+    marks = {path: installed_marks(path) for path in finding.files}
+    findings.keep(repr(compiler), finding.facts, marks)
+    return _Asked(ask_compiler(compiler.informed(finding.facts)), marks)
+
+
+def logs(compiling: Compiling, path: Path) -> dict[str, Path]:
+    """Return the output that is what a compiler logs, where it keeps that."""
+    return {"log": path} if compiling.compiler.keeps_logs else {}
 
 
 def compiler_version(model: Model) -> str:

@@ -85,7 +85,7 @@ def test_a_rule_s_own_code_runs_that_rule(python: Path, tmp_path: Path) -> None:
         assert executed(run(python, tmp_path)) == [], "what runs a network makes none"
     with edited(package / "compilers/emulator/compile.py", "NOTHING", ""):
         assert executed(run(python, tmp_path)) == ["hef"], "each stage has code of its own"
-    with edited(package / "compilers/emulator/start.py", "NOTHING", ""):
+    with edited(package / "compilers/begin_at.py", "NOTHING", ""):
         assert executed(run(python, tmp_path)) == ["hef", "parse"]
     assert executed(run(python, tmp_path)) == ["parse"]
     with edited(package / "compilers/emulator/__init__.py", 'EMULATOR_VERSION = "0.1.0"', 'EMULATOR_VERSION = "0.1.1"'):

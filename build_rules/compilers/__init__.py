@@ -6,8 +6,11 @@ is.
 ================  =======================================================================
 `protocol.py`     what does every compiler offer?
 `har_file.py`     what is in a HAR? (`archive.py`: the archive beneath it, within bounds)
+`begin_at.py`     how does a graph look that begins behind its front?
+`samples.py`      what is in one row of the calibration snapshot?
 `pixel_proof.py`  does the parsed network see the pixels that the exported graph saw?
 `emulator/`       the built-in one
+`dfc/`            Hailo's own, which is driven from outside
 ================  =======================================================================
 """
 
@@ -28,11 +31,15 @@ __all__ = ["COMPILERS", "DEFAULT_COMPILER", "PREBUILT", "Compiling", "ask_compil
 
 COMPILERS = {
     "emulator": "build_rules.compilers.emulator:Emulator",
+    "dfc": "build_rules.compilers.dfc:Dfc",
 }
 """Names, and the class of each, which is imported when it is asked for."""
 DEFAULT_COMPILER = "emulator"
 PREBUILT = "prebuilt"
 """What stands for a compiler in a model whose HEF somebody has compiled elsewhere: there is nothing to compile."""
+
+
+STAGES: tuple[Stage, ...] = ("parse", "optimize", "compile")
 
 
 def find_compiler(name: str) -> Compiler:
@@ -55,19 +62,25 @@ class Compiling:
     faulty: Stage | None = None
     fault: str | None = None
 
+    @property
+    def shared(self) -> set[str]:
+        """The names of what its stages take of what settings count."""
+        return {name for stage in STAGES for name, _ in self.compiler.needs(stage)}
+
     def fault_of(self, stage: Stage) -> str | None:
         """Return why a stage cannot be run, None when nothing is known against it."""
         return self.fault if stage == self.faulty else None
 
 
-def ask_compiler(compiler: Compiler) -> Compiling:
-    """Ask a compiler what its outputs depend on."""
-    stages: tuple[Stage, ...] = ("parse", "optimize", "compile")
+def ask_compiler(compiler: Compiler, fault: str | None = None) -> Compiling:
+    """Ask a compiler what its outputs depend on; `fault` is why it could not be found out about."""
     nothing: Mapping[str, str] = {}
-    stage, version, tools = stages[0], "", dict.fromkeys(stages, nothing)
+    stage, version, tools = STAGES[0], "", dict.fromkeys(STAGES, nothing)
+    if fault is not None:
+        return Compiling(compiler, version, tools, stage, fault)
     try:
         version = compiler.version()
-        for stage in stages:
+        for stage in STAGES:
             tools[stage] = compiler.tools(stage)
     except InputError as error:
         return Compiling(compiler, version, tools, stage, str(error))

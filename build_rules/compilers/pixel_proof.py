@@ -26,9 +26,9 @@ __all__ = ["prove_pixels"]
 
 LOOKED_AT = 16
 """Samples of which the most colourful is taken: grey ones would not show that colours are swapped."""
-TOLERANCE, HALF_TOLERANCE = 0.001, 0.03
-"""Difference, as a part of what the values deviate from their mean; rounding alone makes a hundredth of it.
-The second is for graphs of 16-bit floats, which the chip computes more exactly."""
+HALF_TOLERANCE = 0.03
+"""Difference, as a part of what the values deviate from their mean, that is allowed to graphs of 16-bit floats: the
+chip computes more exactly. To others it is what the compiler's own arithmetic makes (`float_tolerance`)."""
 TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
 Floats = NDArray[np.float32]
 
@@ -45,7 +45,7 @@ def prove_pixels(compiler: Compiler, job: OptimizeJob, exported: Path, feed: Fee
     computed = session.run(names, {source.name: _own_input(sample, feed, source)})
     del session
     delivered = compiler.run_float(job, sample)
-    tolerance = TOLERANCE
+    tolerance = compiler.float_tolerance
     for name, expected, actual in zip(names, computed, delivered, strict=True):
         difference = _difference(expected, actual)
         if not difference <= tolerance and _has_halves(exported):

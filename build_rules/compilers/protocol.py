@@ -1,13 +1,13 @@
 """What every compiler offers: three stages, each of which writes one file, and how it is described without running it.
 
-`parse -> optimize -> compile`; each method writes exactly the file its job names and nothing beside it, and raises
-`InputError` for wrong input.
+`parse -> optimize -> compile`; each method writes exactly the files its job names and nothing beside them, raises
+`InputError` for wrong input, and returns what it did.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
@@ -17,9 +17,24 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from build_rules.compilers.describe_har import HarDescription
+    from build_rules.records.stage_report import StageReport
     from build_rules.toml_table import Table
 
-__all__ = ["CompileJob", "Compiler", "OptimizeJob", "ParseJob", "RunnableNetwork", "SampleError", "Stage"]
+__all__ = [
+    "QUIET",
+    "CompileJob",
+    "Compiler",
+    "Diagnosis",
+    "Finding",
+    "OptimizeJob",
+    "ParseJob",
+    "RunnableNetwork",
+    "SampleError",
+    "Stage",
+    "Surroundings",
+    "TargetRequest",
+]
 
 Stage = Literal["parse", "optimize", "compile"]
 
@@ -30,6 +45,37 @@ class SampleError(InputError):
     def __init__(self, message: str, sample: int) -> None:
         super().__init__(message)
         self.sample = sample
+
+
+def _silent(text: str) -> None:
+    """Tell nobody."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Whom a stage tells how far it is, and where it leaves what is no output.
+
+    `log` is the file for what the compiler logs, one text; `kept` a folder that is made only when the stage fails, for
+    everything that helps to see why. None: neither is wanted.
+    """
+
+    progress: Callable[[str], None] = _silent
+    log: Path | None = None
+    kept: Path | None = None
+
+
+QUIET = Surroundings()
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a compiler found out about programs outside: `facts` in words, and the `files` by which that is known again.
+
+    While the marks of these files stay the same, the facts do. Without any file they have to be asked for again.
+    """
+
+    facts: Mapping[str, str] = field(default_factory=dict)
+    files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -46,6 +92,7 @@ class ParseJob:
     end_nodes: tuple[str, ...]
     output: Path
     start: str | None = None
+    around: Surroundings = QUIET
 
 
 @dataclass(frozen=True)
@@ -56,14 +103,51 @@ class OptimizeJob:
     script: Path
     calibration: Path
     output: Path
+    around: Surroundings = QUIET
 
 
 @dataclass(frozen=True)
 class CompileJob:
-    """Quantized HAR -> HEF."""
+    """Quantized HAR + the lines of the model script that are about compiling alone -> HEF.
+
+    `allocation` is where the placement of layers that the last success found is kept for the next; it need not exist.
+    """
 
     har: Path
     output: Path
+    script: Path | None = None
+    allocation: Path | None = None
+    around: Surroundings = QUIET
+
+
+@dataclass(frozen=True)
+class TargetRequest:
+    """What one target of a model asks of a compiler, for `diagnose`.
+
+    `name` is what the user calls it (`shapes-det:hailo8l-fast`), `level` the optimization level of its preset. `images`
+    counts those that it is calibrated on, None where that is not known yet; `finetune` how many of them the fine-tune
+    asks for, 0 without one.
+    """
+
+    name: str
+    hw_arch: str
+    level: int
+    images: int | None = None
+    finetune: int = 0
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What one check found: of what (`subject`, one or two words), and, in sentences, what is so and what to do.
+
+    `unknown` is what cannot be told from outside. An `error` is what no stage can work with; what works worse or slower
+    than it could is a `warning`. `advice` is empty where there is nothing to do.
+    """
+
+    subject: str
+    state: Literal["ok", "warning", "error", "unknown"]
+    text: str
+    advice: str = ""
 
 
 class RunnableNetwork(Protocol):
@@ -89,6 +173,12 @@ class Compiler(Protocol):
     """Whether what it makes runs on no device. A HEF or HAR says so by the end of its SDK version (`versions.py`)."""
     starts_programs: ClassVar[bool]
     """Whether it works by starting other programs, which then have to be ended when a build is."""
+    looks_outside: ClassVar[bool]
+    """Whether it has to find out about programs outside before it can say what a stage's output depends on."""
+    float_tolerance: ClassVar[float]
+    """How far its float network may be from ONNX Runtime's, as a part of what the values of a tensor deviate."""
+    keeps_logs: ClassVar[bool]
+    """Whether each stage leaves a log, an output beside the file that it writes."""
     suffix: ClassVar[str]
     """Ends the names of its tasks and folders (`hef:MODEL:hailo8l-fast-dfc`), so that what two compilers make lies
     apart and switching between them makes nothing again. Only the default compiler has none."""
@@ -102,6 +192,22 @@ class Compiler(Protocol):
         """Return these settings with what a table says put over them. Whoever calls it closes the table."""
         ...
 
+    def find_out(self, remembered: Mapping[str, str] | None) -> Finding:
+        """Find out about programs outside; only called where it `looks_outside`. Starts programs.
+
+        `remembered` are the facts that were found last with the same settings, as long as they were not known to be
+        out of date. Raises `InputError` when the compiler cannot work here.
+        """
+        ...
+
+    def informed(self, facts: Mapping[str, str]) -> Compiler:
+        """Return itself, knowing what it found out."""
+        ...
+
+    def needs(self, stage: Stage) -> tuple[tuple[str, int], ...]:
+        """Return what a stage takes of what the settings count: licences, GPUs."""
+        ...
+
     def code(self, stage: Stage) -> tuple[str, ...]:
         """Return the modules and packages of ours that a stage is made of, as `Rule.code` lists them."""
         ...
@@ -109,9 +215,9 @@ class Compiler(Protocol):
     def tools(self, stage: Stage) -> dict[str, str]:
         """Return what else a stage's output depends on, in words: versions, and the settings that decide a byte of it.
 
-        A setting that only says how the compiler is run (an interpreter, an image) is left out. Asked for every model
-        that is looked at, so what takes long to find out is remembered. Raises `InputError`, as `version` does, when it
-        cannot be told, and names the table of the setting: the stage fails with it, and those after it wait.
+        A setting that only says how the compiler is run (an interpreter, an image) is left out. Raises `InputError`, as
+        `version` does, when it cannot be told, and names the table of the setting: the stage fails with it, and those
+        after it wait.
         """
         ...
 
@@ -119,11 +225,11 @@ class Compiler(Protocol):
         """Return the compiler's name and version as it is to appear in the metadata."""
         ...
 
-    def parse(self, job: ParseJob) -> None:
+    def parse(self, job: ParseJob) -> StageReport:
         """Translate the cut ONNX graph."""
         ...
 
-    def optimize(self, job: OptimizeJob) -> None:
+    def optimize(self, job: OptimizeJob) -> StageReport:
         """Quantize as the model script says."""
         ...
 
@@ -135,10 +241,33 @@ class Compiler(Protocol):
         """
         ...
 
-    def compile(self, job: CompileJob) -> None:
+    def compile(self, job: CompileJob) -> StageReport:
         """Write the executable."""
         ...
 
+    def simulate(self, har: Path, samples: NDArray[np.uint8]) -> Mapping[str, NDArray[np.float32]]:
+        """Run the quantized network of a HAR of its own on this side, without a device.
+
+        `samples` is [N, H, W, C], in pixels; the outputs are real values, [N, H, W, C] each, by stream name and in the
+        order of the HEF's. Raises `InputError` when nothing in the HAR is quantized, or the samples do not fit.
+        """
+        ...
+
+    def describe(self, har: Path) -> HarDescription:
+        """Say what is in a HAR of its own, without running it."""
+        ...
+
     def open(self, path: Path) -> RunnableNetwork:
-        """Open a HEF or a quantized HAR of its own to be run. Raises `InputError` when it does not run here."""
+        """Open a HEF of its own to be run. Raises `InputError` when it does not run here."""
+        ...
+
+    def diagnose(self, requests: tuple[TargetRequest, ...]) -> tuple[Diagnosis, ...]:
+        """Say whether it can do what targets ask of it, where it is installed. May start programs, and raises nothing.
+
+        It reads nothing of the models. The first is about the compiler itself.
+        """
+        ...
+
+    def checklist(self) -> tuple[str, ...]:
+        """Return what only a run of the installation that is configured can show, a sentence each; nothing is run."""
         ...

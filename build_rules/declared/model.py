@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from build_rules.calibration.pool.sources import find_fault, list_snapshots
-from build_rules.compilers import PREBUILT
+from build_rules.compilers import COMPILERS, PREBUILT
 from build_rules.declared.model_folders import DECLARATION, ModelFolder, find_models, network_name
 from build_rules.declared.settings import Settings, Target, override
 from build_rules.errors import InputError
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from build_rules.declared.metadata_table import MetadataTable
     from build_rules.records.choices import InputChoice, SplitChoice
 
-__all__ = ["Fault", "Model", "load_models", "replace_targets"]
+__all__ = ["Fault", "Model", "load_models", "replace_compiler", "replace_targets"]
 
 T = TypeVar("T")
 
@@ -353,6 +353,23 @@ def load_models(
     if is_empty:
         raise InputError(f"{root}/ holds no model: put an .onnx into a folder of its own below it.")
     return tuple(models)
+
+
+def replace_compiler(models: tuple[Model, ...], compiler: str | None) -> tuple[Model, ...]:
+    """Compile every model with another compiler, for `doit compiler=...`; None leaves them as declared.
+
+    A model that was compiled elsewhere stays as it is. Raises `InputError` for an unknown compiler.
+    """
+    if compiler is None:
+        return models
+    if compiler not in COMPILERS:
+        raise InputError(
+            f"compiler={compiler} on the command line is not possible; expected one of: {', '.join(COMPILERS)}."
+        )
+    return tuple(
+        model if model.is_prebuilt else replace(model, settings=replace(model.settings, compiler=compiler))
+        for model in models
+    )
 
 
 def replace_targets(models: tuple[Model, ...], hw_arch: str | None, preset: str | None) -> tuple[Model, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-__all__ = ["Listener", "began", "cached", "listen", "progress", "speak_for", "unlisten", "warn"]
+__all__ = ["Listener", "began", "cached", "listen", "progress", "speak_for", "unlisten", "waits", "warn"]
 
 
 class Listener(Protocol):
@@ -19,6 +19,9 @@ class Listener(Protocol):
 
     def report_speaker(self, task_name: str) -> None:
         """This thread speaks for a task from now on."""
+
+    def report_waits(self, task_name: str, reason: str) -> None:
+        """A task cannot begin yet, and why."""
 
     def report_began(self, task_name: str) -> None:
         """A task has what it waited for, and really begins."""
@@ -62,6 +65,12 @@ def speak_for(task_name: str) -> None:
     """Say that what this thread prints comes from a task that runs elsewhere."""
     if (listener := _line.listener) is not None:
         listener.report_speaker(task_name)
+
+
+def waits(task_name: str, reason: str) -> None:
+    """Say that a task that was to begin waits, and for what."""
+    if (listener := _line.listener) is not None:
+        listener.report_waits(task_name, reason)
 
 
 def began(task_name: str) -> None:

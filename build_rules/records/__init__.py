@@ -7,6 +7,7 @@
 `choices.py`           what the user decides in `model.toml` over metadata and graph
 `split_hint.py`        one split hint, whoever says it
 `calibration_json.py`  `calibration.json` and `feed.json`
+`stage_report.py`      `har.json` and `hef.json`: what a stage of the compiler did, and its warnings
 `normalization.py`     what pixels become, as numbers; the others hold it
 =====================  =============================================================
 """

@@ -1,4 +1,4 @@
-"""parsed.har, model.alls, calibration.safetensors, split.onnx, feed.json -> model.har: the quantized network."""
+"""parsed.har, model.alls, calibration.safetensors, split.onnx, feed.json -> model.har, har.json: what is quantized."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import json
 from pathlib import Path
 
 from build_rules.compilers.pixel_proof import prove_pixels
-from build_rules.compilers.protocol import Compiler, OptimizeJob, SampleError
+from build_rules.compilers.protocol import Compiler, OptimizeJob, SampleError, Surroundings
+from build_rules.engine.messages import progress
 from build_rules.errors import InputError
 from build_rules.records.calibration_json import load_feed
+from build_rules.records.stage_report import dump_report
 
 __all__ = ["run"]
 
@@ -20,20 +22,26 @@ def run(
     split_onnx: Path,
     feed: Path,
     har: Path,
+    report: Path,
     compiler: Compiler,
     chosen: str | None = None,
+    log: Path | None = None,
+    kept: Path | None = None,
 ) -> None:
     """Prove that the network sees what the exported graph does, then quantize as the model script says.
 
     `chosen` names the record of calibration images, which only errors tell of.
     """
-    job = OptimizeJob(parsed_har, script, snapshot, har)
+    job = OptimizeJob(parsed_har, script, snapshot, har, Surroundings(progress, log, kept))
     try:
         prove_pixels(compiler, job, split_onnx, load_feed(feed))
-        compiler.optimize(job)
+        done = compiler.optimize(job)
     except SampleError as error:
         image = _image(chosen, error.sample)
         raise InputError(f"{error} Sample {error.sample} is {image}." if image else str(error)) from error
+    report.write_text(dump_report(done), encoding="utf-8")
+    for warning in done.warnings:
+        print(f"   warning: {warning}")
 
 
 def _image(chosen: str | None, sample: int) -> str | None:

@@ -1,14 +1,28 @@
-"""model.har -> model.hef."""
+"""model.har, compile.alls -> model.hef, hef.json."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from build_rules.compilers.protocol import CompileJob, Compiler
+from build_rules.compilers.protocol import CompileJob, Compiler, Surroundings
+from build_rules.engine.messages import progress
+from build_rules.records.stage_report import dump_report
 
 __all__ = ["run"]
 
 
-def run(har: Path, hef: Path, compiler: Compiler) -> None:
+def run(
+    har: Path,
+    hef: Path,
+    report: Path,
+    compiler: Compiler,
+    allocation: Path | None = None,
+    log: Path | None = None,
+    kept: Path | None = None,
+) -> None:
     """Compile the quantized network."""
-    compiler.compile(CompileJob(har, hef))
+    around = Surroundings(progress, log, kept)
+    done = compiler.compile(CompileJob(har, hef, None, allocation, around))
+    report.write_text(dump_report(done), encoding="utf-8")
+    for warning in done.warnings:
+        print(f"   warning: {warning}")

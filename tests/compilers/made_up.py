@@ -10,10 +10,23 @@ from build_rules.compilers.emulator import Emulator
 from build_rules.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
+    from build_rules.compilers.describe_har import HarDescription
     from numpy.typing import NDArray
 
-    from build_rules.compilers.protocol import CompileJob, OptimizeJob, ParseJob, RunnableNetwork, Stage
+    from build_rules.compilers.protocol import (
+        CompileJob,
+        Diagnosis,
+        Finding,
+        OptimizeJob,
+        ParseJob,
+        RunnableNetwork,
+        Stage,
+        TargetRequest,
+    )
+    from build_rules.records.stage_report import StageReport
     from build_rules.toml_table import Table
 
 __all__ = ["MadeUp"]
@@ -29,6 +42,9 @@ class MadeUp:
     name: ClassVar[str] = "made_up"
     is_emulated: ClassVar[bool] = True
     starts_programs: ClassVar[bool] = True
+    looks_outside: ClassVar[bool] = False
+    float_tolerance: ClassVar[float] = 0.001
+    keeps_logs: ClassVar[bool] = False
     suffix: ClassVar[str] = "-made_up"
 
     @classmethod
@@ -37,6 +53,15 @@ class MadeUp:
 
     def override(self, table: Table) -> MadeUp:
         return replace(self, python=table.text("python") or self.python, level=table.integer("level", self.level, 0, 4))
+
+    def find_out(self, remembered: Mapping[str, str] | None) -> Finding:
+        raise NotImplementedError
+
+    def informed(self, facts: Mapping[str, str]) -> MadeUp:
+        raise NotImplementedError
+
+    def needs(self, stage: Stage) -> tuple[tuple[str, int], ...]:
+        return ()
 
     def code(self, stage: Stage) -> tuple[str, ...]:
         return (__file__,)
@@ -52,20 +77,32 @@ class MadeUp:
             raise InputError("[made_up]: python = 'gone' is not there; install it, or name another one.")
         return "made_up 9.9.9"
 
-    def parse(self, job: ParseJob) -> None:
+    def parse(self, job: ParseJob) -> StageReport:
         print(f"   parse by {self}")
-        Emulator().parse(job)
+        return Emulator().parse(job)
 
-    def optimize(self, job: OptimizeJob) -> None:
+    def optimize(self, job: OptimizeJob) -> StageReport:
         print(f"   optimize by {self}")
-        Emulator().optimize(job)
+        return Emulator().optimize(job)
 
     def run_float(self, job: OptimizeJob, image: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
         return Emulator().run_float(job, image)
 
-    def compile(self, job: CompileJob) -> None:
+    def compile(self, job: CompileJob) -> StageReport:
         print(f"   compile by {self}")
-        Emulator().compile(job)
+        return Emulator().compile(job)
+
+    def simulate(self, har: Path, samples: NDArray[np.uint8]) -> Mapping[str, NDArray[np.float32]]:
+        return Emulator().simulate(har, samples)
+
+    def describe(self, har: Path) -> HarDescription:
+        return Emulator().describe(har)
 
     def open(self, path: Path) -> RunnableNetwork:
         return Emulator().open(path)
+
+    def diagnose(self, requests: tuple[TargetRequest, ...]) -> tuple[Diagnosis, ...]:
+        return Emulator().diagnose(requests)
+
+    def checklist(self) -> tuple[str, ...]:
+        return ()

@@ -9,6 +9,7 @@ import pytest
 
 from build_rules import compilers
 from build_rules.compilers import COMPILERS, ask_compiler, find_compiler, find_maker
+from build_rules.compilers.dfc import Dfc
 from build_rules.compilers.emulator import SDK_VERSION, Emulator
 from build_rules.compilers.har_file import Har, write_har
 from build_rules.declared.model import load_models
@@ -74,7 +75,7 @@ def test_a_model_overrides_key_by_key(tmp_path: Path) -> None:
         ),
         ("[tool.build_rules.emulator]\nlevel = 1", "[emulator]: unknown key level = 1. Allowed are: none."),
         ("[tool.build_rules.maid_up]\nlevel = 1", "unknown key maid_up = {'level': 1}; did you mean \"made_up\"?"),
-        ('[tool.build_rules]\ncompiler = "gcc"', 'expected one of: "emulator", "made_up", "prebuilt"'),
+        ('[tool.build_rules]\ncompiler = "gcc"', 'expected one of: "emulator", "dfc", "made_up", "prebuilt"'),
     ],
 )
 def test_what_a_compiler_is_told_wrongly(tmp_path: Path, text: str, expected: str) -> None:
@@ -88,10 +89,14 @@ def test_the_maker_of_a_file(tmp_path: Path) -> None:
     hef, har = save_hef(tmp_path / "a.hef", passing()), tmp_path / "a.HAR"
     hn = {"name": "net", "layers": {}, "net_params": {}}
     assert find_maker(hef) == Emulator()
-    for sdk_version, maker in (("0.1.0-emulated", Emulator()), ("9.9.9", MadeUp())):
+    makers = (
+        *(("0.1.0-emulated", Emulator()), ("3.1.0-emulated", Emulator()), ("9.9.9", MadeUp())),
+        *(("3.33.0", Dfc()), ("3.33.0-double-emulated", Dfc())),
+    )
+    for sdk_version, maker in makers:
         write_har(har, Har("net", hn, "hailo_model", sdk_version, "hailo8", {}))
         assert find_maker(har) == maker
-    for sdk_version in ("3.33.0", "emulated", "0.1.0-emulated-not"):
+    for sdk_version in ("2.7.0", "emulated", "0.1.0-emulated-not"):
         write_har(har, Har("net", hn, "hailo_model", sdk_version, "hailo8", {}))
         with pytest.raises(InputError, match=rf"a\.HAR: .*made by version {sdk_version} .*build its model with that"):
             find_maker(har)
@@ -100,8 +105,8 @@ def test_the_maker_of_a_file(tmp_path: Path) -> None:
 @needs_shared
 @pytest.mark.parametrize("name", ["v1_arcface_mobilefacenet", "v3_scrfd_2.5g"])
 def test_code_for_silicon_is_refused_with_what_to_do(name: str) -> None:
-    with pytest.raises(InputError, match=r"only emulated HEFs and HARs .* Run it on the device, or build its model"):
-        find_maker(SHARED / "hefs" / f"{name}.hef")
+    with pytest.raises(InputError, match=r"code for a Hailo device, and runs there alone; doit infer takes the model.har"):
+        find_maker(SHARED / "hefs" / f"{name}.hef").open(SHARED / "hefs" / f"{name}.hef")
 
 
 def test_the_first_is_the_default() -> None:

@@ -48,5 +48,8 @@ def test_the_image_of_a_wrong_sample(build: Build, record: str | None, told: str
     if record is not None:
         chosen.write_text(record)
     with pytest.raises(InputError, match=told):
-        har.run(build.parsed, build.script, build.snapshot, build.onnx, feed, build.har, Emulator(), str(chosen))
+        har.run(
+            *(build.parsed, build.script, build.snapshot, build.onnx, feed),
+            *(build.har, build.folder / "har.json", Emulator(), str(chosen)),
+        )
     assert not build.har.exists()

@@ -80,11 +80,13 @@ class Chain:
     def quantize(self) -> None:
         f = self.folder
         har.run(
-            f / "parsed.har", f / "model.alls", f / "snapshot", f / "split.onnx", f / "feed.json", f / "har", Emulator()
+            *(f / "parsed.har", f / "model.alls", f / "snapshot", f / "split.onnx", f / "feed.json"),
+            *(f / "har", f / "har.json"),
+            Emulator(),
         )
 
     def executable(self) -> Path:
-        hef.run(self.folder / "har", self.folder / "model.hef", Emulator())
+        hef.run(self.folder / "har", self.folder / "model.hef", self.folder / "hef.json", Emulator())
         return self.folder / "model.hef"
 
 

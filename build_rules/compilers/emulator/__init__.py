@@ -5,7 +5,6 @@ version that it is emulated, and runs on no device. One file per question, in th
 
 ========================  ===========================================================================
 parse                     split.onnx -> parsed.har
-`start.py`                where does the network begin, when the script takes over the first layers?
 `graph.py`                which nodes hang on the image, which are constant, what shape has each tensor?
 `fuse.py`                 which nodes become one layer, and what is it called?
 `parse_onnx.py`           all of these: the layers as the vendor's HN lists them, and the weights
@@ -15,7 +14,6 @@ optimize                  parsed.har, model.alls, snapshot -> model.har
 `network.py`              the network to be quantized: layers, delivered tensors, the way from pixels to its input
 `script_settings.py`      what does the model script ask of these layers?
 `modify.py`               which of that changes the HN: the normalization, and the activations that are folded
-`samples.py`              what is in one row of the calibration snapshot?
 `ranges.py`, `finite.py`  which values does each tensor take on them? where does one cease to be a number?
 `quantization_plan.py`    which tensors share a grid, in how many bits; the plan that all of it ends in
 `kernels.py`              how is a kernel rounded, and what does its bias make up for?
@@ -41,13 +39,24 @@ from typing import TYPE_CHECKING, ClassVar
 from build_rules.versions import EMULATED, is_emulated, library_version
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
 
+    from build_rules.compilers.describe_har import HarDescription
     from build_rules.compilers.emulator.run_hef import HostSession
-    from build_rules.compilers.protocol import CompileJob, OptimizeJob, ParseJob, Stage
+    from build_rules.compilers.protocol import (
+        CompileJob,
+        Diagnosis,
+        Finding,
+        OptimizeJob,
+        ParseJob,
+        Stage,
+        TargetRequest,
+    )
+    from build_rules.records.stage_report import StageReport
     from build_rules.toml_table import Table
 
 __all__ = ["EMULATOR_VERSION", "SDK_VERSION", "Emulator"]
@@ -64,15 +73,21 @@ def _own(*modules: str) -> tuple[str, ...]:
 SHARED = (
     *_own("__init__", "fuse", "graph", "har_members", "sessions"),
     *("compilers/archive.py", "compilers/har_file.py", "compilers/protocol.py"),
-    *("errors.py", "inference.py", "regular_file.py", "versions.py"),
+    *("errors.py", "inference.py", "records/stage_report.py", "regular_file.py", "versions.py"),
 )
 CODE: dict[Stage, tuple[str, ...]] = {
-    "parse": (*SHARED, *_own("parse_onnx", "start")),
+    "parse": (*SHARED, *_own("parse_onnx"), "compilers/begin_at.py"),
     "optimize": (
         *SHARED,
         *_own("finetune", "finite", "fold", "fresh_names", "kernels", "modify", "network", "optimize", "qdq"),
-        *_own("quantization_plan", "ranges", "runnable", "samples", "script_settings", "stored"),
-        *("alls/script.py", "calibration/snapshot/safetensors_file.py", "onnx_file/extent.py", "varint.py"),
+        *_own("quantization_plan", "ranges", "runnable", "script_settings", "stored"),
+        *(
+            "compilers/samples.py",
+            "alls/script.py",
+            "calibration/snapshot/safetensors_file.py",
+            "onnx_file/extent.py",
+            "varint.py",
+        ),
     ),
     "compile": (
         *SHARED,
@@ -91,16 +106,33 @@ class Emulator:
     name: ClassVar[str] = "emulator"
     is_emulated: ClassVar[bool] = True
     starts_programs: ClassVar[bool] = False
+    looks_outside: ClassVar[bool] = False
+    float_tolerance: ClassVar[float] = 0.001
+    keeps_logs: ClassVar[bool] = False
     suffix: ClassVar[str] = ""
 
     @classmethod
     def is_maker(cls, sdk_version: str) -> bool:
-        """Say whether a file is one of its own: any that says it is emulated."""
-        return is_emulated(sdk_version)
+        """Say whether a file is one of its own: any that says it is emulated, and of no other compiler."""
+        return is_emulated(sdk_version) and "-" not in sdk_version.removesuffix(EMULATED)
 
     def override(self, table: Table) -> Emulator:
         """Return itself, whatever a table says."""
         return self
+
+    def find_out(self, remembered: Mapping[str, str] | None) -> Finding:
+        """Find nothing out: everything is here."""
+        from build_rules.compilers.protocol import Finding
+
+        return Finding()
+
+    def informed(self, facts: Mapping[str, str]) -> Emulator:
+        """Return itself."""
+        return self
+
+    def needs(self, stage: Stage) -> tuple[tuple[str, int], ...]:
+        """Take nothing that settings count."""
+        return ()
 
     def code(self, stage: Stage) -> tuple[str, ...]:
         """Return the modules that a stage is made of; what only runs the result is in none."""
@@ -114,19 +146,23 @@ class Emulator:
         """Return e.g. `emulator 0.1.0 (onnxruntime 1.32.0)`; the runtime computes the calibration, so it counts."""
         return f"{self.name} {EMULATOR_VERSION} (onnxruntime {library_version('onnxruntime')})"
 
-    def parse(self, job: ParseJob) -> None:
+    def parse(self, job: ParseJob) -> StageReport:
         """Translate the cut ONNX graph into a HAR of state `hailo_model`."""
         from build_rules.compilers.emulator.parse_onnx import parse
         from build_rules.compilers.har_file import write_har
+        from build_rules.records.stage_report import StageReport
 
         write_har(job.output, parse(job, SDK_VERSION))
+        return StageReport()
 
-    def optimize(self, job: OptimizeJob) -> None:
+    def optimize(self, job: OptimizeJob) -> StageReport:
         """Quantize as the model script says, into a HAR of state `quantized_model`."""
         from build_rules.compilers.emulator.optimize import optimize
         from build_rules.compilers.har_file import write_har
+        from build_rules.records.stage_report import StageReport
 
         write_har(job.output, optimize(job))
+        return StageReport()
 
     def run_float(self, job: OptimizeJob, image: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
         """Return the end nodes' tensors of the float network for one sample (C, H, W)."""
@@ -134,14 +170,46 @@ class Emulator:
 
         return run_float(job, image)
 
-    def compile(self, job: CompileJob) -> None:
+    def compile(self, job: CompileJob) -> StageReport:
         """Write the emulated executable."""
         from build_rules.compilers.emulator.compile import compile_har
+        from build_rules.records.stage_report import StageReport
 
         job.output.write_bytes(compile_har(job))
+        return StageReport()
+
+    def simulate(self, har: Path, samples: NDArray[np.uint8]) -> Mapping[str, NDArray[np.float32]]:
+        """Run the quantized network of a HAR; real values by stream name, [N, H, W, C]."""
+        from build_rules.compilers.emulator.run_hef import simulate
+
+        return simulate(har, samples)
+
+    def describe(self, har: Path) -> HarDescription:
+        """Say what is in a HAR."""
+        from build_rules.compilers.describe_har import describe
+
+        return describe(har)
 
     def open(self, path: Path) -> HostSession:
         """Open a HEF or a quantized HAR to be run on this machine."""
         from build_rules.compilers.emulator.run_hef import HostSession
 
         return HostSession(path)
+
+    def diagnose(self, requests: tuple[TargetRequest, ...]) -> tuple[Diagnosis, ...]:
+        """Say that it works here, and that its files run nowhere else."""
+        from build_rules.compilers.protocol import Diagnosis
+
+        return (
+            Diagnosis(
+                "emulator",
+                "ok",
+                f"{self.version()} works on this machine; what it makes runs on no device.",
+                "For a file that does: download Hailo's Dataflow Compiler, then `doit doctor --install-dfc WHEEL` "
+                "(docs/dfc.md).",
+            ),
+        )
+
+    def checklist(self) -> tuple[str, ...]:
+        """Return nothing: whatever it does, this machine can show."""
+        return ()

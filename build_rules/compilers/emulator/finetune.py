@@ -30,8 +30,8 @@ from build_rules.compilers.emulator.kernels import quantize_kernel
 from build_rules.compilers.emulator.network import Floats, Network
 from build_rules.compilers.emulator.qdq import float_model, quantized_model, seen
 from build_rules.compilers.emulator.quantization_plan import Kernel, Plan
-from build_rules.compilers.emulator.samples import Samples
 from build_rules.compilers.emulator.sessions import map_samples, open_session, run, sum_samples
+from build_rules.compilers.samples import Samples
 
 __all__ = ["Candidate", "candidates", "finetune", "improved_outputs", "patches"]
 

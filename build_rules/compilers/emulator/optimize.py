@@ -27,11 +27,11 @@ from build_rules.compilers.emulator.quantization_plan import (
 )
 from build_rules.compilers.emulator.ranges import Observation, inner_range, observe, outer_range
 from build_rules.compilers.emulator.runnable import open_network, run_network
-from build_rules.compilers.emulator.samples import Samples
 from build_rules.compilers.emulator.script_settings import Settings, read_settings
 from build_rules.compilers.emulator.sessions import open_session, run
 from build_rules.compilers.har_file import Har, dump_npz, read_har
 from build_rules.compilers.protocol import OptimizeJob
+from build_rules.compilers.samples import Samples
 from build_rules.errors import InputError
 
 __all__ = ["make_plan", "optimize", "run_float"]

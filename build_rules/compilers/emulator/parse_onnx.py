@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from build_rules.compilers.begin_at import begin_at
 from build_rules.compilers.emulator.fuse import WEIGHTED, Layer, fuse_layers, original_names
 from build_rules.compilers.emulator.graph import Graph, attribute, end_tensors, load_model, read_graph
 from build_rules.compilers.emulator.har_members import META_MEMBER, ONNX_MEMBER
-from build_rules.compilers.emulator.start import begin_at
 from build_rules.compilers.har_file import Har, dump_npz
 from build_rules.compilers.protocol import ParseJob
 from build_rules.errors import InputError

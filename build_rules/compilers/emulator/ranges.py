@@ -12,8 +12,8 @@ from build_rules.compilers.emulator.finite import maskable, not_finite
 from build_rules.compilers.emulator.network import Floats, Network
 from build_rules.compilers.emulator.qdq import float_model
 from build_rules.compilers.emulator.quantization_plan import Plan
-from build_rules.compilers.emulator.samples import Samples
 from build_rules.compilers.emulator.sessions import map_samples, open_session, run
+from build_rules.compilers.samples import Samples
 
 __all__ = ["Observation", "inner_range", "observe", "outer_range"]
 

@@ -203,11 +203,16 @@ class RunReporter(Telling):
         """Show a warning and keep it for the summary."""
         self._take_line(task_name, f"   warning: {' '.join(text.split())}", False)
 
+    def report_waits(self, task_name: str, reason: str) -> None:
+        """Show what a task waits for."""
+        with self.guard:
+            self.state.wait(task_name, reason)
+        self.tell_wait(task_name, reason)
+
     def report_began(self, task_name: str) -> None:
         """Count the time of a task from now on, not the time that it waited for cores or licences."""
         with self.guard:
-            if task_name in self.state.running:
-                self.state.running[task_name] = time.monotonic()
+            self.state.begin(task_name, time.monotonic())
 
     def report_progress(self, text: str) -> None:
         """Take how far a step is."""

@@ -33,11 +33,14 @@ class Board:
         now = time.monotonic()
         with self._guard:
             state = self._state
+            waiting = dict(state.waiting)
             started = [(name, begun, state.notes.get(name, "")) for name, begun in state.running.items()]
             settled = state.ran + state.cached + state.current + state.failed + state.skipped
             counts = (state.ran, state.cached, state.current, state.failed, len(state.warnings))
             steps = len(self._plan.targets) + state.unloaded
-        running = [Step(name, now - begun, self._expected(name), note) for name, begun, note in started]
+        running = [
+            Step(name, now - begun, self._expected(name), note, waiting.get(name, "")) for name, begun, note in started
+        ]
         return Shown(running, max(steps, settled), settled, *counts, self._estimate(now))
 
     def _estimate(self, now: float) -> Left | None:
@@ -47,7 +50,7 @@ class Board:
                 self._missing = self._plan.missing(os.path.exists)
             with self._guard:
                 state = self._state
-                running = {name: now - begun for name, begun in state.running.items()}
+                running = {n: 0.0 if n in state.waiting else now - begun for n, begun in state.running.items()}
                 took, workers = dict(state.took), state.most_running
                 progress = Progress(set(state.settled), set(state.dead), running, took, workers)
             cost = expected_costs(self._expected, took)

@@ -56,6 +56,10 @@ class EventReporter(RunReporter):
         expected = None if self.expected is None else self.expected(name)
         self._emit("run", task=name, expected=expected)
 
+    def tell_wait(self, name: str, reason: str) -> None:
+        """A step that was told to begin waits, and for what."""
+        self._emit("waiting", task=name, text=reason)
+
     def tell_done(self, name: str, seconds: float, target: str) -> None:
         """A step has run."""
         self._emit("done", task=name, seconds=round(seconds, 3), target=target)

@@ -37,12 +37,13 @@ NAME = 16
 
 
 class Step(NamedTuple):
-    """A running step: seconds since it began, seconds expected, how far it says it is."""
+    """A running step: seconds since it began, seconds expected, how far it says it is; or what it waits for."""
 
     name: str
     elapsed: float
     expected: float | None
     note: str = ""
+    waits: str = ""
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def rows(shown: Shown, columns: int, lines: int, ink: Ink) -> list[str]:
 
 def _is_timely(step: Step) -> bool:
     """Say whether a bar can tell how far a step is."""
-    return step.expected is not None and step.elapsed <= step.expected
+    return step.expected is not None and step.elapsed <= step.expected and not step.waits
 
 
 def _row(step: Step, longest: int, no_bar: str, room: int, ink: Ink) -> str:
@@ -101,13 +102,16 @@ def _row(step: Step, longest: int, no_bar: str, room: int, ink: Ink) -> str:
         free = room - width(f">   {bar}{time}")
         if free >= (longest if bar else min(longest, NAME)):
             named = pad(name, min(longest, free))
-            return f"{ink.paint(ink.blue, '>')} {ink.paint(ink.bold, named)}  {bar}{time}"
+            return f"{' ' if step.waits else ink.paint(ink.blue, '>')} {ink.paint(ink.bold, named)}  {bar}{time}"
     return clip(f"> {name}", room)
 
 
 def _forms(step: Step, no_bar: str) -> list[tuple[str, str]]:
     """Return bar and time of a step in the forms there are, the most telling first."""
     short, bar = clock(step.elapsed), no_bar
+    if step.waits:
+        reason = printable(step.waits)
+        return [(bar, f"{reason}, {short}"), ("", reason), ("", "waits")]
     if step.expected is None:
         duration = short
     elif _is_timely(step):

@@ -24,6 +24,9 @@ class Telling:
     def tell_start(self, name: str) -> None:
         """A step begins."""
 
+    def tell_wait(self, name: str, reason: str) -> None:
+        """A step that was told to begin waits, and for what."""
+
     def tell_done(self, name: str, seconds: float, target: str) -> None:
         """A step has run."""
 

@@ -50,6 +50,7 @@ class Rule(Kind):
         tools: Mapping[str, str] | None = None,
         passed: Mapping[str, Any] | None = None,
         code: Sequence[str] = (),
+        needs: Sequence[tuple[str, int]] = (),
         owner: str = "",
         own_process: bool = False,
         fault: str | None = None,
@@ -58,12 +59,13 @@ class Rule(Kind):
 
         `paths` are settings that say where something lies, of which no more shows in the outputs than what stands in
         `names`. `passed` goes to the function and into no key: no output may depend on it. `code` is what this step is
-        made of besides the rule's own. Steps of one `owner` are made together, or, when none of their files has
-        changed, not at all. `own_process`: the step starts programs, which must not outlive doit. `fault`: the step
-        cannot run, and this is why; what it would read is not looked at.
+        made of besides the rule's own, `needs` what it takes besides, or instead of, what the rule says. Steps of one
+        `owner` are made together, or, when none of their files has changed, not at all. `own_process`: the step starts
+        programs, which must not outlive doit. `fault`: the step cannot run, and this is why; what it would read is not
+        looked at.
         """
         step = RunnableStep(
-            rule=replace(self, code=(*self.code, *code)),
+            rule=replace(self, code=(*self.code, *code), needs=(*self.needs, *needs)),
             inputs=dict(inputs) if fault is None else {},
             outputs=dict(outputs),
             settings=dict(settings),
@@ -148,7 +150,7 @@ class RunnableStep(Step):
         collect_garbage_again()
         because = self._because()
         try:
-            with session.resources.take(dict(self.rule.needs)):
+            with session.resources.take(dict(self.rule.needs), lambda reason: messages.waits(self.name, reason)):
                 messages.began(self.name)
                 arguments = {**self.settings, **self.paths, **self.passed}
                 recall, reader = self._recall(), Reader(self.name, self.owner)

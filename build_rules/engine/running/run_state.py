@@ -26,6 +26,8 @@ class RunState:
         """How many of `current` were never loaded as tasks."""
         self.running: dict[str, float] = {}
         """Name to the time it was started."""
+        self.waiting: dict[str, str] = {}
+        """Name to what it waits for, of what was started and has not really begun."""
         self.notes: dict[str, str] = {}
         """Name to how far it is, of what runs and says so."""
         self.progress_shown: dict[str, float] = {}
@@ -66,9 +68,21 @@ class RunState:
         self.most_running = max(self.most_running, len(self.running))
         self.lines_since_failure += 1
 
+    def wait(self, name: str, reason: str) -> None:
+        """A step that was started waits for something."""
+        if name in self.running:
+            self.waiting[name] = reason
+
+    def begin(self, name: str, now: float) -> None:
+        """A step has what it waited for; its time counts from now on."""
+        self.waiting.pop(name, None)
+        if name in self.running:
+            self.running[name] = now
+
     def _settle(self, name: str, now: float) -> float:
         self.settled.add(name)
         self.notes.pop(name, None)
+        self.waiting.pop(name, None)
         return now - self.running.pop(name, now)
 
     def done(self, name: str, now: float) -> float:

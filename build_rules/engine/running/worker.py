@@ -29,8 +29,11 @@ class _Relay:
     def report_speaker(self, task_name: str) -> None:
         """Everything that is printed here comes from the one step."""
 
-    def report_began(self, task_name: str) -> None:
+    def report_waits(self, task_name: str, reason: str) -> None:
         """Nothing waits here."""
+
+    def report_began(self, task_name: str) -> None:
+        """It has begun before this process was started."""
 
     def report_progress(self, text: str) -> None:
         """Print it as a line that the other side knows."""

@@ -125,6 +125,9 @@ class Ears:
     def report_speaker(self, task_name: str) -> None:
         raise AssertionError
 
+    def report_waits(self, task_name: str, reason: str) -> None:
+        self.heard.append(f"{task_name} {reason}")
+
     def report_began(self, task_name: str) -> None:
         self.heard.append(f"{task_name} began")
 

@@ -62,6 +62,17 @@ def test_how_far_a_step_says_it_is_stands_where_there_is_room() -> None:
     assert rows(shown, 80, 24, NO_INK)[1] == row
 
 
+def test_what_a_step_waits_for_stands_in_its_row() -> None:
+    step = HAR._replace(name="hef:shapes-det:hailo8l-fast", waits="waits for dfc (1 of 1 taken)")
+    shown = Shown([HAR, step], 2, 0)
+    assert rows(shown, 100, 24, NO_INK)[1:3] == [
+        "> har:shapes-det:hailo8l-balanced  [######....]  5 s of about 7 s",
+        "  hef:shapes-det:hailo8l-fast                    waits for dfc (1 of 1 taken), 5 s",
+    ]
+    assert rows(shown, 58, 24, NO_INK)[2] == "  hef:shapes-det:hailo8l-..  waits for dfc (1 of 1 taken)"
+    assert rows(shown, 30, 24, NO_INK)[2] == "  hef:shapes-det:hai..  waits"
+
+
 def test_counts_grow_short_with_the_terminal() -> None:
     shown = Shown([], 45, 20, ran=12, failed=1, warnings=2, left=Left(300.0, True))
     assert rows(shown, 80, 3, NO_INK) == ["20 of 45: 1 failed, 12 run, 2 warnings; at least 5 min 00 s left"]

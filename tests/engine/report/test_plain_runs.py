@@ -73,9 +73,13 @@ def test_a_single_step_says_nothing_twice(tmp_path: Path) -> None:
 def test_the_time_of_a_step_is_not_that_which_it_waited() -> None:
     reporter = BuildReporter(io.StringIO(), {"failure_verbosity": 0})
     reporter.state.start("a", 0.0)
+    reporter.report_waits("a", "waits for cores")
+    reporter.report_waits("b", "waits for cores")
+    assert reporter.state.waiting == {"a": "waits for cores"}
     reporter.report_began("a")
     reporter.report_began("b")
     assert list(reporter.state.running) == ["a"]
+    assert reporter.state.waiting == {}
     assert reporter.state.running["a"] > 0.0
 
 

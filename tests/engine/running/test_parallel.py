@@ -290,6 +290,60 @@ def test_a_large_step_is_not_overtaken() -> None:
     assert order == ["large", "small"]
 
 
+def test_who_needs_nothing_of_what_another_waits_for_goes_first() -> None:
+    """A compile of hours holds up those that need a licence, and nobody else."""
+    shared = Resources({"cores": 3, "memory_mb": 100, "licence": 1})
+    order: list[str] = []
+    told: list[str] = []
+    compiling = shared.take({"cores": 1, "licence": 1})
+    compiling.__enter__()
+
+    def wait(name: str, **needs: int) -> threading.Thread:
+        def work() -> None:
+            with shared.take(needs, told.append):
+                order.append(name)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        return thread
+
+    second = wait("second", cores=1, memory_mb=60, licence=1)
+    wait_until(lambda: len(told) == 1)
+    wait("cut", cores=1).join(timeout=30)
+    third = wait("third", licence=1)
+    wait_until(lambda: len(told) == 2)
+    assert order == ["cut"]
+    assert told == ["waits for licence (1 of 1 taken)"] * 2
+    large = shared.take({"memory_mb": 50}, told.append)
+    large.__enter__()
+    compiling.__exit__(None, None, None)
+    time.sleep(0.05)
+    assert order == ["cut"], "the licence is kept for who came first, who lacks something else now"
+    fourth = wait("fourth", memory_mb=10)
+    wait_until(lambda: len(told) == 3)
+    assert told[2] == "waits for memory (50 of 100 MB taken)"
+    large.__exit__(None, None, None)
+    for thread in (second, third, fourth):
+        thread.join(timeout=30)
+    assert sorted(order) == ["cut", "fourth", "second", "third"]
+    assert order.index("second") < order.index("third")
+
+
+def test_one_step_needs_more_than_its_rule(tmp_path: Path) -> None:
+    """What a compiler needs, beside what every step of this kind does; what nobody counts takes nothing."""
+    folder = workspace(tmp_path, '(("cores", 0),)', **{f"s{number}": "x" for number in range(4)})
+    dodo = (folder / "dodo.py").read_text()
+    further = 'needs=(("licence", 1), ("gpu", 1)), settings='
+    (folder / "dodo.py").write_text(dodo.replace("settings=", further))
+    run = doit(folder, "-n", "4", "-r", "events")
+    assert run.code == 0
+    words = [line.split()[0] for line in (folder / "log").read_text().splitlines()]
+    assert words == ["start", "stop"] * 4
+    events = [json.loads(line) for line in run.out.splitlines()]
+    waiting = [event["text"] for event in events if event["event"] == "waiting"]
+    assert set(waiting) == {"waits for licence (1 of 1 taken)"}
+
+
 def test_what_failed_gives_back_what_it_took() -> None:
     shared = Resources({"cores": 1})
     for _ in range(3):

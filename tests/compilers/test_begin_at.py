@@ -7,7 +7,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from build_rules.compilers.emulator.start import begin_at
+from build_rules.compilers.begin_at import begin_at
 from build_rules.errors import InputError
 from tests.compilers.nets import SIZE, Net
 

@@ -1,0 +1,152 @@
+"""Hailo's Dataflow Compiler, driven from outside: nothing of it is ever imported into this process.
+
+It lives in an environment of its own (`docs/dfc.md`), where `worker.py` calls it once per stage. A file per question:
+
+=======================  ============================================================================
+`dfc_settings.py`        where is it, and how is it run?
+`outside.py`             which one is it, and is it still the same?
+`drive.py`               what is each stage asked to do, and what came of it?
+`calibration_array.py`   how is the snapshot handed over?
+`launch/`, `worker.py`   how is one piece of work done there, and how does it end with us?
+=======================  ============================================================================
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar
+
+from build_rules.compilers.dfc.dfc_settings import DfcSettings
+from build_rules.errors import InputError
+from build_rules.versions import EMULATED
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from build_rules.compilers.describe_har import HarDescription
+    from build_rules.compilers.protocol import (
+        CompileJob,
+        Finding,
+        OptimizeJob,
+        ParseJob,
+        RunnableNetwork,
+        Stage,
+    )
+    from build_rules.records.stage_report import StageReport
+
+__all__ = ["Dfc"]
+
+RELEASE = re.compile(r"(?:sdk-version: )?[345]\.\d+\.\d+")
+"""How the versions in its files begin."""
+LICENCE, GPU = "dfc", "gpu"
+"""What stages take of `[tool.build_rules.resources]`."""
+
+
+@dataclass(frozen=True)
+class Dfc(DfcSettings):
+    """The `Compiler` protocol. `found` is what `find_out` has found out: of which no setting tells."""
+
+    found: tuple[tuple[str, str], ...] = ()
+
+    name: ClassVar[str] = "dfc"
+    is_emulated: ClassVar[bool] = False
+    starts_programs: ClassVar[bool] = True
+    looks_outside: ClassVar[bool] = True
+    float_tolerance: ClassVar[float] = 0.03  # its float network is its own, with some functions as the chip has them
+    keeps_logs: ClassVar[bool] = True
+    suffix: ClassVar[str] = "-dfc"
+
+    @classmethod
+    def is_maker(cls, sdk_version: str) -> bool:
+        """Say whether a file is one of its own: a release's, or that of something that stands in for one."""
+        release = RELEASE.match(sdk_version)
+        return release is not None and sdk_version != release.group() + EMULATED
+
+    def find_out(self, remembered: Mapping[str, str] | None) -> Finding:
+        """Ask the environment which DFC is in it."""
+        from build_rules.compilers.dfc.outside import find_out
+
+        return find_out(self, remembered)
+
+    def informed(self, facts: Mapping[str, str]) -> Dfc:
+        """Return itself, knowing which DFC there is."""
+        return replace(self, found=tuple(sorted(facts.items())))
+
+    def needs(self, stage: Stage) -> tuple[tuple[str, int], ...]:
+        """Take a licence to quantize and to compile, and a GPU to quantize on one."""
+        gpu = ((GPU, 1),) if self.gpus and stage == "optimize" else ()
+        return () if stage == "parse" else ((LICENCE, 1), *gpu)
+
+    def code(self, stage: Stage) -> tuple[str, ...]:
+        """Return the modules that a stage is made of."""
+        from build_rules.compilers.dfc.own_code import CODE
+
+        return CODE[stage]
+
+    def tools(self, stage: Stage) -> dict[str, str]:
+        """Return which DFC in which environment, and the settings that decide what it makes."""
+        tools = {"compiler": self.version(), "environment": self._fact("digest")}
+        if stage == "optimize" and self.gpus:
+            tools["gpus"] = self.gpus  # without any the compiler lowers its level
+        if stage == "compile":
+            chosen = {"profile": self.profile, "retry": self.retry, "reuse_allocation": self.reuse_allocation}
+            tools.update({name: "true" for name, value in chosen.items() if value})
+        return tools
+
+    def version(self) -> str:
+        """Return e.g. `dfc 3.33.0`."""
+        return f"{self.name} {self._fact('dfc')}"
+
+    def _fact(self, name: str) -> str:
+        facts = dict(self.found)
+        if name not in facts:
+            raise InputError(f"[{self.name}]: nobody has asked yet which Dataflow Compiler there is; run doit again.")
+        return facts[name]
+
+    def parse(self, job: ParseJob) -> StageReport:
+        """Translate the cut ONNX graph into a HAR of state `hailo_model`."""
+        from build_rules.compilers.dfc.drive import parse
+
+        return parse(self, job)
+
+    def optimize(self, job: OptimizeJob) -> StageReport:
+        """Quantize as the model script says, into a HAR of state `quantized_model`."""
+        from build_rules.compilers.dfc.drive import optimize
+
+        return optimize(self, job)
+
+    def run_float(self, job: OptimizeJob, image: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
+        """Return the end nodes' tensors of the float network for one sample (C, H, W)."""
+        from build_rules.compilers.dfc.drive import run_float
+
+        return run_float(self, job, image)
+
+    def compile(self, job: CompileJob) -> StageReport:
+        """Compile the executable that runs on a device."""
+        from build_rules.compilers.dfc.drive import compile_har
+
+        return compile_har(self, job)
+
+    def simulate(self, har: Path, samples: NDArray[np.uint8]) -> Mapping[str, NDArray[np.float32]]:
+        """Run the quantized network of a HAR by the DFC's own numerics; real values by stream name, [N, H, W, C]."""
+        from build_rules.compilers.dfc.drive import simulate
+
+        return simulate(self, har, samples)
+
+    def describe(self, har: Path) -> HarDescription:
+        """Say what is in a HAR."""
+        from build_rules.compilers.describe_har import describe
+
+        return describe(har)
+
+    def open(self, path: Path) -> RunnableNetwork:
+        """Refuse: what it compiles runs on a device."""
+        raise InputError(
+            f"{path}: holds code for a Hailo device, and runs there alone; doit infer takes the model.har beside it, "
+            "which the Dataflow Compiler runs here with the same numerics."
+        )

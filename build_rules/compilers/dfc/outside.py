@@ -1,0 +1,58 @@
+"""Which DFC is in the environment outside, and whether it is still the one that was found there last."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from build_rules.compilers.dfc.dfc_settings import DfcSettings
+from build_rules.compilers.dfc.failures import Hints, explain
+from build_rules.compilers.dfc.launch import Done, Work, WorkerFailure, run_worker
+from build_rules.compilers.protocol import Finding
+from build_rules.errors import InputError
+
+__all__ = ["check_same", "find_out"]
+
+PROBE_SECONDS = 600.0
+"""The first import of the DFC reads a gigabyte, maybe over a network."""
+NOWHERE = (
+    '[dfc]: compiler = "dfc" has to know where Hailo\'s Dataflow Compiler is installed; write python = '
+    '"../dfc/bin/python" (an environment of its own), image = "..." or command = [...] below [tool.build_rules.dfc] in '
+    'pyproject.toml, or compiler = "emulator". docs/dfc.md says how it is installed.'
+)
+
+
+def find_out(dfc: DfcSettings, remembered: Mapping[str, str] | None) -> Finding:
+    """Ask the environment which DFC is in it. Raises `InputError` when there is none that works.
+
+    An interpreter is known again by its files. What is in an image or at the other end of a command is asked for
+    each time, first for its distributions alone, because to import the DFC takes long; and where it cannot be reached
+    what is remembered is taken to be so: the stages that really run there find out, and say so (`check_same`).
+    """
+    if dfc.python is None and dfc.image is None and not dfc.command:
+        raise InputError(NOWHERE)
+    try:
+        if dfc.python is None and remembered is not None:
+            quick = _probe(dfc, imported=False)
+            if quick.environment.get("digest") == remembered.get("digest"):
+                return Finding(remembered)
+        done = _probe(dfc, imported=True)
+    except WorkerFailure as failure:
+        if dfc.python is None and remembered is not None:
+            return Finding(remembered)
+        raise explain(failure, "probe", Hints()) from failure
+    files = done.facts.get("files", ()) if dfc.python is not None else ()
+    return Finding(dict(done.environment), tuple(map(str, files)))
+
+
+def _probe(dfc: DfcSettings, *, imported: bool) -> Done:
+    return run_worker(dfc, Work("probe", {"import": imported}, limit=PROBE_SECONDS), lambda line: None)
+
+
+def check_same(dfc: DfcSettings, found: Mapping[str, str], done: Done) -> None:
+    """Raise `InputError` when the environment that did a piece of work is not the one that was found before."""
+    before, now = found.get("digest"), done.environment.get("digest")
+    if before is not None and now != before:
+        raise InputError(
+            f"[dfc]: the environment of the Dataflow Compiler has changed since this run began (it was version "
+            f"{found.get('dfc')}, it is {done.environment.get('dfc')} now); run doit again."
+        )
