@@ -92,8 +92,12 @@ def compose_scripts(plan: ScriptPlan) -> Scripts:
     ours = (*_modify(plan), *_levels(plan), *_before(plan), *_precision(plan), *_after(plan))
     return Scripts(
         Script((*ours, *(each for each in own if each.command not in COMPILE_STAGE))),
-        Script((*_place(plan), *(each for each in own if each.command in COMPILE_STAGE))),
+        _say_when_empty(Script((*_place(plan), *(each for each in own if each.command in COMPILE_STAGE)))),
     )
+
+
+def _say_when_empty(script: Script) -> Script:
+    return script if script.statements else Script((), ("nothing: the compiler decides how the device is filled",))
 
 
 def _sizes(plan: ScriptPlan) -> Sizes:
@@ -130,9 +134,7 @@ def _levels(plan: ScriptPlan) -> Sequence[Statement]:
             "written so that it cannot be lowered without a word; 0: no weights in 4 bits",
             Statement("model_optimization_flavor", (), levels),
         ),
-        *_because(
-            "every sample that there is", Statement("model_optimization_config", (Name("calibration"),), sizes)
-        ),
+        *_because("every sample that there is", Statement("model_optimization_config", (Name("calibration"),), sizes)),
     )
 
 

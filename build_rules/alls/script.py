@@ -72,7 +72,7 @@ class String:
 
 @dataclass(frozen=True)
 class Origin:
-    """The layer that comes from an ONNX node, by the node's name; only in what users write, and no compiler knows it."""
+    """The layer that comes from an ONNX node, by the node's name; users write it, and no compiler knows it."""
 
     text: str
 

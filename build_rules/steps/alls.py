@@ -37,14 +37,14 @@ def run(
     split_json: Path,
     calibrated: Path,
     parsed_har: Path,
-    own_file: Sequence[Path],
     script: Path,
     compile_script: Path,
     feed: Path,
     preset: Preset,
     hw_arch: str,
-    append: Sequence[str],
-    declared_in: str,
+    append: Sequence[str] = (),
+    declared_in: str = "model.toml",
+    own_file: Sequence[Path] = (),
 ) -> None:
     """Write the scripts of a preset, and what the exported graph takes, by which `har` proves it.
 

@@ -13,6 +13,7 @@ __all__ = ["run"]
 
 def run(
     har: Path,
+    compile_script: Path,
     hef: Path,
     report: Path,
     compiler: Compiler,
@@ -20,9 +21,9 @@ def run(
     log: Path | None = None,
     kept: Path | None = None,
 ) -> None:
-    """Compile the quantized network."""
+    """Compile the quantized network as the lines of the compile stage say."""
     around = Surroundings(progress, log, kept)
-    done = compiler.compile(CompileJob(har, hef, None, allocation, around))
+    done = compiler.compile(CompileJob(har, hef, compile_script, allocation, around))
     report.write_text(dump_report(done), encoding="utf-8")
     for warning in done.warnings:
         print(f"   warning: {warning}")

@@ -72,8 +72,10 @@ class Chain:
             f / "calibration.json",
             f / "parsed.har",
             f / "model.alls",
+            f / "compile.alls",
             f / "feed.json",
             PRESETS["fast"],
+            "hailo8l",
         )
         return next(line for line in (f / "model.alls").read_text().splitlines() if "normalization(" in line)
 
@@ -86,8 +88,9 @@ class Chain:
         )
 
     def executable(self) -> Path:
-        hef.run(self.folder / "har", self.folder / "model.hef", self.folder / "hef.json", Emulator())
-        return self.folder / "model.hef"
+        f = self.folder
+        hef.run(f / "har", f / "compile.alls", f / "model.hef", f / "hef.json", Emulator())
+        return f / "model.hef"
 
 
 def built(folder: Path, form: Form, choice: InputChoice | None = None) -> Chain:
