@@ -42,12 +42,14 @@ class Adaround:
 class Attention:
     """What a network with attention is compiled with.
 
-    `matmuls` are the products of the blocks, `beside` the depth-wise convolutions that lead the values past them and
-    are to work in 16 bits. `longest_search`: the chip is so small that only the longest search places such a network.
+    `matmuls` are the products of the blocks. To work in 16 bits are `beside`, the depth-wise convolutions that lead the
+    values past the blocks, and `ends`, the convolutions that make outputs of 16 bits. `longest_search`: the chip is so
+    small that only the longest search places such a network.
     """
 
     matmuls: tuple[str, ...]
     beside: tuple[str, ...] = ()
+    ends: tuple[str, ...] = ()
     longest_search: bool = False
 
 
@@ -58,7 +60,7 @@ class ScriptPlan:
     `mean` and `std` are per channel and in pixel units: the network sees (pixel - mean) / std.
     `wide_outputs` are the `output_layerN` whose delivered tensor shall have 16 bits. At most one of `finetune` and
     `adaround` is run. `attention` is None for networks without any. `own` are the user's statements, in order, and
-    come last.
+    come last. `normalization` is what the layer is called that the script adds, which no other may be.
     """
 
     mean: tuple[float, ...]
@@ -72,6 +74,7 @@ class ScriptPlan:
     adaround: Adaround | None = None
     attention: Attention | None = None
     own: tuple[Statement, ...] = ()
+    normalization: str = "normalization1"
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,7 @@ def _because(reason: str, *statements: Statement) -> tuple[Statement, ...]:
 
 
 def _modify(plan: ScriptPlan) -> Sequence[Statement]:
-    pixels = Statement("normalization", (plan.mean, plan.std), targets=("normalization1",))
+    pixels = Statement("normalization", (plan.mean, plan.std), targets=(plan.normalization,))
     folded = (Statement("change_output_activation", (Name(f.layer), Name(f.activation))) for f in plan.folded)
     return (
         *_because("the chip is fed pixels, 0 to 255", pixels),
@@ -153,11 +156,15 @@ def _before(plan: ScriptPlan) -> Sequence[Statement]:
 
 def _precision(plan: ScriptPlan) -> Sequence[Statement]:
     wide = (("precision_mode", Name("a16_w16")),)
-    beside = () if plan.attention is None else plan.attention.beside
+    beside, ends = ((), ()) if plan.attention is None else (plan.attention.beside, plan.attention.ends)
     return (
         *_because(
-            "attention: what passes the values by is added to what comes out, and 8 bits lose it there",
+            "attention: what leads the values past the products, which stay in 8 bits, as the zoo has it for YOLO26",
             *(Statement("quantization_param", (Name(layer),), wide) for layer in beside),
+        ),
+        *_because(
+            "attention: the layers that make the outputs of 16 bits, with weights and inputs to match",
+            *(Statement("quantization_param", (Name(layer),), wide) for layer in ends),
         ),
         *_because(
             "the outputs that the preset delivers in 16 bits",

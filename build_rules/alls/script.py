@@ -314,7 +314,7 @@ def show_value(value: Value) -> str:
 
 def format_script(script: Script) -> str:
     """Return the text of a script, one statement a line; parsing it gives equal statements and comments back."""
-    lines = []
+    lines: list[str] = []
     for statement in script.statements:
         arguments = [show_value(value) for value in statement.arguments]
         arguments += [f"{key}={show_value(value)}" for key, value in statement.keywords]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 from build_rules.alls.compose import Adaround, Attention, Finetune, FoldedActivation, ScriptPlan, compose_scripts
@@ -30,7 +31,6 @@ TUNED = 1024
 BATCH = 8
 """Images at once of a network that takes 640 x 640; what a GPU has to hold grows with the pixels."""
 USUAL_PIXELS = 640 * 640
-ADDED = "normalization1"
 
 
 def run(
@@ -54,7 +54,7 @@ def run(
     hn = outline_har(parsed_har)[0].hn
     split, facts = load_split(split_json), load_calibrated(calibrated)
     layers = hn_layers(hn)
-    own = _own_statements(append, declared_in, own_file, Layers(str(hn.get("name")), _origins(layers)), facts.count)
+    own = _own_statements(append, declared_in, own_file, _named(str(hn.get("name")), layers), facts.count)
     plan = plan_script(split, facts, output_layers(hn), preset, layers, hw_arch, own)
     scripts = compose_scripts(plan)
     script.write_text(format_script(scripts.optimize), encoding="utf-8")
@@ -79,11 +79,7 @@ def plan_script(
         for endpoint in split.endpoints
         if endpoint.name in split.folded and endpoint.activation is not None
     ]
-    wide = [
-        by_endpoint[endpoint.name].output_layer
-        for endpoint in split.endpoints
-        if endpoint.kind.precision in preset.wide
-    ]
+    wide = [by_endpoint[e.name] for e in split.endpoints if e.kind.precision in preset.wide]
     mean, std = _normalization(calibrated, split.front)
     # A level of the user's decides which algorithms run, so also which of them need to be told how much data there is.
     level = level_of(own)
@@ -94,32 +90,40 @@ def plan_script(
         mean=mean,
         std=std,
         folded=tuple(folded),
-        wide_outputs=tuple(wide),
+        wide_outputs=tuple(output.output_layer for output in wide),
         optimization_level=preset.optimization_level,
         calibration_count=calibrated.count,
         calibration_batch=batch,
         finetune=Finetune(min(TUNED, calibrated.count), batch_size=batch) if tunes else None,
         adaround=None if rounds is None else Adaround(min(rounds, calibrated.count), batch),
-        attention=_attention(split, layers, preset, hw_arch),
+        attention=_attention(split, layers, preset, hw_arch, {output.producer for output in wide}),
         own=own,
+        normalization=_free_name(layers),
     )
 
 
-def _origins(layers: tuple[HnLayer, ...]) -> dict[str, tuple[str, ...]]:
-    return {layer.name: layer.original_names for layer in layers}
+def _free_name(layers: tuple[HnLayer, ...]) -> str:
+    """Return a name for the layer that normalizes pixels; the compiler calls others of the network `normalizationN`."""
+    taken = {layer.name.rpartition("/")[2] for layer in layers}
+    return next(name for number in count(1) if (name := f"normalization{number}") not in taken)
+
+
+def _named(net: str, layers: tuple[HnLayer, ...]) -> Layers:
+    """Return what a line may name: the layers of the network, and the one that our own lines add."""
+    named = Layers(net, {layer.name: layer.original_names for layer in layers})
+    return replace(named, added=frozenset({named.scoped(_free_name(layers))}))
 
 
 def _own_statements(
-    append: Sequence[str], declared_in: str, own_file: Sequence[Path], layers: Layers, count: int
+    append: Sequence[str], declared_in: str, own_file: Sequence[Path], layers: Layers, samples: int
 ) -> tuple[Statement, ...]:
     """Return what the user's lines say, those of the file first."""
-    layers = replace(layers, added=frozenset({layers.scoped(ADDED)}))
     places = [OwnLines(_read_text(path), str(path), "from the file that [alls] names") for path in own_file]
     if append:
         places.append(OwnLines("\n".join(append), f"{declared_in}, [alls] append", "from [alls] append"))
     statements: list[Statement] = []
     for place in places:
-        read = read_own_lines(place, layers, count)
+        read = read_own_lines(place, layers, samples)
         statements += read
         for statement in read:
             layers = layers.after(statement)
@@ -135,19 +139,26 @@ def _read_text(path: Path) -> str:
         raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
 
 
-def _attention(split: Split, layers: tuple[HnLayer, ...], preset: Preset, hw_arch: str) -> Attention | None:
+def _attention(
+    split: Split, layers: tuple[HnLayer, ...], preset: Preset, hw_arch: str, ends: set[str]
+) -> Attention | None:
     """Decide what the attention blocks of the cut need, by where they are in the graph and never by a model's name.
 
-    16 bits are for what passes a block by alone: with 16 bits in its products or its softmax the compiler crashes.
+    `ends` are the layers that make outputs of 16 bits. With 16 bits in a product or a softmax the compiler crashes.
     """
     if not split.attention:
         return None
     products = {node for block in split.attention for node in (block.scores, block.mixed)}
     beside = {node for block in split.attention for node in block.beside}
+    matmuls = tuple(layer.name.rpartition("/")[2] for layer in _come_from(products, layers, "matmul"))
+    longest_search = HARDWARE[hw_arch].needs_longest_search
+    if not preset.wide_attention:
+        return Attention(matmuls, longest_search=longest_search)
     return Attention(
-        matmuls=tuple(layer.name.rpartition("/")[2] for layer in _come_from(products, layers, "matmul")),
-        beside=tuple(layer.name for layer in _come_from(beside, layers, "dw")) if preset.wide else (),
-        longest_search=HARDWARE[hw_arch].needs_longest_search,
+        matmuls,
+        beside=tuple(layer.name for layer in _come_from(beside, layers, "dw")),
+        ends=tuple(layer.name for layer in layers if layer.name in ends and layer.kind == "conv"),
+        longest_search=longest_search,
     )
 
 
