@@ -56,7 +56,9 @@ class Sizes:
 
 
 def read_own_lines(lines: OwnLines, layers: Layers, samples: int) -> tuple[Statement, ...]:
-    """Return a user's statements with the names that the compiler knows, each checked.
+    """Return a user's statements with the names that the compiler knows, each checked, and without their comments.
+
+    A comment that is edited must not quantize the network again, so none gets into the scripts.
 
     `layers` are those of the parsed network and those that the statements before make. Raises `InputError` naming the
     place and the line for syntax, unknown layers, ONNX nodes and options, sets larger than the `samples` that there
@@ -66,7 +68,7 @@ def read_own_lines(lines: OwnLines, layers: Layers, samples: int) -> tuple[State
     statements = [reader.read(statement) for statement in parse_script(lines.text, lines.source, True).statements]
     # The heading stands once, above the first of them.
     return tuple(
-        replace(statement, comments=(lines.heading, *statement.comments)) if number == 0 else statement
+        replace(statement, comments=() if number else (lines.heading,), remark="")
         for number, statement in enumerate(statements)
     )
 

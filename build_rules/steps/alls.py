@@ -18,7 +18,7 @@ from build_rules.compilers.har_file import HnLayer, OutputLayer, hn_layers, outl
 from build_rules.errors import InputError
 from build_rules.presets import Preset
 from build_rules.records.calibration_json import Calibrated, Feed, dump_feed, load_calibrated
-from build_rules.records.hardware import HARDWARE
+from build_rules.records.hardware import DEFAULT_ARCH, HARDWARE
 from build_rules.records.split_json import Endpoint, Front, Split, load_split
 from build_rules.regular_file import SCRIPT_BYTES, read_small
 
@@ -69,7 +69,7 @@ def plan_script(
     outputs: tuple[OutputLayer, ...],
     preset: Preset,
     layers: tuple[HnLayer, ...] = (),
-    hw_arch: str = "hailo8",
+    hw_arch: str = DEFAULT_ARCH,
     own: tuple[Statement, ...] = (),
 ) -> ScriptPlan:
     """Decide what the scripts say; layers are found by the ONNX node they come from."""
@@ -84,7 +84,7 @@ def plan_script(
     # A level of the user's decides which algorithms run, so also which of them need to be told how much data there is.
     level = level_of(own)
     tunes = preset.finetune if level is None else level == 2
-    rounds = ROUNDED.get(level or preset.optimization_level)
+    rounds = ROUNDED.get(preset.optimization_level if level is None else level)
     batch = max(1, min(BATCH, BATCH * USUAL_PIXELS // (split.input.height * split.input.width), calibrated.count))
     return ScriptPlan(
         mean=mean,

@@ -23,8 +23,7 @@ def test_layers_are_translated_wherever_they_stand() -> None:
         'shortcut("onnx:/model.0/conv/Conv", conv_slice3)',
     ) == [
         "# the user's",
-        "# mine",
-        "quantization_param([net/conv1, conv2], precision_mode=a16_w16)  # both",
+        "quantization_param([net/conv1, conv2], precision_mode=a16_w16)",
         "pre_quantization_optimization(activation_clipping, layers=[[net/conv2]], mode=percentile)",
         "shortcut(net/conv1, conv_slice3)",
     ]
@@ -80,6 +79,12 @@ def test_the_level_that_is_asked_for() -> None:
     assert level_of(parse_script("model_optimization_flavor(compression_level=1)").statements) is None
     text = "model_optimization_flavor(optimization_level=3)\nmodel_optimization_flavor(optimization_level=0)"
     assert level_of(parse_script(text).statements) == 0
+
+
+def test_comments_stay_with_the_user() -> None:
+    """One that is edited must not quantize a network again."""
+    line = "quantization_param(conv1, precision_mode=a8_w8)"
+    assert read("# one", f"{line}  # two") == read(line) == ["# the user's", line]
 
 
 def test_no_lines() -> None:
