@@ -26,7 +26,7 @@ from build_rules.engine.freshness.current_run import (
     watch_marks,
 )
 from build_rules.engine.freshness.fingerprint import installed_marks
-from build_rules.engine.freshness.index import Marks
+from build_rules.engine.freshness.index import UNTRUSTED, Marks
 from build_rules.engine.freshness.key import PACKAGE
 from build_rules.engine.running.session import session
 from build_rules.errors import InputError, printable
@@ -298,7 +298,7 @@ def _ask_once(compiler: Compiler) -> _Asked:
 
     known = findings.recall(repr(compiler))
     marks = {} if known is None else {path: installed_marks(path) for path in known.files}
-    if known is not None and marks and {path: (*mark,) for path, mark in marks.items()} == known.files:
+    if known is not None and marks and UNTRUSTED not in marks.values() and marks == known.files:
         return _Asked(ask_compiler(compiler.informed(known.facts)), marks)
     try:
         finding = compiler.find_out(None if known is None else known.facts)

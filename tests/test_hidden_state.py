@@ -50,6 +50,7 @@ REMEMBERED = {
     "engine/slower.py tell_slower",
     "regular_file.py _kernel_devices",
     "versions.py library_version",
+    "workspace.py _ask_once",
     "workspace.py _first_built",
     "workspace.py _list_once",
     "workspace.py find_workspace_models",

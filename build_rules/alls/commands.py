@@ -24,7 +24,7 @@ COMPILE_STAGE = frozenset(
         *("platform_param", "hef_param", "logger_param", "buffer_calc_param", "buffers", "place", "strategy"),
         *("defuse", "defuse_block"),
         *("shortcut", "shortcut.split", "portal", "l3_portal", "l4_portal", "mux_demux", "format_conversion", "concat"),
-        *("feature_splitter",),
+        *("feature_splitter", "context", "network_group"),
     }
 )
 """Commands that change where and how the device computes, never what: those of the compile stage."""
@@ -34,7 +34,7 @@ COMPILE_OPTIONS: Mapping[str, frozenset[str]] = {
     "context_switch_param": frozenset(
         {
             *("mode", "allow_auto_merge_in_multicontext", "slotter_chances", "berkitizer_bucket_size"),
-            *("max_utilization", "goal_network_fps"),
+            *("max_utilization", "goal_network_throughput"),
         }
     ),
     "resources_param": frozenset(

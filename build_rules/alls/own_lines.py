@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import NoReturn
 
@@ -104,18 +104,22 @@ class _Reader:
 
     def check_spelling(self, command: str) -> None:
         """Refuse what is nearly a known command; what is like none may be one that a newer compiler has."""
-        import difflib
-
-        if near := difflib.get_close_matches(command, (*OPTIMIZE_STAGE, *COMPILE_STAGE, *REFUSED), n=1, cutoff=0.8):
-            self.fail(f"there is no command {command!r}; did you mean {near[0]}?")
+        if near := _near(command, {*OPTIMIZE_STAGE, *COMPILE_STAGE, *REFUSED}):
+            self.fail(f"there is no command {command!r}; did you mean {near}?")
 
     def check_options(self, statement: Statement) -> None:
-        known = COMPILE_OPTIONS.get(statement.command)
         for key, value in statement.keywords:
-            if known is not None and key not in known:
-                self.fail(f"No argument named {key!r} in {statement.command}; known are: {', '.join(sorted(known))}")
+            if near := _near(key, COMPILE_OPTIONS.get(statement.command, frozenset())):
+                self.fail(f"No argument named {key!r} in {statement.command}; did you mean {near}?")
             if key in ("calibset_size", "dataset_size") and isinstance(value, int) and value > self.samples:
                 self.fail(f"{key}={value} asks for more than the {self.samples} calibration samples; add images")
+
+
+def _near(word: str, known: Set[str]) -> str | None:
+    """Return the known word that somebody misspelled; None for one that is known, or like none that is."""
+    import difflib
+
+    return None if word in known else next(iter(difflib.get_close_matches(word, sorted(known), 1, 0.8)), None)
 
 
 def _origins(values: Sequence[Value]) -> list[Origin]:

@@ -98,6 +98,7 @@ class Clean(DoitClean):  # type: ignore[misc]  # doit has no type hints
                 kept += 1
             elif not removal.remove(Path(path), leftover.task, dryrun):
                 kept += 1
+        removal.remove_kept(leftover.task, dryrun)
         if not dryrun:
             for folder in leftover.empty_folders():
                 show(f"{printable(leftover.task)} - removing dir '{printable(folder)}'\n")

@@ -99,7 +99,7 @@ class BuildCommand(Command):  # type: ignore[misc]  # doit has no type hints
             else f"unexpected {type(error).__name__}: {error}. This is a defect of `doit {self.name}`; "
             f"{DEBUG}=1 doit {self.name} ... shows where."
         )
-        sys.stderr.write(f"ERROR: {printable(text)}\n")
+        sys.stderr.write(f"ERROR: {error.printed() if isinstance(error, InputError) else printable(text)}\n")
         if os.environ.get(DEBUG) == "1":
             trace = "".join(traceback.format_exception(error)).splitlines()
             sys.stderr.write("".join(f"{printable(line)}\n" for line in trace))

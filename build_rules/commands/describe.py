@@ -40,28 +40,9 @@ def _describe_hef(path: Path) -> Facts:
 
 
 def _describe_har(path: Path) -> Facts:
-    from build_rules.compilers.har_file import outline_har, output_layers
+    from build_rules.commands.describe_har_file import describe_har_file
 
-    har, sizes = outline_har(path)
-    return {
-        "kind": "Hailo archive",
-        "name": har.name,
-        "state": har.state,
-        "hw_arch": har.hw_arch,
-        "sdk_version": har.sdk_version,
-        "emulated": har.is_emulated,
-        "layers": len(har.hn["layers"]),
-        "members": [{"name": name, "bytes": size} for name, size in sorted(sizes.items())],
-        "outputs": [
-            {
-                "name": layer.output_layer,
-                "producer": layer.producer,
-                "shape": list(layer.shape),
-                "original_names": list(layer.original_names),
-            }
-            for layer in output_layers(har.hn)
-        ],
-    }
+    return describe_har_file(path)
 
 
 def _describe_script(path: Path) -> Facts:

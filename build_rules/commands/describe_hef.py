@@ -8,6 +8,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from build_rules.commands.stage_facts import HEF_NAMES, described_stages, read_reports, stage_facts
 from build_rules.hef import Hef, HostOp, Stream
 from build_rules.hef.container import open_hef
 from build_rules.hef.header import HEADER_BYTES, LAYOUTS, peek_version
@@ -31,13 +32,13 @@ def describe_hef(path: Path) -> Facts:
     with open_hef(path) as stream:
         version = peek_version(stream.read(HEADER_BYTES))
         if version is None or version in LAYOUTS:
-            return _facts(examine_opened(stream, path))
+            return _facts(examine_opened(stream, path), path)
     known = ", ".join(map(str, LAYOUTS))
     unknown = [f"header version {version}; its sections cannot be told (known are {known})"]
     return {"kind": "Hailo executable", "header_version": version, "unknown": unknown}
 
 
-def _facts(examined: Examined) -> Facts:
+def _facts(examined: Examined, path: Path) -> Facts:
     hef = examined.hef
     silicon = next((chip.silicon for chip in from_code(hef.arch_code)), None)
     return {
@@ -74,9 +75,17 @@ def _facts(examined: Examined) -> Facts:
         ],
         "zip_members": [{"name": name, "bytes": len(data)} for name, data in examined.members.items()],
         "metadata": _metadata(examined),
+        **_build(examined, path),
         "described": list(map(_pair, examined.pairs)),
         "problems": problem_facts(examined),
     }
+
+
+def _build(examined: Examined, path: Path) -> Facts:
+    """Return what its compiler reported: as the metadata say it, else as it lies beside a file that the build made."""
+    if examined.document is not None:
+        return stage_facts(*described_stages(examined.document))
+    return stage_facts(read_reports(path.parent) if path.name in HEF_NAMES else {})
 
 
 def problem_facts(examined: Examined) -> list[Facts]:
@@ -165,7 +174,10 @@ def _metadata(examined: Examined) -> Facts | None:
         for output in mapping(document.get("outputs"))
     ]
     labels = 0 if examined.labels is None else len(examined.labels)
-    return {"labels": labels, "hailo": document.get("hailo"), "outputs": outputs}
+    section = document.get("hailo")
+    if isinstance(section, dict):  # what stages report stands in a table of its own
+        section = {key: value for key, value in section.items() if key != "build"}
+    return {"labels": labels, "hailo": section, "outputs": outputs}
 
 
 def _pair(pair: Pair) -> Facts:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from math import prod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from build_rules.commands.command import BuildCommand, check_file, show
 from build_rules.errors import InputError, printable
 
+if TYPE_CHECKING:
+    from build_rules.compilers.describe_har import HarDescription
+    from build_rules.compilers.protocol import Compiler
+
 __all__ = ["Infer"]
+
+BATCH_BYTES = 256 << 20
+"""Pixels and real values that are held at one time; a compiler outside is started once for so many images."""
 
 
 class Infer(BuildCommand):
@@ -18,9 +26,12 @@ class Infer(BuildCommand):
     doc_purpose = "run an emulated HEF or a quantized HAR on images, on this machine"
     doc_usage = "FILE.hef|FILE.har IMAGE... --output OUT.npz"
     doc_description = (
-        "Writes the physical output tensors as the device would deliver them: quantized (uint8 or uint16), NHWC, one "
-        "array [images, H, W, C] per output stream, keyed by the stream's name. Images are fitted to the input as the "
-        "calibration images were (letterbox unless the file's metadata says stretch; a HAR says nothing)."
+        "Writes one array [images, H, W, C] per output stream, keyed by the stream's name. Of a HEF they are the "
+        "physical tensors as the device would deliver them: quantized (uint8 or uint16). Of a HAR they are real values "
+        "(float32), computed by the compiler that made it with the numbers of the chip: the emulator here, Hailo's "
+        "Dataflow Compiler where [tool.build_rules.dfc] of this folder's pyproject.toml says. Images are fitted to "
+        "the input as the calibration images were (letterbox unless the file's metadata says stretch; a HAR says "
+        "nothing)."
     )
     cmd_options = (
         {"name": "output", "short": "o", "long": "output", "type": str, "default": "", "help": "the .npz to write"},
@@ -38,14 +49,54 @@ class Infer(BuildCommand):
         from build_rules.commands.npz import write_stacked
         from build_rules.compilers import find_maker
 
-        compiler = find_maker(files[0])
-        session = compiler.open(files[0])
-        height, width, channels = session.input_shape[1:]
-        load = _loader(files[0], (height, width, channels))
-        outputs = write_stacked(target, (session.run(load(image)) for image in files[1:]))
-        network = "an emulated network" if compiler.is_emulated else "a network as it is on the device"
-        show(printable(f"{target}: {outputs} outputs of {len(files) - 1} images, from {network}") + "\n")
+        compiler, network, images = find_maker(files[0]), files[0], files[1:]
+        if network.suffix.lower() == ".har":
+            outputs = write_stacked(target, _real_values(compiler, network, images))
+            told = f"real values of a quantized network, by {compiler.name}"
+        else:
+            session = compiler.open(network)
+            height, width, channels = session.input_shape[1:]
+            load = _loader(network, (height, width, channels))
+            outputs = write_stacked(target, (session.run(load(image)) for image in images))
+            told = "from an emulated network" if compiler.is_emulated else "from a network as it is on the device"
+        show(printable(f"{target}: {outputs} outputs of {len(images)} images, {told}") + "\n")
         return 0
+
+
+def _real_values(compiler: Compiler, har: Path, images: Sequence[Path]) -> Iterator[Mapping[str, Any]]:
+    """Return what the network makes of each image, in batches, since some compilers take long to start."""
+    import numpy as np
+
+    description = compiler.describe(har)
+    if not description.is_quantized:
+        raise InputError(
+            f"{har}: is a {description.state}, in which nothing is quantized yet; run the model.har of a target."
+        )
+    if description.input_shape is None:
+        raise InputError(f"{har}: has no input, or several, so it takes no images.")
+    load, count = _loader(har, description.input_shape[1:]), _batch(description)
+    compiler = _configured(compiler)
+    for start in range(0, len(images), count):
+        batch = np.stack([load(image) for image in images[start : start + count]])
+        outputs = compiler.simulate(har, batch)
+        if any(len(values) != len(batch) for values in outputs.values()):
+            raise InputError(f"{har}: {compiler.name} gave other outputs than one for each image.")
+        yield from ({name: values[i : i + 1] for name, values in outputs.items()} for i in range(len(batch)))
+
+
+def _batch(description: HarDescription) -> int:
+    """Return of how many images pixels and outputs are held at one time."""
+    values = sum(prod(output.shape) for output in description.outputs)
+    return max(1, BATCH_BYTES // (prod(description.input_shape or ()) + 4 * values))
+
+
+def _configured(compiler: Compiler) -> Compiler:
+    """Return a compiler with the settings of the repository that doit was started in, where it has to be found."""
+    if not compiler.looks_outside:
+        return compiler
+    from build_rules.declared.settings import read_settings
+
+    return read_settings(Path("pyproject.toml")).configured(compiler.name)
 
 
 def _check_target(target: Path, sources: tuple[Path, ...]) -> None:

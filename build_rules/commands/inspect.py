@@ -16,13 +16,16 @@ class Inspect(BuildCommand):
     """doit's command `inspect`."""
 
     doc_purpose = "show what is inside a .hef, .har, .alls, .onnx or .safetensors"
-    doc_usage = "[--json] [--extract DIR] FILE"
+    doc_usage = "[--json] [--map] [--extract DIR] FILE"
     doc_description = (
         "Works on any such file from anywhere. --extract writes what a .hef carries (edgefirst.json, labels.txt) into "
-        "a folder and, as compiled.hef, the file as its compiler wrote it; it overwrites nothing there."
+        "a folder and, as compiled.hef, the file as its compiler wrote it; it overwrites nothing there. --map shows "
+        "the layers of a .hef or .har by all their names: ONNX nodes, HN layer, stream, role; with scale (how many "
+        "input pixels a cell covers), bits and activation."
     )
     cmd_options = (
         {"name": "json", "short": "", "long": "json", "type": bool, "default": False, "help": "print JSON"},
+        {"name": "map", "short": "", "long": "map", "type": bool, "default": False, "help": "show the layers' names"},
         {"name": "extract", "short": "", "long": "extract", "type": str, "default": "", "help": "the folder to fill"},
     )
 
@@ -36,6 +39,12 @@ class Inspect(BuildCommand):
 
             for path in extract(files[0], Path(options["extract"])):
                 show(f"{printable(str(path))}\n")
+            return 0
+
+        if options["map"]:
+            from build_rules.commands.layer_map import show_map
+
+            show(show_map(files[0], as_json=options["json"]))
             return 0
 
         from build_rules.commands.describe import describe

@@ -12,10 +12,12 @@ from typing import Any
 
 from build_rules.errors import printable
 
-__all__ = ["render_json", "render_text"]
+__all__ = ["render_json", "render_table", "render_text"]
 
 MAX_DEPTH = 16
 MAX_CELL = 1000
+MIN_COLUMN = 12
+"""Characters below which no column of a table is cut."""
 LAST_ONLY = ("original_names",)
 """Columns that tell the whole history; as text its end is enough."""
 
@@ -28,6 +30,27 @@ def render_json(facts: Mapping[str, Any]) -> str:
 def render_text(facts: Mapping[str, Any]) -> str:
     """Return one line per fact; a list of mappings becomes a table below its name, or a section for each."""
     return "".join(f"{line}\n" for line in _lines(_bounded(facts, MAX_DEPTH), ""))
+
+
+def render_table(rows: Sequence[Mapping[str, Any]], width: int | None = None, long: Sequence[str] = ()) -> str:
+    """Return one line per row. Into `width` characters it fits by cutting the beginnings of the columns `long`."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    cells = [[_label(column) for column in columns], *([_cell(row.get(column)) for column in columns] for row in rows)]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
+    cuttable = [i for i, column in enumerate(columns) if column in long]
+    while width is not None and sum(widths) + 2 * (len(widths) - 1) > width:
+        widest = max(cuttable, key=lambda i: widths[i], default=None)
+        if widest is None or widths[widest] <= MIN_COLUMN:
+            break
+        widths[widest] -= 1
+    return "".join(f"{_line(line, widths)}\n" for line in cells)
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    fitted = (
+        cell if len(cell) <= width else f"...{cell[3 - width :]}" for cell, width in zip(cells, widths, strict=True)
+    )
+    return "  ".join(cell.ljust(width) for cell, width in zip(fitted, widths, strict=True)).rstrip()
 
 
 def _bounded(value: Any, depth: int) -> Any:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any
 
 from build_rules.commands.command import show
+from build_rules.commands.stage_facts import read_reports
 from build_rules.commands.task_command import JSON_OPTION, TaskCommand, as_json, first_sentence, upstream
 from build_rules.engine.cleaning.leftovers import find_leftovers
 from build_rules.engine.doit_names import command_line_variables, recorded_tasks
@@ -15,6 +17,7 @@ from build_rules.engine.freshness.current_run import current_run
 from build_rules.engine.freshness.decide import StepStatus
 from build_rules.engine.freshness.key import Step
 from build_rules.engine.memory.failures import Failure, read_failures
+from build_rules.engine.places import BUILD
 from build_rules.errors import printable
 from build_rules.exit_codes import DONE, FAILED
 
@@ -35,7 +38,8 @@ class Status(TaskCommand):
     doc_description = (
         "States: fresh; cached, when all it lacks is in the shared cache; stale, with the first reason; never built; "
         "failed, with when and what; broken, with what is declared wrongly; ignored, by `doit ignore`. MODEL may be a "
-        "pattern such as 'team/*'. Exit code 0: everything is fresh; 1: something is not. Nothing is run."
+        "pattern such as 'team/*'. Below a target that is built stands what its compiler warned of. Exit code 0: "
+        "everything is fresh; 1: something is not. Nothing is run."
     )
     cmd_options = (JSON_OPTION,)
 
@@ -51,6 +55,7 @@ class Status(TaskCommand):
         wanted = [row for row in sorted(rows, key=lambda row: (row["model"], row["target"])) if _matches(row, pos_args)]
         if not wanted and pos_args:
             raise self.refuse(f"no model is called {' or '.join(pos_args)}.")
+        wanted = [row | {"warnings": _warnings(row)} for row in wanted]
         left = [row for row in self._leftovers() if _matches(row, pos_args)]
         show(as_json(wanted + left) if json else _as_text(wanted) + _left_over(left))
         self.finish()
@@ -77,13 +82,23 @@ def _ends(steps: Mapping[str, Step], writers: Mapping[str, str]) -> list[str]:
     return [row["task"] for row in ends if row["target"] or row["model"] not in with_targets]
 
 
+def _warnings(row: Row) -> list[str]:
+    """Return what the compiler warned of when it made what lies there for a target."""
+    if not row["target"]:
+        return []
+    reports = read_reports(Path(BUILD) / row["model"] / row["target"])
+    return [warning for report in reports.values() for warning in report.warnings]
+
+
 def _matches(row: Row, patterns: list[str]) -> bool:
     return not patterns or any(fnmatchcase(row["model"], pattern) for pattern in patterns)
 
 
 def _fresh_row(name: str) -> Row:
     _, model, target = [*name.split(":", 2), "", ""][:3]
-    return {"model": model, "target": target, "state": "fresh", "task": name, "because": "", "when": None}
+    return {"model": model, "target": target, "state": "fresh", "task": name, "because": "", "when": None} | {
+        "warnings": []
+    }
 
 
 def _row(
@@ -121,6 +136,9 @@ def _as_text(rows: list[Row]) -> str:
     for row in rows:
         reason = "" if row["state"] == "fresh" else f"  {_short(row)}"
         lines.append(f"{row['model']}:{row['target']}".ljust(width) + f"  {row['state']:11}{reason}".rstrip())
+        if warnings := row["warnings"]:
+            more = f" (and {len(warnings) - 1} more, `doit inspect` shows them)" if len(warnings) > 1 else ""
+            lines.append(f"   warning: {_cut(first_sentence(warnings[0]))}{more}")
     counts = {state: sum(row["state"] == state for row in rows) for state in STATES}
     lines.append(", ".join(f"{count} {state}" for state, count in counts.items() if count) or "no models")
     return "".join(f"{printable(line)}\n" for line in lines)
@@ -139,5 +157,8 @@ def _left_over(rows: list[Row]) -> str:
 def _short(row: Row) -> str:
     when = "" if row["when"] is None else f"{datetime.fromtimestamp(row['when']):%Y-%m-%d %H:%M}: "
     because = first_sentence(row["because"]) if row["state"] == "broken" else row["because"]
-    text = f"{row['task']}: {when}{because}"
+    return _cut(f"{row['task']}: {when}{because}")
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= 160 else f"{text[:157]}..."

@@ -8,14 +8,19 @@ from datetime import datetime
 from pathlib import Path
 
 from build_rules.commands.command import show
+from build_rules.commands.stage_facts import REPORTS, read_reports
 from build_rules.commands.task_command import Steps, TaskCommand, upstream
 from build_rules.engine.freshness.decide import Cause, StepStatus
+from build_rules.engine.freshness.key import Step
 from build_rules.engine.memory.failures import read_failures
 from build_rules.errors import printable
 from build_rules.exit_codes import DONE
 from build_rules.workspace import DECLARATION, MODELS
 
 __all__ = ["Why"]
+
+REMEDIES = "remedies"
+"""The fact of a report that holds what was tried, in words."""
 
 
 class Why(TaskCommand):
@@ -26,7 +31,8 @@ class Why(TaskCommand):
     doc_usage = "TASK..."
     doc_description = (
         "Follows what a step reads back to the first thing that is not as it was: an input, a setting, a tool, the "
-        "rule's own code, an output that is gone. Nothing is run."
+        "rule's own code, an output that is gone. Of a step that compiles, also what its compiler had to be helped "
+        "with. Nothing is run."
     )
     cmd_options = ()
 
@@ -42,6 +48,7 @@ class Why(TaskCommand):
                 continue
             lines = [f"{name} is left out because of `doit ignore`; otherwise"] if name in ignored else []
             lines += _story(statuses[name], statuses, steps)
+            lines += _remedies(steps.by_name[name])
             if name in failures and statuses[name].state != "fresh":
                 when = datetime.fromtimestamp(failures[name].when).strftime("%Y-%m-%d %H:%M")
                 lines.append(f"   it failed on {when}: {failures[name].text}")
@@ -72,6 +79,17 @@ def _story(status: StepStatus, statuses: Mapping[str, StepStatus], steps: Steps)
         yield from (f"   {other.name}: {_with_origin(other, cause, statuses, steps)}" for cause in other.causes)
     if through := [other.name for other in before if not other.causes]:
         yield f"   by way of {', '.join(through)}"
+
+
+def _remedies(step: Step) -> Iterator[str]:
+    """Tell what a compiler tried when a network found no place on the chip; the last of it helped."""
+    for path in step.outputs.values():
+        if path.name in REPORTS.values():
+            reports = read_reports(path.parent)
+            stage = next(stage for stage, name in REPORTS.items() if name == path.name)
+            tried = reports[stage].facts.get(REMEDIES) if stage in reports else None
+            for text in tried if isinstance(tried, list) else ():
+                yield f"   what lies there was made with a remedy, since it did not fit as asked: {text}"
 
 
 def _with_origin(status: StepStatus, cause: Cause, statuses: Mapping[str, StepStatus], steps: Steps) -> str:

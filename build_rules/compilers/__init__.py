@@ -3,15 +3,17 @@
 A new compiler is a folder beside `emulator/` and a line in `COMPILERS`; nothing else in the project asks which one it
 is.
 
-================  =======================================================================
-`protocol.py`     what does every compiler offer?
-`har_file.py`     what is in a HAR? (`archive.py`: the archive beneath it, within bounds)
-`begin_at.py`     how does a graph look that begins behind its front?
-`samples.py`      what is in one row of the calibration snapshot?
-`pixel_proof.py`  does the parsed network see the pixels that the exported graph saw?
-`emulator/`       the built-in one
-`dfc/`            Hailo's own, which is driven from outside
-================  =======================================================================
+===================  =======================================================================
+`protocol.py`        what does every compiler offer?
+`har_file.py`        what is in a HAR? (`archive.py`: the archive beneath it, within bounds)
+`describe_har.py`    what does it tell of layers and outputs? (`npz_numbers.py`: single numbers of an `.npz`)
+`begin_at.py`        how does a graph look that begins behind its front?
+`samples.py`         what is in one row of the calibration snapshot?
+`pixel_proof.py`     does the parsed network see the pixels that the exported graph saw?
+`compiled_check.py`  is the HEF what was asked for? (`asked_outputs.py`: what was asked)
+`emulator/`          the built-in one
+`dfc/`               Hailo's own, which is driven from outside
+===================  =======================================================================
 """
 
 from __future__ import annotations

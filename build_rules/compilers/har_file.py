@@ -36,6 +36,7 @@ __all__ = [
     "HnLayer",
     "OutputLayer",
     "dump_npz",
+    "har_of",
     "hn_layers",
     "outline_har",
     "output_layers",
@@ -110,16 +111,17 @@ def read_har(path: Path) -> Har:
 
     Raises `InputError` when the file is not a HAR, is damaged, or claims more than `read_members` allows.
     """
-    return _har(path, read_members(path)[0])
+    return har_of(path, read_members(path)[0])
 
 
 def outline_har(path: Path) -> tuple[Har, Mapping[str, int]]:
     """Return a HAR with no members but its HN and its metadata, and the bytes of all by name. Raises as `read_har`."""
     members, sizes = read_members(path, (".hn", ".metadata.json"))
-    return _har(path, members), sizes
+    return har_of(path, members), sizes
 
 
-def _har(path: Path, members: Mapping[str, bytes]) -> Har:
+def har_of(path: Path, members: Mapping[str, bytes]) -> Har:
+    """Return the HAR that these members of `path` are; its HN and its metadata are enough. Raises as `read_har`."""
     stems = [name[: -len(".hn")] for name in members if name.endswith(".hn")]
     if len(stems) != 1:
         raise InputError(f"{path}: a HAR holds exactly one .hn member, this archive holds {len(stems)}.")

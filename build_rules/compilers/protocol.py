@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from build_rules.toml_table import Table
 
 __all__ = [
+    "ALLOCATION_REUSED",
     "QUIET",
     "CompileJob",
     "Compiler",
@@ -55,16 +56,19 @@ def _silent(text: str) -> None:
 class Surroundings:
     """Whom a stage tells how far it is, and where it leaves what is no output.
 
+    `warn` is for what is so on this machine and at this moment; what is true of the output belongs into the report.
     `log` is the file for what the compiler logs, one text; `kept` a folder that is made only when the stage fails, for
     everything that helps to see why. None: neither is wanted.
     """
 
     progress: Callable[[str], None] = _silent
+    warn: Callable[[str], None] = _silent
     log: Path | None = None
     kept: Path | None = None
 
 
 QUIET = Surroundings()
+ALLOCATION_REUSED = "allocation_reused"
 
 
 @dataclass(frozen=True)
@@ -110,13 +114,15 @@ class OptimizeJob:
 class CompileJob:
     """Quantized HAR + the lines of the model script that are about compiling alone -> HEF.
 
-    `allocation` is where the placement of layers that the last success found is kept for the next; it need not exist.
+    `allocation` is the placement of layers that the last success found, which need not exist; a compile that begins
+    with it says so by the fact `ALLOCATION_REUSED` of its report, and one that finds another leaves it in `found`.
     """
 
     har: Path
     output: Path
     script: Path | None = None
     allocation: Path | None = None
+    found: Path | None = None
     around: Surroundings = QUIET
 
 
@@ -182,6 +188,10 @@ class Compiler(Protocol):
     suffix: ClassVar[str]
     """Ends the names of its tasks and folders (`hef:MODEL:hailo8l-fast-dfc`), so that what two compilers make lies
     apart and switching between them makes nothing again. Only the default compiler has none."""
+
+    def __hash__(self) -> int:
+        """Equal settings are one compiler, of which is asked once."""
+        ...
 
     @classmethod
     def is_maker(cls, sdk_version: str) -> bool:

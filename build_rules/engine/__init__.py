@@ -13,7 +13,7 @@ names of which that are not documented stand in `doit_names.py`. A run, in the o
 `running/dispatch.py`           in which order do the others run?
 **begin**                       the workspace is ours
 `running/session.py`            who has the workspace, and what has a killed run left in it? (`lock.py`, `lock_file.py`)
-`interrupt.py`                  what is undone when Ctrl-C comes, or a job is cancelled?
+`interrupt.py`                  what is undone when Ctrl-C comes, or a job is cancelled? (`process_tree.py`: who goes?)
 **decide**                      must a step run?
 `freshness/decide.py`           why does it run?
 `freshness/key.py`              what do its outputs depend on?
@@ -27,6 +27,7 @@ names of which that are not documented stand in `doit_names.py`. A run, in the o
 `running/failure.py`            what becomes of its exceptions?
 **publish**                     its outputs appear
 `running/publish.py`            are they whole, and where do they lie until they are? (`places.py`: where may they lie?)
+`running/kept.py`               and what a failed step leaves to be looked at?
 `running/changes.py`            are its inputs what they were when it began?
 `running/hand_on.py`            what if an output is an input as it is?
 **record**                      the success is not lost any more

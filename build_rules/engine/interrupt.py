@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 
 from build_rules.engine.places import remove_tree
+from build_rules.engine.process_tree import kill_tree
 from build_rules.engine.standard_streams import say
 from build_rules.exit_codes import INTERRUPTED
 
@@ -29,8 +30,8 @@ class OnInterrupt:
     outlive the process enters it here, and takes it out when it has ended.
 
     `drafts` are the folders that running steps write into; they are removed. `groups` are the process groups of steps
-    that run in processes of their own; they are killed. `calls` come before anything is printed: a terminal is to be
-    put back as it was.
+    that run in processes of their own; they are killed, with all that they have started. `calls` come before anything
+    is printed: a terminal is to be put back as it was.
     """
 
     def __init__(self) -> None:
@@ -51,8 +52,7 @@ def _end(signum: int = 0, frame: FrameType | None = None) -> None:
     # step is recorded already, and nothing unfinished stands under its name, so there is nothing to wait for.
     try:
         for group in list(on_interrupt.groups):
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(group, signal.SIGKILL)
+            kill_tree(group)
         for folder in list(on_interrupt.drafts):
             remove_tree(folder)
     finally:

@@ -8,7 +8,18 @@ from __future__ import annotations
 
 from typing import Protocol
 
-__all__ = ["Listener", "began", "cached", "listen", "progress", "speak_for", "unlisten", "waits", "warn"]
+__all__ = [
+    "Listener",
+    "began",
+    "cached",
+    "listen",
+    "progress",
+    "speak_for",
+    "tell_warning",
+    "unlisten",
+    "waits",
+    "warn",
+]
 
 
 class Listener(Protocol):
@@ -85,9 +96,14 @@ def progress(text: str) -> None:
         listener.report_progress(text)
 
 
+def tell_warning(text: str) -> None:
+    """Warn the person at the terminal from within a step: whoever reports knows which one it is that prints."""
+    print(f"   warning: {text}", flush=True)
+
+
 def warn(task_name: str, text: str) -> None:
     """Warn the person at the terminal, now and in the summary."""
     if (listener := _line.listener) is None:
-        print(f"   warning: {text}")
+        tell_warning(text)
     else:
         listener.report_warning(task_name, text)

@@ -24,6 +24,7 @@ __all__ = [
     "BUILD",
     "CLOCK",
     "DAMAGED",
+    "FAILED",
     "FORMER",
     "HELD",
     "IMAGES",
@@ -35,6 +36,7 @@ __all__ = [
     "check_folder",
     "clear_place",
     "draft_folder",
+    "failed_folder",
     "is_below_build",
     "is_draft_folder",
     "leads_out",
@@ -53,6 +55,8 @@ INDEX = f"{BUILD}/.fresh"
 IMAGES = f"{BUILD}/.images.db"
 RUNNING = f"{BUILD}/.running"
 """Holds a file for every step that is running, with the name of its draft."""
+FAILED = f"{BUILD}/.failed"
+"""Holds a folder for every step that failed and left something to be looked at."""
 CLOCK = f"{BUILD}/.clock"
 """Written for a moment, to ask the file system for the time where that needs a name."""
 LOCK = f"{BUILD}/.lock"
@@ -99,6 +103,14 @@ def is_below_build(path: PathLike) -> bool:
 def draft_folder(folder: Path, rule: str) -> Path:
     """Return where a step of a rule writes whose outputs will be in `folder`."""
     return folder / rule.join(DRAFT)
+
+
+def failed_folder(step: str) -> Path:
+    """Return where a failed run of a step leaves what is to be looked at: a name of it that any file system takes."""
+    from hashlib import sha256  # two steps may look alike in such a name, and on some file systems more of them
+
+    named = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in step)
+    return Path(FAILED, f"{named[:150].lstrip('.')}-{sha256(os.fsencode(step)).hexdigest()[:8]}")
 
 
 def is_draft_folder(path: Path) -> bool:

@@ -59,6 +59,18 @@ class Stream:
         """The stored type: `uint8`, `uint16` or `float32`; `unknown(n)` for another number of bytes."""
         return DATA_TYPES.get(self.data_bytes, f"unknown({self.data_bytes})")
 
+    @property
+    def real_range(self) -> tuple[float, float]:
+        """Smallest and largest real value: those that the compiler wrote down, else those that can be expressed."""
+        numbers = self.quantization
+        if (numbers.limits_min, numbers.limits_max) != (0.0, 0.0):
+            return numbers.limits_min, numbers.limits_max
+        several = numbers.per_feature and numbers.scales and numbers.zero_points
+        scales, zeros = (numbers.scales, numbers.zero_points) if several else ((numbers.scale,), (numbers.zero_point,))
+        top = 256**self.data_bytes - 1
+        pairs = list(zip(scales, zeros, strict=False))
+        return min(-scale * zero for scale, zero in pairs), max(scale * (top - zero) for scale, zero in pairs)
+
 
 @dataclass(frozen=True)
 class Nms:

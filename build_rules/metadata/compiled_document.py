@@ -6,8 +6,8 @@ the compiled input, a section named after the converter comes, and every other m
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +18,7 @@ from build_rules.metadata.physical import PhysicalTensor
 from build_rules.metadata.pixels import say_pixels
 from build_rules.records.calibration_json import Calibrated
 from build_rules.records.split_json import ModelInput, Split
+from build_rules.records.stage_report import StageReport
 from build_rules.trainer.anchors import split_anchors
 from build_rules.trainer.document import TrainerDocument
 from build_rules.trainer.vocabulary import DECODER_VERSIONS, DEFAULT_NMS, HINT_TYPE, NMS_MODES, SCHEMA_VERSION
@@ -33,7 +34,7 @@ class BuildFacts:
 
     `version` is this package's, `timestamp` ISO 8601, `sdk_version` the one in the HEF's header (None when it has
     none), `calibrated` the facts of the snapshot. These, the preset and the compiler's version are None for a HEF that
-    was compiled elsewhere.
+    was compiled elsewhere. `stages` are what the stages of the compiler report, by name, in their order.
     """
 
     version: str
@@ -45,6 +46,7 @@ class BuildFacts:
     emulated: bool
     sdk_version: str | None = None
     calibrated: Calibrated | None = None
+    stages: Mapping[str, StageReport] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -140,5 +142,16 @@ def _section(trainer: TrainerDocument, facts: BuildFacts) -> dict[str, Any]:
         "splits_applied": [HINT_TYPE] if HINT_TYPE in trainer.hint_types else [],
         "calibration": None if facts.calibrated is None else facts.calibrated.file_name,
         "calibration_geometry": None if facts.calibrated is None else facts.calibrated.geometry.as_mapping(),
+        "build": _build(facts.stages) or None,
     }
     return {key: value for key, value in section.items() if value is not None}
+
+
+def _build(stages: Mapping[str, StageReport]) -> dict[str, Any]:
+    """Return what the stages did, each in a member of its own name, and what was not as it was asked.
+
+    They stand in a member of their own, since the compiler decides what its facts are called.
+    """
+    build: dict[str, Any] = {name: dict(stage.facts) for name, stage in stages.items() if stage.facts}
+    warnings = [warning for stage in stages.values() for warning in stage.warnings]
+    return {**build, "warnings": warnings} if warnings else build

@@ -1,12 +1,16 @@
-"""model.har, compile.alls -> model.hef, hef.json."""
+"""model.har, compile.alls, model.alls -> model.hef, hef.json."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from build_rules.compilers.protocol import CompileJob, Compiler, Surroundings
-from build_rules.engine.messages import progress
+from build_rules.compilers.compiled_check import check_compiled
+from build_rules.compilers.protocol import ALLOCATION_REUSED, CompileJob, Compiler, Surroundings
+from build_rules.engine.messages import progress, tell_warning
+from build_rules.engine.running.note_reads import note_reads
 from build_rules.records.stage_report import dump_report
+from build_rules.regular_file import SCRIPT_BYTES, read_small
 
 __all__ = ["run"]
 
@@ -14,16 +18,31 @@ __all__ = ["run"]
 def run(
     har: Path,
     compile_script: Path,
+    model_script: Path,
     hef: Path,
     report: Path,
     compiler: Compiler,
+    hw_arch: str,
     allocation: Path | None = None,
     log: Path | None = None,
     kept: Path | None = None,
-) -> None:
-    """Compile the quantized network as the lines of the compile stage say."""
-    around = Surroundings(progress, log, kept)
-    done = compiler.compile(CompileJob(har, hef, compile_script, allocation, around))
+) -> tuple[Path, ...]:
+    """Compile the quantized network, and compare what was made with what HAR and model script ask for.
+
+    What is something else fails the step: it is neither recorded nor shared. Returns what it turned out to read.
+    """
+    if allocation is not None:
+        note_reads(hef, [allocation])
+    around = Surroundings(progress, tell_warning, log, kept)
+    found = hef.with_name("found.alls")
+    done = compiler.compile(CompileJob(har, hef, compile_script, allocation, found, around))
+    asked = read_small(model_script, SCRIPT_BYTES, "a model script").decode("utf-8")
+    done = replace(done, warnings=(*done.warnings, *check_compiled(hef, har, asked, hw_arch)))
     report.write_text(dump_report(done), encoding="utf-8")
     for warning in done.warnings:
-        print(f"   warning: {warning}")
+        tell_warning(warning)
+    if allocation is None or done.facts.get(ALLOCATION_REUSED):
+        return () if allocation is None else (allocation,)
+    if found.is_file():
+        found.replace(allocation)
+    return ()

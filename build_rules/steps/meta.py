@@ -1,8 +1,8 @@
-"""model.hef, split.json, calibration.json, the ONNX's metadata, labels -> edgefirst.json, model+meta.hef."""
+"""model.hef, split.json, calibration.json, reports, the ONNX's metadata, labels -> edgefirst.json, model+meta.hef."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Literal
@@ -15,17 +15,20 @@ from build_rules.metadata.compiled_document import BuildFacts, compile_document
 from build_rules.metadata.examine import examine
 from build_rules.metadata.hef_outputs import physical_tensors
 from build_rules.metadata.outputs import class_count
-from build_rules.metadata.physical import PhysicalTensor, folded_by_ranges
+from build_rules.metadata.physical import folded_by_ranges
 from build_rules.metadata.pixels import with_front
 from build_rules.metadata.serialize import document_bytes
 from build_rules.presets import Preset
 from build_rules.records.calibration_json import Calibrated, load_calibrated
-from build_rules.records.split_json import Split, load_split
+from build_rules.records.split_json import load_split
+from build_rules.records.stage_report import StageReport, load_report
 from build_rules.trainer.document import TrainerDocument
 from build_rules.trainer.labels import check_labels, labels_text, read_labels
 from build_rules.trainer.read_document import read_document
 
 __all__ = ["run"]
+
+STAGES = ("optimize", "compile")
 
 # The beginning of time for ZIP; a file without a time of its own gets it rather than the clock's.
 NO_TIME = datetime(1980, 1, 1, tzinfo=timezone.utc)
@@ -35,6 +38,7 @@ def run(
     hef: Path,
     split_json: Path,
     calibrated: Sequence[Path],
+    reports: Sequence[Path],
     onnx: Path,
     labels: Sequence[Path],
     document: Path,
@@ -48,18 +52,17 @@ def run(
 ) -> None:
     """Describe the compiled outputs as the HEF has them, add the description to it, and check what was written.
 
-    `metadata` is a JSON object that is merged over the metadata in the ONNX. `calibrated` is empty and `preset` None
-    for a HEF that was compiled elsewhere.
+    `metadata` is a JSON object that is merged over the metadata in the ONNX. `reports` are those of the stages
+    optimize and compile. For a HEF that was compiled elsewhere they and `calibrated` are empty, and `preset` is None.
     """
     compiled_hef, split, trainer = read_hef(hef), load_split(split_json), read_document(onnx, metadata)
-    _check_architecture(compiled_hef, hw_arch, hef, compiled_here=preset is not None)
     tensors = physical_tensors(compiled_hef)
-    if preset is not None:
-        _check_widths(split, tensors, preset, hef)
-    else:
+    if preset is None:  # what is compiled here, the step that did it has compared with what was asked for
+        _check_architecture(compiled_hef, hw_arch, hef)
         split = with_front(split)
     calibration = load_calibrated(calibrated[0]) if calibrated else None
-    facts = _facts(compiled_hef, calibration, hw_arch, preset, compiler, source_date_epoch)
+    stages = dict(zip(STAGES, map(load_report, reports), strict=False))
+    facts = _facts(compiled_hef, calibration, hw_arch, preset, compiler, source_date_epoch, stages)
     # Whoever compiled it elsewhere may have folded less than the presets here do; the ranges tell.
     folded = split.folded if preset is not None else folded_by_ranges(split, tensors)
     compiled = compile_document(complete_bare(trainer, split), split, tensors, facts, folded)
@@ -87,23 +90,10 @@ def _check_written(executable: Path) -> None:
         raise InputError(f"{executable}: is not described rightly: {'; '.join(wrong)}.")
 
 
-def _check_architecture(hef: Hef, hw_arch: str, path: Path, *, compiled_here: bool) -> None:
+def _check_architecture(hef: Hef, hw_arch: str, path: Path) -> None:
     if hw_arch not in hef.chips:
-        advice = "compile it again" if compiled_here else f'write hw_arch = "{hef.hw_arch}" into a [[target]]'
+        advice = f'write hw_arch = "{hef.hw_arch}" into a [[target]]'
         raise InputError(f"{path}: was compiled for {hef.hw_arch}, but the target is {hw_arch}; {advice}.")
-
-
-def _check_widths(split: Split, tensors: tuple[PhysicalTensor, ...], preset: Preset, path: Path) -> None:
-    # Compilers have been seen to demote a requested 16-bit output to 8 bits without a word.
-    for endpoint in split.endpoints:
-        if endpoint.kind.precision not in preset.wide:
-            continue
-        for tensor in tensors:
-            if endpoint.node in tensor.original_names and tensor.dtype != "uint16":
-                raise InputError(
-                    f"{path}: preset {preset.name} asks for 16 bits in {endpoint.name}, but the compiler delivers "
-                    f"{tensor.name} as {tensor.dtype}; use another compiler version or another preset."
-                )
 
 
 def _facts(
@@ -113,6 +103,7 @@ def _facts(
     preset: Preset | None,
     compiler: str,
     source_date_epoch: int | None,
+    stages: Mapping[str, StageReport],
 ) -> BuildFacts:
     name, _, version = compiler.partition(" ")
     return BuildFacts(
@@ -125,6 +116,7 @@ def _facts(
         emulated=hef.is_emulated,
         sdk_version=hef.sdk_version,
         calibrated=calibrated,
+        stages=stages,
     )
 
 

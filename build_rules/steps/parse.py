@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from build_rules.compilers.protocol import Compiler, ParseJob, Surroundings
-from build_rules.engine.messages import progress
+from build_rules.engine.messages import progress, tell_warning
 from build_rules.records.split_json import load_split
 
 __all__ = ["run"]
@@ -25,7 +25,7 @@ def run(
     split = load_split(split_json)
     end_nodes = tuple(endpoint.node for endpoint in split.endpoints)
     start = None if split.front is None else split.front.start
-    around = Surroundings(progress, log, kept)
+    around = Surroundings(progress, tell_warning, log, kept)
     report = compiler.parse(ParseJob(split_onnx, network_name, hw_arch, end_nodes, parsed_har, start, around))
     for warning in report.warnings:
-        print(f"   warning: {warning}")
+        tell_warning(warning)

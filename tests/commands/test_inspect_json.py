@@ -28,7 +28,7 @@ KEYS = {
     ],
     "parsed.har": [
         *("file", "bytes", "kind", "name", "state", "hw_arch", "sdk_version", "emulated"),
-        *("layers", "members", "outputs"),
+        *("layers", "members", "outputs", "build", "warnings", "times"),
     ],
     "model.alls": ["file", "bytes", "kind", "commands"],
     "snapshot.safetensors": [
@@ -43,14 +43,14 @@ KEYS = {
         *("file", "bytes", "kind", "header_version", "hw_arch", "silicon", "hailort_architectures", "compiler"),
         *("sdk_version", "emulated", "timestamp_ms", "created", "extensions", "unknown", "compiled_bytes", "embedding"),
         *("sections", "oldest_hailort", "oldest_hailort_without_zip", "loaders"),
-        *("networks", "zip_members", "metadata", "described", "problems"),
+        *("networks", "zip_members", "metadata", "build", "warnings", "described", "problems"),
     ],
 }
 ROWS = {
     ("model.onnx", "inputs"): ["name", "dtype", "shape"],
     ("model.onnx", "outputs"): ["name", "dtype", "shape"],
     ("parsed.har", "members"): ["name", "bytes"],
-    ("parsed.har", "outputs"): ["name", "producer", "shape", "original_names"],
+    ("parsed.har", "outputs"): ["name", "producer", "shape", "bits", "activation", "original_names"],
     ("model.alls", "commands"): ["line", "command"],
     ("snapshot.safetensors", "tensors"): ["name", "shape"],
     ("snapshot.safetensors", "normalization"): ["scale", "mean", "std"],

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import numpy as np
-    from build_rules.compilers.describe_har import HarDescription
     from numpy.typing import NDArray
 
+    from build_rules.compilers.describe_har import HarDescription
     from build_rules.compilers.protocol import (
         CompileJob,
         Diagnosis,

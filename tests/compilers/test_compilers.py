@@ -105,7 +105,9 @@ def test_the_maker_of_a_file(tmp_path: Path) -> None:
 @needs_shared
 @pytest.mark.parametrize("name", ["v1_arcface_mobilefacenet", "v3_scrfd_2.5g"])
 def test_code_for_silicon_is_refused_with_what_to_do(name: str) -> None:
-    with pytest.raises(InputError, match=r"code for a Hailo device, and runs there alone; doit infer takes the model.har"):
+    with pytest.raises(
+        InputError, match=r"code for a Hailo device, and runs there alone; doit infer takes the model.har"
+    ):
         find_maker(SHARED / "hefs" / f"{name}.hef").open(SHARED / "hefs" / f"{name}.hef")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import onnx
@@ -29,6 +29,7 @@ class Rough:
     """A compiler whose float network is off by `error`, as a part of the largest value."""
 
     error: float
+    float_tolerance: ClassVar[float] = 0.001
 
     def run_float(self, job: OptimizeJob, image: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
         exact = image[None].astype(np.float32) / 255

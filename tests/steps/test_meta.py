@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import pytest
 from build_rules.errors import InputError
 from build_rules.hef import embed_zip, read_hef, read_members, strip
 from build_rules.presets import PRESETS
+from build_rules.records.stage_report import StageReport, dump_report
 from build_rules.steps import meta
 from tests.graph.find.test_whole_outputs import segmenter
 from tests.graph.graphs import CLASSES, DETECTION, detection
@@ -58,6 +58,7 @@ def describe(chain: Chain, tmp_path: Path) -> Any:
             "hef": chain.folder / "model.hef",
             "split_json": chain.folder / "split.json",
             "calibrated": (chain.folder / "calibration.json",),
+            "reports": (),
             "onnx": chain.folder / "model.onnx",
             "labels": (),
             "document": tmp_path / "edgefirst.json",
@@ -155,22 +156,29 @@ def test_metadata_of_the_repository_are_merged_over_those_of_the_export(describe
     assert describe()["name"] == "net"
 
 
-@pytest.mark.parametrize(
-    ("preset", "advice"), [(PRESETS["fast"], "compile it again"), (None, r'write hw_arch = "hailo8l" into a \[\[')]
-)
-def test_a_hef_for_another_chip(describe: Any, preset: Any, advice: str) -> None:
+def test_a_hef_from_elsewhere_for_another_chip(describe: Any) -> None:
     with pytest.raises(
-        InputError, match=rf"model\.hef: was compiled for hailo8l, but the target is hailo15h; {advice}"
+        InputError,
+        match=r"model\.hef: was compiled for hailo8l, but the target is hailo15h; write hw_arch = \"hailo8l\"",
     ):
-        describe(hw_arch="hailo15h", preset=preset)
+        describe(hw_arch="hailo15h", preset=None)
 
 
-def test_sixteen_bits_that_the_compiler_made_eight_without_a_word(describe: Any) -> None:
-    with pytest.raises(
-        InputError, match=r"preset balanced asks for 16 bits in boxes_0, but the compiler delivers .* as uint8"
-    ):
-        describe(preset=PRESETS["balanced"])
-    describe(preset=replace(PRESETS["balanced"], wide=("a group without members here",)))
+def test_what_the_stages_did_stands_in_a_member_of_its_own(describe: Any, chain: Chain, tmp_path: Path) -> None:
+    assert "build" not in describe(reports=(chain.folder / "har.json", chain.folder / "hef.json"))["hailo"]
+    har, hef = tmp_path / "har.json", tmp_path / "hef.json"
+    har.write_text(dump_report(StageReport({"optimization_level": 0, "compiler": "theirs"}, ("no GPU",))))
+    hef.write_text(dump_report(StageReport({"contexts": 3, "utilization": {"compute": 0.4}}, ("slow",))))
+    section = describe(reports=(har, hef))["hailo"]
+    assert section["compiler"] == "emulator"
+    assert section["build"] == {
+        "optimize": {"optimization_level": 0, "compiler": "theirs"},
+        "compile": {"contexts": 3, "utilization": {"compute": 0.4}},
+        "warnings": ["no GPU", "slow"],
+    }
+    har.write_text("{}")
+    with pytest.raises(InputError, match=r"har\.json: not a report"):
+        describe(reports=(har, hef))
 
 
 def test_the_time_is_never_that_of_the_clock(describe: Any, chain: Chain) -> None:

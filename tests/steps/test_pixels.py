@@ -89,7 +89,7 @@ class Chain:
 
     def executable(self) -> Path:
         f = self.folder
-        hef.run(f / "har", f / "compile.alls", f / "model.hef", f / "hef.json", Emulator())
+        hef.run(f / "har", f / "compile.alls", f / "model.alls", f / "model.hef", f / "hef.json", Emulator(), "hailo8l")
         return f / "model.hef"
 
 

@@ -1,14 +1,37 @@
 """Hailo's Dataflow Compiler, driven from outside: nothing of it is ever imported into this process.
 
-It lives in an environment of its own (`docs/dfc.md`), where `worker.py` calls it once per stage. A file per question:
+It lives in an environment of its own (`docs/dfc.md`), where `dfc_worker.py` calls it, once per stage. By question:
 
-=======================  ============================================================================
+=======================  ====================================================================================
 `dfc_settings.py`        where is it, and how is it run?
 `outside.py`             which one is it, and is it still the same?
-`drive.py`               what is each stage asked to do, and what came of it?
+`own_code.py`            which modules of ours is each stage made of?
+the stages
+`drive.py`               what is asked of it before the compile?
 `calibration_array.py`   how is the snapshot handed over?
-`launch/`, `worker.py`   how is one piece of work done there, and how does it end with us?
-=======================  ============================================================================
+`compile_network.py`     the compile, with what is tried when the network finds no place
+`work_done.py`           one piece of work: its limit, its progress, its failure
+`launch/`                how is that done where the DFC is, and how does it end with us?
+`dfc_worker.py`          the other side
+what it says
+`log_text.py`            the logs of a run as plain lines
+`log_progress.py`        how far is it, from what it prints while it runs?
+`log_facts.py`           what did it do, and how long did each part take?
+`asked.py`               what did the model script ask of it?
+`log_report.py`          of both: the facts that are reported, and warnings of what is not as it was asked
+`profile_facts.py`       what does its profiler say of a HEF?
+when it fails
+`failure_table.py`       by which words is it known what went wrong, and what helps?
+`layer_origins.py`       which ONNX nodes do the layers come from that it names?
+`dfc_failures.py`        of these: the message for the person at the terminal
+`remedies.py`            what is tried next when a network finds no place on the chip?
+`allocation.py`          where each layer was placed, kept for the next compile of the same network
+before it begins
+`diagnosis.py`           what is wrong with the place where it is to run?
+`examination.py`         the facts for that
+`pairing.py`             which HailoRT loads what which release makes?
+`install.py`             how does the wheel become an environment? (`wheel.py`: is it the wheel?)
+=======================  ====================================================================================
 """
 
 from __future__ import annotations
@@ -31,11 +54,13 @@ if TYPE_CHECKING:
     from build_rules.compilers.describe_har import HarDescription
     from build_rules.compilers.protocol import (
         CompileJob,
+        Diagnosis,
         Finding,
         OptimizeJob,
         ParseJob,
         RunnableNetwork,
         Stage,
+        TargetRequest,
     )
     from build_rules.records.stage_report import StageReport
 
@@ -128,9 +153,9 @@ class Dfc(DfcSettings):
 
     def compile(self, job: CompileJob) -> StageReport:
         """Compile the executable that runs on a device."""
-        from build_rules.compilers.dfc.drive import compile_har
+        from build_rules.compilers.dfc.compile_network import compile_network
 
-        return compile_har(self, job)
+        return compile_network(self, job)
 
     def simulate(self, har: Path, samples: NDArray[np.uint8]) -> Mapping[str, NDArray[np.float32]]:
         """Run the quantized network of a HAR by the DFC's own numerics; real values by stream name, [N, H, W, C]."""
@@ -150,3 +175,15 @@ class Dfc(DfcSettings):
             f"{path}: holds code for a Hailo device, and runs there alone; doit infer takes the model.har beside it, "
             "which the Dataflow Compiler runs here with the same numerics."
         )
+
+    def diagnose(self, requests: tuple[TargetRequest, ...]) -> tuple[Diagnosis, ...]:
+        """Look at the place where it is, and say what is wrong with that and with what targets ask of it."""
+        from build_rules.compilers.dfc.examination import examine
+
+        return examine(self, requests)
+
+    def checklist(self) -> tuple[str, ...]:
+        """Return what nobody without the compiler, and a device, can verify."""
+        from build_rules.compilers.dfc.diagnosis import CHECKLIST
+
+        return CHECKLIST

@@ -1,14 +1,18 @@
 """What is wrong with the place where the DFC is to run, and what to type: pure functions on facts.
 
-`diagnose` says everything, for `doit doctor`; `urgent` says what a stage should not begin without having said. Facts are
-those that `launch/` asks of the worker (`probe`) and, where nothing runs yet, of this machine.
+`diagnose` says everything, for `doit doctor`; `urgent` what a stage should not begin without having said. Facts are
+those that the worker finds out there (`probe`) and, where it gives no answer, those of this machine.
 
-Sources: levels and counts of images as `hailo-ai/hailo_model_zoo` (`docs/OPTIMIZATION.rst`) has them; memory and platform
-as the install guide says that `pairing.py` names; versions from there.
+Sources. Images: `hailo-ai/hailo_model_zoo`, `docs/OPTIMIZATION.rst` (a GPU, and 1,024 of them). What becomes of a
+level: the DFC's own warnings in public logs ("Reducing optimization level to 0 ... because there's less data than the
+recommended amount (1024), and there's no available GPU"). That a level which is written in the script is obeyed is said
+by public reports alone: of level 1 on a CPU, in half an hour for YOLOv8n. Memory and platform: the install guide that
+`pairing.py` names; versions from there.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -17,7 +21,7 @@ from build_rules.compilers.dfc.pairing import NEWEST, OLDEST, find_pairing, pars
 from build_rules.compilers.protocol import Diagnosis, TargetRequest
 from build_rules.records.hardware import HARDWARE
 
-__all__ = ["CHECKLIST", "Failure", "PlaceFacts", "Way", "diagnose", "facts_of", "reachable_level", "urgent"]
+__all__ = ["CHECKLIST", "PlaceFacts", "Way", "diagnose", "facts_of", "ruled_level", "urgent"]
 
 Way = Literal["python", "image", "command"]
 """Which of the three settings says how the worker is started."""
@@ -44,29 +48,23 @@ CHECKLIST = (
     "an EdgeFirst reader loads model+meta.hef on the device and draws the right boxes",
     "Ctrl-C in `har` and in `hef` leaves no process behind (`ps`, `docker ps`, `nvidia-smi`)",
     "a second `doit` runs nothing, and starts no program",
-    "a failure that doctor, log or message explained wrongly, or not at all: send the kept folder's logs with this report",
+    "no failure was explained wrongly, or not at all; else send the logs of the kept folder with this report",
 )
 """What nobody without the DFC can verify."""
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why the worker gave no answer: the `kind` of `launch/`, its text, and for an exception its type."""
-
-    kind: str
-    message: str
-    type: str = ""
 
 
 @dataclass(frozen=True)
 class PlaceFacts:
     """What is known of the place where the DFC runs; None where that could not be told.
 
-    `gpus` are the names of those that the worker sees, `gpus_asked` is the setting. `licence` is what the installation
-    says of its licence. `failure` is set when the worker gave no answer, and then most of the others are not.
+    `place` is what a person calls it. `numpy_pin` is the numpy that the installed wheel wants. `gpus` are the names of
+    those that are shown to the worker, `gpus_asked` is the setting. `accepted` are the chips for which the DFC can be
+    set to work, `refused` those for which it cannot, each with what it says. `failure` says why the worker gave no
+    answer, and what to do; then little else is known.
     """
 
     way: Way
+    place: str
     dfc: str | None = None
     python: str | None = None
     numpy: str | None = None
@@ -76,11 +74,15 @@ class PlaceFacts:
     disk_mb: int | None = None
     gpus: tuple[str, ...] | None = None
     gpus_asked: str = ""
-    licence: str | None = None
-    failure: Failure | None = None
+    numpy_pin: str | None = None
+    accepted: tuple[str, ...] = ()
+    refused: tuple[tuple[str, str], ...] = ()
+    failure: str | None = None
 
 
-def facts_of(way: Way, gpus_asked: str, environment: Mapping[str, str], facts: Mapping[str, Any]) -> PlaceFacts:
+def facts_of(
+    way: Way, place: str, gpus_asked: str, environment: Mapping[str, str], facts: Mapping[str, Any]
+) -> PlaceFacts:
     """Return what a probe found out; what is missing in it, or of another kind, is not known."""
 
     def text(name: str) -> str | None:
@@ -91,12 +93,20 @@ def facts_of(way: Way, gpus_asked: str, environment: Mapping[str, str], facts: M
         value = facts.get(name)
         return int(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
-    gpus = facts.get("gpus")
-    names = tuple(map(str, gpus)) if isinstance(gpus, list | tuple) else None
+    def texts(name: str) -> tuple[str, ...] | None:
+        value = facts.get(name)
+        return tuple(map(str, value)) if isinstance(value, list | tuple) else None
+
+    pins = (re.match(r"numpy\s*\(?==\s*([\w.]+)", requirement) for requirement in texts("requires") or ())
+    refused = facts.get("refused")
     return PlaceFacts(
         way,
+        place,
         *(text("dfc"), text("python"), text("numpy"), text("system"), text("machine")),
-        *(count("memory_mb"), count("disk_mb"), names, gpus_asked, text("licence")),
+        *(count("memory_mb"), count("disk_mb"), texts("gpus"), gpus_asked),
+        numpy_pin=next((pin[1] for pin in pins if pin), None),
+        accepted=texts("hw_archs") or (),
+        refused=tuple((str(arch), str(why)) for arch, why in refused.items()) if isinstance(refused, dict) else (),
     )
 
 
@@ -113,7 +123,7 @@ def diagnose(facts: PlaceFacts, requests: tuple[TargetRequest, ...]) -> tuple[Di
         *_memory(facts),
         *_disk(facts, 0),
         _licence(facts),
-        _gpu(facts),
+        _gpu(facts, any(request.finetune for request in requests)),
         *(_level(facts, request) for request in requests),
     )
 
@@ -122,6 +132,7 @@ def urgent(facts: PlaceFacts, request: TargetRequest, need_mb: int = 0) -> tuple
     """Return the warnings and errors that are to be told before a stage begins for one target.
 
     `need_mb` is what the stage writes at least. Nothing is asked of anybody: whoever calls it has remembered the facts.
+    The warnings are of this machine and this moment, so they are told, and written into no output.
     """
     found = (
         *((_reached(facts),) if facts.failure is not None else ()),
@@ -130,55 +141,16 @@ def urgent(facts: PlaceFacts, request: TargetRequest, need_mb: int = 0) -> tuple
         *_platform(facts),
         *_memory(facts),
         *_disk(facts, need_mb),
+        _licence(facts),
         _level(facts, request),
     )
     return tuple(one for one in found if one.state in ("warning", "error"))
 
 
-_INSTALL = "`doit doctor --install-dfc WHEEL` makes an environment from Hailo's wheel (docs/dfc.md)."
-_PYTHON_ADVICE = {
-    "start": f"`python` under [tool.build_rules.dfc] names the interpreter of the DFC's environment; {_INSTALL}",
-    "environment": f"Install the DFC there, or name the interpreter that has it; {_INSTALL}",
-    "permission": "Make the interpreter executable for you (`ls -l` shows who may), or name another one.",
-}
-_IMAGE_ADVICE = {
-    "start": 'Install docker, or `runner = "podman"` under [tool.build_rules.dfc].',
-    "image": "Load it (`docker load -i FILE.tar`, `docker images` lists what is there), or correct `image`.",
-    "daemon": "Start it: `sudo systemctl start docker`; `docker info` must answer.",
-    "permission": '`sudo usermod -aG docker $USER` and log in again, or `runner = "podman"`, which needs no group.',
-    "environment": "The image holds no DFC for its `python3`: name Hailo's software suite, or an image made from it.",
-}
-_COMMAND_ADVICE = {
-    "start": "The first word of `command` must be a program on your PATH.",
-    "password": "Let it log in by itself: `ssh-copy-id HOST`, then `ssh -o BatchMode=yes HOST true` must end silently.",
-    "environment": '`command` must end with the interpreter that has the DFC, such as ["ssh", "HOST", "dfc/bin/python"].',
-    "permission": "Log in there and start the interpreter by hand; what it says is the reason.",
-}
-_ADVICE: Mapping[Way, Mapping[str, str]] = {
-    "python": _PYTHON_ADVICE,
-    "image": _IMAGE_ADVICE,
-    "command": _COMMAND_ADVICE,
-}
-_ANY_ADVICE = {
-    "timeout": "Try again when nothing else runs there; the first import of TensorFlow may take minutes on a slow disk.",
-    "disk": "Make room there, and in the folder for temporary files.",
-    "garbage": "Something prints between us and the worker: a login script, or a wrapper that prints on stdout.",
-    "raised": "Start the interpreter by hand and `import hailo_sdk_client`: its own message says what is missing.",
-    "died": "Start the interpreter by hand and `import hailo_sdk_client`; it may need another processor (AVX) or memory.",
-}
-
-
 def _reached(facts: PlaceFacts) -> Diagnosis:
-    if (failure := facts.failure) is None:
-        return Diagnosis("DFC", "ok", f"{facts.dfc or 'a version that it does not say'}, imported by its {facts.way}.")
-    said = f"{failure.type}: {failure.message}" if failure.type else failure.message
-    advice = {**_ANY_ADVICE, **_ADVICE[facts.way]}.get(failure.kind, _INSTALL)
-    if "NoneType" in said and "PathLike" in said:
-        advice = (
-            "The DFC finds its own programs only below a folder called site-packages: install it into a virtual "
-            "environment, not into the system's Python (dist-packages)."
-        )
-    return Diagnosis("DFC", "error", said.rstrip(".") + ".", advice)
+    if facts.failure is not None:
+        return Diagnosis("DFC", "error", facts.failure)
+    return Diagnosis("DFC", "ok", f"{facts.dfc or 'a version that it does not say'}, in {facts.place}.")
 
 
 def _version(facts: PlaceFacts, requests: tuple[TargetRequest, ...]) -> tuple[Diagnosis, ...]:
@@ -215,9 +187,7 @@ def _version(facts: PlaceFacts, requests: tuple[TargetRequest, ...]) -> tuple[Di
             "ok",
             f"DFC {facts.dfc} came with HailoRT {release} and model zoo {pairing.zoo}: HailoRT {release} and later 4.x "
             "load what it compiles.",
-            f"A device with an older HailoRT: `doit verify-hef FILE --hailort X.Y` before it is copied; {release} is safe."
-            if requests
-            else "",
+            "For a device with another one: `doit verify-hef FILE --hailort X.Y`.",
         ),
     )
 
@@ -244,10 +214,10 @@ def _python(facts: PlaceFacts) -> tuple[Diagnosis, ...]:
 
 
 def _numpy(facts: PlaceFacts) -> tuple[Diagnosis, ...]:
-    pairing = find_pairing(parse_version(facts.dfc))
     if facts.numpy is None:
         return ()
-    pin = pairing.numpy if pairing else None
+    pairing = find_pairing(parse_version(facts.dfc))
+    pin = facts.numpy_pin or (pairing.numpy if pairing else None)
     if pin is None or pin == facts.numpy:
         return (Diagnosis("numpy", "ok", f"{facts.numpy}{', as its wheel pins it' if pin else ''}."),)
     return (
@@ -316,10 +286,13 @@ def _disk(facts: PlaceFacts, need_mb: int) -> tuple[Diagnosis, ...]:
 
 
 def _licence(facts: PlaceFacts) -> Diagnosis:
-    if facts.licence is None:
-        text = "cannot be told from outside; the first `parse` shows whether the installation wants one."
-        return Diagnosis("licence", "unknown", text)
-    return Diagnosis("licence", "ok", f"the installation says: {facts.licence}.")
+    if facts.refused:
+        said = "; ".join(f"{arch}: {why}" for arch, why in facts.refused)
+        advice = "Ask Hailo for a licence that covers it, or build for another chip: `hw_arch` in [[target]]."
+        return Diagnosis("licence", "error", f"it is refused for {said.rstrip('.')}.", advice)
+    if facts.accepted:
+        return Diagnosis("licence", "ok", f"it can be set to work for {' and '.join(facts.accepted)}.")
+    return Diagnosis("licence", "unknown", "no target asks for a chip, so nothing was tried.")
 
 
 _GPU_ADVICE: Mapping[Way, str] = {
@@ -330,21 +303,27 @@ _GPU_ADVICE: Mapping[Way, str] = {
 }
 
 
-def _gpu(facts: PlaceFacts) -> Diagnosis:
+def _gpu(facts: PlaceFacts, is_wanted: bool) -> Diagnosis:
     if facts.gpus is None:
         return Diagnosis("GPU", "unknown", "could not be asked; har.log says which level was taken.")
     if facts.gpus:
-        return Diagnosis("GPU", "ok", f"{', '.join(facts.gpus)}.")
+        text = (
+            f"{', '.join(facts.gpus)}, as nvidia-smi lists them; har.log says whether the DFC's TensorFlow takes them."
+        )
+        return Diagnosis("GPU", "ok", text)
+    if not facts.gpus_asked and not is_wanted:
+        return Diagnosis("GPU", "ok", "`gpus` is not set, so none is visible to the DFC; no target has a fine-tune.")
+    shown = f'gpus = "{facts.gpus_asked}" is set, and still none' if facts.gpus_asked else "`gpus` is not set, so none"
     return Diagnosis(
         "GPU",
         "warning",
-        "none is visible to the DFC, which then optimizes at level 0 (no bias correction, no fine-tune).",
+        f"{shown} is visible to the DFC: a fine-tune then takes many hours, if the DFC does one at all.",
         _GPU_ADVICE[facts.way],
     )
 
 
-def reachable_level(asked: int, has_gpu: bool | None, images: int | None) -> int:
-    """Return the level that Hailo's rules lead to; what is not known (None) is taken to be enough."""
+def ruled_level(asked: int, has_gpu: bool | None, images: int | None) -> int:
+    """Return what Hailo's rules make of a level that nobody has written; what is not known (None) is enough."""
     if has_gpu is False:
         return 0
     return asked if images is None or images >= LEVEL_IMAGES else min(asked, 1)
@@ -352,33 +331,33 @@ def reachable_level(asked: int, has_gpu: bool | None, images: int | None) -> int
 
 def _level(facts: PlaceFacts, request: TargetRequest) -> Diagnosis:
     images, level = request.images, request.level
-    if images is not None and request.finetune > images:
+    if images is None:
+        return Diagnosis(request.name, "unknown", f"level {level}; its images are counted by `calibration`.")
+    if request.finetune > images:
         return Diagnosis(
             request.name,
             "error",
             f"its fine-tune asks for {request.finetune} images, and it has {images}: the DFC ends with an error.",
             "Add images, or take the line out of the model's [alls].",
         )
-    count = "an unknown number of images" if images is None else f"{images} images"
-    reached = reachable_level(level, None if facts.gpus is None else bool(facts.gpus), images)
-    if reached < level:
-        few = images is not None and images < LEVEL_IMAGES and facts.gpus != ()
-        why = f"fewer than {LEVEL_IMAGES}" if few else "no GPU"
+    if images < CALIBRATION_IMAGES:
         return Diagnosis(
             request.name,
             "warning",
-            f"asks for level {level} with {count}; by Hailo's rules that becomes level {reached} ({why}).",
-            f"Give it {LEVEL_IMAGES} images (`calibration_count`), or a preset of level {reached}."
-            if few
-            else "Let the DFC see a GPU, or compare the preset's accuracy with `doit infer model.har` before `hef`.",
-        )
-    if images is not None and images < CALIBRATION_IMAGES:
-        return Diagnosis(
-            request.name,
-            "warning",
-            f"is calibrated on {count}; Hailo calibrates on {CALIBRATION_IMAGES} when nobody says.",
+            f"is calibrated on {images} images; Hailo calibrates on {CALIBRATION_IMAGES} when nobody says.",
             "Add images like those of the field.",
         )
-    if images is None:
-        return Diagnosis(request.name, "unknown", f"level {level}; its images are counted by `calibration`.")
-    return Diagnosis(request.name, "ok", f"level {level} with {count}.")
+    ruled = ruled_level(level, None if facts.gpus is None else bool(facts.gpus), images)
+    if ruled == level:
+        return Diagnosis(request.name, "ok", f"level {level} with {images} images.")
+    few, blind = images < LEVEL_IMAGES and level > 1, facts.gpus == ()
+    why = " and ".join([*(["no GPU"] if blind else []), *([f"fewer than {LEVEL_IMAGES} images"] if few else [])])
+    return Diagnosis(
+        request.name,
+        "warning",
+        f"asks for level {level} with {images} images. With {why} the DFC goes to level {ruled} by itself; ours is "
+        "written into the script, which it may obey or not: `har` repeats what its log says.",
+        f"Give it {LEVEL_IMAGES} images (`calibration_count`)."
+        if few and not blind
+        else "Compare what the preset is worth with `doit infer model.har IMAGE...`, before the hours of `hef`.",
+    )

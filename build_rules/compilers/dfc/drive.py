@@ -1,4 +1,4 @@
-"""What each stage asks the DFC to do, and what came of it."""
+"""What each stage before the compile asks the DFC to do, and what came of it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,26 +14,29 @@ import numpy as np
 
 from build_rules.alls.script import Script, format_script, parse_script
 from build_rules.compilers.begin_at import begin_at
+from build_rules.compilers.dfc.asked import Asked, read_asked
 from build_rules.compilers.dfc.calibration_array import write_array
-from build_rules.compilers.dfc.failures import Hints, explain
-from build_rules.compilers.dfc.launch import Done, Work, WorkerFailure, run_worker
-from build_rules.compilers.dfc.log_facts import Asked, read_log, report
-from build_rules.compilers.dfc.log_progress import Follower
-from build_rules.compilers.dfc.outside import check_same
-from build_rules.compilers.har_file import outline_har, output_layers
-from build_rules.compilers.protocol import CompileJob, OptimizeJob, ParseJob, Surroundings
+from build_rules.compilers.dfc.dfc_failures import Hints
+from build_rules.compilers.dfc.examination import check_before
+from build_rules.compilers.dfc.launch import Work
+from build_rules.compilers.dfc.layer_origins import layer_origins
+from build_rules.compilers.dfc.log_facts import read_log
+from build_rules.compilers.dfc.log_report import report
+from build_rules.compilers.dfc.work_done import do_work
+from build_rules.compilers.har_file import Har, outline_har, output_layers
+from build_rules.compilers.protocol import OptimizeJob, ParseJob, Surroundings, TargetRequest
 from build_rules.compilers.samples import Samples
 from build_rules.errors import InputError
 from build_rules.records.stage_report import StageReport
+from build_rules.regular_file import SCRIPT_BYTES, read_small
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from build_rules.compilers.dfc import Dfc
 
-__all__ = ["compile_har", "optimize", "parse", "run_float", "simulate"]
+__all__ = ["hints_of", "optimize", "parse", "read_script", "run_float", "simulate"]
 
-HOUR = 3600.0
 PIXEL_COMMANDS = ("normalization", "input_conversion")
 """What the model script does to pixels, before the first layer."""
 BATCH = 8
@@ -48,9 +52,9 @@ def parse(dfc: Dfc, job: ParseJob) -> StageReport:
             "end_nodes": list(job.end_nodes),
             "input_shapes": {name: list(shape)},
         }
-        work = Work("parse", settings, {"onnx": onnx}, {"har": job.output})
-        done = _do(dfc, work, job.around, "parse", Hints(endpoints=job.end_nodes))
-    return report(read_log(done.log), Asked())
+        work = Work("parse", settings, {"onnx": onnx}, {"har": job.output}, job.around.log, job.around.kept)
+        done = do_work(dfc, work, job.around.progress, Hints(job.net_name, job.hw_arch))
+    return report(read_log(done.log))
 
 
 def _begun(job: ParseJob, folder: Path) -> tuple[Path, str, tuple[int, ...]]:
@@ -68,50 +72,48 @@ def _begun(job: ParseJob, folder: Path) -> tuple[Path, str, tuple[int, ...]]:
 
 def optimize(dfc: Dfc, job: OptimizeJob) -> StageReport:
     """Quantize a parsed network. Raises `InputError` when the snapshot does not fit, or the DFC refuses."""
-    script = _read_script(job.script)
-    tensor, shape = _input(job.har)
-    count = Samples(job.calibration, tensor, shape).count
-    asked = _asked(script, count, job)
+    har = outline_har(job.har)[0]
+    script = read_script(job.script)
+    tensor, shape = _input(har)
+    asked, count = read_asked(script), Samples(job.calibration, tensor, shape).count
+    wanted = _images(asked, count, job)
+    pixels = wanted * prod(shape)
+    request = TargetRequest(har.name, har.hw_arch or "", asked.level or 0, count, asked.finetune_images or 0)
+    check_before(dfc, request, pixels >> 20, job.around.warn)
     with _folder(job.output) as folder:
         array = folder / "calibration.npy"
-        write_array(job.calibration, tensor, shape, asked.images or count, array)
+        job.around.progress(f"{wanted} calibration images are handed over")
+        write_array(job.calibration, tensor, shape, wanted, array)
         inputs = {"har": job.har, "script": job.script, "calibration": array}
-        work = Work("optimize", {}, inputs, {"har": job.output})
-        done = _do(dfc, work, job.around, "optimize", Hints(script=job.script, har=job.har))
+        work = Work("optimize", {}, inputs, {"har": job.output}, job.around.log, job.around.kept)
+        done = do_work(dfc, work, job.around.progress, hints_of(har, job.script, script))
     return report(read_log(done.log), asked)
 
 
-def _asked(script: Script, count: int, job: OptimizeJob) -> Asked:
-    """Return what a script asks of the optimization. Raises `InputError` when that is more images than there are."""
-    asked = Asked()
-    for statement in script.statements:
-        options = dict(statement.keywords)
-        for key in ("calibset_size", "dataset_size"):
-            size = options.get(key)
-            if isinstance(size, int) and size > count:
-                raise InputError(
-                    f"{job.script}, line {statement.line}: {key}={size}, but the snapshot holds {count} images; "
-                    "calibrate with more images, or ask for fewer."
-                )
-            if isinstance(size, int):
-                asked = replace(asked, images=max(asked.images or 0, size))
-        level = options.get("optimization_level")
-        if statement.command == "model_optimization_flavor" and isinstance(level, int):
-            asked = replace(asked, level=level)
-    return asked
+def _images(asked: Asked, count: int, job: OptimizeJob) -> int:
+    """Return how many images are handed over. Raises `InputError` when the script asks for more than there are."""
+    if asked.most_images is None:
+        return count
+    if asked.most_images > count:
+        raise InputError(
+            f"{job.script}, line {asked.most_images_line}: asks for {asked.most_images} images, the snapshot holds "
+            f"{count}; calibrate with more images, or ask for fewer in the lines of your own ([alls] in model.toml)."
+        )
+    return asked.most_images
 
 
 def run_float(dfc: Dfc, job: OptimizeJob, image: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
     """Return what the float network makes of one sample (C, H, W), in the order of the end nodes, as ONNX has it."""
-    pixels = tuple(each for each in _read_script(job.script).statements if each.command in PIXEL_COMMANDS)
-    outputs = output_layers(outline_har(job.har)[0].hn)
+    har, text = outline_har(job.har)[0], read_script(job.script)
+    pixels = tuple(each for each in parse_script(text, str(job.script)).statements if each.command in PIXEL_COMMANDS)
     with _folder(job.output) as folder:
         script = folder / "pixels.alls"
         script.write_text(format_script(Script(pixels)), encoding="utf-8")
-        around = Surroundings(job.around.progress, None, job.around.kept)
         samples = np.ascontiguousarray(image.transpose(1, 2, 0)[None])
-        values = _simulate(dfc, {"har": job.har, "script": script}, "fp_optimized", samples, folder, around)
-    return tuple(_as_onnx(values[output.producer]) for output in outputs)
+        inputs = {"har": job.har, "script": script}
+        around = replace(job.around, log=None)
+        values = _simulate(dfc, inputs, "fp_optimized", samples, folder, around, hints_of(har, job.script, text))
+    return tuple(_as_onnx(values[output.producer]) for output in output_layers(har.hn))
 
 
 def _as_onnx(values: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -120,62 +122,51 @@ def _as_onnx(values: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def simulate(dfc: Dfc, har: Path, samples: NDArray[np.uint8]) -> Mapping[str, NDArray[np.float32]]:
     """Run the quantized network of a HAR on samples [N, H, W, C]; real values by stream name."""
+    outline = outline_har(har)[0]
+    if outline.state not in ("quantized_model", "compiled_model"):
+        raise InputError(
+            f"{har}: is a {outline.state}, in which nothing is quantized yet; run the model.har of a target."
+        )
     with tempfile.TemporaryDirectory() as folder:
-        return _simulate(dfc, {"har": har}, "quantized", samples, Path(folder), Surroundings())
+        return _simulate(dfc, {"har": har}, "quantized", samples, Path(folder), Surroundings(), hints_of(outline))
 
 
 def _simulate(
-    dfc: Dfc, inputs: Mapping[str, Path], context: str, samples: NDArray[np.uint8], folder: Path, around: Surroundings
+    dfc: Dfc,
+    inputs: Mapping[str, Path],
+    context: str,
+    samples: NDArray[np.uint8],
+    folder: Path,
+    around: Surroundings,
+    hints: Hints,
 ) -> Mapping[str, NDArray[np.float32]]:
     array, arrays = folder / "samples.npy", folder / "arrays.npz"
     np.save(array, samples)
-    work = Work(
-        "simulate",
-        {"context": context, "batch_size": min(BATCH, len(samples))},
-        {**inputs, "samples": array},
-        {"arrays": arrays},
-    )
-    _do(dfc, work, around, "simulate", Hints(har=inputs["har"], script=inputs.get("script")))
+    settings = {"context": context, "batch_size": min(BATCH, len(samples))}
+    work = Work("simulate", settings, {**inputs, "samples": array}, {"arrays": arrays}, None, around.kept)
+    do_work(dfc, work, around.progress, hints)
     with np.load(arrays, allow_pickle=False) as stored:
         return {name: stored[name] for name in stored.files}
 
 
-def compile_har(dfc: Dfc, job: CompileJob) -> StageReport:
-    """Compile a quantized network. Raises `InputError` when the DFC finds no way to."""
-    inputs = {"har": job.har}
-    if job.script is not None:
-        inputs["script"] = job.script
-    work = Work("compile", {}, inputs, {"hef": job.output})
-    done = _do(dfc, work, job.around, "compile", Hints(har=job.har, script=job.script))
-    return report(read_log(done.log), Asked())
+def hints_of(har: Har, script: Path | None = None, text: str = "") -> Hints:
+    """Return what an error of a stage may tell of the network that it works on."""
+    name = "" if script is None else str(script)
+    return Hints(har.name, har.hw_arch or "", script=name, script_text=text, origins=layer_origins(har.hn))
 
 
-def _do(dfc: Dfc, work: Work, around: Surroundings, stage: str, hints: Hints) -> Done:
-    """Have a piece of work done. Raises `InputError` in our own words when it fails."""
-    follower = Follower()
-
-    def follow(line: str) -> None:
-        if (text := follower.feed(line)) is not None:
-            around.progress(text)
-
-    work = replace(work, log=around.log, kept=around.kept, limit=dfc.time_limit * HOUR)
-    try:
-        done = run_worker(dfc, work, follow)
-    except WorkerFailure as failure:
-        raise explain(failure, stage, hints) from failure
-    check_same(dfc, dict(dfc.found), done)
-    return done
+def read_script(path: Path) -> str:
+    """Return the text of a model script."""
+    return read_small(path, SCRIPT_BYTES, "a model script").decode("utf-8")
 
 
-def _input(har: Path) -> tuple[str, tuple[int, ...]]:
+def _input(har: Har) -> tuple[str, tuple[int, ...]]:
     """Return the name of a network's input in the ONNX graph, and its shape, [1, H, W, C]."""
-    layers = outline_har(har)[0].hn["layers"]
-    source = next(layer for layer in layers.values() if layer["type"] == "input_layer")
-    return str(source["original_names"][0]), (1, *source["output_shapes"][0][1:])
-
-
-def _read_script(path: Path) -> Script:
-    return parse_script(path.read_text(encoding="utf-8"), str(path))
+    try:
+        source = next(layer for layer in har.hn["layers"].values() if layer["type"] == "input_layer")
+        return str(source["original_names"][0]), (1, *map(int, source["output_shapes"][0][1:]))
+    except (StopIteration, KeyError, IndexError, TypeError, ValueError) as error:
+        raise InputError(f"the HAR of {har.name!r}: its HN has no input layer as it should be ({error!r}).") from error
 
 
 @contextmanager

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from build_rules.compilers.dfc.dfc_failures import Hints, explain
 from build_rules.compilers.dfc.dfc_settings import DfcSettings
-from build_rules.compilers.dfc.failures import Hints, explain
 from build_rules.compilers.dfc.launch import Done, Work, WorkerFailure, run_worker
 from build_rules.compilers.protocol import Finding
 from build_rules.errors import InputError
@@ -39,7 +39,7 @@ def find_out(dfc: DfcSettings, remembered: Mapping[str, str] | None) -> Finding:
     except WorkerFailure as failure:
         if dfc.python is None and remembered is not None:
             return Finding(remembered)
-        raise explain(failure, "probe", Hints()) from failure
+        raise explain(failure, "probe", Hints("[dfc]")) from failure
     files = done.facts.get("files", ()) if dfc.python is not None else ()
     return Finding(dict(done.environment), tuple(map(str, files)))
 
@@ -48,7 +48,7 @@ def _probe(dfc: DfcSettings, *, imported: bool) -> Done:
     return run_worker(dfc, Work("probe", {"import": imported}, limit=PROBE_SECONDS), lambda line: None)
 
 
-def check_same(dfc: DfcSettings, found: Mapping[str, str], done: Done) -> None:
+def check_same(found: Mapping[str, str], done: Done) -> None:
     """Raise `InputError` when the environment that did a piece of work is not the one that was found before."""
     before, now = found.get("digest"), done.environment.get("digest")
     if before is not None and now != before:

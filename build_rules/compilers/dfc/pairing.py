@@ -5,12 +5,12 @@ from:
 
 * *zoo*: `docs/CHANGELOG.rst` of Hailo's model zoo (github.com/hailo-ai/hailo_model_zoo), whose releases 2.11 to 2.17
   each name the DFC and the HailoRT that they "update to use", and the badges of its README (2.15: Python 3.8 to 3.10,
-  TensorFlow 2.12; 2.17: Python 3.10 to 3.12, TensorFlow 2.18). 2.19.0 names DFC 3.34.0 in its release notes and HailoRT
-  4.24.0 in a badge. For 3.27 the change log says HailoRT 4.18, as for 3.28; that is what stands here.
-* *files*: real HEFs in public repositories, whose header says how old a runtime loads them (`hef/releases.py`): 3.25 and
-  3.27 wrote version 0, 3.29 wrote 1. None of 3.30 and later was at hand.
-* *pip*: what pip said in public while it installed a wheel: 3.30.0 pins numpy 1.23.3 and TensorFlow 2.12 (issue 166 of
-  the model zoo), 3.33.1 numpy 1.26.4 and TensorFlow 2.18.0 (a log of an installation on Python 3.10).
+  TensorFlow 2.12; 2.17: Python 3.10 to 3.12, TensorFlow 2.18). 2.19.0 names DFC 3.34.0 in its release notes and
+  HailoRT 4.24.0 in a badge. For 3.27 the change log says HailoRT 4.18, as for 3.28; that is what stands here.
+* *files*: real HEFs in public repositories, whose header says how old a runtime loads them (`hef/releases.py`): 3.25
+  and 3.27 wrote version 0, 3.29 wrote 1. None of 3.30 and later was at hand.
+* *pip*: what pip said in public while it installed a wheel: 3.30.0 pins numpy 1.23.3 and wants TensorFlow 2.12 (issue
+  166 of the model zoo), 3.33.1 pins numpy 1.26.4 and TensorFlow 2.18.0 (a log of an installation on Python 3.10).
 * *guide*: Hailo's install guide as quoted in public for 3.27 to 3.30: Ubuntu 20.04 or 22.04, 16 GB of memory, 32
   recommended, Python 3.8 to 3.10.
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from build_rules.compilers.describe_har import output_grids
 from build_rules.compilers.emulator.har_members import QUANTIZED_MEMBER
 from build_rules.compilers.emulator.payload import unpack_payload
 from build_rules.compilers.emulator.runnable import Tensors, open_network, run_network
@@ -15,7 +16,7 @@ from build_rules.errors import InputError
 from build_rules.hef.reader import read_payload
 from build_rules.inference import Session
 
-__all__ = ["HostSession"]
+__all__ = ["HostSession", "simulate"]
 
 
 class HostSession:
@@ -46,6 +47,25 @@ class HostSession:
             if output.ndim != 4 or len(output) != 1:
                 raise InputError(f"{self.path}: delivers '{name}' as {list(output.shape)}, not as [1, H, W, C].")
         return outputs
+
+
+def simulate(path: Path, samples: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.float32]]:
+    """Return the real values of a quantized HAR's outputs, [N, H, W, C] by stream name, in the order of the HEF's.
+
+    `samples` is [N, H, W, C]. They are what the physical outputs stand for on the grids that the HAR tells. Raises
+    `InputError` as `HostSession` does, and for no samples.
+    """
+    if not len(samples):
+        raise InputError(f"{path}: is to be run on no sample.")
+    session, grids = HostSession(path), output_grids(path)
+    results = [session.run(sample) for sample in samples]
+    if missing := [name for name, _, _ in grids if name not in results[0]]:
+        raise InputError(f"{path}: its network does not deliver {missing[0]}; build it again.")
+    return {
+        name: np.float32(scale)
+        * (np.concatenate([each[name] for each in results]).astype(np.float32) - np.float32(zero))
+        for name, scale, zero in grids
+    }
 
 
 def _open(path: Path) -> Session:

@@ -5,14 +5,17 @@ That is kept until everything has been tried: doit itself goes on and exits with
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from doit.exceptions import InvalidCommand
 
 from build_rules.engine.lock import LOCK, REFUSED, lock_workspace
 from build_rules.engine.ownership import explain_unwritable
+from build_rules.engine.places import failed_folder, leads_out, remove_tree
 from build_rules.engine.standard_streams import say
 
 __all__ = ["Removal", "removal"]
@@ -64,6 +67,20 @@ class Removal:
             return False
         say(sys.stdout, f"{task} - removing file '{path}'\n")
         return True
+
+    def remove_kept(self, task: str, dryrun: bool) -> None:
+        """Remove what a failed run of a step has left to be looked at, or only say so."""
+        place = failed_folder(task)
+        if self._refused or not os.path.lexists(place) or leads_out(place.parent):
+            return
+        if not dryrun:
+            remove_tree(place)
+            if os.path.lexists(place):
+                self.failed(place, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+                return
+            with suppress(OSError):
+                os.rmdir(place.parent)
+        say(sys.stdout, f"{task} - removing dir '{place}'\n")
 
     def explain_failures(self) -> str:
         """Return one paragraph on what could not be removed; nothing when there is nothing to tell."""

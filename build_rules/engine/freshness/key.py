@@ -83,8 +83,9 @@ class Step:
 
     `settings` decide what the outputs are. `paths` are settings, too, that say where something lies: another place
     makes the step run, but no more of it shows in an output than what stands in `names`. `passed` decides nothing.
-    `own_process`: it starts programs, which must end when doit does, however that ends. `fault`: it cannot run,
-    because of what is declared; the paragraph that says why.
+    `own_process`: it starts programs, which must end when doit does, however that ends. `keeps`: it is told
+    where to leave what is to be looked at when it fails. `fault`: it cannot run, because of what is declared; the
+    paragraph that says why.
     """
 
     rule: Kind
@@ -98,6 +99,7 @@ class Step:
     owner: str = ""
     name: str = ""
     own_process: bool = False
+    keeps: bool = False
     fault: str | None = None
 
     def input_files(self) -> list[Path]:

@@ -33,8 +33,6 @@ __all__ = ["Expected", "RunReporter"]
 Expected = Callable[[str], "float | None"]
 """The seconds that a task is expected to take, by its name; None when nobody knows."""
 
-PROGRESS_SECONDS = 10.0
-"""Where progress becomes lines, a step has one so often."""
 _WARNING = re.compile(r"\s*warning:\s*(.*\S)", re.IGNORECASE)
 
 
@@ -218,13 +216,9 @@ class RunReporter(Telling):
         """Take how far a step is."""
         with self.guard:
             owner = self.state.owner(self._threads.get(threading.get_ident()))
-            now, begun = time.monotonic(), self.state.running.get(owner)
-            if begun is None:
+            if owner not in self.state.running:
                 return
-            due = now - self.state.progress_shown.get(owner, begun) >= PROGRESS_SECONDS
-            self.state.notes[owner] = text
-            if due:
-                self.state.progress_shown[owner] = now
+            due = self.state.progress(owner, text, time.monotonic())
         self.tell_progress(owner, text, due)
 
     def _take_line(self, name: str | None, line: str, shown: bool) -> None:

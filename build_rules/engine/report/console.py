@@ -20,6 +20,7 @@ from build_rules.engine.standard_streams import say
 from build_rules.exit_codes import INTERRUPTED
 
 if TYPE_CHECKING:
+    from build_rules.engine.report.heartbeat import Heartbeat
     from build_rules.engine.report.live import LiveView
     from build_rules.engine.report.terminal import Ink
 
@@ -35,6 +36,7 @@ class BuildReporter(RunReporter):
         super().__init__(outstream, options)
         self._live = False
         self._view: LiveView | None = None
+        self._heartbeat: Heartbeat | None = None
         self._ink: Ink | None = None
 
     def initialize(self, tasks: Mapping[str, Any], selected_tasks: list[str]) -> None:
@@ -51,8 +53,12 @@ class BuildReporter(RunReporter):
         return nullcontext() if self._view is None else self._view.left()
 
     def begin_steps(self) -> None:
-        """Begin the live view where there is one."""
+        """Begin the live view where there is one, lines at long intervals elsewhere."""
         if not self._live:
+            if not is_debugging():
+                from build_rules.engine.report.heartbeat import Heartbeat
+
+                self._heartbeat = Heartbeat(lambda: self.beat(time.monotonic()))
             return
         from build_rules.engine.report.board import Board
         from build_rules.engine.report.estimate import make_plan
@@ -67,7 +73,10 @@ class BuildReporter(RunReporter):
         self._view.start()
 
     def end_steps(self) -> None:
-        """End the live view."""
+        """End the live view, or the lines."""
+        if self._heartbeat is not None:
+            self._heartbeat.stop()
+            self._heartbeat = None
         if self._view is not None:
             self._view.close()
             self._view = None
@@ -121,7 +130,25 @@ class BuildReporter(RunReporter):
     def tell_progress(self, name: str, text: str, due: bool) -> None:
         """A step says how far it is; the live view shows it in the step's own row."""
         if due and self._view is None:
-            self.write(f"   {text}\n")
+            self._tell_running([name], time.monotonic())
+
+    def beat(self, now: float) -> None:
+        """Tell of every step of which nothing has been told for long."""
+        with self.guard:
+            names = self.state.due(now)
+        self._tell_running(names, now)
+
+    def _tell_running(self, names: list[str], now: float) -> None:
+        with self.guard:
+            state = self.state
+            there = [
+                (name, now - state.running[name], state.notes.get(name, ""), state.waiting.get(name, ""))
+                for name in names
+                if name in state.running
+            ]
+        for name, elapsed, note, waits in there:
+            expected = None if self.expected is None else self.expected(name)
+            self.write(plain.running(name, elapsed, expected, note, waits))
 
     def tell_note(self, text: str) -> None:
         """Something about the run as a whole is worth a line."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from build_rules.engine.running.run_state import RunState
+from build_rules.errors import printable
 
-__all__ = ["cached", "counts", "done", "failed", "ignored", "seconds", "started"]
+__all__ = ["cached", "counts", "done", "failed", "ignored", "running", "seconds", "started"]
 
 
 def seconds(duration: float) -> str:
@@ -15,6 +16,19 @@ def seconds(duration: float) -> str:
 def started(name: str) -> str:
     """A step begins."""
     return f".  {name}\n"
+
+
+def running(name: str, elapsed: float, expected: float | None, note: str, waits: str) -> str:
+    """A step runs, or waits."""
+    from build_rules.engine.report.frame import clock
+
+    parts = [clock(elapsed), note]
+    if waits:
+        parts = [waits, clock(elapsed)]
+    elif expected is not None:
+        left = expected - elapsed
+        parts.append(f"about {clock(left)} left" if left > 0 else f"{clock(expected)} expected")
+    return f"   {name} {printable(', '.join(filter(None, parts)))}\n"
 
 
 def done(name: str, duration: float, target: str) -> str:

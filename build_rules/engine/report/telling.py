@@ -49,7 +49,7 @@ class Telling:
         """A step printed a line, perhaps a warning; `shown` when it has been passed on already."""
 
     def tell_progress(self, name: str, text: str, due: bool) -> None:
-        """A step says how far it is; `due` when that has not been told for some seconds."""
+        """A step says how far it is; `due` when that has not been told for a while."""
 
     def tell_note(self, text: str) -> None:
         """Something about the run as a whole is worth a line."""

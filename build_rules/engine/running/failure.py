@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import traceback
+from pathlib import Path
 
 from doit.exceptions import BaseFail, TaskError, TaskFailed
 
@@ -38,16 +39,25 @@ class DeclaredWrongly(TaskFailed):  # type: ignore[misc]  # doit has no type hin
     """A step cannot run because of what is declared: exit code 1 among others, 3 when nothing else was asked for."""
 
 
-def failure_of(error: BaseException) -> BaseFail:
-    """Return doit's failure for an exception: one paragraph, with the traceback only where `BUILD_RULES_DEBUG=1`."""
+def failure_of(error: BaseException, kept: Path | None = None) -> BaseFail:
+    """Return doit's failure for an exception: one paragraph, with the traceback only where `BUILD_RULES_DEBUG=1`.
+
+    `kept` is where the step has left what is to be looked at; it is named unless the exception has named it.
+    """
     trace = "\n" + "".join(traceback.format_exception(error)) if os.environ.get(DEBUG) == "1" else ""
+    kind, text = _told(error)
+    where = f"\nWhat the step left is in {kept}/, until it runs again." if kept and str(kept) not in text else ""
+    return kind(text + where + trace)
+
+
+def _told(error: BaseException) -> tuple[type[BaseFail], str]:
     if isinstance(error, InputError):
-        return WrongInput(error.printed() + trace)
+        return WrongInput, error.printed()
     if isinstance(error, InputChangedError):
-        return TaskFailed(error.printed() + trace)
+        return TaskFailed, error.printed()
     if isinstance(error, StepDiedError):
-        return TaskError(printable(str(error)) + trace)
+        return TaskError, printable(str(error))
     text = (
         f"unexpected {type(error).__name__}: {error}. This is not your input's fault; {DEBUG}=1 doit ... shows where."
     )
-    return TaskError(printable(text) + trace)
+    return TaskError, printable(text)

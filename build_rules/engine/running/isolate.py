@@ -1,7 +1,9 @@
 """A step in a process of its own, so that several run at once, and one that dies takes nothing with it.
 
-Used where steps run side by side (`doit -n N`). The process leads a group, which is killed as a whole when the run is
-interrupted; when doit itself is killed, the end of its pipe tells the process to go. What a step prints comes through
+Used where steps run side by side (`doit -n N`). The process leads a group, which is killed when the run is interrupted,
+with all that any of it has started, in whatever session; when doit itself is killed, the end of its pipe tells the
+process to do the same. What a step leaves behind when it ends as it should, in a session of its own, stays: it may be a
+server for the next one. What a step prints comes through
 that pipe's counterpart, line by line, because whoever reports may be drawing on the terminal.
 """
 

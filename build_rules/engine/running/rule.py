@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,8 @@ from build_rules.engine.freshness.records import digests_of, files_of, record_of
 from build_rules.engine.places import check_folder
 from build_rules.engine.running.changes import Reader, note_agreed
 from build_rules.engine.running.failure import DeclaredWrongly, WrongInput, failure_of
-from build_rules.engine.running.publish import further_files, produce
+from build_rules.engine.running.kept import keeping, kept_by
+from build_rules.engine.running.publish import Produced, further_files, produce
 from build_rules.engine.running.session import session
 from build_rules.errors import InputError, printable
 
@@ -53,6 +55,7 @@ class Rule(Kind):
         needs: Sequence[tuple[str, int]] = (),
         owner: str = "",
         own_process: bool = False,
+        keeps: bool = False,
         fault: str | None = None,
     ) -> dict[str, Any]:
         """Return the doit task of one step. `settings` hold JSON values or frozen dataclasses, nothing else.
@@ -61,8 +64,9 @@ class Rule(Kind):
         `names`. `passed` goes to the function and into no key: no output may depend on it. `code` is what this step is
         made of besides the rule's own, `needs` what it takes besides, or instead of, what the rule says. Steps of one
         `owner` are made together, or, when none of their files has changed, not at all. `own_process`: the step starts
-        programs, which must not outlive doit. `fault`: the step cannot run, and this is why; what it would read is not
-        looked at.
+        programs, which must not outlive doit. `keeps`: the function gets a further argument `kept`, the path of a
+        folder that it makes when it fails, with what is to be looked at. `fault`: the step cannot run, and this is why;
+        what it would read is not looked at.
         """
         step = RunnableStep(
             rule=replace(self, code=(*self.code, *code), needs=(*self.needs, *needs)),
@@ -76,6 +80,7 @@ class Rule(Kind):
             owner=owner,
             name=f"{self.name}:{name}",
             own_process=own_process,
+            keeps=keeps,
             fault=fault,
         )
         reads = [path for paths in step.roles.values() for path in paths]
@@ -117,6 +122,7 @@ class RunnableStep(Step):
             return
         for path in (*sorted(self.outputs.values(), reverse=True), *further):
             removal.remove(path, self.name, dryrun)
+        removal.remove_kept(self.name, dryrun)
 
     def is_current(self, task: Any, values: Mapping[str, Any]) -> bool:
         """doit's `uptodate`: nothing keeps the step from being up to date; what does is the reason why it runs."""
@@ -152,20 +158,24 @@ class RunnableStep(Step):
         try:
             with session.resources.take(dict(self.rule.needs), lambda reason: messages.waits(self.name, reason)):
                 messages.began(self.name)
-                arguments = {**self.settings, **self.paths, **self.passed}
-                recall, reader = self._recall(), Reader(self.name, self.owner)
-                produced = produce(
-                    self.rule.name, self._function(), self.inputs, self.outputs, arguments, recall, reader
-                )
+                produced = self._produce()
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # doit would end there, or wait for ever, or exit as if all had succeeded
-            return failure_of(error)
+            return failure_of(error, kept_by(self.name) if self.keeps else None)
         current_run.mark_up_to_date(self.owner, self.name, map(str, (*produced.inputs, *produced.outputs)))
         from build_rules.engine.memory.texts import keep_texts
 
         keep_texts({str(path): mark.sha256 for path, mark in produced.inputs.items()})
         return record_of(self, produced.inputs, produced.outputs, because)
+
+    def _produce(self) -> Produced:
+        with keeping(self.name) if self.keeps else nullcontext() as kept:
+            arguments = {**self.settings, **self.paths, **self.passed}
+            if kept is not None:
+                arguments["kept"] = kept
+            recall, reader = self._recall(), Reader(self.name, self.owner)
+            return produce(self.rule.name, self._function(), self.inputs, self.outputs, arguments, recall, reader)
 
     def _recall(self) -> Recall | None:
         """Return what the shared cache may know of this step; None when there is no cache."""

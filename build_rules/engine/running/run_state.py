@@ -8,6 +8,11 @@ from build_rules.exit_codes import DONE, FAILED, UNEXPECTED, WRONG_INPUT
 
 __all__ = ["Diagnostic", "RunState"]
 
+PROGRESS_SECONDS = 10.0
+"""Where progress becomes lines, a step that says how far it is has one so often,"""
+HEARTBEAT_SECONDS = 60.0
+"""and after this time every step has one so often, whether it says anything or not."""
+
 
 class Diagnostic(NamedTuple):
     """Something said about a task; `task` is empty where nobody knows which one said it."""
@@ -78,6 +83,23 @@ class RunState:
         self.waiting.pop(name, None)
         if name in self.running:
             self.running[name] = now
+
+    def progress(self, name: str, text: str, now: float) -> bool:
+        """A step says how far it is; return whether a line of that is due."""
+        self.notes[name] = text
+        begun = self.running[name]
+        every = PROGRESS_SECONDS if now - begun < HEARTBEAT_SECONDS else HEARTBEAT_SECONDS
+        return self._is_due(name, now, every)
+
+    def due(self, now: float) -> list[str]:
+        """Return the steps of which nothing has been told for a minute."""
+        return [name for name in self.running if self._is_due(name, now, HEARTBEAT_SECONDS)]
+
+    def _is_due(self, name: str, now: float, every: float) -> bool:
+        if now - max(self.progress_shown.get(name, 0.0), self.running[name]) < every:
+            return False
+        self.progress_shown[name] = now
+        return True
 
     def _settle(self, name: str, now: float) -> float:
         self.settled.add(name)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib
 import os
 import pickle
-import signal
 import sys
 import threading
 from contextlib import suppress
 from typing import Any
 
 from build_rules.engine import messages
+from build_rules.engine.process_tree import adopt_orphans, kill_tree
 from build_rules.engine.standard_streams import never_fail_to_print
 
 __all__ = ["PROGRESS", "main"]
@@ -41,7 +41,7 @@ class _Relay:
 
     def report_warning(self, task_name: str, text: str) -> None:
         """Print it as a step prints a warning."""
-        print(f"   warning: {text}", flush=True)
+        messages.tell_warning(text)
 
 
 def main() -> None:
@@ -54,6 +54,7 @@ def main() -> None:
     # The step has no input: what it starts must not wait for one, nor keep this pipe.
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
+    adopt_orphans()
     threading.Thread(target=_leave_with_parent, args=(waiting,), daemon=True).start()
     messages.listen(_Relay())
     never_fail_to_print()
@@ -82,8 +83,7 @@ def _outcome(function: str, arguments: dict[str, Any]) -> bytes:
 def _leave_with_parent(waiting: int) -> None:
     """Nothing more is ever written to the pipe: it ends when the process that waits for the answer does."""
     os.read(waiting, 1)
-    with suppress(ProcessLookupError):  # this process leads a group of its own, with whatever the step has started
-        os.killpg(os.getpid(), signal.SIGKILL)
+    kill_tree(os.getpid())  # this process leads a group of its own
     os._exit(1)
 
 

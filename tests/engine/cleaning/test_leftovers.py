@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.monorepo import generate
+from build_rules.engine.places import failed_folder
 from tests.doit_runs import doit
 from tests.engine.test_other_users import doit as bound_doit
 
@@ -69,7 +70,11 @@ def test_targets_that_are_declared_no_more(folder: Path) -> None:
 def test_a_model_that_is_gone(folder: Path) -> None:
     shutil.rmtree(folder / "models" / CHANGED)
     assert f"   build/{CHANGED}/" in doit(folder, "status").out
+    kept, others = (failed_folder(f"hef:{name}:hailo8l-fast") for name in (CHANGED, KEPT))
+    for place in (kept, others):
+        (folder / place).mkdir(parents=True)
     assert doit(folder, "clean", "--stale").code == 0
+    assert ((folder / kept).exists(), (folder / others).exists()) == (False, True)
     assert {name.split("/")[2] for name in files(folder)} == {"model00000"}
     assert not (folder / "build" / CHANGED).exists()
 

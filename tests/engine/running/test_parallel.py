@@ -57,6 +57,14 @@ def work(*, source, out, name):
             Path(f"{name}.fork").write_text(str(os.getpid()))
             time.sleep(60)
             os._exit(0)
+    if "orphan" in text:
+        import subprocess
+        there = Path(f"{name}.orphan").absolute()
+        subprocess.run(["sh", "-c", f"setsid sh -c 'sleep 300 & echo $! > {there}; wait' & exit"], check=True)
+        while not there.exists() or not there.read_text():
+            time.sleep(0.01)
+        Path(f"{name}.ready").touch()
+        time.sleep(60)
     if "panic" in text:
         raise type("PanicException", (BaseException,), {})("a library panics")
     if "input" in text:
@@ -224,6 +232,25 @@ def test_no_step_outlives_doit(tmp_path: Path, sent: signal.Signals) -> None:
     (folder / "go").touch()
     assert sorted(doit(folder, "-n", "2").executed) == ["work:a", "work:b"]
     assert leftovers(folder) == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="who started whom stands in /proc")
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("own_process", [True, False], ids=["a step that starts programs", "steps side by side"])
+def test_nor_does_what_has_left_its_group(tmp_path: Path, sent: signal.Signals, own_process: bool) -> None:
+    """Helpers in sessions of their own, and such whose parent has ended: compilers have both."""
+    folder = workspace(tmp_path, a="orphan")
+    if own_process:
+        dodo = (folder / "dodo.py").read_text()
+        (folder / "dodo.py").write_text(dodo.replace("settings=", "own_process=True, settings="))
+    process = start_doit(folder, *(() if own_process else ("-n", "2")))
+    wait_until((folder / "a.ready").exists)
+    orphan = pid_of(folder / "a.orphan")
+    assert not is_gone(orphan)
+    os.kill(process.pid, sent)
+    process.communicate(timeout=60)
+    assert process.returncode == (-9 if sent == signal.SIGKILL else 130)
+    wait_until(lambda: is_gone(orphan))
 
 
 def test_a_counted_licence_is_never_used_twice(tmp_path: Path) -> None:

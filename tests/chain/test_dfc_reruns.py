@@ -1,0 +1,181 @@
+"""What runs again with Hailo's compiler (docs/what-reruns.md), by its double: as with the emulator, and more rows."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+import onnx
+import pytest
+
+from tests.chain.conftest import single_target
+from tests.chain.dfc_workspaces import MODEL, STAGES, Interpreter, choose_dfc, copy_numpy, make_dfc
+from tests.dfc_double.environment import make_environment
+from tests.doit_runs import doit
+
+ALL = ["alls", "calibration", "har", "hef", "meta", "parse", "split"]
+OWN = ["alls", "har", "hef", "meta", "parse"]
+PLACE = f"build/{MODEL}/hailo8l-fast-dfc"
+DECLARED = ("calibration_count = 8", 'labels = "labels.txt"')
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A workspace that both compilers have built, Hailo's last, and the interpreter of the double's environment."""
+    place = tmp_path_factory.mktemp("dfc")
+    python = make_environment(place / "dfc")
+    folder = make_dfc(place / "work", python)
+    (folder / f"models/{MODEL}/labels.txt").write_text("circle\nsquare\ntriangle\nstar\ncross\n")
+    single_target(folder, MODEL, *DECLARED)
+    run = doit(folder)
+    assert (run.code, run.steps) == (0, ALL), run.err
+    run = doit(folder, "compiler=emulator")
+    assert (run.code, run.steps) == (0, OWN), run.err
+    return folder, python
+
+
+@pytest.fixture
+def folder(kept: tuple[Path, Path], tmp_path: Path) -> Path:
+    copy = tmp_path / "copy"
+    shutil.copytree(kept[0], copy)
+    return copy
+
+
+@pytest.fixture
+def python(kept: tuple[Path, Path]) -> Path:
+    return kept[1]
+
+
+def steps_after(folder: Path) -> list[str]:
+    run = doit(folder)
+    assert run.code == 0, run.err
+    again = doit(folder)
+    assert (again.code, again.executed) == (0, [])
+    return run.steps
+
+
+def test_nothing_changed(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        if path.is_file() and path.name[0] != ".":
+            os.utime(path, (2_000_000_000, 2_000_000_000))
+    assert steps_after(folder) == []
+
+
+def test_switching_back_and_forth_makes_nothing_again(folder: Path, python: Path) -> None:
+    for compiler in ("emulator", "dfc", "emulator", "dfc"):
+        choose_dfc(folder, python, compiler=compiler)
+        run = doit(folder)
+        assert (run.code, run.executed) == (0, []), run.out
+    assert doit(folder, "compiler=emulator").executed == []
+    assert {path.name for path in (folder / "build" / MODEL).iterdir() if path.is_dir()} == {
+        *("hailo8l", "hailo8l-dfc", "hailo8l-fast", "hailo8l-fast-dfc"),
+    }
+
+
+def test_another_compiler_for_one_run(folder: Path) -> None:
+    shutil.rmtree(folder / "build" / MODEL / "hailo8l-fast")
+    run = doit(folder, "compiler=emulator")
+    assert (run.code, run.steps) == (0, ["alls", "har", "hef", "meta"])
+    assert not any(name.endswith("-dfc") for name in run.executed)
+    assert doit(folder).executed == []
+
+
+def test_a_null_build_starts_no_program(folder: Path, tmp_path: Path) -> None:
+    interpreter = Interpreter(make_environment(tmp_path / "dfc"))
+    choose_dfc(folder, interpreter.path)
+    time.sleep(0.1)
+    assert doit(folder).executed == [], "an equal environment in another place decides nothing"
+    assert interpreter.starts() > 0
+    for arguments in ((), (), ("status",), ("plan",), ("-n", "2"), (f"hef:{MODEL}:*",), ("why", f"hef:{MODEL}:*")):
+        run = doit(folder, *arguments)
+        assert (run.code, run.executed) == (0, []), run.err
+        assert interpreter.starts() == 0, arguments
+    (folder / f"models/{MODEL}/labels.txt").write_text("disc\nsquare\ntriangle\nstar\ncross\n")
+    assert doit(folder).steps == ["meta"]
+    assert interpreter.starts() == 0, "nor does a build in which the compiler has nothing to do"
+
+
+def test_labels(folder: Path) -> None:
+    (folder / f"models/{MODEL}/labels.txt").write_text("disc\nsquare\ntriangle\nstar\ncross\n")
+    assert steps_after(folder) == ["meta"]
+
+
+def test_presets_and_targets(folder: Path) -> None:
+    single_target(folder, MODEL, *DECLARED, '[[target]]\n[[target]]\npreset = "balanced"')
+    assert steps_after(folder) == ["alls", "har", "hef", "meta"]
+    single_target(folder, MODEL, *DECLARED)
+    assert steps_after(folder) == []
+
+
+def test_another_chip(folder: Path) -> None:
+    single_target(folder, MODEL, *DECLARED, '[[target]]\nhw_arch = "hailo8"')
+    assert steps_after(folder) == OWN
+
+
+def test_more_images(folder: Path) -> None:
+    single_target(folder, MODEL, "calibration_count = 9", 'labels = "labels.txt"')
+    assert steps_after(folder) == ["alls", "calibration", "har", "hef", "meta"]
+
+
+def test_weights(folder: Path) -> None:
+    path = folder / f"models/{MODEL}/{MODEL}.onnx"
+    model = onnx.load(path)
+    weights = next(tensor for tensor in model.graph.initializer if len(tensor.dims) == 4)
+    changed = onnx.numpy_helper.to_array(weights) * 1.001
+    weights.CopyFrom(onnx.numpy_helper.from_array(changed, weights.name))
+    path.write_bytes(model.SerializeToString(deterministic=True))
+    assert steps_after(folder) == ["alls", "har", "hef", "meta", "parse", "split"]
+
+
+@pytest.mark.parametrize(("name", "steps"), [("model.har", ["har"]), ("model.hef", ["hef"]), ("hef.log", ["hef"])])
+def test_an_output_that_is_gone_or_damaged(folder: Path, name: str, steps: list[str]) -> None:
+    before = (folder / PLACE / name).read_bytes()
+    (folder / PLACE / name).write_bytes(before[:100])
+    assert steps_after(folder) == steps
+    (folder / PLACE / name).unlink()
+    assert steps_after(folder) == steps
+
+
+def test_how_it_is_run_decides_nothing(folder: Path, python: Path) -> None:
+    choose_dfc(folder, python, "time_limit = 3")
+    assert steps_after(folder) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "steps"), [('gpus = "all"', ["har"]), ("retry = true", ["hef"]), ("reuse_allocation = true", ["hef"])]
+)
+def test_a_setting_runs_what_it_decides(folder: Path, python: Path, line: str, steps: list[str]) -> None:
+    choose_dfc(folder, python, line)
+    why = doit(folder, "why", f"{steps[0]}:{MODEL}:hailo8l-fast-dfc").out
+    assert line.split()[0] in why
+    assert set(steps) <= set(steps_after(folder)) <= {*steps, "meta"}
+
+
+def test_another_release_of_the_compiler(folder: Path, tmp_path: Path) -> None:
+    choose_dfc(folder, make_environment(tmp_path / "dfc", version="3.34.0"))
+    told = doit(folder, "why", f"parse:{MODEL}:hailo8l-dfc").out
+    assert "compiler changed: dfc 3.33.0 -> dfc 3.34.0" in told
+    assert steps_after(folder) == OWN
+
+
+def test_the_environment_is_upgraded_where_it_is(folder: Path, tmp_path: Path) -> None:
+    """As by pip: the same path, other distributions. Equal bytes end it, and the metadata name no numpy."""
+    python = make_environment(tmp_path / "dfc")
+    choose_dfc(folder, python)
+    assert steps_after(folder) == []
+    time.sleep(0.1)
+    copy_numpy(python, "1.23.3")
+    assert "environment changed" in doit(folder, "why", f"parse:{MODEL}:hailo8l-dfc").out
+    assert steps_after(folder) == STAGES
+
+
+def test_an_environment_that_is_gone(folder: Path, tmp_path: Path) -> None:
+    """Nobody can tell any more what the outputs depend on: told in the first step that has to know."""
+    choose_dfc(folder, tmp_path / "gone/bin/python")
+    run = doit(folder)
+    assert (run.code, run.executed) == (3, [])
+    assert f"ERROR in parse:{MODEL}:hailo8l-dfc" in run.err
+    assert "Traceback" not in run.err
+    assert doit(folder, "compiler=emulator").code == 0
