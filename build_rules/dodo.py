@@ -110,6 +110,7 @@ ALLS = Rule(
         "presets.py",
         "compilers/archive.py",
         "compilers/har_file.py",
+        "records/hardware.py",
         "regular_file.py",
         "versions.py",
         *RECORDS,
@@ -292,21 +293,31 @@ def task_parse() -> Tasks:
 
 
 def task_alls() -> Tasks:
-    """Write the model script that a preset asks for."""
+    """Write the model scripts that a preset asks for, with the user's own lines."""
     for model, target in ws.targets(ws.compiled_models()):
+        own = model.alls
         yield ALLS.task(
             f"{model.name}:{ws.target_name(model, target)}",
             inputs={
                 "split_json": ws.folder(model) / "split.json",
                 "calibrated": ws.folder(model) / "calibration.json",
                 "parsed_har": ws.arch_folder(model, target.hw_arch) / "parsed.har",
+                "own_file": () if own is None or own.file is None else (own.file,),
             },
             outputs={
+                "compile_script": ws.target_folder(model, target) / "compile.alls",
                 "feed": ws.target_folder(model, target) / "feed.json",
                 "script": ws.target_folder(model, target) / "model.alls",
             },
             owner=model.name,
-            settings={"preset": ws.preset_of(target)},
+            settings={
+                "preset": ws.preset_of(target),
+                "hw_arch": target.hw_arch,
+                "append": () if own is None else own.append,
+            },
+            # Only errors say where a line stands.
+            passed={"declared_in": str(model.folder / "model.toml")},
+            fault=model.fault("alls"),
         )
 
 
@@ -353,7 +364,11 @@ def task_hef() -> Tasks:
         yield HEF.task(
             f"{model.name}:{ws.target_name(model, target)}",
             # The model script, which the HAR holds too, is what the compiled file is compared with.
-            inputs={"har": place / "model.har", "model_script": place / "model.alls"},
+            inputs={
+                "har": place / "model.har",
+                "compile_script": place / "compile.alls",
+                "model_script": place / "model.alls",
+            },
             outputs={
                 **ws.logs(compiling, place / "hef.log"),
                 "report": place / "hef.json",

@@ -17,6 +17,7 @@ __all__ = ["run"]
 
 def run(
     har: Path,
+    compile_script: Path,
     model_script: Path,
     hef: Path,
     report: Path,
@@ -36,7 +37,7 @@ def run(
         note_reads(hef, [allocation])
     around = Surroundings(progress, tell_warning, log, kept, preset)
     found = hef.with_name("found.alls")
-    done = compiler.compile(CompileJob(har, hef, None, allocation, found, around))
+    done = compiler.compile(CompileJob(har, hef, compile_script, allocation, found, around))
     asked = read_small(model_script, SCRIPT_BYTES, "a model script").decode("utf-8")
     done = replace(done, warnings=(*done.warnings, *check_compiled(hef, har, asked, hw_arch)))
     report.write_text(dump_report(done), encoding="utf-8")
