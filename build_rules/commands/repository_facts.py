@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from build_rules.calibration.pool.sources import list_sources, sources_of
+from build_rules.compilers import PREBUILT
 from build_rules.compilers.protocol import Diagnosis, TargetRequest
 from build_rules.declared.model import load_models
 from build_rules.declared.settings import Settings, read_settings
@@ -57,9 +58,12 @@ def read_repository() -> Repository:
         models = load_models(MODELS, settings)
     except InputError as error:
         found.append(Diagnosis("models", "warning", str(error)))
-    compiled = [model for model in models if not model.is_prebuilt]
-    asked: dict[Compiler, list[TargetRequest]] = {} if compiled else {settings.configured(settings.compiler): []}
-    for model in compiled:
+    asked: dict[Compiler, list[TargetRequest]] = {}
+    if not models and settings.compiler != PREBUILT:
+        asked[settings.configured(settings.compiler)] = []
+    for model in models:
+        if model.is_prebuilt:
+            continue
         compiler = model.settings.configured(model.settings.compiler)
         asked.setdefault(compiler, []).extend(_requests(model))
     found += [*_models(models), *_resources(settings, asked), *_cache(settings)]
@@ -99,7 +103,9 @@ def _samples(snapshot: Path) -> int | None:
 def _models(models: tuple[Model, ...]) -> Iterator[Diagnosis]:
     if models:
         targets = sum(len(model.targets) for model in models)
-        text = f"{len(models)} model{'s' * (len(models) != 1)}, {targets} target{'s' * (targets != 1)}."
+        elsewhere = sum(model.is_prebuilt for model in models)
+        text = f"{len(models)} model{'s' * (len(models) != 1)}, {targets} target{'s' * (targets != 1)}"
+        text += f"; of {elsewhere} the HEFs were compiled elsewhere." if elsewhere else "."
         yield Diagnosis("models", "ok", text)
     if wrong := [model.name for model in models if model.faults]:
         text = f"declared wrongly: {', '.join(wrong[:5])}{' and others' if len(wrong) > 5 else ''}."

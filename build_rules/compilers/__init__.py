@@ -10,7 +10,7 @@ is.
 `begin_at.py`        how does a graph look that begins behind its front?
 `samples.py`         what is in one row of the calibration snapshot?
 `pixel_proof.py`     does the parsed network see the pixels that the exported graph saw?
-`compiled_check.py`  is the HEF what was asked for?
+`compiled_check.py`  is the HEF what was asked for? (`asked_outputs.py`: what was asked)
 `emulator/`          the built-in one
 `dfc/`               Hailo's own, which is driven from outside
 ===================  =======================================================================

@@ -1,52 +1,35 @@
 """Is a HEF what was asked for? The same question to every compiler, before what it made is recorded or shared.
 
-What was asked stands in the HAR (outputs, their order and shapes) and in the model script (precision, activations that
-are folded); what was made, the HEF says itself. A compiler may lower 16 bits to 8 without an error, as the DFC 3.33.0
-has been seen to do.
+What was asked stands in the HAR and in the model script (`asked_outputs.py`); what was made, the HEF says itself. A
+compiler may lower 16 bits to 8 without an error, as the DFC 3.33.0 has been seen to do.
 """
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 
-from build_rules.alls.script import Glob, Name, Script, Statement, Value, parse_script
-from build_rules.compilers.describe_har import HarDescription, HarOutput, describe
+from build_rules.alls.script import parse_script
+from build_rules.compilers.asked_outputs import AskedOutput, asked_outputs
+from build_rules.compilers.describe_har import describe
 from build_rules.errors import InputError
 from build_rules.hef.reader import read_hef
 from build_rules.hef.streams import Hef, Stream
+from build_rules.records.roles import TANH, UNIT_ACTIVATIONS
 
-__all__ = ["AskedOutput", "asked_outputs", "check_compiled", "find_oddities", "find_problems"]
+__all__ = ["check_compiled", "find_oddities", "find_problems"]
 
 RANGES = {
-    "sigmoid": (0.0, 1.0),
+    **dict.fromkeys(UNIT_ACTIVATIONS, (0.0, 1.0)),
     "hardsigmoid": (0.0, 1.0),
-    "softmax": (0.0, 1.0),
-    "tanh": (-1.0, 1.0),
+    TANH: (-1.0, 1.0),
     "relu": (0.0, math.inf),
     "relu6": (0.0, 6.0),
 }
 """Where the values of an activation lie. Quantization always spans zero, so logits, which take both signs, never do."""
 TOLERANCE = 0.01
 """A compiler rounds a range to whole steps; logits are never this close to one."""
-DEFAULT_BITS = 8
-_MODE = re.compile(r"a(\d+)_w\d+(?:_a(\d+))?")
-
-
-@dataclass(frozen=True)
-class AskedOutput:
-    """An output as the HAR has it and the script asks for it.
-
-    `bits` is None where the script has no word for what is delivered; `activation` is the one that it folds, if any.
-    """
-
-    output: HarOutput
-    bits: int | None
-    activation: str | None
 
 
 def check_compiled(hef_path: Path, har_path: Path, script_text: str, hw_arch: str) -> tuple[str, ...]:
@@ -59,20 +42,6 @@ def check_compiled(hef_path: Path, har_path: Path, script_text: str, hw_arch: st
     if problems := find_problems(asked, hef, hw_arch):
         raise InputError(f"{hef_path}: the compiler made something else than it was asked for: {'; '.join(problems)}.")
     return find_oddities(asked, hef)
-
-
-def asked_outputs(har: HarDescription, script: Script) -> tuple[AskedOutput, ...]:
-    """Return what is asked of every output of a HAR, in their order; later lines of the script win."""
-    modes: dict[str, int | None] = {}
-    folded: dict[str, str] = {}
-    for statement in script.statements:
-        layers = [name for name in _layers(har) if any(_names(value, name) for value in statement.arguments[:1])]
-        if statement.command == "quantization_param" and (mode := _word(statement, "precision_mode")) is not None:
-            modes |= dict.fromkeys(layers, _output_bits(mode))
-        if statement.command == "change_output_activation" and len(statement.arguments) > 1:
-            activation = statement.arguments[1]
-            folded |= dict.fromkeys(layers, activation.text if isinstance(activation, Name) else "")
-    return tuple(AskedOutput(out, _asked_bits(out, modes), folded.get(out.stream)) for out in har.outputs)
 
 
 def find_problems(asked: Sequence[AskedOutput], hef: Hef, hw_arch: str) -> tuple[str, ...]:
@@ -108,7 +77,7 @@ def _problems(asked: Sequence[AskedOutput], hef: Hef, hw_arch: str) -> Iterator[
     made = _match(asked, group.outputs)
     for one in asked:
         if (stream := made.get(one.output.stream)) is None:
-            yield f"output {_called(one)} is missing"
+            yield f"output {one.called} is missing"
         else:
             yield from _differences(one, stream)
     matched = {stream.name for stream in made.values()}
@@ -119,19 +88,18 @@ def _problems(asked: Sequence[AskedOutput], hef: Hef, hw_arch: str) -> Iterator[
 def _differences(asked: AskedOutput, stream: Stream) -> Iterator[str]:
     shape = asked.output.shape[1:]
     if stream.shape != shape:
-        yield f"output {_called(asked)} is {_sides(stream.shape)} instead of {_sides(shape)} (HxWxC)"
+        yield f"output {asked.called} is {_sides(stream.shape)} instead of {_sides(shape)} (HxWxC)"
     if asked.bits is not None and stream.data_bytes * 8 != asked.bits:
         where = "" if asked.output.bits in (None, asked.bits) else ", as in the quantized network already"
         advice = "; another version of the compiler may keep them" if asked.bits > stream.data_bytes * 8 else ""
         yield (
-            f"output {_called(asked)} is delivered in {stream.data_bytes * 8} bits instead of {asked.bits}{where}"
-            f"{advice}"
+            f"output {asked.called} is delivered in {stream.data_bytes * 8} bits instead of {asked.bits}{where}{advice}"
         )
     low, high = RANGES.get(asked.activation or "", (-math.inf, math.inf))
     smallest, largest = stream.real_range
     if smallest < low - TOLERANCE or largest > high + TOLERANCE:
         yield (
-            f"output {_called(asked)} takes values from {smallest:.6g} to {largest:.6g}, so its {asked.activation} is "
+            f"output {asked.called} takes values from {smallest:.6g} to {largest:.6g}, so its {asked.activation} is "
             "not on the chip"
         )
 
@@ -147,47 +115,6 @@ def _match(asked: Sequence[AskedOutput], streams: Sequence[Stream]) -> Mapping[s
         if one.output.stream not in made and len(same) == 1:
             made[one.output.stream] = same[0]
     return made
-
-
-def _asked_bits(output: HarOutput, modes: Mapping[str, int | None]) -> int | None:
-    """Return the bits that are asked for: what is said of the output itself, else what all have by default.
-
-    Where the producing layer alone is to work in more bits, nothing is said of what is delivered.
-    """
-    if output.output_layer in modes:
-        return modes[output.output_layer]
-    return DEFAULT_BITS if modes.get(output.stream, DEFAULT_BITS) == DEFAULT_BITS else None
-
-
-def _layers(har: HarDescription) -> Iterator[str]:
-    for output in har.outputs:
-        yield from (output.stream, output.output_layer)
-
-
-def _names(value: Value, layer: str) -> bool:
-    """Whether a value of the script, a name, a pattern or a list of these, stands for a layer (`net/conv1`)."""
-    if isinstance(value, tuple):
-        return any(_names(item, layer) for item in value)
-    scope = layer.partition("/")[0]
-    if isinstance(value, Glob):
-        return fnmatchcase(layer, value.text if "/" in value.text else f"{scope}/{value.text}")
-    return isinstance(value, Name) and layer in (value.text, f"{scope}/{value.text}")
-
-
-def _word(statement: Statement, keyword: str) -> str | None:
-    value = dict(statement.keywords).get(keyword)
-    return value.text if isinstance(value, Name) else None
-
-
-def _output_bits(mode: str) -> int | None:
-    """Return the bits of what a layer delivers in a precision mode (`a8_w8_a16`), None for one that is not known."""
-    match = _MODE.fullmatch(mode)
-    return None if match is None else int(match[2] or match[1])
-
-
-def _called(asked: AskedOutput) -> str:
-    nodes = asked.output.original_names
-    return asked.output.stream + (f" (ONNX node {nodes[0]})" if nodes else "")
 
 
 def _sides(shape: Sequence[int]) -> str:

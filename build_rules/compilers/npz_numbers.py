@@ -39,7 +39,7 @@ def read_numbers(stream: BinaryIO, names: Iterable[str]) -> dict[str, float]:
 def _has_small_directory(stream: BinaryIO) -> bool:
     stream.seek(-_END.size, 2)
     signature, *_, length, offset, comment = _END.unpack(stream.read(_END.size))
-    return signature == b"PK\x05\x06" and comment == 0 and length <= MAX_DIRECTORY and offset < 0xFFFFFFFF
+    return bool(signature == b"PK\x05\x06" and comment == 0 and length <= MAX_DIRECTORY and offset < 0xFFFFFFFF)
 
 
 def _number(archive: zipfile.ZipFile, member: str) -> float | None:

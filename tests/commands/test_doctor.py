@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 from pathlib import Path
@@ -111,6 +112,14 @@ def test_models_of_several_compilers_are_judged_each_by_its_own(folder: Path) ->
     assert "2 steps at a time" in found("dfc").text
 
 
+def test_models_that_were_compiled_elsewhere_ask_nobody(folder: Path) -> None:
+    (folder / "models/parking/parking.hef").write_bytes(b"")
+    (folder / "models/parking/model.toml").write_text('compiler = "prebuilt"\nhef = "parking.hef"\n')
+    assert read_repository().asked == ()
+    assert "of 1 the HEFs were compiled elsewhere" in found("models").text
+    assert doit(folder, "doctor").code == DONE
+
+
 def test_settings_that_cannot_be_read(folder: Path) -> None:
     settings(folder, 'compil = "emulator"')
     run = doit(folder, "doctor")
@@ -123,6 +132,8 @@ def test_outside_of_a_repository(tmp_path: Path) -> None:
     assert run.code == DONE
     assert "there is no folder models/ here" in line_of(run, "models")
     assert "1 warning" in run.out
+    settings(tmp_path, 'compiler = "prebuilt"')
+    assert doit(tmp_path, "doctor").code == DONE
 
 
 def test_a_cache_that_answers_and_one_that_does_not(folder: Path) -> None:
@@ -156,7 +167,7 @@ def test_a_compiler_that_works(folder: Path, double: Path) -> None:
     assert "3.33.0, in ../dfc/bin/python." in line_of(run, "DFC")
     assert "HailoRT 4.23 and later 4.x" in line_of(run, "version")
     assert "it can be set to work for hailo8l" in line_of(run, "licence")
-    assert "`gpus` is not set, so none is visible" in line_of(run, "GPU")  # it is there, and hidden
+    assert "`gpus` is not set, so none is visible" in line_of(run, "GPU")
     assert "is calibrated on 2 images" in line_of(run, "parking:hailo8l-fast")
     assert run.out.count("  [ ] ") == len(CHECKLIST)
     assert str(folder.parent) not in run.out
@@ -189,6 +200,34 @@ def test_a_compiler_that_cannot_be_reached(folder: Path, place: str, told: str) 
     assert "looks at it" not in run.out  # nobody who runs doctor is sent to doctor
     assert "are below" not in run.out
     assert "1 error" in run.out
+
+
+@pytest.mark.parametrize(
+    ("program", "says", "place", "told"),
+    [
+        ("docker", "Error: No such image: gone:1", 'image = "gone:1"', "docker load -i"),
+        ("docker", "permission denied while trying to connect", 'image = "gone:1"', "usermod -aG docker"),
+        ("docker", "Cannot connect to the Docker daemon", 'image = "gone:1"', "systemctl start docker"),
+        (
+            "ssh",
+            "me@gpu1: Permission denied (publickey,password).",
+            'command = ["ssh", "gpu1", "python"]',
+            "ssh-copy-id",
+        ),
+    ],
+)
+def test_what_to_type_when_docker_or_another_machine_refuses(
+    folder: Path, tmp_path: Path, program: str, says: str, place: str, told: str
+) -> None:
+    settings(folder, 'compiler = "dfc"', "[tool.build_rules.dfc]", place)
+    stand_in = tmp_path / "bin" / program
+    stand_in.parent.mkdir()
+    stand_in.write_text(f"#!/bin/sh\necho '{says}' >&2\nexit {255 if program == 'ssh' else 1}\n")
+    stand_in.chmod(0o755)
+    run = doit(folder, "doctor", PATH=f"{stand_in.parent}{os.pathsep}{os.environ['PATH']}")
+    assert run.code == WRONG_INPUT
+    assert told in line_of(run, "DFC")
+    assert "me@" not in run.out
 
 
 def test_the_report_is_what_is_printed(folder: Path, tmp_path: Path) -> None:

@@ -7,14 +7,9 @@ from dataclasses import replace
 import pytest
 
 from build_rules.alls.script import parse_script
-from build_rules.compilers.compiled_check import (
-    AskedOutput,
-    asked_outputs,
-    check_compiled,
-    find_oddities,
-    find_problems,
-)
-from build_rules.compilers.describe_har import HarDescription, HarOutput, describe
+from build_rules.compilers.asked_outputs import AskedOutput, asked_outputs
+from build_rules.compilers.compiled_check import check_compiled, find_oddities, find_problems
+from build_rules.compilers.describe_har import HarOutput, describe
 from build_rules.compilers.emulator import Emulator
 from build_rules.compilers.protocol import CompileJob
 from build_rules.errors import InputError
@@ -129,44 +124,6 @@ def test_all_that_is_wrong_is_told_at_once(build: Build) -> None:
     assert text.startswith(f"{build.hef}: the compiler made something else than it was asked for: it is for hailo8l")
     assert text.count("8 bits instead of 16") == 2
     assert "\n" not in text
-
-
-@pytest.mark.parametrize(
-    ("lines", "bits"),
-    [
-        ("", 8),
-        ("quantization_param(output_layer1, precision_mode=a16_w16)", 16),
-        ("quantization_param(net/output_layer1, precision_mode=a16_w16)", 16),
-        ("quantization_param([conv7, output_layer1], precision_mode=a16_w16)", 16),
-        ("quantization_param({output*}, precision_mode=a8_w8_a16)", 16),
-        ("quantization_param({net/output*}, precision_mode=a16_w16)", 16),
-        ("quantization_param({*}, precision_mode=a16_w16)\nquantization_param(output_layer1, precision_mode=a8_w8)", 8),
-        ("quantization_param(output_layer11, precision_mode=a16_w16)", 8),
-        ("quantization_param(conv1, precision_mode=a16_w16)", None),
-        ("quantization_param(conv1, precision_mode=a8_w4)", 8),
-        ("quantization_param(output_layer1, precision_mode=a16_w16_more)", None),
-        ("quantization_param(output_layer1, bias_mode=double_scale_initialization)", 8),
-    ],
-)
-def test_the_bits_that_a_script_asks_for(lines: str, bits: int | None) -> None:
-    output = HarOutput("net/conv1", "net/output_layer1", ("/a/Conv",), (1, 4, 4, 8), None, None)
-    har = HarDescription("quantized_model", "3.33.0", "hailo8", "net", None, (output,), (), None)
-    (one,) = asked_outputs(har, parse_script(f"{lines}\n", "model.alls"))
-    assert one.bits == bits
-
-
-@pytest.mark.parametrize(
-    ("lines", "activation"),
-    [
-        ("change_output_activation(conv1, sigmoid)", "sigmoid"),
-        ("change_output_activation(net/conv1, sigmoid)\nchange_output_activation(conv1, linear)", "linear"),
-        ("change_output_activation(conv2, sigmoid)", None),
-    ],
-)
-def test_the_activation_that_a_script_folds(lines: str, activation: str | None) -> None:
-    output = HarOutput("net/conv1", "net/output_layer1", ("/a/Conv",), (1, 4, 4, 8), None, None)
-    har = HarDescription("quantized_model", "3.33.0", "hailo8", "net", None, (output,), (), None)
-    assert asked_outputs(har, parse_script(f"{lines}\n", "model.alls"))[0].activation == activation
 
 
 @needs_shared

@@ -1,8 +1,9 @@
-"""The step that quantizes: an error about one sample says which image that was."""
+"""The step that quantizes: an error about one sample says which image that was, and bits that got lost are told."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,11 @@ import pytest
 from safetensors.numpy import save_file
 
 from build_rules.compilers.emulator import Emulator
+from build_rules.compilers.protocol import OptimizeJob
 from build_rules.errors import InputError
 from build_rules.records.calibration_json import Feed, dump_feed
 from build_rules.records.normalization import Normalization
+from build_rules.records.stage_report import StageReport, load_report
 from build_rules.steps import har
 from tests.compilers.nets import NORMAL, SIZE, Build, Net
 
@@ -53,3 +56,29 @@ def test_the_image_of_a_wrong_sample(build: Build, record: str | None, told: str
             *(build.har, build.folder / "har.json", Emulator(), str(chosen)),
         )
     assert not build.har.exists()
+
+
+class Lowering(Emulator):
+    """A compiler that takes 16 bits for 8."""
+
+    def optimize(self, job: OptimizeJob) -> StageReport:
+        lowered = job.script.with_name("lowered.alls")
+        lowered.write_text(job.script.read_text().replace("a16_w16", "a8_w8"))
+        return super().optimize(replace(job, script=lowered))
+
+
+@pytest.mark.parametrize(("compiler", "warnings"), [(Emulator(), 0), (Lowering(), 1)])
+def test_bits_that_got_lost_are_told_before_it_is_compiled(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], compiler: Emulator, warnings: int
+) -> None:
+    net = Net()
+    out = net.conv("images", (3, 4), k=1)
+    build = Build(tmp_path, net.model([out]), [net.node(out)]).parse()
+    build.script.write_text(f"{NORMAL}quantization_param(output_layer1, precision_mode=a16_w16)\n")
+    feed = tmp_path / "feed.json"
+    feed.write_text(dump_feed(Feed(Normalization(1 / 255, (0.0,) * 3, (1.0,) * 3))), encoding="utf-8")
+    paths = (build.parsed, build.script, build.snapshot, build.onnx, feed, build.har, tmp_path / "har.json")
+    har.run(*paths, compiler)
+    told = load_report(tmp_path / "har.json").warnings
+    assert ["was quantized to 8 bits, and the script asks for 16" in text for text in told] == [True] * warnings
+    assert capsys.readouterr().out.count("warning: output net/conv1") == warnings

@@ -72,8 +72,10 @@ class Chain:
             f / "calibration.json",
             f / "parsed.har",
             f / "model.alls",
+            f / "compile.alls",
             f / "feed.json",
             PRESETS["fast"],
+            "hailo8l",
         )
         return next(line for line in (f / "model.alls").read_text().splitlines() if "normalization(" in line)
 
@@ -87,8 +89,8 @@ class Chain:
 
     def executable(self) -> Path:
         f = self.folder
-        hef.run(f / "har", f / "model.alls", f / "model.hef", f / "hef.json", Emulator(), "hailo8l")
-        return self.folder / "model.hef"
+        hef.run(f / "har", f / "compile.alls", f / "model.alls", f / "model.hef", f / "hef.json", Emulator(), "hailo8l")
+        return f / "model.hef"
 
 
 def built(folder: Path, form: Form, choice: InputChoice | None = None) -> Chain:

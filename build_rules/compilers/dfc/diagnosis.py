@@ -123,7 +123,7 @@ def diagnose(facts: PlaceFacts, requests: tuple[TargetRequest, ...]) -> tuple[Di
         *_memory(facts),
         *_disk(facts, 0),
         _licence(facts),
-        _gpu(facts),
+        _gpu(facts, any(request.finetune for request in requests)),
         *(_level(facts, request) for request in requests),
     )
 
@@ -158,8 +158,8 @@ def _version(facts: PlaceFacts, requests: tuple[TargetRequest, ...]) -> tuple[Di
         return ()
     if (version := parse_version(facts.dfc)) is None:
         return (Diagnosis("version", "unknown", f"the DFC calls itself {facts.dfc}, which is no version."),)
-    line = 3 if version[0] <= 3 else 5
-    wrong = sorted({one.hw_arch for one in requests if (HARDWARE[one.hw_arch].hailort == 4) != (line == 3)})
+    asked = {one.hw_arch for one in requests if one.hw_arch in HARDWARE}
+    wrong = sorted(arch for arch in asked if (HARDWARE[arch].hailort == 4) != (version[0] <= 3))
     if wrong:
         return (
             Diagnosis(
@@ -303,7 +303,7 @@ _GPU_ADVICE: Mapping[Way, str] = {
 }
 
 
-def _gpu(facts: PlaceFacts) -> Diagnosis:
+def _gpu(facts: PlaceFacts, is_wanted: bool) -> Diagnosis:
     if facts.gpus is None:
         return Diagnosis("GPU", "unknown", "could not be asked; har.log says which level was taken.")
     if facts.gpus:
@@ -311,6 +311,8 @@ def _gpu(facts: PlaceFacts) -> Diagnosis:
             f"{', '.join(facts.gpus)}, as nvidia-smi lists them; har.log says whether the DFC's TensorFlow takes them."
         )
         return Diagnosis("GPU", "ok", text)
+    if not facts.gpus_asked and not is_wanted:
+        return Diagnosis("GPU", "ok", "`gpus` is not set, so none is visible to the DFC; no target has a fine-tune.")
     shown = f'gpus = "{facts.gpus_asked}" is set, and still none' if facts.gpus_asked else "`gpus` is not set, so none"
     return Diagnosis(
         "GPU",

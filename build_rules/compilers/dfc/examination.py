@@ -61,7 +61,9 @@ def check_before(dfc: Dfc, request: TargetRequest, need_mb: int, tell: Callable[
         text = f"{one.subject}: {one.text} {one.advice}".strip()
         if one.state == "error":
             raise InputError(f"[dfc], {text}")
-        tell(text)
+        # The step that counts images tells of few, the log of the level; doctor advises more memory than is needed.
+        if one.subject not in (request.name, "memory"):
+            tell(text)
 
 
 def _told(text: str) -> str:

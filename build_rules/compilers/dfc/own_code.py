@@ -16,13 +16,22 @@ def _own(*modules: str) -> tuple[str, ...]:
 
 SHARED = (
     *_own("__init__", "asked", "calibration_array", "dfc_failures", "dfc_settings", "dfc_worker", "drive"),
-    *_own("failure_table", "layer_origins", "log_facts", "log_progress", "log_report", "log_text", "outside"),
-    *_own("own_code", "work_done"),
+    *_own(
+        "diagnosis",
+        "examination",
+        "failure_table",
+        "layer_origins",
+        "log_facts",
+        "log_progress",
+        "log_report",
+        "log_text",
+    ),
+    *_own("outside", "own_code", "pairing", "work_done"),
     *_own("launch/__init__", "launch/child", "launch/image", "launch/invocation", "launch/lines", "launch/outcome"),
     *_own("launch/run_folder", "launch/start", "launch/tar_stream", "launch/work"),
     *("alls/script.py", "calibration/snapshot/safetensors_file.py", "compilers/archive.py", "compilers/begin_at.py"),
     *("compilers/har_file.py", "compilers/protocol.py", "compilers/samples.py", "errors.py"),
-    *("records/stage_report.py", "regular_file.py", "versions.py"),
+    *("records/hardware.py", "records/stage_report.py", "regular_file.py", "versions.py"),
 )
 COMPILE = ("allocation", "compile_network", "profile_facts", "remedies")
 CODE: dict[Stage, tuple[str, ...]] = {

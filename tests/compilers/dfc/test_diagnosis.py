@@ -56,7 +56,7 @@ def test_one_subject_is_judged_once() -> None:
         ({"numpy_pin": None, "numpy": "1.23.3"}, "numpy", "warning", "pins 1.26.4"),  # by the table
         ({"numpy_pin": "1.23.3", "dfc": "3.32.0"}, "numpy", "warning", "pins 1.23.3"),
         ({"gpus": ()}, "GPU", "warning", 'gpus = "all" is set, and still none is visible'),
-        ({"gpus": (), "gpus_asked": ""}, "GPU", "warning", "`gpus` is not set, so none is visible"),
+        ({"gpus": (), "gpus_asked": ""}, "GPU", "ok", "none is visible to the DFC; no target has a fine-tune"),
         ({"gpus": None}, "GPU", "unknown", "could not be asked"),
     ],
 )
@@ -75,6 +75,11 @@ def test_how_a_gpu_is_shown_to_it(way: str) -> None:
     advice = of("GPU", replace(FINE, way=way, gpus=())).advice  # type: ignore[arg-type]
     assert "nvidia-smi" in advice
     assert ("container toolkit" in advice) is (way == "image")
+
+
+def test_a_fine_tune_for_which_no_gpu_is_shown() -> None:
+    found = of("GPU", replace(FINE, gpus=(), gpus_asked=""), FAST, ACCURATE)
+    assert (found.state, "`gpus` is not set, so none is visible" in found.text) == ("warning", True)
 
 
 def test_a_place_that_gives_no_answer() -> None:
@@ -128,6 +133,12 @@ def test_images_against_the_level(request_: TargetRequest, gpus: tuple[str, ...]
     assert bool(found.advice) is (state in ("warning", "error"))
     told = [one for one in urgent(replace(FINE, gpus=gpus), request_) if one.subject == request_.name]
     assert told == ([found] if state in ("warning", "error") else [])
+
+
+def test_a_chip_that_is_not_known_is_left_to_the_compiler() -> None:
+    unknown = replace(FAST, hw_arch="")
+    assert of("version", FINE, unknown).state == "ok"
+    assert urgent(FINE, unknown) == ()
 
 
 def test_a_disk_on_which_a_stage_has_no_room() -> None:

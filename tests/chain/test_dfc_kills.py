@@ -1,0 +1,107 @@
+"""doit is ended while Hailo's compiler works, which may take hours: nothing of it stays, and the next run goes on."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from build_rules.engine.places import FAILED
+from tests.chain.dfc_workspaces import MODEL, choose_dfc, make_dfc
+from tests.dfc_double.environment import make_environment, set_behaviour
+from tests.doit_runs import doit, start_doit, wait_until
+
+PLACE = f"build/{MODEL}/hailo8l-fast-dfc"
+STEPS = {"har": ("optimize", "model.har"), "hef": ("compile", "model.hef")}
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("kills")
+    folder = make_dfc(place / "work", make_environment(place / "dfc"))
+    run = doit(folder)
+    assert run.code == 0, run.err
+    return folder
+
+
+def outputs(folder: Path) -> dict[str, bytes]:
+    """All but the logs, which hold times."""
+    files = (path for path in sorted((folder / "build").rglob("*")) if path.is_file() and path.suffix != ".log")
+    found = {str(path.relative_to(folder)): path for path in files}
+    return {name: path.read_bytes() for name, path in found.items() if not name.startswith("build/.")}
+
+
+def processes_of(place: Path) -> list[str]:
+    """The command lines of living processes that name a place, or work in it."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdecimal():
+            continue
+        try:
+            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            where = (entry / "cwd").readlink()
+        except OSError:
+            continue
+        if str(place) in command or f"{where}/".startswith(f"{place}/"):
+            found.append(f"{entry.name}: {command} in {where}")
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="processes are looked for in /proc")
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("step", STEPS)
+def test_no_orphan_survives_and_the_next_run_goes_on(
+    kept: Path, tmp_path: Path, step: str, sent: signal.Signals
+) -> None:
+    stage, output = STEPS[step]
+    shutil.copytree(kept, folder := tmp_path / "work")
+    python = make_environment(tmp_path / "dfc", hang=stage, stubborn=True)
+    choose_dfc(folder, python)
+    before = outputs(folder)
+    (folder / PLACE / output).unlink()
+    process = start_doit(folder)
+    wait_until(lambda: any((folder / "build").rglob("hanging.pid")))
+    wait_until(lambda: len(next((folder / "build").rglob("hanging.pid")).read_text().split()) == 2)
+    working = [int(pid) for pid in next((folder / "build").rglob("hanging.pid")).read_text().split()]
+    assert all(Path(f"/proc/{pid}").exists() for pid in working)
+    assert not (folder / PLACE / output).exists()
+    began = time.monotonic()
+    process.send_signal(sent)
+    process.communicate(timeout=60)
+    assert process.returncode == (-9 if sent == signal.SIGKILL else 130)
+    wait_until(lambda: processes_of(tmp_path) == [], 20)
+    assert time.monotonic() - began < 15
+    set_behaviour(python)
+    run = doit(folder)
+    assert (run.code, run.steps) == (0, [step]), run.err
+    assert outputs(folder) == before
+    assert not list((folder / "build").rglob("*.partial"))
+    assert not list((folder / "build").rglob(".dfc-*"))
+    assert not list((folder / FAILED).glob("*"))
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_it_is_ended_by_the_machine(kept: Path, tmp_path: Path, step: str) -> None:
+    """As the kernel does when memory runs out: told as a failure of the step, with what it left."""
+    stage, output = STEPS[step]
+    shutil.copytree(kept, folder := tmp_path / "work")
+    python = make_environment(tmp_path / "dfc", die={"at": stage, "signal": 9})
+    choose_dfc(folder, python)
+    before = outputs(folder)
+    (folder / PLACE / output).unlink()
+    run = doit(folder)
+    assert run.code == 3, run.err
+    assert f"ERROR in {step}:{MODEL}:hailo8l-fast-dfc: " in run.err
+    assert "signal 9" in run.err
+    assert "Traceback" not in run.err
+    left = list((folder / FAILED).glob(f"{step}-{MODEL}-hailo8l-fast-dfc-*"))
+    assert (len(left), str(left[0].relative_to(folder)) in run.err) == (1, True)
+    assert processes_of(tmp_path) == []
+    set_behaviour(python)
+    run = doit(folder)
+    assert (run.code, run.steps) == (0, [step]), run.err
+    assert outputs(folder) == before
+    assert not list((folder / FAILED).glob("*"))
