@@ -255,6 +255,19 @@ def test_scripts_of_the_public_kind_are_taken(built: Caller) -> None:
     assert told["script"].endswith("\nperformance_param(compiler_optimization_level=max)")
 
 
+def test_what_is_appended_knows_the_layers_that_the_script_before_it_makes(built: Caller) -> None:
+    told = built.told("""
+        runner = ClientRunner(har="parsed.har")
+        runner.load_model_script(SCRIPT)
+        runner.load_model_script("quantization_param(normalization1, precision_mode=a8_w8)", append=True)
+        runner.optimize(DATA)
+        runner.load_model_script("performance_param(compiler_optimization_level=max)\\n", append=True)
+        runner.compile()
+        tell(lines=len(runner.model_script.splitlines()), state=runner.state.value)
+    """)
+    assert told == {"lines": 7, "state": "compiled_model"}
+
+
 SHAPES = [
     ("DATA.transpose(0, 3, 1, 2)", "Data shape (3, 32, 32) for layer net/input_layer1 doesn't match network's input"),
     ("DATA[0]", "Data shape (32, 3) for layer net/input_layer1 doesn't match network's input shape (32, 32, 3)"),

@@ -163,18 +163,23 @@ def check(statements: Iterable[Statement], hn: Mapping[str, Any]) -> None:
             forced.update(named)
         for name in sorted(folded & forced):
             raise _refused(statement, f"{name} cannot have another activation and a forced range of its output")
-        made.update(f"{hn['name']}/{target}" for target in statement.targets)
-        made.update(target for target in statement.targets if "/" in target)
+        made.update(_targets(statement, hn))
 
 
 def wide_layers(statements: Iterable[Statement], hn: Mapping[str, Any]) -> list[str]:
     """Return the layers that are given 16 bits inside, output layers not among them; later lines win."""
     modes: dict[str, str] = {}
+    made: set[str] = set()
     for statement in statements:
+        made.update(_targets(statement, hn))
         if statement.command == "quantization_param" and "precision_mode" in statement.keywords:
-            modes.update(dict.fromkeys(_named(statement, hn, ()), statement.keywords["precision_mode"]))
+            modes.update(dict.fromkeys(_named(statement, hn, made), statement.keywords["precision_mode"]))
     types = {name: hn["layers"].get(name, {}).get("type") for name in modes}
     return [name for name, mode in modes.items() if mode == "a16_w16" and types[name] != "output_layer"]
+
+
+def _targets(statement: Statement, hn: Mapping[str, Any]) -> list[str]:
+    return [target if "/" in target else f"{hn['name']}/{target}" for target in statement.targets]
 
 
 def _named(statement: Statement, hn: Mapping[str, Any], made: Iterable[str]) -> list[str]:
