@@ -51,6 +51,16 @@ def set_behaviour(python: Path, **behaviour: Any) -> None:
     folder = python.parent.parent
     fixed = json.loads((folder / _FILE).read_text(encoding="utf-8"))
     _write(folder, {**{name: fixed[name] for name in ("version", "interpreter", "root")}, **behaviour})
+    _write_smi(folder / "bin" / "nvidia-smi", int(behaviour.get("gpus", 0)))
+
+
+def _write_smi(path: Path, gpus: int) -> None:
+    """Write what lists GPUs where there are some; the driver looks for it beside the interpreter first."""
+    path.unlink(missing_ok=True)
+    if gpus:
+        rows = "".join(f"{number}, Double GPU, 24576, 12\\n" for number in range(gpus))
+        path.write_text(f"#!/bin/sh\nprintf '{rows}'\n", encoding="utf-8")
+        path.chmod(0o755)
 
 
 def _write(folder: Path, settings: dict[str, Any]) -> None:

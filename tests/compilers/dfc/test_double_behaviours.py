@@ -261,3 +261,10 @@ def test_what_is_handed_over_leaves_with_it(caller: Caller) -> None:
     before = set(caller.folder.glob(".dfc-double-*"))  # of those that were killed
     ask(caller, failures=[{"at": "optimize", "kind": "slope"}]).refused(STEPS["optimize"])
     assert set(caller.folder.glob(".dfc-double-*")) == before
+
+
+def test_gpus_are_listed_where_there_are_some(caller: Caller) -> None:
+    smi = ask(caller, gpus=2).python.parent / "nvidia-smi"
+    rows = subprocess.run([smi, "--query-gpu=index,name"], capture_output=True, text=True, check=True).stdout
+    assert [row.split(",")[0] for row in rows.splitlines()] == ["0", "1"]
+    assert not (ask(caller).python.parent / "nvidia-smi").exists()
