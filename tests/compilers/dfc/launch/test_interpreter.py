@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
 import signal
 import threading
 import time
@@ -222,12 +224,27 @@ def test_a_full_disk(tmp_path: Path) -> None:
     source = """
     def save(self, path):
         try:
-            raise OSError(28, "No space left on device")
+            Path("/dev/full").write_bytes(b"1" * 100000)
         except OSError as error:
             raise RuntimeError("could not save") from error
     ClientRunner.save_har = save
     """
     assert failure(make_client(tmp_path / "dfc", source), tmp_path).kind == "disk"
+
+
+def test_a_disk_that_has_no_place_for_the_result(tmp_path: Path) -> None:
+    python = make_client(tmp_path / "dfc", "os.symlink('/dev/full', '../result.json.partial')")
+    error = failure(python, tmp_path)
+    assert (error.kind, error.message) == ("disk", "no space left for the result")
+
+
+def test_a_full_disk_of_our_own(python: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_place(*given: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "the copy")
+
+    monkeypatch.setattr(shutil, "copyfile", no_place)
+    error = failure(python, tmp_path)
+    assert (error.kind, error.message) == ("disk", "the copy: No space left on device")
 
 
 HANG = """
