@@ -54,6 +54,18 @@ def test_outputs_and_logs_come_into_place(python: Path, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["net.onnx", "parsed.har", "parsed.log"]
 
 
+def test_an_interpreter_beside_the_repository(python: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "repository").mkdir()
+    (tmp_path / "dfc").symlink_to(python.parents[1])
+    monkeypatch.chdir(tmp_path / "repository")
+    work = parse_work(Path())
+    assert made(Path(), run_quietly(DfcSettings(python="../dfc/bin/python"), work))["net_name"] == "net"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert made(Path(), run_quietly(DfcSettings(python="~/dfc/bin/python"), work))["net_name"] == "net"
+    prefix = DfcSettings(command=("../dfc/bin/python",))
+    assert made(Path(), run_quietly(prefix, work))["net_name"] == "net"
+
+
 def test_it_finds_itself_in_a_folder_of_its_own_with_nothing_of_ours(
     python: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
