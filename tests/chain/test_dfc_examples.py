@@ -1,0 +1,119 @@
+"""All example models in all presets by the double of Hailo's compiler: what they find is what the emulator's find.
+
+The double compiles through the emulator, so with the same algorithms the numbers are the same. That proves the chain
+around the compiler (scripts, pixels, layer names, order and description of outputs), and nothing about a device.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from build_rules.calibration.pixels.images import decode
+from build_rules.calibration.pixels.letterbox import fit, place
+from build_rules.compilers.emulator import Emulator
+from build_rules.hef import read_hef, read_members
+from tests.chain.conftest import MODELS, make_workspace
+from tests.chain.dfc_workspaces import choose_dfc
+from tests.decoders import DECODERS, physical_outputs
+from tests.dfc_double.environment import make_environment
+from tests.doit_runs import doit
+
+EXAMPLES = ("shapes-det", "shapes-seg", "shapes-attn")
+PRESETS = ("fast", "balanced", "accurate")
+SCENES = 2
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All examples with all their targets, by both compilers; the double has a GPU and keeps the script's level."""
+    base = tmp_path_factory.mktemp("examples")
+    python = make_environment(base / "dfc", gpus=1, written_level="kept")
+    folder = base / "work"
+    folder.mkdir()
+    make_workspace(folder, EXAMPLES, images=24)
+    for model in EXAMPLES:
+        declaration = folder / "models" / model / "model.toml"
+        declaration.write_text(re.sub(r"calibration_count = \d+", "calibration_count = 16", declaration.read_text()))
+    choose_dfc(folder, python, 'gpus = "all"')
+    for compiler in ("emulator", "dfc"):
+        run = doit(folder, f"compiler={compiler}")
+        assert run.code == 0, run.err
+    return folder
+
+
+@cache
+def scenes() -> tuple[Path, ...]:
+    return tuple(sorted((MODELS / "scenes/heldout").glob("*.jpg"))[:SCENES])
+
+
+def executable(folder: Path, model: str, preset: str, suffix: str) -> Path:
+    return folder / f"build/{model}/hailo8l-{preset}{suffix}/model+meta.hef"
+
+
+def delivered(hef: Path) -> tuple[dict[str, Any], list[dict[str, npt.NDArray[Any]]]]:
+    """The metadata of a HEF, and what each scene makes of its network."""
+    network = Emulator().open(hef)
+    _, height, width, _ = network.input_shape
+    results = []
+    for scene in scenes():
+        image = decode(scene)
+        pixels = fit(image, place((image.shape[0], image.shape[1]), (height, width)))
+        results.append(dict(network.run(np.ascontiguousarray(pixels))))
+    return json.loads(read_members(hef)["edgefirst.json"]), results
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("model", EXAMPLES)
+def test_what_is_found_is_what_the_emulator_finds(examples: Path, model: str, preset: str) -> None:
+    ours, theirs = (delivered(executable(examples, model, preset, suffix)) for suffix in ("", "-dfc"))
+    assert len(physical_names(ours[0])) == len(physical_names(theirs[0])) > 1
+    for one, other in zip(ours[1], theirs[1], strict=True):
+        for name, counterpart in zip(physical_names(ours[0]), physical_names(theirs[0]), strict=True):
+            assert one[name].dtype == other[counterpart].dtype
+            np.testing.assert_array_equal(one[name], other[counterpart])
+        for detect in DECODERS.values():
+            boxes = [detect(document, tensors) for document, tensors in ((ours[0], one), (theirs[0], other))]
+            assert len(boxes[0].boxes) > 0
+            for field in ("boxes", "scores", "classes"):
+                np.testing.assert_array_equal(getattr(boxes[0], field), getattr(boxes[1], field))
+            assert all(map(np.array_equal, boxes[0].masks, boxes[1].masks))
+
+
+def physical_names(document: dict[str, Any]) -> list[str]:
+    return [physical["name"] for physical in physical_outputs(document)]
+
+
+@pytest.mark.parametrize("model", EXAMPLES)
+def test_the_quantized_network_before_the_compile(examples: Path, model: str) -> None:
+    """By `doit infer`, each HAR by the compiler that made it: the real values of what the HEF delivers."""
+    values = []
+    for suffix in ("", "-dfc"):
+        hef = executable(examples, model, "balanced", suffix)
+        output = examples / f"{model}{suffix}.npz"
+        run = doit(examples, "infer", str(hef.with_name("model.har")), str(scenes()[0]), "--output", str(output))
+        assert run.code == 0, run.err
+        with np.load(output) as arrays:
+            values.append([arrays[name] for name in arrays.files])
+    for one, other in zip(*values, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-4)
+
+
+def test_the_files_say_whose_they_are(examples: Path) -> None:
+    for model in EXAMPLES:
+        hef = executable(examples, model, "fast", "-dfc")
+        assert read_hef(hef).sdk_version == "3.33.0-double-emulated"
+        assert doit(examples, "verify-hef", str(hef)).code == 0
+
+
+def test_nothing_is_left_to_do(examples: Path) -> None:
+    for compiler in ("dfc", "emulator"):
+        run = doit(examples, f"compiler={compiler}")
+        assert (run.code, run.executed) == (0, [])
