@@ -110,6 +110,7 @@ ALLS = Rule(
         "presets.py",
         "compilers/archive.py",
         "compilers/har_file.py",
+        "records/hardware.py",
         "regular_file.py",
         "versions.py",
         *RECORDS,
@@ -168,6 +169,7 @@ HEF = Rule(
         "hef/streams.py",
         "protobuf.py",
         "records/hardware.py",
+        "records/roles.py",
         "regular_file.py",
         "varint.py",
         "versions.py",
@@ -291,21 +293,31 @@ def task_parse() -> Tasks:
 
 
 def task_alls() -> Tasks:
-    """Write the model script that a preset asks for."""
+    """Write the model scripts that a preset asks for, with the user's own lines."""
     for model, target in ws.targets(ws.compiled_models()):
+        own = model.alls
         yield ALLS.task(
             f"{model.name}:{ws.target_name(model, target)}",
             inputs={
                 "split_json": ws.folder(model) / "split.json",
                 "calibrated": ws.folder(model) / "calibration.json",
                 "parsed_har": ws.arch_folder(model, target.hw_arch) / "parsed.har",
+                "own_file": () if own is None or own.file is None else (own.file,),
             },
             outputs={
+                "compile_script": ws.target_folder(model, target) / "compile.alls",
                 "feed": ws.target_folder(model, target) / "feed.json",
                 "script": ws.target_folder(model, target) / "model.alls",
             },
             owner=model.name,
-            settings={"preset": ws.preset_of(target)},
+            settings={
+                "preset": ws.preset_of(target),
+                "hw_arch": target.hw_arch,
+                "append": () if own is None else own.append,
+            },
+            # Only errors say where a line stands.
+            passed={"declared_in": str(model.folder / "model.toml")},
+            fault=model.fault("alls"),
         )
 
 
@@ -331,8 +343,12 @@ def task_har() -> Tasks:
             owner=model.name,
             settings={},
             tools=compiling.tools["optimize"],
-            # Only an error about one sample says which image that was.
-            passed={"compiler": compiling.compiler, "chosen": str(ws.folder(model) / "calibration-images.json")},
+            # Only errors say which image a sample was, and which preset is too much.
+            passed={
+                "compiler": compiling.compiler,
+                "chosen": str(ws.folder(model) / "calibration-images.json"),
+                "preset": target.preset,
+            },
             code=compiling.compiler.code("optimize"),
             needs=compiling.compiler.needs("optimize"),
             keeps=compiling.compiler.keeps_logs,
@@ -348,7 +364,11 @@ def task_hef() -> Tasks:
         yield HEF.task(
             f"{model.name}:{ws.target_name(model, target)}",
             # The model script, which the HAR holds too, is what the compiled file is compared with.
-            inputs={"har": place / "model.har", "model_script": place / "model.alls"},
+            inputs={
+                "har": place / "model.har",
+                "compile_script": place / "compile.alls",
+                "model_script": place / "model.alls",
+            },
             outputs={
                 **ws.logs(compiling, place / "hef.log"),
                 "report": place / "hef.json",
@@ -358,7 +378,11 @@ def task_hef() -> Tasks:
             settings={"hw_arch": target.hw_arch},
             tools=compiling.tools["compile"],
             # What the last success found saves time, and is a discovered input where it decides anything.
-            passed={"compiler": compiling.compiler, "allocation": place / "allocation.alls"},
+            passed={
+                "compiler": compiling.compiler,
+                "allocation": place / "allocation.alls",
+                "preset": target.preset,
+            },
             code=compiling.compiler.code("compile"),
             needs=compiling.compiler.needs("compile"),
             keeps=compiling.compiler.keeps_logs,

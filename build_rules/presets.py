@@ -13,13 +13,15 @@ class Preset:
 
     Outputs of the precision groups `wide` (`precision` in the table of roles) are delivered in 16 bits, all others in
     8. `optimization_level` is the compiler's: 1 adds bias correction, 2 adds the fine-tune. Compression is always 0:
-    4-bit weights are never wanted here.
+    4-bit weights are never wanted here. `wide_attention`: a network with attention also computes in 16 bits what leads
+    the values past it, and its outputs.
     """
 
     name: str
     wide: tuple[str, ...]
     optimization_level: int
     finetune: bool
+    wide_attention: bool = False
 
 
 PRESETS = {
@@ -27,7 +29,7 @@ PRESETS = {
     for preset in (
         Preset("fast", (), optimization_level=1, finetune=False),
         Preset("balanced", ("regression",), optimization_level=1, finetune=False),
-        Preset("accurate", ("regression", "classification"), optimization_level=2, finetune=True),
+        Preset("accurate", ("regression", "classification"), optimization_level=2, finetune=True, wide_attention=True),
     )
 }
 """By name, what is made fastest first."""

@@ -12,7 +12,10 @@ One grammar accepts every script of Hailo's public model zoo (v2.14 to v2.18)::
     NAME    = [A-Za-z0-9_*?][A-Za-z0-9_*?./-]*
     STRING  = '"' ... '"'
 
-A command may be dotted (`shortcut.split`), which NAME already allows.
+A command may be dotted (`shortcut.split`), which NAME already allows. Comments are kept with the statements that they
+stand at. In lines that users write (`parse_script(..., origins=True)`) a value may also name a layer by its ONNX node::
+
+    ORIGIN  = "onnx:" 1*(not blank ( ) [ ] { } , = " #) | '"onnx:' ... '"'
 """
 
 from __future__ import annotations
@@ -20,11 +23,24 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import NoReturn, Union
 
 from build_rules.errors import InputError
 
-__all__ = ["NOTHING", "Glob", "Name", "Script", "Statement", "String", "Value", "format_script", "parse_script"]
+__all__ = [
+    "NOTHING",
+    "Glob",
+    "Name",
+    "Origin",
+    "Script",
+    "Statement",
+    "String",
+    "Value",
+    "format_script",
+    "parse_script",
+    "show_value",
+]
 
 NOTHING = "{}"
 """The target of a command whose result gets no name."""
@@ -54,14 +70,22 @@ class String:
     text: str
 
 
-Value = Union[Name, Glob, String, int, float, "tuple[Value, ...]"]
+@dataclass(frozen=True)
+class Origin:
+    """The layer that comes from an ONNX node, by the node's name; users write it, and no compiler knows it."""
+
+    text: str
+
+
+Value = Union[Name, Glob, String, Origin, int, float, "tuple[Value, ...]"]
 
 
 @dataclass(frozen=True)
 class Statement:
     """One command, e.g. `n1 = normalization([0.0], [255.0])`; `line` counts from 1 and is 0 for composed statements.
 
-    A target is a name or `NOTHING`.
+    A target is a name or `NOTHING`. `comments` are the lines of comment above it and those within it, `remark` is the
+    one at its end; without `#`, and without blanks around them.
     """
 
     command: str
@@ -69,13 +93,19 @@ class Statement:
     keywords: tuple[tuple[str, Value], ...] = ()
     targets: tuple[str, ...] = ()
     line: int = 0
+    comments: tuple[str, ...] = ()
+    remark: str = ""
 
 
 @dataclass(frozen=True)
 class Script:
-    """Statements in order; where two contradict each other, the compiler lets the later one win."""
+    """Statements in order; where two contradict each other, the compiler lets the later one win.
+
+    `comments` are those that come after the last statement.
+    """
 
     statements: tuple[Statement, ...]
+    comments: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -86,8 +116,10 @@ class _Token:
 
 
 _TOKENS = re.compile(
-    r"""(?P<space>[ \t\r\f]+|\#[^\n]*)
-      | (?P<newline>\n)
+    r"""(?P<space>[ \t\f]+)
+      | (?P<comment>\#[^\r\n]*)
+      | (?P<newline>\r\n?|\n)
+      | (?P<origin>onnx:[^\s(){}\[\],="#]+)
       | (?P<string>"[^"\n]*")
       | (?P<nothing>\{[ \t]*\})
       | (?P<glob>\{[^{}\n:,=]+\})
@@ -98,11 +130,12 @@ _TOKENS = re.compile(
 )
 
 
-def _tokens(text: str, source: str) -> Iterator[_Token]:
+def _tokens(text: str, source: str, origins: bool) -> Iterator[_Token]:
     line, depth, position = 1, 0, 0
     while position < len(text):
         match = _TOKENS.match(text, position)
-        if match is None:
+        if match is None or (match.lastgroup == "origin" and not origins):
+            position += len("onnx") if match else 0
             raise InputError(f"{source}, line {line}: {text[position]!r} is not part of the model script language.")
         kind, word = str(match.lastgroup), match.group()
         position = match.end()
@@ -120,9 +153,17 @@ def _tokens(text: str, source: str) -> Iterator[_Token]:
 class _Parser:
     """Recursive descent over the token list, one token of look-ahead; one method per rule of the grammar."""
 
-    def __init__(self, text: str, source: str) -> None:
+    def __init__(self, text: str, source: str, origins: bool) -> None:
         self.source = source
-        self.tokens = list(_tokens(text, source))
+        self.origins = origins
+        self.tokens: list[_Token] = []
+        self.comments: list[tuple[int, str]] = []
+        """How many tokens are before a comment, and its text; those of which nothing is made yet."""
+        for token in _tokens(text, source, origins):
+            if token.kind == "comment":
+                self.comments.append((len(self.tokens), token.text[1:].strip()))
+            else:
+                self.tokens.append(token)
         self.position = 0
 
     @property
@@ -156,6 +197,11 @@ class _Parser:
         self.position += 1
         return NOTHING
 
+    def comments_before(self, position: int) -> tuple[str, ...]:
+        taken = list(takewhile(lambda comment: comment[0] < position, self.comments))
+        del self.comments[: len(taken)]
+        return tuple(text for _, text in taken)
+
     def script(self) -> Script:
         statements = []
         while self.position < len(self.tokens):
@@ -165,7 +211,7 @@ class _Parser:
             statements.append(self.statement())
             if self.token.kind != "newline":
                 self.fail("the end of the line")
-        return Script(tuple(statements))
+        return Script(tuple(statements), self.comments_before(len(self.tokens)))
 
     def statement(self) -> Statement:
         line = self.token.line
@@ -179,7 +225,8 @@ class _Parser:
             self.fail("'='")
         self.expect("(")
         arguments, keywords = self.arguments()
-        return Statement(words[0], arguments, keywords, targets, line)
+        comments, remark = self.comments_before(self.position), self.comments_before(self.position + 1)
+        return Statement(words[0], arguments, keywords, targets, line, comments, "".join(remark))
 
     def arguments(self) -> tuple[tuple[Value, ...], tuple[tuple[str, Value], ...]]:
         arguments: list[Value] = []
@@ -214,6 +261,8 @@ class _Parser:
                 f"at most {MAX_DIGITS} are read."
             )
         self.position += 1
+        if self.origins and token.text.startswith('"onnx:'):
+            return Origin(token.text[len('"onnx:') : -1])
         return _READERS[token.kind](token.text)
 
     def items(self, nesting: int) -> tuple[Value, ...]:
@@ -236,32 +285,45 @@ _READERS: dict[str, Callable[[str], Value]] = {
     "string": lambda text: String(text[1:-1]),
     "glob": lambda text: Glob(text[1:-1]),
     "number": _number,
+    "origin": lambda text: Origin(text[len("onnx:") :]),
 }
 
 
-def parse_script(text: str, source: str = "model.alls") -> Script:
-    """Parse a model script. Raises `InputError` naming `source`, the line and what was expected there."""
-    return _Parser(text, source).script()
+def parse_script(text: str, source: str = "model.alls", origins: bool = False) -> Script:
+    """Parse a model script. Raises `InputError` naming `source`, the line and what was expected there.
+
+    `origins`: layers may be named by their ONNX nodes, which only we understand.
+    """
+    return _Parser(text, source, origins).script()
 
 
-def _format_value(value: Value) -> str:
+def show_value(value: Value) -> str:
+    """Return a value as a script has it."""
     if isinstance(value, Name):
         return value.text
+    if isinstance(value, Origin):
+        return f'"onnx:{value.text}"'
     if isinstance(value, Glob):
         return "{" + value.text + "}"
     if isinstance(value, String):
         return f'"{value.text}"'
     if isinstance(value, tuple):
-        return "[" + ", ".join(map(_format_value, value)) + "]"
+        return "[" + ", ".join(map(show_value, value)) + "]"
     return repr(value)
 
 
 def format_script(script: Script) -> str:
-    """Return the text of a script, one statement a line; parsing it gives equal statements back."""
-    lines = []
+    """Return the text of a script, one statement a line; parsing it gives equal statements and comments back."""
+    lines: list[str] = []
     for statement in script.statements:
-        arguments = [_format_value(value) for value in statement.arguments]
-        arguments += [f"{key}={_format_value(value)}" for key, value in statement.keywords]
+        arguments = [show_value(value) for value in statement.arguments]
+        arguments += [f"{key}={show_value(value)}" for key, value in statement.keywords]
         assigned = f"{', '.join(statement.targets)} = " if statement.targets else ""
-        lines.append(f"{assigned}{statement.command}({', '.join(arguments)})\n")
-    return "".join(lines)
+        remark = f"  # {statement.remark}" if statement.remark else ""
+        lines += map(_comment_line, statement.comments)
+        lines.append(f"{assigned}{statement.command}({', '.join(arguments)}){remark}\n")
+    return "".join((*lines, *map(_comment_line, script.comments)))
+
+
+def _comment_line(text: str) -> str:
+    return f"# {text}\n" if text else "#\n"

@@ -6,6 +6,7 @@ what doit made of it (`task_command.py`).
 ===============  =========================================================================
 *files*          `command.py`
 `inspect.py`     what is in a file? (`describe.py`; `describe_onnx.py`, `describe_hef.py`, `describe_har_file.py`)
+`left_beside.py` which records of the build lie near a HEF or HAR?
 `stage_facts.py` what did the stages of the compiler report?
 `layer_map.py`   `inspect --map`: how are its layers called, from the ONNX to the stream?
 `render.py`      those facts, as text or JSON (`budget.py`: what the outputs weigh)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,8 @@ def _describe_script(path: Path) -> Facts:
         script = parse_script(read_small(path, SCRIPT_BYTES, "a model script").decode("utf-8"), str(path))
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text ({error}).") from error
-    rows = [{"line": s.line, "command": format_script(Script((s,))).rstrip("\n")} for s in script.statements]
+    bare = [replace(statement, comments=(), remark="") for statement in script.statements]
+    rows = [{"line": s.line, "command": format_script(Script((s,))).rstrip("\n")} for s in bare]
     return {"kind": "model script", "commands": rows}
 
 

@@ -30,8 +30,8 @@ class Infer(BuildCommand):
         "physical tensors as the device would deliver them: quantized (uint8 or uint16). Of a HAR they are real values "
         "(float32), computed by the compiler that made it with the numbers of the chip: the emulator here, Hailo's "
         "Dataflow Compiler where [tool.build_rules.dfc] of this folder's pyproject.toml says. Images are fitted to "
-        "the input as the calibration images were (letterbox unless the file's metadata says stretch; a HAR says "
-        "nothing)."
+        "the input as the calibration images were, as the file's metadata say or what the build has left beside a HAR; "
+        "else they are letterboxed."
     )
     cmd_options = (
         {"name": "output", "short": "o", "long": "output", "type": str, "default": "", "help": "the .npz to write"},
@@ -129,9 +129,9 @@ def _loader(hef: Path, shape: tuple[int, int, int]) -> Callable[[Path], Any]:
 
 
 def _document(hef: Path) -> Mapping[str, Any]:
-    """Return the metadata that a HEF carries; none when it has no document, or is a HAR."""
+    """Return the metadata that a HEF carries, none without a document; of a HAR, the same as the build knows it."""
     if hef.suffix.lower() == ".har":
-        return {}
+        return _known_beside(hef)
     from build_rules.hef import read_members
     from build_rules.metadata.examine import load_document
 
@@ -139,6 +139,18 @@ def _document(hef: Path) -> Mapping[str, Any]:
         return load_document(read_members(hef)) or {}
     except InputError as error:
         raise InputError(str(error) if str(error).startswith(f"{hef}: ") else f"{hef}: {error}") from error
+
+
+def _known_beside(har: Path) -> Mapping[str, Any]:
+    """Return what metadata would say of the pixels, from what a build has left in the folder of the HAR's model."""
+    from build_rules.commands.left_beside import find_calibrated, find_split
+
+    calibrated, split = find_calibrated(har), find_split(har)
+    if calibrated is None or split is None:
+        return {}
+    color = split.preprocessing.color
+    told = {} if color is None else {"cameraadaptor": color}
+    return {"hailo": {"calibration_geometry": {"resize": calibrated.geometry.resize}}, "input": told}
 
 
 def _resize(hef: Path, document: Mapping[str, Any]) -> str:
@@ -154,7 +166,7 @@ def _resize(hef: Path, document: Mapping[str, Any]) -> str:
     resize = section.get("resize", "letterbox")
     if resize not in RESIZES:
         raise InputError(
-            f"{hef}: its {DOCUMENT} says that images were fitted by {str(resize)[:40]!r}; doit infer can fit them by "
+            f"{hef}: its calibration images were fitted by {str(resize)[:40]!r}; doit infer can fit images by "
             f"{' or '.join(RESIZES)}."
         )
     return str(resize)

@@ -15,19 +15,17 @@ from pathlib import Path
 from shutil import get_terminal_size
 from typing import Any
 
+from build_rules.commands.left_beside import find_split
 from build_rules.commands.render import render_json, render_table
 from build_rules.compilers.describe_har import HarDescription, HarLayer, HarOutput, describe
 from build_rules.errors import InputError, printable
 from build_rules.hef import Stream
 from build_rules.metadata.examine import examine
 from build_rules.metadata.problems import mapping
-from build_rules.records.split_json import load_split
 from build_rules.regular_file import find_fault
 
 __all__ = ["LayerMap", "Row", "Source", "map_layers", "read_sources", "show_map"]
 
-SPLIT_BYTES = 16 << 20
-"""A split.json of a hundred endpoints has fifty thousand bytes."""
 LONG = ("onnx_nodes", "hn_layer", "output_layer", "stream")
 """Columns whose beginnings are cut where a terminal is too narrow."""
 
@@ -219,15 +217,12 @@ def _har_beside(path: Path, streams: set[str], missing: list[str]) -> HarDescrip
 
 def _roles_of_split(path: Path, har: HarDescription | None, streams: Sequence[Stream]) -> Mapping[str, Named]:
     """Return what the model's `split.json` says of its endpoints, by node; nothing where it is of another network."""
-    folder = path.absolute().parent
-    nodes = {name for output in har.outputs if har for name in output.original_names} if har else set()
+    nodes = {name for output in (har.outputs if har else ()) for name in output.original_names}
     nodes |= {name for stream in streams for name in stream.original_names}
-    for candidate in (folder / "split.json", folder.parent / "split.json"):
-        if find_fault(candidate) is None and candidate.stat().st_size <= SPLIT_BYTES:
-            endpoints = load_split(candidate).endpoints
-            if all(endpoint.node in nodes for endpoint in endpoints):
-                return {endpoint.node: Named(endpoint.role, endpoint.stride) for endpoint in endpoints}
-    return {}
+    split = find_split(path)
+    if split is None or any(endpoint.node not in nodes for endpoint in split.endpoints):
+        return {}
+    return {endpoint.node: Named(endpoint.role, endpoint.stride) for endpoint in split.endpoints}
 
 
 def _roles_of_document(document: Mapping[str, Any]) -> Mapping[str, Named]:

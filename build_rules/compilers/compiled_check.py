@@ -16,14 +16,14 @@ from build_rules.compilers.describe_har import describe
 from build_rules.errors import InputError
 from build_rules.hef.reader import read_hef
 from build_rules.hef.streams import Hef, Stream
+from build_rules.records.roles import TANH, UNIT_ACTIVATIONS
 
 __all__ = ["check_compiled", "find_oddities", "find_problems"]
 
 RANGES = {
-    "sigmoid": (0.0, 1.0),
+    **dict.fromkeys(UNIT_ACTIVATIONS, (0.0, 1.0)),
     "hardsigmoid": (0.0, 1.0),
-    "softmax": (0.0, 1.0),
-    "tanh": (-1.0, 1.0),
+    TANH: (-1.0, 1.0),
     "relu": (0.0, math.inf),
     "relu6": (0.0, 6.0),
 }

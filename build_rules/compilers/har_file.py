@@ -31,7 +31,18 @@ from build_rules.compilers.archive import read_members
 from build_rules.errors import InputError
 from build_rules.versions import is_emulated
 
-__all__ = ["Har", "OutputLayer", "dump_npz", "har_of", "outline_har", "output_layers", "read_har", "write_har"]
+__all__ = [
+    "Har",
+    "HnLayer",
+    "OutputLayer",
+    "dump_npz",
+    "har_of",
+    "hn_layers",
+    "outline_har",
+    "output_layers",
+    "read_har",
+    "write_har",
+]
 
 MAX_JSON_BYTES = 8 << 20
 """Bytes of an HN; YOLOv4 has a hundredth of that. As Python objects they take twenty times as many."""
@@ -84,6 +95,15 @@ class OutputLayer:
     producer: str
     original_names: tuple[str, ...]
     shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class HnLayer:
+    """One layer of a network: its whole name, its `type` in the HN, and the ONNX nodes that it was made from."""
+
+    name: str
+    kind: str
+    original_names: tuple[str, ...]
 
 
 def read_har(path: Path) -> Har:
@@ -175,6 +195,17 @@ def output_layers(hn: Mapping[str, Any]) -> tuple[OutputLayer, ...]:
         return tuple(outputs[producer].pop(0) for producer in order)
     except (KeyError, IndexError, TypeError) as error:
         raise InputError(f"HN of {hn.get('name')!r}: an output is not linked to its layer ({error!r}).") from error
+
+
+def hn_layers(hn: Mapping[str, Any]) -> tuple[HnLayer, ...]:
+    """Return all layers of an HN, in its order. Raises `InputError` when one of them is none."""
+    try:
+        return tuple(
+            HnLayer(str(name), str(layer["type"]), tuple(map(str, layer.get("original_names") or ())))
+            for name, layer in hn["layers"].items()
+        )
+    except (AttributeError, KeyError, TypeError) as error:
+        raise InputError(f"HN of {hn.get('name')!r}: a layer is not described ({error!r}).") from error
 
 
 def dump_npz(arrays: Arrays) -> bytes:

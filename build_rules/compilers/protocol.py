@@ -58,13 +58,15 @@ class Surroundings:
 
     `warn` is for what is so on this machine and at this moment; what is true of the output belongs into the report.
     `log` is the file for what the compiler logs, one text; `kept` a folder that is made only when the stage fails, for
-    everything that helps to see why. None: neither is wanted.
+    everything that helps to see why. None: neither is wanted. `preset` is the name of the preset, where there is one,
+    which only errors tell of.
     """
 
     progress: Callable[[str], None] = _silent
     warn: Callable[[str], None] = _silent
     log: Path | None = None
     kept: Path | None = None
+    preset: str = ""
 
 
 QUIET = Surroundings()

@@ -7,5 +7,7 @@
 `split_table.py`     `[split]`: where to cut
 `input_table.py`     `[input]`: what the network takes
 `metadata_table.py`  `[metadata]`: what the compiled document says
+`alls_table.py`      `[alls]`: lines that are appended to the model script
+`faults.py`          what is declared wrongly, and which step does it stop?
 ===================  ========================================================================================
 """

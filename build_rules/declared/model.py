@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from build_rules.calibration.pool.sources import find_fault, list_snapshots
 from build_rules.compilers import COMPILERS, PREBUILT
+from build_rules.declared.faults import Fault, Faults
 from build_rules.declared.model_folders import DECLARATION, ModelFolder, find_models, network_name
 from build_rules.declared.settings import Settings, Target, override
 from build_rules.errors import InputError
@@ -23,6 +24,7 @@ from build_rules.regular_file import unwatched
 from build_rules.toml_table import Table, read_toml
 
 if TYPE_CHECKING:
+    from build_rules.declared.alls_table import OwnScript
     from build_rules.declared.metadata_table import MetadataTable
     from build_rules.records.choices import InputChoice, SplitChoice
 
@@ -38,23 +40,12 @@ PLACES: Mapping[str, str] = {
     **dict.fromkeys(("normalization", "mean", "std", "color", "preprocessing", "shape"), "below [input]"),
     **dict.fromkeys(("proof", "outputs"), "below [split]"),
     "anchors": "below [[split.endpoint]] or [[split.hint]]",
+    **dict.fromkeys(("append", "file"), "below [alls]"),
     **dict.fromkeys(("name", "description", "nms", "decoder_version"), "below [metadata]"),
 }
 """Where keys belong that stand in a table that does not have them."""
 LOOKED_FOR = (DECLARATION, "labels.txt", "calibration")
 """What is looked for in a model's folder: links may begin to lead somewhere while the folder stays as it is."""
-
-
-@dataclass(frozen=True)
-class Fault:
-    """What is wrong with a declaration, in one paragraph, and the first step that cannot be done because of it.
-
-    `target` names the target that it is about; empty when it is about all of them.
-    """
-
-    step: str
-    text: str
-    target: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,7 +55,7 @@ class Model:
     `calibration` is a snapshot file, a folder of snapshots (the ONNX metadata names one of them), a folder of images, a
     list or a pattern of images. None when nothing is there, and either nothing is compiled here or the snapshot is in
     the repository's `calibration_folder`. `split` and `input` None leave it to metadata and graph where to cut and what
-    pixels are taken, `metadata` None to the export what the document says.
+    pixels are taken, `metadata` None to the export what the document says. `alls` None: the script is ours alone.
 
     `faults` are what is declared wrongly; what they are about is then a default that no step reads. Where
     `targets_are_known` is False, nobody knows for what the model is to be compiled.
@@ -78,6 +69,7 @@ class Model:
     split: SplitChoice | None = None
     input: InputChoice | None = None
     metadata: MetadataTable | None = None
+    alls: OwnScript | None = None
     settings: Settings = field(default_factory=Settings)
     faults: tuple[Fault, ...] = ()
     targets_are_known: bool = True
@@ -122,6 +114,7 @@ class _Declared:
     split: SplitChoice | None
     input: InputChoice | None
     metadata: MetadataTable | None
+    alls: OwnScript | None
     settings: Settings
 
 
@@ -159,11 +152,28 @@ def _read_declared(table: Table, settings: Settings) -> _Declared:
         _read_split(table),
         _read_input(table),
         _read_metadata(table),
+        _read_alls(table),
         override(table, settings),
     )
     # Before any default is looked for: a misspelled key would otherwise look like a missing file.
     table.close()
     return declared
+
+
+def _read_alls(table: Table) -> OwnScript | None:
+    if table.table("alls") is None:
+        return None
+    from build_rules.declared.alls_table import read_alls
+
+    return read_alls(table)
+
+
+def _find_own_file(own: OwnScript | None, folder: Path, where: Path) -> OwnScript | None:
+    if own is None:
+        return None
+    from build_rules.declared.alls_table import find_own_file
+
+    return find_own_file(own, folder, where)
 
 
 def _choose_onnx(named: str | None, table: Table, folder: Path, exports: tuple[str, ...], where: Path) -> Path:
@@ -243,6 +253,11 @@ def _check_hef_is_needed(declared: _Declared, table: Table) -> None:
         table.fail("hef", "no hef here, since every [[target]] names its own")
 
 
+def _check_no_script(declared: _Declared, table: Table) -> None:
+    if declared.alls is not None:
+        table.fail("alls", f'no [alls], because compiler is "{PREBUILT}": there is nothing to compile')
+
+
 def _check_compiled_here(declared: _Declared, table: Table) -> None:
     if declared.hef is not None:
         table.fail("hef", f'no hef, or compiler = "{PREBUILT}" beside it: this one is compiled here')
@@ -250,29 +265,9 @@ def _check_compiled_here(declared: _Declared, table: Table) -> None:
         table.fail("target", f'no hef in it, or compiler = "{PREBUILT}": this model is compiled here')
 
 
-class _Faults:
-    """What is found to be wrong while a model is read, each with the step that it stops."""
-
-    def __init__(self, place: Path) -> None:
-        self.recorded: list[Fault] = []
-        self._place = place
-
-    def ask(self, step: str, choose: Callable[[], T], otherwise: T, target: str = "") -> T:
-        """Return what `choose` returns; what it refuses becomes a fault of the step."""
-        try:
-            return choose()
-        except InputError as error:
-            self.recorded.append(Fault(step, str(error), target))
-        except OSError as error:
-            self.recorded.append(
-                Fault(step, f"{error.filename or self._place}: cannot be read ({error.strerror}).", target)
-            )
-        return otherwise
-
-
 def _read_model(place: ModelFolder, settings: Settings) -> Model:
     folder, where = place.folder, place.folder / DECLARATION
-    faults = _Faults(folder)
+    faults = Faults(folder)
     content: Mapping[str, Any] = faults.ask("split", lambda: read_toml(where) if os.path.lexists(where) else {}, {})
     table = Table(content, str(where), places=PLACES)
     declared = None if faults.recorded else faults.ask("split", lambda: _read_declared(table, settings), None)
@@ -287,6 +282,7 @@ def _read_model(place: ModelFolder, settings: Settings) -> Model:
         for target in compiled:
             faults.ask("meta", lambda target=target: _check_hef(target, declared, table), None, target.name)  # type: ignore[misc]
         faults.ask("meta", lambda: _check_hef_is_needed(declared, table), None)
+        faults.ask("meta", lambda: _check_no_script(declared, table), None)
     else:
         faults.ask("split", lambda: _check_compiled_here(declared, table), None)
     needed = not prebuilt and own.calibration_folder is None
@@ -301,6 +297,7 @@ def _read_model(place: ModelFolder, settings: Settings) -> Model:
         split=declared.split,
         input=declared.input,
         metadata=declared.metadata,
+        alls=None if prebuilt else faults.ask("alls", lambda: _find_own_file(declared.alls, folder, where), None),
         settings=own,
         faults=tuple(faults.recorded),
     )
@@ -311,7 +308,7 @@ def _unread_model(
 ) -> Model:
     """Return a model of which hardly more is known than that it is there."""
     # What can be read of its targets tells the names of its tasks.
-    guess = _Faults(place.folder)
+    guess = Faults(place.folder)
     own = guess.ask("split", lambda: override(Table(content, ""), settings), settings) if content else settings
     if own.compiler == PREBUILT:
         own = replace(own, targets=_compiled_elsewhere(own.targets))

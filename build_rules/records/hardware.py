@@ -19,7 +19,8 @@ class Hardware(NamedTuple):
     line of HailoRT whose newest release drives it, `taken_by_4` and `taken_by_5` are the numbers that releases of the
     two lines configure it with. `partial_layouts`: the runtime reads its streams from the network group's partial
     layouts, and crashes when there are none. `clock_of` names the chip that this one is with another clock, which all
-    releases take it for.
+    releases take it for. `needs_longest_search`: it is so small that the compiler finds no room for networks with
+    attention unless it searches as long as it can (seen with YOLO26, whose shorter searches end in "Agent infeasible").
     `is_target`: models are built for it; `is_default`: where nobody says for which.
     """
 
@@ -31,6 +32,7 @@ class Hardware(NamedTuple):
     taken_by_5: tuple[int, ...] = ()
     partial_layouts: bool = False
     clock_of: str | None = None
+    needs_longest_search: bool = False
     is_target: bool = False
     is_default: bool = False
 
@@ -41,7 +43,13 @@ HARDWARE = {
     chip.name: chip
     for chip in (
         Hardware("hailo8", "Hailo-8", (1, 0), 4, _H8, (0, *_H8), is_target=True),
-        Hardware("hailo8l", "Hailo-8L", (3,), 4, (3,), (3,), partial_layouts=True, is_target=True, is_default=True),
+        Hardware(
+            *("hailo8l", "Hailo-8L", (3,), 4, (3,), (3,)),
+            partial_layouts=True,
+            needs_longest_search=True,
+            is_target=True,
+            is_default=True,
+        ),
         Hardware("hailo8r", "Hailo-8R", (2,), 4, clock_of="hailo8"),
         Hardware("hailo15h", "Hailo-15H", (103,), 5, (5, *_H15), _H15),
         Hardware("hailo10h", "Hailo-10H", (5, 103), 5, (5, *_H15), _H15),

@@ -1,56 +1,169 @@
-"""split.json, calibration.json, parsed.har -> model.alls, feed.json: what the preset asks for, in the layers' names."""
+"""split.json, calibration.json, parsed.har -> model.alls, compile.alls, feed.json: what the preset asks for.
+
+Two scripts, since `optimize` takes hours: a line that only says how the device is to be filled must not run it again.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
-from build_rules.alls.compose import Finetune, FoldedActivation, ScriptPlan, compose_script
-from build_rules.alls.script import format_script
-from build_rules.compilers.har_file import OutputLayer, outline_har, output_layers
+from build_rules.alls.compose import Adaround, Attention, Finetune, FoldedActivation, ScriptPlan, compose_scripts
+from build_rules.alls.layers import Layers
+from build_rules.alls.own_lines import OwnLines, level_of, read_own_lines
+from build_rules.alls.script import Statement, format_script
+from build_rules.compilers.har_file import HnLayer, OutputLayer, hn_layers, outline_har, output_layers
 from build_rules.errors import InputError
 from build_rules.presets import Preset
 from build_rules.records.calibration_json import Calibrated, Feed, dump_feed, load_calibrated
+from build_rules.records.hardware import DEFAULT_ARCH, HARDWARE
 from build_rules.records.split_json import Endpoint, Front, Split, load_split
+from build_rules.regular_file import SCRIPT_BYTES, read_small
 
 __all__ = ["plan_script", "run"]
 
-FINETUNE_IMAGES = 1024
+ROUNDED = {3: 256, 4: 1024}
+"""Images that adaround learns from at the levels that have it."""
+TUNED = 1024
+"""Images that the fine-tune of level 2 learns from."""
+BATCH = 8
+"""Images at once of a network that takes 640 x 640; what a GPU has to hold grows with the pixels."""
+USUAL_PIXELS = 640 * 640
 
 
-def run(split_json: Path, calibrated: Path, parsed_har: Path, script: Path, feed: Path, preset: Preset) -> None:
-    """Write the model script of a preset, and what the exported graph takes, by which `har` proves it."""
-    layers = output_layers(outline_har(parsed_har)[0].hn)
+def run(
+    split_json: Path,
+    calibrated: Path,
+    parsed_har: Path,
+    script: Path,
+    compile_script: Path,
+    feed: Path,
+    preset: Preset,
+    hw_arch: str,
+    append: Sequence[str] = (),
+    declared_in: str = "model.toml",
+    own_file: Sequence[Path] = (),
+) -> None:
+    """Write the scripts of a preset, and what the exported graph takes, by which `har` proves it.
+
+    `append` and `own_file` are lines of the user's, the latter none or one; `declared_in` is what errors call the file
+    that holds the former.
+    """
+    hn = outline_har(parsed_har)[0].hn
     split, facts = load_split(split_json), load_calibrated(calibrated)
-    plan = plan_script(split, facts, layers, preset)
-    script.write_text(format_script(compose_script(plan)), encoding="utf-8")
+    layers = hn_layers(hn)
+    own = _own_statements(append, declared_in, own_file, _named(str(hn.get("name")), layers), facts.count)
+    plan = plan_script(split, facts, output_layers(hn), preset, layers, hw_arch, own)
+    scripts = compose_scripts(plan)
+    script.write_text(format_script(scripts.optimize), encoding="utf-8")
+    compile_script.write_text(format_script(scripts.compile), encoding="utf-8")
     swapped = split.front is not None and split.front.swapped
     feed.write_text(dump_feed(Feed(facts.normalization, swapped)), encoding="utf-8")
 
 
-def plan_script(split: Split, calibrated: Calibrated, layers: tuple[OutputLayer, ...], preset: Preset) -> ScriptPlan:
-    """Decide what the script says; layers are found by the ONNX node they come from."""
-    by_endpoint = {endpoint.name: _layer_of(endpoint, layers) for endpoint in split.endpoints}
+def plan_script(
+    split: Split,
+    calibrated: Calibrated,
+    outputs: tuple[OutputLayer, ...],
+    preset: Preset,
+    layers: tuple[HnLayer, ...] = (),
+    hw_arch: str = DEFAULT_ARCH,
+    own: tuple[Statement, ...] = (),
+) -> ScriptPlan:
+    """Decide what the scripts say; layers are found by the ONNX node they come from."""
+    by_endpoint = {endpoint.name: _layer_of(endpoint, outputs) for endpoint in split.endpoints}
     folded = [
         FoldedActivation(by_endpoint[endpoint.name].producer, endpoint.activation)
         for endpoint in split.endpoints
         if endpoint.name in split.folded and endpoint.activation is not None
     ]
-    wide = [
-        by_endpoint[endpoint.name].output_layer
-        for endpoint in split.endpoints
-        if endpoint.kind.precision in preset.wide
-    ]
+    wide = [by_endpoint[e.name] for e in split.endpoints if e.kind.precision in preset.wide]
     mean, std = _normalization(calibrated, split.front)
+    # A level of the user's decides which algorithms run, so also which of them need to be told how much data there is.
+    level = level_of(own)
+    tunes = preset.finetune if level is None else level == 2
+    rounds = ROUNDED.get(preset.optimization_level if level is None else level)
+    batch = max(1, min(BATCH, BATCH * USUAL_PIXELS // (split.input.height * split.input.width), calibrated.count))
     return ScriptPlan(
         mean=mean,
         std=std,
         folded=tuple(folded),
-        wide_outputs=tuple(wide),
+        wide_outputs=tuple(output.output_layer for output in wide),
         optimization_level=preset.optimization_level,
         calibration_count=calibrated.count,
-        finetune=Finetune(min(FINETUNE_IMAGES, calibrated.count)) if preset.finetune else None,
-        matmul_correction=bool(split.attention),
+        calibration_batch=batch,
+        finetune=Finetune(min(TUNED, calibrated.count), batch_size=batch) if tunes else None,
+        adaround=None if rounds is None else Adaround(min(rounds, calibrated.count), batch),
+        attention=_attention(split, layers, preset, hw_arch, {output.producer for output in wide}),
+        own=own,
+        normalization=_free_name(layers),
     )
+
+
+def _free_name(layers: tuple[HnLayer, ...]) -> str:
+    """Return a name for the layer that normalizes pixels; the compiler calls others of the network `normalizationN`."""
+    taken = {layer.name.rpartition("/")[2] for layer in layers}
+    return next(name for number in count(1) if (name := f"normalization{number}") not in taken)
+
+
+def _named(net: str, layers: tuple[HnLayer, ...]) -> Layers:
+    """Return what a line may name: the layers of the network, and the one that our own lines add."""
+    named = Layers(net, {layer.name: layer.original_names for layer in layers})
+    return replace(named, added=frozenset({named.scoped(_free_name(layers))}))
+
+
+def _own_statements(
+    append: Sequence[str], declared_in: str, own_file: Sequence[Path], layers: Layers, samples: int
+) -> tuple[Statement, ...]:
+    """Return what the user's lines say, those of the file first."""
+    places = [OwnLines(_read_text(path), str(path), "from the file that [alls] names") for path in own_file]
+    if append:
+        places.append(OwnLines("\n".join(append), f"{declared_in}, [alls] append", "from [alls] append"))
+    statements: list[Statement] = []
+    for place in places:
+        read = read_own_lines(place, layers, samples)
+        statements += read
+        for statement in read:
+            layers = layers.after(statement)
+    return tuple(statements)
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return read_small(path, SCRIPT_BYTES, "lines of a model script").decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 text ({error}); save it as UTF-8.") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
+
+
+def _attention(
+    split: Split, layers: tuple[HnLayer, ...], preset: Preset, hw_arch: str, ends: set[str]
+) -> Attention | None:
+    """Decide what the attention blocks of the cut need, by where they are in the graph and never by a model's name.
+
+    `ends` are the layers that make outputs of 16 bits. With 16 bits in a product or a softmax the compiler crashes.
+    """
+    if not split.attention:
+        return None
+    products = {node for block in split.attention for node in (block.scores, block.mixed)}
+    beside = {node for block in split.attention for node in block.beside}
+    matmuls = tuple(layer.name.rpartition("/")[2] for layer in _come_from(products, layers, "matmul"))
+    longest_search = HARDWARE[hw_arch].needs_longest_search
+    if not preset.wide_attention:
+        return Attention(matmuls, longest_search=longest_search)
+    return Attention(
+        matmuls,
+        beside=tuple(layer.name for layer in _come_from(beside, layers, "dw")),
+        ends=tuple(layer.name for layer in layers if layer.name in ends and layer.kind == "conv"),
+        longest_search=longest_search,
+    )
+
+
+def _come_from(nodes: set[str], layers: tuple[HnLayer, ...], kind: str) -> tuple[HnLayer, ...]:
+    return tuple(layer for layer in layers if layer.kind == kind and not nodes.isdisjoint(layer.original_names))
 
 
 def _normalization(calibrated: Calibrated, front: Front | None) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -32,12 +32,13 @@ def run(
     chosen: str | None = None,
     log: Path | None = None,
     kept: Path | None = None,
+    preset: str = "",
 ) -> None:
     """Prove that the network sees what the exported graph does, then quantize as the model script says.
 
-    `chosen` names the record of calibration images, which only errors tell of.
+    `chosen` names the record of calibration images; only errors tell of it, and of the preset.
     """
-    job = OptimizeJob(parsed_har, script, snapshot, har, Surroundings(progress, tell_warning, log, kept))
+    job = OptimizeJob(parsed_har, script, snapshot, har, Surroundings(progress, tell_warning, log, kept, preset))
     try:
         prove_pixels(compiler, job, split_onnx, load_feed(feed))
         done = compiler.optimize(job)

@@ -17,6 +17,7 @@ __all__ = ["run"]
 
 def run(
     har: Path,
+    compile_script: Path,
     model_script: Path,
     hef: Path,
     report: Path,
@@ -25,16 +26,18 @@ def run(
     allocation: Path | None = None,
     log: Path | None = None,
     kept: Path | None = None,
+    preset: str = "",
 ) -> tuple[Path, ...]:
     """Compile the quantized network, and compare what was made with what HAR and model script ask for.
 
-    What is something else fails the step: it is neither recorded nor shared. Returns what it turned out to read.
+    What is something else fails the step: it is neither recorded nor shared. Returns what it turned out to read. Only
+    errors tell of the preset.
     """
     if allocation is not None:
         note_reads(hef, [allocation])
-    around = Surroundings(progress, tell_warning, log, kept)
+    around = Surroundings(progress, tell_warning, log, kept, preset)
     found = hef.with_name("found.alls")
-    done = compiler.compile(CompileJob(har, hef, None, allocation, found, around))
+    done = compiler.compile(CompileJob(har, hef, compile_script, allocation, found, around))
     asked = read_small(model_script, SCRIPT_BYTES, "a model script").decode("utf-8")
     done = replace(done, warnings=(*done.warnings, *check_compiled(hef, har, asked, hw_arch)))
     report.write_text(dump_report(done), encoding="utf-8")

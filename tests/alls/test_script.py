@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from build_rules.alls.script import NOTHING, Glob, Name, Script, Statement, String, Value, format_script, parse_script
+from build_rules.alls.script import (
+    NOTHING,
+    Glob,
+    Name,
+    Origin,
+    Script,
+    Statement,
+    String,
+    Value,
+    format_script,
+    parse_script,
+)
 from build_rules.errors import InputError
 
 ZOO_LIKE = """
@@ -87,12 +99,15 @@ leaves: st.SearchStrategy[Value] = st.one_of(
     numbers,
 )
 values = st.recursive(leaves, lambda inner: st.lists(inner, max_size=3).map(tuple), max_leaves=6)
+comments = st.text(max_size=12).map(lambda text: " ".join(text.split("\n")).replace("\r", "").strip())
 statements = st.builds(
     Statement,
     command=names,
     arguments=st.lists(values, max_size=3).map(tuple),
     keywords=st.lists(st.tuples(names, values), max_size=3).map(tuple),
     targets=st.lists(st.one_of(names, st.just(NOTHING)), max_size=3).map(tuple),
+    comments=st.lists(comments, max_size=2).map(tuple),
+    remark=comments,
 )
 
 
@@ -105,11 +120,59 @@ def test_a_target_may_be_nothing(written: str) -> None:
     assert format_script(Script((statement,))).startswith(("{} = b(", "a, {} = b(", "{}, {} = b("))
 
 
-@given(st.lists(statements, max_size=5))
-def test_round_trip(written: list[Statement]) -> None:
-    text = format_script(Script(tuple(written)))
+@given(st.lists(statements, max_size=5), st.lists(comments, max_size=2).map(tuple))
+def test_round_trip(written: list[Statement], last: tuple[str, ...]) -> None:
+    """Statements come back with their comments, and with the line on which they stand."""
+    text = format_script(Script(tuple(written), last))
     read = parse_script(text)
-    assert read == Script(tuple(Statement(**{**vars(s), "line": i + 1}) for i, s in enumerate(written)))
+    numbers = [sum(1 + len(one.comments) for one in written[: i + 1]) for i in range(len(written))]
+    assert read == Script(tuple(replace(s, line=line) for s, line in zip(written, numbers, strict=True)), last)
+    assert format_script(read) == text
+
+
+COMMENTED = """
+# The first line,
+#   and the second.
+
+a(1)  # why
+
+#
+b(2,  # of the first
+  # of the second
+  3)  # at the end
+# left over"""
+
+
+def test_comments_stay_with_what_they_are_about() -> None:
+    """Those above a statement and those inside it come to stand above it, the one at its end stays there."""
+    script = parse_script(COMMENTED)
+    first, second = script.statements
+    assert (first.comments, first.remark, first.line) == (("The first line,", "and the second."), "why", 5)
+    assert (second.comments, second.remark) == (("", "of the first", "of the second"), "at the end")
+    assert script.comments == ("left over",)
+    assert format_script(script) == (
+        "# The first line,\n# and the second.\na(1)  # why\n"
+        "#\n# of the first\n# of the second\nb(2, 3)  # at the end\n# left over\n"
+    )
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_comment_ends_with_its_line_however_that_ends(end: str) -> None:
+    """Whoever reads the file as text takes each of these for the end of a line: what follows is no comment."""
+    script = parse_script(end.join(["# one", "a(1)  # two", "b(2)"]))
+    assert [(s.command, s.line, s.remark) for s in script.statements] == [("a", 2, "two"), ("b", 3, "")]
+
+
+def test_nodes_of_the_graph_are_named_in_lines_of_users_only() -> None:
+    text = 'a(onnx:/model.22/cv3.0/Conv, [onnx:n:0;x, conv1], layers="onnx:odd, (name)")'
+    (statement,) = parse_script(text, origins=True).statements
+    assert statement.arguments == (Origin("/model.22/cv3.0/Conv"), (Origin("n:0;x"), Name("conv1")))
+    assert statement.keywords == (("layers", Origin("odd, (name)")),)
+    again = parse_script(format_script(Script((statement,))), origins=True).statements
+    assert again == (statement,)
+    with pytest.raises(InputError, match=r"model\.alls, line 1: ':' is not part of the model script language"):
+        parse_script(text)
+    assert parse_script('a("onnx:x")').statements[0].arguments == (String("onnx:x"),)
 
 
 @given(st.text(max_size=60))

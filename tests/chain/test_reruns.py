@@ -77,6 +77,35 @@ def test_preset(folder: Path) -> None:
     assert steps_after(folder) == ["alls", "har", "hef", "meta"]
 
 
+def with_lines(folder: Path, *lines: str, file: str = "") -> None:
+    """Append lines of the user's to the model's script, and those of a file."""
+    (folder / f"models/{MODEL}/extra.alls").write_text(file)
+    table = f'[alls]\nappend = {json.dumps(lines)}\nfile = "extra.alls"'
+    single_target(folder, MODEL, "calibration_count = 8", 'labels = "labels.txt"', table)
+
+
+def test_lines_of_the_compile_stage(folder: Path) -> None:
+    """The network is not quantized again; what the HEF is has not changed here, where nothing is placed."""
+    with_lines(folder, "resources_param(max_utilization=0.8)")
+    assert set(steps_after(folder)) | {"meta"} == {"alls", "hef", "meta"}
+    with_lines(folder, "resources_param(max_utilization=0.7)")
+    assert steps_after(folder) == ["alls", "hef"]
+    assert "max_utilization=0.7" in (folder / f"build/{MODEL}/hailo8l-fast/compile.alls").read_text()
+
+
+def test_lines_of_the_user_s(folder: Path) -> None:
+    with_lines(folder, file="# nothing yet\n")
+    assert steps_after(folder) == ["alls"], "the same scripts"
+    line = "quantization_param(conv1, precision_mode=a16_w16)\n"
+    with_lines(folder, file=line)
+    assert steps_after(folder) == ["alls", "har", "hef", "meta"]
+    with_lines(folder, file=f"# why\n{line}")
+    assert steps_after(folder) == ["alls"], "a comment is in no script"
+    (folder / f"models/{MODEL}/extra.alls").unlink()
+    run = doit(folder)
+    assert (run.code, "extra.alls does not exist" in run.err) == (1, True), "one of two models"
+
+
 def test_target_added(folder: Path) -> None:
     targets = "[[target]]\n[[target]]\npreset = 'accurate'\n[[target]]\nhw_arch = 'hailo8'"
     single_target(folder, MODEL, "calibration_count = 8", 'labels = "labels.txt"', targets)
@@ -267,6 +296,7 @@ def test_labels_named_for_the_first_time(folder: Path) -> None:
         ("calibration.json", "calibration"),
         ("hailo8l/parsed.har", "parse"),
         ("hailo8l-fast/model.alls", "alls"),
+        ("hailo8l-fast/compile.alls", "alls"),
         ("hailo8l-fast/model.har", "har"),
         ("hailo8l-fast/model.hef", "hef"),
         ("hailo8l-fast/edgefirst.json", "meta"),

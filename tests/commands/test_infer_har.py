@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,10 @@ from build_rules.commands import infer
 from build_rules.commands.infer import Infer
 from build_rules.compilers.dfc import Dfc
 from build_rules.compilers.emulator import Emulator
-from build_rules.hef import read_hef
+from build_rules.hef import embed_zip, read_hef
+from build_rules.records.calibration_json import Calibrated, Geometry, dump_calibrated
+from build_rules.records.normalization import Normalization
+from build_rules.records.split_json import ModelInput, Preprocessing, Split, dump_split
 from tests.commands.test_hostile import call, refused
 from tests.compilers.nets import NORMAL, SIZE, Build, detector
 
@@ -74,6 +78,34 @@ def test_few_images_are_held_at_one_time(
     assert call(Infer, build.har, *images, "-o", tmp_path / "o.npz") == 0
     assert seen == batches
     assert {len(values) for values in arrays(tmp_path / "o.npz").values()} == {5}
+
+
+def test_images_are_fitted_as_what_lies_beside_it_says(build: Build, tmp_path: Path) -> None:
+    Image.fromarray(np.random.default_rng(6).integers(0, 256, (20, 60, 3), dtype=np.uint8)).save(tmp_path / "a.png")
+    har, target = tmp_path / "net/hailo8l-fast/model.har", tmp_path / "o.npz"
+    har.parent.mkdir(parents=True)
+    har.write_bytes(build.har.read_bytes())
+
+    def values(path: Path) -> Any:
+        assert call(Infer, path, tmp_path / "a.png", "-o", target) == 0
+        return next(iter(arrays(target).values()))
+
+    letterboxed = values(har)
+    calibrated = Calibrated("a", 1, Geometry("stretch", (SIZE, SIZE)), Normalization(1.0, (0.0,), (1.0,)))
+    (tmp_path / "net/calibration.json").write_text(dump_calibrated(calibrated))
+    assert (values(har) == letterboxed).all(), "one file alone is not what a build leaves"
+    pixels = Preprocessing(color="bgr")
+    split = Split("net", ModelInput("images", (1, 3, SIZE, SIZE)), (), (), None, pixels)
+    (tmp_path / "net/split.json").write_text(dump_split(split))
+    document = {"hailo": {"calibration_geometry": {"resize": "stretch"}}, "input": {"cameraadaptor": "bgr"}}
+    embed_zip(build.hef, {"edgefirst.json": json.dumps(document).encode()}, tmp_path / "a.hef", "append")
+    stream = read_hef(build.hef).network_groups[0].outputs[0]
+    stored = values(tmp_path / "a.hef").astype(np.float32)
+    told = values(har)
+    assert (told == np.float32(stream.quantization.scale) * (stored - np.float32(stream.quantization.zero_point))).all()
+    assert (told != letterboxed).any()
+    (tmp_path / "net/split.json").write_text("{}")
+    assert (values(har) == letterboxed).all()
 
 
 def test_what_is_not_quantized_is_not_run(build: Build, images: list[Path], tmp_path: Path, capfd: Captured) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ from typing import Any
 import pytest
 
 from build_rules.commands import layer_map
+from build_rules.commands.describe import describe
 from build_rules.commands.inspect import Inspect
 from build_rules.commands.layer_map import map_layers, read_sources, show_map
+from build_rules.commands.left_beside import RECORD_BYTES
 from build_rules.commands.render import render_table
 from build_rules.errors import InputError
 from build_rules.hef import embed_zip
@@ -123,6 +126,22 @@ def test_files_of_another_network_beside_it_are_not_taken(built: Path, tmp_path:
     document["endpoints"][0]["node"] = "/elsewhere/Conv"
     (tmp_path / "split.json").write_text(json.dumps(document))
     assert {row.role for row in outputs(other.har)} == {None}
+
+
+def test_records_that_no_build_writes_are_left_out(built: Path, tmp_path: Path) -> None:
+    har = Path(shutil.copy(built / "hailo8l-fast/model.har", tmp_path / "model.har"))
+    split, text = tmp_path / "split.json", (built / "split.json").read_text()
+    split.write_text(text)
+    assert [row.role for row in outputs(har)] == list(ROLES)
+    split.write_text(text + " " * RECORD_BYTES)
+    assert {row.role for row in outputs(har)} == {None}
+    split.write_text("{}")
+    assert {row.role for row in outputs(har)} == {None}
+    split.unlink()
+    os.mkfifo(split)
+    os.mkfifo(tmp_path / "har.log")
+    assert {row.role for row in outputs(har)} == {None}
+    assert describe(har)["times"] == []
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:

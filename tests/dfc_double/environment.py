@@ -51,14 +51,6 @@ def set_behaviour(python: Path, **behaviour: Any) -> None:
     folder = python.parent.parent
     fixed = json.loads((folder / _FILE).read_text(encoding="utf-8"))
     _write(folder, {**{name: fixed[name] for name in ("version", "interpreter", "root")}, **behaviour})
-    _write_smi(folder / "bin" / "nvidia-smi", int(behaviour.get("gpus", 0)))
-
-
-def _write_smi(path: Path, gpus: int) -> None:
-    """Write what tells of GPUs on a machine that has some; whoever looks for it puts the environment's `bin` first."""
-    rows = "".join(f"{number}, Double GPU, 24576, 12\\n" for number in range(gpus))
-    path.write_text(f"#!/bin/sh\nprintf '{rows}'\n" if gpus else "#!/bin/sh\nexit 9\n", encoding="utf-8")
-    path.chmod(0o755)
 
 
 def _write(folder: Path, settings: dict[str, Any]) -> None:

@@ -94,8 +94,8 @@ def do_compile(request: Request) -> None:
         return write_hef(replace(spec, inputs=inputs, outputs=kept, hw_arch=request["hw_arch"]), payload)
 
     compile_module.write_hef = write  # type: ignore[attr-defined,assignment]
-    hef = compile_module.compile_har(CompileJob(Path(request["har"]), Path(request["out"])))
-    Path(request["out"]).write_bytes(hef)
+    compiled = compile_module.compile_har(CompileJob(Path(request["har"]), Path(request["out"])))
+    Path(request["out"]).write_bytes(compiled.hef)
 
 
 def _renamed(stream: Stream, request: Request) -> Stream:

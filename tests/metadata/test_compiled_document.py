@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import copy
+import json
 from dataclasses import replace
 from typing import Any
 
+import edgefirst.decoder as edgefirst_decoder
+import edgefirst_hal
 import pytest
 
 from build_rules.errors import InputError
@@ -13,6 +16,7 @@ from build_rules.metadata.checks import check_document
 from build_rules.metadata.compiled_document import BuildFacts, Compiled, compile_document
 from build_rules.records.calibration_json import Calibrated, Geometry
 from build_rules.records.normalization import Normalization
+from build_rules.records.stage_report import StageReport
 from build_rules.trainer.document import TrainerDocument
 from tests.metadata.synthetic import Head, tensors_of
 
@@ -128,6 +132,27 @@ def test_full_frame_is_written_when_it_is_true() -> None:
     facts = replace(FACTS, calibrated=replace(CALIBRATED, geometry=Geometry("letterbox", (384, 640), True)))
     section = compiled(facts=facts).document["hailo"]
     assert section["calibration_geometry"]["full_frame"] is True
+
+
+def test_what_the_stages_report_stands_in_members_of_their_own_which_every_reader_passes_over() -> None:
+    optimized = StageReport({"optimization_level": 0, "hw_arch": "no word of ours"}, ("the level was lowered.",))
+    compiled_to = StageReport({"utilization": [{"compute": 31.4}], "remedies": ["a", "b"]})
+    facts = replace(FACTS, stages={"optimize": optimized, "compile": compiled_to})
+    document = compiled(facts=facts).document
+    assert document["hailo"]["hw_arch"] == "hailo8l"
+    assert document["hailo"]["build"] == {
+        "optimize": dict(optimized.facts),
+        "compile": dict(compiled_to.facts),
+        "warnings": ["the level was lowered."],
+    }
+    text = json.dumps(document)
+    assert edgefirst_hal.Decoder.new_from_json_str(text, 0.25, 0.7, edgefirst_hal.Nms.ClassAware)
+    assert edgefirst_decoder.Decoder.new_from_json_str(text, 0.25, 0.7, edgefirst_decoder.Nms.ClassAware)
+
+
+@pytest.mark.parametrize("stages", [{}, {"optimize": StageReport(), "compile": StageReport()}])
+def test_a_compiler_that_reports_nothing_leaves_nothing(stages: dict[str, StageReport]) -> None:
+    assert "build" not in compiled(facts=replace(FACTS, stages=stages)).document["hailo"]
 
 
 def test_a_hef_from_elsewhere_has_no_calibration() -> None:

@@ -42,7 +42,9 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
 
 
 def compiled(build: Build, folder: Path, compiler: Any, hw_arch: str = "hailo8l") -> StageReport:
-    hef.run(build.har, build.script, folder / "model.hef", folder / "hef.json", compiler, hw_arch)
+    placement = folder / "compile.alls"
+    placement.touch()
+    hef.run(build.har, placement, build.script, folder / "model.hef", folder / "hef.json", compiler, hw_arch)
     return load_report(folder / "hef.json")
 
 

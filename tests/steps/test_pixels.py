@@ -15,6 +15,7 @@ from PIL import Image
 
 from build_rules.compilers.emulator import Emulator
 from build_rules.compilers.emulator.run_hef import HostSession
+from build_rules.compilers.protocol import Compiler
 from build_rules.errors import InputError
 from build_rules.hef import read_hef
 from build_rules.presets import PRESETS
@@ -41,6 +42,7 @@ class Chain:
 
     folder: Path
     choice: InputChoice | None = None
+    compiler: Compiler = Emulator()  # noqa: RUF009 - it is frozen
 
     def export(self, model: onnx.ModelProto) -> None:
         """Put the model and eight colourful pictures there."""
@@ -66,14 +68,16 @@ class Chain:
             f / "split.json", sorted((f / "pool").iterdir()), f / "snapshot", f / "calibration.json", f / "chosen",
             f / "sheet", str(f / "pool"), None, 8, False, "", str(f / "known"), str(f / "snapshot"),
         )  # fmt: skip
-        parse.run(f / "split.onnx", f / "split.json", f / "parsed.har", Emulator(), "m", "hailo8l")
+        parse.run(f / "split.onnx", f / "split.json", f / "parsed.har", self.compiler, "m", "hailo8l")
         alls.run(
             f / "split.json",
             f / "calibration.json",
             f / "parsed.har",
             f / "model.alls",
+            f / "compile.alls",
             f / "feed.json",
             PRESETS["fast"],
+            "hailo8l",
         )
         return next(line for line in (f / "model.alls").read_text().splitlines() if "normalization(" in line)
 
@@ -82,17 +86,19 @@ class Chain:
         har.run(
             *(f / "parsed.har", f / "model.alls", f / "snapshot", f / "split.onnx", f / "feed.json"),
             *(f / "har", f / "har.json"),
-            Emulator(),
+            self.compiler,
         )
 
     def executable(self) -> Path:
         f = self.folder
-        hef.run(f / "har", f / "model.alls", f / "model.hef", f / "hef.json", Emulator(), "hailo8l")
-        return self.folder / "model.hef"
+        hef.run(
+            f / "har", f / "compile.alls", f / "model.alls", f / "model.hef", f / "hef.json", self.compiler, "hailo8l"
+        )
+        return f / "model.hef"
 
 
-def built(folder: Path, form: Form, choice: InputChoice | None = None) -> Chain:
-    chain = Chain(folder, choice)
+def built(folder: Path, form: Form, choice: InputChoice | None = None, compiler: Compiler = Emulator()) -> Chain:  # noqa: B008
+    chain = Chain(folder, choice, compiler)
     chain.export(scores_of(form))
     chain.cut()
     chain.script()

@@ -79,8 +79,9 @@ def _try_until(
             logs.append(failure.log)
             following = _next(dfc, failure, script, attempt)
             if following is None:
-                hints = hints_of(har, job.script, script_with(script, attempt.remedies))
-                raise explain(failure, "compile", replace(hints, tried=remedy_texts(attempt.remedies))) from failure
+                hints = hints_of(har, job.around, job.script, script_with(script, attempt.remedies))
+                hints = replace(hints, tried=remedy_texts(attempt.remedies), is_wide=16 in _bits(job.har).values())
+                raise explain(failure, "compile", hints) from failure
             attempt, number = following, number + 1
             job.around.progress(f"attempt {number}: {_words(attempt)}")
         else:
@@ -117,7 +118,7 @@ def _profile(dfc: Dfc, job: CompileJob, har: Har) -> tuple[dict[str, JSON], tupl
         return {}, ()
     inputs = {"har": job.har, "hef": job.output}
     try:
-        done = do_work(dfc, Work("profile", {}, inputs, {}), job.around.progress, hints_of(har))
+        done = do_work(dfc, Work("profile", {}, inputs, {}), job.around.progress, hints_of(har, job.around))
     except InputError as error:
         return {}, (f"nothing is known of speed and bandwidth. {error}",)
     return profile_facts(done.facts), ()

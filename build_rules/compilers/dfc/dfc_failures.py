@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from build_rules.alls.script import Script, Statement, format_script, parse_script
+from build_rules.alls.script import parse_script
 from build_rules.compilers.dfc.failure_table import KINDS, KnownFailure, find_failure
 from build_rules.compilers.dfc.layer_origins import named_layers
 from build_rules.compilers.dfc.log_text import last_lines, split_sections
@@ -24,6 +24,8 @@ SEARCHED = 200
 NODES = 12
 RAW = 1 << 16
 """Characters of a message, and of a traceback, that are looked at and kept."""
+OWN = "from "
+"""How a comment begins that says whose lines follow."""
 STAGE_LOGS = {
     "parse": ("hailo_sdk.client.log", "hailo_sdk.core.log"),
     "optimize": ("acceleras.log", "hailo_sdk.client.log"),
@@ -67,7 +69,7 @@ class Hints:
 
     `script` is the model script by the name the user finds it under, `origins` the ONNX nodes of the compiler's layers
     (`layer_origins`), `endpoints` the names of endpoints by ONNX node, `tried` the remedies that did not help, in
-    words.
+    words. `is_wide`: some output has 16 bits, for all that is known.
     """
 
     model: str = ""
@@ -78,6 +80,7 @@ class Hints:
     origins: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     endpoints: Mapping[str, str] = field(default_factory=dict)
     tried: tuple[str, ...] = ()
+    is_wide: bool = True
 
 
 class _RawError(Exception):
@@ -150,11 +153,9 @@ def _find(failure: Failure) -> tuple[KnownFailure, str] | None:
 
 def _class(failure: Failure, known: KnownFailure | None, hints: Hints) -> tuple[str, str]:
     if known is not None:
-        names = {
-            "model": hints.model,
-            "target": hints.target or "the chip",
-            "preset": f"`{hints.preset}`" if hints.preset else "this one",
-        }
+        preset = f"`{hints.preset}`" if hints.preset else "this one"
+        narrower = f"Take a preset with fewer 16-bit outputs than {preset}. " if hints.is_wide else ""
+        names = {"target": hints.target or "the chip", "preset": preset, "narrower": narrower}
         return known.told.format_map(names), known.hint.format_map(names)
     if failure.kind in KINDS:
         return KINDS[failure.kind]
@@ -204,17 +205,33 @@ def _suggested(message: str) -> str:
 
 
 def _line_of_script(said: str, hints: Hints) -> str:
-    """Return which line of the script names the layer or the option that is complained about."""
-    try:
-        statements = parse_script(hints.script_text).statements
-    except InputError:
-        return ""
-    words = _complained(said)
-    for word in words:
-        for statement in statements:
-            if re.search(rf"(?<![\w.-]){re.escape(word)}(?![\w/])", _text(statement)):
-                return f"That is line {statement.line} of {hints.script or 'the model script'}: `{_text(statement)}`."
+    """Return which line of the script names the layer or the option that is complained about, and whose it is."""
+    statements = _statements(hints.script_text)
+    for word in _complained(said):
+        named = re.compile(rf"(?<![\w.-]){re.escape(word)}(?![\w/])")
+        for number, text in statements:
+            if named.search(text):
+                where = f"line {number} of {hints.script or 'the model script'}"
+                return f"That is {where}{_origin(hints.script_text, number)}: `{text}`."
     return ""
+
+
+def _statements(script: str) -> list[tuple[int, str]]:
+    """Return the statements of a script as they stand there, without comments, with the line each begins in."""
+    try:
+        begins = [statement.line for statement in parse_script(script).statements]
+    except InputError:
+        return []
+    lines = [line.partition("#")[0].strip() for line in script.split("\n")]
+    ends = [*(begin - 1 for begin in begins), len(lines)][1:]
+    return [(begin, " ".join(filter(None, lines[begin - 1 : end]))) for begin, end in zip(begins, ends, strict=True)]
+
+
+def _origin(script: str, number: int) -> str:
+    """Return where a line comes from, as the comment above it or above lines before it says: `# from [alls] append`."""
+    above = (line.strip("# ") for line in reversed(script.split("\n")[: number - 1]) if line.startswith("#"))
+    comment = next(above, "")
+    return f" ({comment})" if comment.startswith(OWN) else ""
 
 
 def _complained(said: str) -> list[str]:
@@ -225,7 +242,3 @@ def _complained(said: str) -> list[str]:
     words = [word.rstrip(".") for word in (*named, *quoted, *numbered)]
     short = [word.rpartition("/")[2] for word in words if "/" in word]
     return [word for word in dict.fromkeys((*words, *short)) if word not in ("", "in", "the", "is", "doesn't", "named")]
-
-
-def _text(statement: Statement) -> str:
-    return format_script(Script((statement,))).strip()

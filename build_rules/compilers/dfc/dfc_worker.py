@@ -1,7 +1,6 @@
 """Drives Hailo's compiler inside the environment that it is installed in: one action, one process, one result.
 
 It is copied, mounted or sent there and runs alone: the standard library, numpy, `hailo_sdk_client`; Python 3.8 to 3.12.
-
 * `python dfc_worker.py REQUEST.json`: both sides see the files. `result.json` appears beside the request.
 * `python -c STARTER NONCE`: this source, then a tar (`request.json`, the inputs) come through standard input; result,
   outputs and logs go back as a tar through standard output, behind a mark that holds the nonce.
@@ -19,7 +18,6 @@ import faulthandler
 import hashlib
 import importlib
 import json
-import logging
 import os
 import platform
 import re
@@ -42,15 +40,11 @@ if TYPE_CHECKING:
     Table = dict[str, Any]
 
 GREETING = "\x1edfc-worker "
-RESULT = "result.json"
-DISTRIBUTION = "hailo-dataflow-compiler"
-TEXT_BYTES = 1 << 16
-FACTS_BYTES = 1 << 20
+RESULT, DISTRIBUTION = "result.json", "hailo-dataflow-compiler"
+TEXT_BYTES, FACTS_BYTES = 1 << 16, 1 << 20
 RETURNED_BYTES, RETURNED_FILES, RETURNED_FILE_BYTES = 256 << 20, 1000, 64 << 20  # of the working folder
-GONE, DISK = 75, 74
-"""Exit codes: nobody waits any more; the disk has no place for the result itself."""
+GONE, DISK = 75, 74  # exit codes: nobody waits any more; the disk has no place for the result itself
 FULL = ("No space left on device", "Disk quota exceeded")
-FORMS = ("uint8", "float32")
 
 
 class WorkerError(Exception):
@@ -59,18 +53,13 @@ class WorkerError(Exception):
 
 def main() -> None:
     """Do what the command line says."""
-    here = str(Path(sys.argv[0]).resolve().parent)
-    sys.path[:] = [folder for folder in sys.path if folder not in ("", here)]
+    del sys.path[0]  # its own folder
     if sys.argv[0] == "-c":
         sys.exit(_serve_streams(sys.argv[1]))
     place = Path(sys.argv[1])
     request = json.loads(place.read_text(encoding="utf-8"))
-    _greet(request["nonce"])
+    os.write(2, f"{GREETING}{request['nonce']}\n".encode())
     sys.exit(_supervise(request, place.parent))
-
-
-def _greet(nonce: str) -> None:
-    os.write(2, f"{GREETING}{nonce}\n".encode())
 
 
 def _supervise(request: Table, folder: Path) -> int:
@@ -98,14 +87,13 @@ def _supervise(request: Table, folder: Path) -> int:
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(child, signal.SIGKILL)
     if os.WIFSIGNALED(status):
-        name = signal.Signals(os.WTERMSIG(status)).name
-        words = f"the compiler's process was ended by signal {os.WTERMSIG(status)} ({name})"
-        return _write_result(request, folder, {"kind": "died", "type": name, "message": words})
+        words = f"the compiler's process was ended by signal {os.WTERMSIG(status)}"
+        return _write_result(request, folder, {"kind": "died", "message": words})
     return os.WEXITSTATUS(status)
 
 
 def _serve_streams(nonce: str) -> int:
-    _greet(nonce)
+    os.write(2, f"{GREETING}{nonce}\n".encode())
     folder = Path(tempfile.mkdtemp(prefix="dfc-"))
     try:
         try:
@@ -160,7 +148,6 @@ def _work(request: Table, folder: Path, parent: int) -> NoReturn:
         for names in (request["inputs"], request["outputs"]):
             names.update({name: str(folder / path) for name, path in names.items()})  # whole paths stay as they are
         code = _write_result(request, folder, _outcome(request))
-        logging.shutdown()
     except BaseException:
         traceback.print_exc()
     finally:
@@ -188,7 +175,7 @@ def _set_environment(request: Table) -> None:
     gpus = request["gpus"]
     if gpus == "all":
         # The compiler hides a GPU that is over 5 % full unless it is named.
-        gpus = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(gpu["index"] for gpu in _find_gpus())
+        gpus = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(gpu[0] for gpu in _find_gpus())
     os.environ["CUDA_VISIBLE_DEVICES"] = gpus or "-1"
 
 
@@ -224,8 +211,8 @@ def _is_full(error: BaseException | None) -> bool:
 
 
 def _write_result(request: Table, folder: Path, result: Table) -> int:
-    draft = folder / (RESULT + ".partial")
     try:
+        draft = folder / (RESULT + ".partial")
         draft.write_text(json.dumps({"nonce": request["nonce"], **result}), encoding="utf-8")
         draft.replace(folder / RESULT)
     except OSError as error:
@@ -253,23 +240,14 @@ def _distributions() -> dict[str, str]:
     return found
 
 
-def _find_gpus() -> list[dict[str, str]]:
-    """Return every GPU of this machine with its memory and what of it is taken, in MiB; without loading TensorFlow."""
+def _find_gpus() -> list[list[str]]:
+    """Return index and name of every GPU of this machine, its memory and what of it is taken, as the driver tells."""
     command = ["nvidia-smi", "--query-gpu=index,name,memory.total,memory.used", "--format=csv,noheader,nounits"]
-    try:
+    with suppress(OSError, subprocess.SubprocessError):
         answer = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=20, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return []
-    rows = [[cell.strip() for cell in line.split(",")] for line in answer.stdout.decode("utf-8", "replace").split("\n")]
-    return [{"index": row[0], "name": row[1], "memory_mb": row[2], "used_mb": row[3]} for row in rows if len(row) == 4]
-
-
-def _free_memory() -> int:
-    """Return what may still be taken, in MB; 0 when this system does not tell."""
-    with suppress(OSError, IndexError):
-        text = Path("/proc/meminfo").read_text(encoding="utf-8")
-        return int(re.findall(r"MemAvailable: *(\d+)", text)[0]) * 1024 // 10**6
-    return 0
+        lines = answer.stdout.decode("utf-8", "replace").splitlines()
+        return [line.split(", ") for line in lines if line.count(", ") == 3]
+    return []
 
 
 def probe(client: Any, request: Table) -> Table:
@@ -286,13 +264,14 @@ def probe(client: Any, request: Table) -> Table:
     requires: list[str] = []
     with suppress(metadata.PackageNotFoundError):
         requires = metadata.requires(DISTRIBUTION) or []
+    free = re.findall(r"MemAvailable: *(\d+)", Path("/proc/meminfo").read_text(encoding="utf-8"))
     return {
         "files": [str(place) for place in dict.fromkeys(own) if place.exists()],
         **{"hw_archs": accepted, "refused": refused, "requires": requires[:1000]},
         **{"machine": platform.machine(), "system": platform.system(), "executable": sys.executable},
-        **{"gpus": [gpu["name"] for gpu in _find_gpus() if gpu["index"] in visible], "visible": ",".join(visible)},
+        "gpus": [gpu[1] for gpu in _find_gpus() if gpu[0] in visible or visible[0].startswith("GPU-")],
         **{"memory_mb": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 10**6},
-        **{"free_memory_mb": _free_memory(), "disk_mb": shutil.disk_usage(".").free // 10**6},
+        **{"free_memory_mb": int(free[0]) * 1024 // 10**6, "disk_mb": shutil.disk_usage(".").free // 10**6},
     }
 
 
@@ -359,13 +338,15 @@ def compile_network(client: Any, request: Table) -> Table:
 
 
 def _keep_allocation(runner: Any, place: Path) -> bool:
-    runner.save_har("compiled.har")
-    with tarfile.open("compiled.har", "r:*") as archive:
-        found = [archive.extractfile(info) for info in archive if info.name.endswith(".auto.alls")]
-        text = found[0].read() if found and found[0] is not None else b""
-    Path("compiled.har").unlink()
-    place.write_bytes(text)
-    return bool(text)
+    try:
+        runner.save_har("compiled.har")
+        with tarfile.open("compiled.har", "r:*") as archive:
+            found = [archive.extractfile(info) for info in archive if info.name.endswith(".auto.alls")]
+            place.write_bytes(found[0].read() if found and found[0] is not None else b"")
+        Path("compiled.har").unlink()
+    except Exception:  # the HEF of hours is not given up for what would make the next one quicker
+        traceback.print_exc()
+    return place.is_file() and place.stat().st_size > 0
 
 
 def simulate(client: Any, request: Table) -> Table:
@@ -383,8 +364,8 @@ def simulate(client: Any, request: Table) -> Table:
     names = [layer for layer, _ in _outputs(runner.get_hn_dict())]
     if len(arrays) != len(names):
         raise WorkerError(f"{len(arrays)} outputs came from a network of {len(names)}")
-    made = {name: numpy.asarray(arrays[i], dtype="float32") for i, name in enumerate(names)}
-    numpy.savez(request["outputs"]["arrays"], **made)
+    arrays = [numpy.asarray(array, dtype="float32") for array in arrays]
+    numpy.savez(request["outputs"]["arrays"], **dict(zip(names, arrays)))  # noqa: B905 - strict came with Python 3.10
     return {"outputs": names}
 
 
@@ -405,7 +386,7 @@ def _images(path: str) -> Any:
     """Return images [N, H, W, C], uint8 or float32, that stay in their file until they are asked for."""
     numpy = importlib.import_module("numpy")
     images = numpy.asarray(numpy.load(path, mmap_mode="r"))
-    if images.ndim != 4 or str(images.dtype) not in FORMS:
+    if images.ndim != 4 or str(images.dtype) not in ("uint8", "float32"):
         raise WorkerError(f"images of shape {images.shape} and type {images.dtype}; expected [N, H, W, C]")
     return images
 

@@ -158,8 +158,8 @@ def _version(facts: PlaceFacts, requests: tuple[TargetRequest, ...]) -> tuple[Di
         return ()
     if (version := parse_version(facts.dfc)) is None:
         return (Diagnosis("version", "unknown", f"the DFC calls itself {facts.dfc}, which is no version."),)
-    line = 3 if version[0] <= 3 else 5
-    wrong = sorted({one.hw_arch for one in requests if (HARDWARE[one.hw_arch].hailort == 4) != (line == 3)})
+    asked = {one.hw_arch for one in requests if one.hw_arch in HARDWARE}
+    wrong = sorted(arch for arch in asked if (HARDWARE[arch].hailort == 4) != (version[0] <= 3))
     if wrong:
         return (
             Diagnosis(

@@ -24,7 +24,7 @@ from build_rules.compilers.dfc.log_facts import read_log
 from build_rules.compilers.dfc.log_report import report
 from build_rules.compilers.dfc.work_done import do_work
 from build_rules.compilers.har_file import Har, outline_har, output_layers
-from build_rules.compilers.protocol import OptimizeJob, ParseJob, Surroundings, TargetRequest
+from build_rules.compilers.protocol import QUIET, OptimizeJob, ParseJob, Surroundings, TargetRequest
 from build_rules.compilers.samples import Samples
 from build_rules.errors import InputError
 from build_rules.records.stage_report import StageReport
@@ -86,7 +86,7 @@ def optimize(dfc: Dfc, job: OptimizeJob) -> StageReport:
         write_array(job.calibration, tensor, shape, wanted, array)
         inputs = {"har": job.har, "script": job.script, "calibration": array}
         work = Work("optimize", {}, inputs, {"har": job.output}, job.around.log, job.around.kept)
-        done = do_work(dfc, work, job.around.progress, hints_of(har, job.script, script))
+        done = do_work(dfc, work, job.around.progress, hints_of(har, job.around, job.script, script))
     return report(read_log(done.log), asked)
 
 
@@ -112,7 +112,8 @@ def run_float(dfc: Dfc, job: OptimizeJob, image: NDArray[np.uint8]) -> tuple[NDA
         samples = np.ascontiguousarray(image.transpose(1, 2, 0)[None])
         inputs = {"har": job.har, "script": script}
         around = replace(job.around, log=None)
-        values = _simulate(dfc, inputs, "fp_optimized", samples, folder, around, hints_of(har, job.script, text))
+        hints = hints_of(har, around, job.script, text)
+        values = _simulate(dfc, inputs, "fp_optimized", samples, folder, around, hints)
     return tuple(_as_onnx(values[output.producer]) for output in output_layers(har.hn))
 
 
@@ -128,7 +129,7 @@ def simulate(dfc: Dfc, har: Path, samples: NDArray[np.uint8]) -> Mapping[str, ND
             f"{har}: is a {outline.state}, in which nothing is quantized yet; run the model.har of a target."
         )
     with tempfile.TemporaryDirectory() as folder:
-        return _simulate(dfc, {"har": har}, "quantized", samples, Path(folder), Surroundings(), hints_of(outline))
+        return _simulate(dfc, {"har": har}, "quantized", samples, Path(folder), QUIET, hints_of(outline, QUIET))
 
 
 def _simulate(
@@ -149,10 +150,10 @@ def _simulate(
         return {name: stored[name] for name in stored.files}
 
 
-def hints_of(har: Har, script: Path | None = None, text: str = "") -> Hints:
+def hints_of(har: Har, around: Surroundings, script: Path | None = None, text: str = "") -> Hints:
     """Return what an error of a stage may tell of the network that it works on."""
     name = "" if script is None else str(script)
-    return Hints(har.name, har.hw_arch or "", script=name, script_text=text, origins=layer_origins(har.hn))
+    return Hints(har.name, har.hw_arch or "", around.preset, name, text, origins=layer_origins(har.hn))
 
 
 def read_script(path: Path) -> str:

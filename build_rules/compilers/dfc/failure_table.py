@@ -1,8 +1,9 @@
 """What goes wrong in the compiler, as data: by which words it is known, what it is, and what helps.
 
 The words are those of public logs and threads (DFC 3.24 to 3.33); `dfc_failures.py` makes a message of a row. A hint
-may name `{model}`, `{target}` and {preset}. Rows are tried in order, so that the narrower one stands first; lines
-that are in the log of every good run are no sign of anything (`is_ordinary`).
+may name `{target}`, `{preset}`, and `{narrower}`: to take another preset, where one has fewer bits. Rows are tried in
+order, so that the narrower one stands first; lines that are in the log of every good run are no sign of anything
+(`is_ordinary`).
 """
 
 from __future__ import annotations
@@ -123,8 +124,7 @@ FAILURES: tuple[KnownFailure, ...] = (
         "16 bits beside softmax",
         (r"has \d{1,3} APUs but max allowed is \d{1,3}",),
         "a layer with 16 bits stands where the chip has room for 8 only, next to softmax or a change of format.",
-        "Take a preset with fewer 16-bit outputs than {preset} (`fast` has none), and remove own lines that ask for "
-        "`a16_w16` there.",
+        "{narrower}Remove own lines that ask for `a16_w16` there.",
         log=ALLOCATOR,
     ),
     KnownFailure(
@@ -173,7 +173,7 @@ FAILURES: tuple[KnownFailure, ...] = (
         "does not fit",
         (r"No successful assignments", r"[Aa]gent infeasible", r"required too many SCs", r"Auto defused failed"),
         "the compiler finds no way to place the network on {target}.",
-        "Take a preset with fewer 16-bit outputs than {preset}, let it search harder and in several contexts ("
+        "{narrower}Let it search harder and in several contexts ("
         + _APPEND.format('performance_param(compiler_optimization_level=max)", "context_switch_param(mode=allowed)')
         + ", or `retry = true` in `[dfc]`, which tries these in turn), or build with a smaller input.",
         log=ALLOCATOR,
@@ -312,8 +312,8 @@ GENERAL: tuple[KnownFailure, ...] = (
         "no allocation",
         (r"\bMapping Failed\b", r"\bBackendAllocatorException\b"),
         "the compiler could not place the network on {target}.",
-        "Let it search harder and in several contexts (`retry = true` in `[dfc]` tries these in turn), take a "
-        "preset with fewer 16-bit outputs than {preset}, or build with a smaller input.",
+        "{narrower}Let it search harder and in several contexts (`retry = true` in `[dfc]` tries these in turn), or "
+        "build with a smaller input.",
         log=ALLOCATOR,
         remedies=FIT,
     ),
@@ -358,10 +358,6 @@ KINDS: dict[str, tuple[str, str]] = {
     "password": (
         "the other machine asks for a password, and nobody is there to type it.",
         "Let a key open it: `ssh-copy-id HOST`, then try `ssh -o BatchMode=yes HOST true`.",
-    ),
-    "chip": (
-        "the compiler wrote a file for another chip.",
-        "Something between sets `hw_arch`: look at own lines of the script and at what `command` starts.",
     ),
 }
 """What is told when no row fits, by the kind of a `WorkerFailure`."""

@@ -12,6 +12,7 @@ import os
 import re
 import struct
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -30,6 +31,11 @@ MAX_METADATA = 1 << 20
 _END = struct.Struct("<4s4H2LH")
 _END_SIGNATURE = b"PK\5\6"
 _COMMENT = 1 << 16
+_ZIP_ERRORS = (
+    *(zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error),
+    *(NotImplementedError, RuntimeError, ValueError, EOFError, struct.error),
+)
+"""What `zipfile` raises for files that are none."""
 _NAME = re.compile(
     r"hailo_dataflow_compiler-(?P<version>[A-Za-z0-9.!+_]+)(?:-\d\w*)?-(?P<python>[\w.]+)-[\w.]+-(?P<platform>[\w.]+)\.whl",
     re.ASCII | re.IGNORECASE,
@@ -64,7 +70,7 @@ def read_wheel(path: Path) -> Wheel:
             text = _read_metadata(stream, path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, RuntimeError, ValueError, EOFError) as error:
+    except _ZIP_ERRORS as error:
         raise InputError(f"{path}: is no wheel, or was not downloaded whole ({error}); download it again.") from error
     head = {key: value.strip() for key, _, value in (line.partition(":") for line in text.splitlines()) if value}
     name, version = head.get("Name", ""), head.get("Version", "")

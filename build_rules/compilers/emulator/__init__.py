@@ -22,6 +22,7 @@ optimize                  parsed.har, model.alls, snapshot -> model.har
 `optimize.py`             all of these: `optimize`, and `run_float`, by which the pixels are proven
 compile                   model.har -> model.hef
 `payload.py`              how does a HEF carry a network?
+`placement.py`            what does the script of the compile stage ask for?
 `compile.py`              its streams, as the quantized network has them, and the network itself
 run                       model.hef or model.har, an image -> physical outputs
 `runnable.py`             may a network of unknown origin be opened, and run within bounds?
@@ -39,7 +40,7 @@ from typing import TYPE_CHECKING, ClassVar
 from build_rules.versions import EMULATED, is_emulated, library_version
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -75,15 +76,16 @@ SHARED = (
     *("compilers/archive.py", "compilers/har_file.py", "compilers/protocol.py"),
     *("errors.py", "inference.py", "records/stage_report.py", "regular_file.py", "versions.py"),
 )
+ALLS = ("alls/commands.py", "alls/layers.py", "alls/script.py")
 CODE: dict[Stage, tuple[str, ...]] = {
     "parse": (*SHARED, *_own("parse_onnx"), "compilers/begin_at.py"),
     "optimize": (
         *SHARED,
         *_own("finetune", "finite", "fold", "fresh_names", "kernels", "modify", "network", "optimize", "qdq"),
         *_own("quantization_plan", "ranges", "runnable", "script_settings", "stored"),
+        *ALLS,
         *(
             "compilers/samples.py",
-            "alls/script.py",
             "calibration/snapshot/safetensors_file.py",
             "onnx_file/extent.py",
             "varint.py",
@@ -91,12 +93,18 @@ CODE: dict[Stage, tuple[str, ...]] = {
     ),
     "compile": (
         *SHARED,
-        *_own("compile", "fold", "fresh_names", "network", "payload", "stored"),
+        *_own("compile", "fold", "fresh_names", "network", "payload", "placement", "script_settings", "stored"),
+        *ALLS,
         *("hef/container.py", "hef/directory.py", "hef/header.py"),
         *("hef/schema.py", "hef/streams.py", "hef/writer.py"),
         *("onnx_file/extent.py", "protobuf.py", "records/hardware.py", "varint.py"),
     ),
 }
+
+
+def _left_out(commands: Sequence[str]) -> dict[str, list[str]]:
+    """Return the facts about what a script asks for and has no counterpart here."""
+    return {"not_emulated": list(commands)} if commands else {}
 
 
 @dataclass(frozen=True)
@@ -161,8 +169,9 @@ class Emulator:
         from build_rules.compilers.har_file import write_har
         from build_rules.records.stage_report import StageReport
 
-        write_har(job.output, optimize(job))
-        return StageReport()
+        har = optimize(job)
+        write_har(job.output, har)
+        return StageReport(_left_out(har.document(".modifications_meta_data.json")["not_emulated"]))
 
     def run_float(self, job: OptimizeJob, image: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
         """Return the end nodes' tensors of the float network for one sample (C, H, W)."""
@@ -175,8 +184,9 @@ class Emulator:
         from build_rules.compilers.emulator.compile import compile_har
         from build_rules.records.stage_report import StageReport
 
-        job.output.write_bytes(compile_har(job))
-        return StageReport()
+        compiled = compile_har(job)
+        job.output.write_bytes(compiled.hef)
+        return StageReport(_left_out(compiled.not_emulated))
 
     def simulate(self, har: Path, samples: NDArray[np.uint8]) -> Mapping[str, NDArray[np.float32]]:
         """Run the quantized network of a HAR; real values by stream name, [N, H, W, C]."""

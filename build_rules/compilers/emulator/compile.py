@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import onnx
 
 from build_rules.compilers.emulator.har_members import QUANTIZED_MEMBER
 from build_rules.compilers.emulator.network import Delivered, Network, load_network
 from build_rules.compilers.emulator.payload import pack_payload, unpack_payload
+from build_rules.compilers.emulator.placement import read_placement
 from build_rules.compilers.emulator.stored import read_stored
 from build_rules.compilers.har_file import Har, read_har
 from build_rules.compilers.protocol import CompileJob
@@ -15,16 +18,23 @@ from build_rules.errors import InputError
 from build_rules.hef.streams import Quantization, Stream
 from build_rules.hef.writer import HefSpec, write_hef
 
-__all__ = ["compile_har"]
+__all__ = ["Compiled", "compile_har"]
 
 ZIP_SIGNATURE = b"PK\x03\x04"
 LEVELS = (6, 9, 5, 4, 3, 2, 1)
 
 
-def compile_har(job: CompileJob) -> bytes:
+class Compiled(NamedTuple):
+    """The bytes of a HEF, and the commands of the script that have no counterpart here."""
+
+    hef: bytes
+    not_emulated: tuple[str, ...]
+
+
+def compile_har(job: CompileJob) -> Compiled:
     """Return the HEF of a quantized HAR. The same HAR gives the same bytes: no time, no machine, no environment.
 
-    Raises `InputError` when the HAR is not quantized or was made by another compiler.
+    Raises `InputError` when the HAR is not quantized or was made by another compiler, and for errors in the script.
     """
     har = read_har(job.har)
     if har.state != "quantized_model" or har.name + QUANTIZED_MEMBER not in har.members:
@@ -32,6 +42,7 @@ def compile_har(job: CompileJob) -> bytes:
     if har.hw_arch is None:
         raise InputError(f"{job.har}: does not say for which hw_arch it was parsed; parse it again.")
     network, quantized = load_network(har), _quantized(har, job)
+    not_emulated = _read_script(har, job)
     spec = HefSpec(
         hw_arch=har.hw_arch,
         sdk_version=har.sdk_version,
@@ -46,8 +57,18 @@ def compile_har(job: CompileJob) -> bytes:
         hef = write_hef(spec, payload)
         # Readers of EdgeFirst's files cut at the first ZIP signature, wherever it is.
         if ZIP_SIGNATURE not in hef:
-            return hef
+            return Compiled(hef, not_emulated)
     raise InputError(f"{job.har}: no compression level keeps the ZIP signature out of the HEF; quantize it anew.")
+
+
+def _read_script(har: Har, job: CompileJob) -> tuple[str, ...]:
+    if job.script is None:
+        return ()
+    try:
+        text = job.script.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{job.script}: not a readable model script ({error}).") from error
+    return read_placement(text, str(job.script), har.hn, har.member(".alls").decode())
 
 
 def _quantized(har: Har, job: CompileJob) -> onnx.ModelProto:

@@ -4,24 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
 from typing import Any, NoReturn
 
-from build_rules.alls.script import NOTHING, Glob, Name, Statement, Value, parse_script
+from build_rules.alls.commands import COMPILE_STAGE
+from build_rules.alls.layers import Layers
+from build_rules.alls.script import Name, Statement, Value, parse_script
 from build_rules.errors import InputError
 
-__all__ = ["MODES", "Finetune", "Precision", "Settings", "read_settings"]
-
-COMPILE_STAGE = frozenset(
-    {
-        *("allocator_param", "resources_param", "performance_param", "context_switch_param", "compilation_param"),
-        *("platform_param", "hef_param", "logger_param", "buffer_calc_param", "buffers", "place", "strategy"),
-        *("defuse", "defuse_block"),
-        *("shortcut", "shortcut.split", "portal", "l3_portal", "l4_portal", "mux_demux", "format_conversion", "concat"),
-        *("feature_splitter",),
-    }
-)
-"""Commands that change where and how the device computes, never what: read and left to the compile stage."""
+__all__ = ["MODES", "Finetune", "Precision", "Settings", "named_layers", "read_settings"]
 
 PRE_QUANTIZATION = frozenset(
     {
@@ -113,16 +103,20 @@ def read_settings(text: str, source: str, hn: Mapping[str, Any]) -> Settings:
     return reader.settings
 
 
+def named_layers(hn: Mapping[str, Any]) -> Layers:
+    """Return the layers of an HN as scripts name them; a compiler is never told of ONNX nodes."""
+    return Layers(str(hn["name"]), dict.fromkeys(map(str, hn["layers"]), ()))
+
+
 class _Reader:
     """One method per command; each replaces `settings` by what the statement makes of it."""
 
     def __init__(self, source: str, hn: Mapping[str, Any]) -> None:
         self.source = source
-        self.net = str(hn["name"])
         self.layers: Mapping[str, Any] = hn["layers"]
+        self.named = named_layers(hn)
         self.settings = Settings()
         self.statement = Statement("")
-        self.added: set[str] = set()
 
     def read(self, statement: Statement) -> None:
         self.statement = statement
@@ -132,6 +126,7 @@ class _Reader:
         if method is None:
             self.fail(f"command {statement.command!r} is not known to the emulator; known are: {', '.join(_COMMANDS)}")
         method(self)
+        self.named = self.named.after(statement)
 
     def fail(self, problem: str) -> NoReturn:
         raise InputError(f"{self.source}, line {self.statement.line}: {problem}.")
@@ -146,7 +141,6 @@ class _Reader:
             self.fail(f"normalization gives {len(mean)} means and {len(std)} deviations for {channels} channels")
         if any(deviation == 0 for deviation in std):
             self.fail("normalization divides by a deviation of 0")
-        self.added.update(f"{self.net}/{name}" for name in self.statement.targets if name != NOTHING)
         self.settings = replace(self.settings, mean=mean, std=std)
 
     def change_output_activation(self) -> None:
@@ -222,6 +216,9 @@ class _Reader:
             self.skip(feature)
 
     def pre_quantization_optimization(self) -> None:
+        for key, value in self.statement.keywords:
+            if key == "layers":
+                self.some_layers(value)
         self.skip(self.feature(PRE_QUANTIZATION))
 
     def nms_postprocess(self) -> None:
@@ -246,21 +243,7 @@ class _Reader:
         return names[0]
 
     def some_layers(self, value: Value) -> tuple[str, ...]:
-        if isinstance(value, tuple):
-            return tuple(dict.fromkeys(name for item in value for name in self.some_layers(item)))
-        if isinstance(value, Glob):
-            pattern = value.text if "/" in value.text else f"{self.net}/{value.text}"
-            names = tuple(name for name in self.layers if fnmatchcase(name, pattern))
-            if not names:
-                self.fail(f"pattern {{{value.text}}} matches no layer; it doesn't exist in the HN")
-            return names
-        word = self.word(value)
-        name = word if "/" in word else f"{self.net}/{word}"
-        if name not in self.layers:
-            if name in self.added:
-                return ()
-            self.fail(f"layer {word!r} doesn't exist in the HN of {self.net!r}; write the script anew for this network")
-        return (name,)
+        return self.named.find(value, self.fail)
 
     def word(self, value: Value) -> str:
         if not isinstance(value, Name):

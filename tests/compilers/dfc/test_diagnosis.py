@@ -135,6 +135,12 @@ def test_images_against_the_level(request_: TargetRequest, gpus: tuple[str, ...]
     assert told == ([found] if state in ("warning", "error") else [])
 
 
+def test_a_chip_that_is_not_known_is_left_to_the_compiler() -> None:
+    unknown = replace(FAST, hw_arch="")
+    assert of("version", FINE, unknown).state == "ok"
+    assert urgent(FINE, unknown) == ()
+
+
 def test_a_disk_on_which_a_stage_has_no_room() -> None:
     tight = replace(FINE, disk_mb=2_000)
     assert [one.state for one in urgent(tight, FAST, need_mb=1_500)] == ["warning"]

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -174,24 +173,22 @@ def test_what_it_compiles_runs_here(caller: Caller) -> None:
     ]
 
 
-def test_its_allocation_makes_the_next_compile_of_the_same_network_faster(caller: Caller) -> None:
-    ask(caller, contexts=3, sleep={"compile": 3})
-    began = time.monotonic()
+def test_its_allocation_spares_the_next_compile_of_the_same_network_the_search(caller: Caller) -> None:
+    ask(caller, contexts=3, sleep={"compile": 0.5})
     caller.told(COMPILE)
-    searched = time.monotonic() - began
     assert "Found valid partition to 3 contexts" in caller.log("allocator.log")
+    assert "Iteration #2 - Contexts: 3" in caller.log("allocator.log")
     (caller.folder / "allocator.log").unlink()
     (caller.folder / "net.auto.alls").write_bytes(caller.har("compiled.har").member(".auto.alls"))
-    began = time.monotonic()
     caller.told(
         "runner = ClientRunner(har='quantized.har')\n"
         "runner.load_model_script('net.auto.alls', append=True)\nrunner.compile()"
     )
-    assert time.monotonic() - began < searched - 2
     assert "Found valid partition" not in caller.log("allocator.log")
+    assert "Iteration #" not in caller.log("allocator.log")
 
 
-def test_the_allocation_of_another_network_is_refused(caller: Caller, tmp_path: Path) -> None:
+def test_the_allocation_of_another_network_is_refused(caller: Caller) -> None:
     assert "doesn't exist in the HN" in caller.refused(
         "runner = ClientRunner(har='quantized.har')\n"
         "runner.load_model_script('context_0 = context([net/conv1, net/conv99])', append=True)"
@@ -264,10 +261,3 @@ def test_what_is_handed_over_leaves_with_it(caller: Caller) -> None:
     before = set(caller.folder.glob(".dfc-double-*"))  # of those that were killed
     ask(caller, failures=[{"at": "optimize", "kind": "slope"}]).refused(STEPS["optimize"])
     assert set(caller.folder.glob(".dfc-double-*")) == before
-
-
-def test_gpus_can_be_listed(caller: Caller) -> None:
-    smi = ask(caller, gpus=2).python.parent / "nvidia-smi"
-    rows = subprocess.run([smi, "--query-gpu=index,name"], capture_output=True, text=True, check=True).stdout
-    assert [row.split(",")[0] for row in rows.splitlines()] == ["0", "1"]
-    assert subprocess.run([ask(caller).python.parent / "nvidia-smi"], check=False).returncode != 0

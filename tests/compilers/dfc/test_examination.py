@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections import namedtuple
 from dataclasses import replace
@@ -25,11 +24,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_environment(tmp_path_factory.mktemp("outside") / "dfc", gpus=2, licence=["hailo8l"])
 
 
-def test_what_there_is(python: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    lists = tmp_path / "nvidia-smi"
-    lists.write_text("#!/bin/sh\necho '0, RTX A4000, 16376, 3'\necho '1, RTX A5000, 24564, 3'\n")
-    lists.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+def test_what_there_is(python: Path) -> None:
     facts = look(Dfc(python=str(python), gpus="all"), ("hailo8", "hailo8l"))
     assert (facts.way, facts.dfc, facts.failure) == ("python", "3.33.0", None)
     assert (facts.system, facts.machine) != (None, None)
@@ -37,10 +32,10 @@ def test_what_there_is(python: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert facts.numpy is not None
     assert facts.memory_mb is not None
     assert facts.disk_mb is not None
-    assert facts.gpus == ("RTX A4000", "RTX A5000")
+    assert len(facts.gpus or ()) == 2
     assert facts.accepted == ("hailo8l",)
     assert [arch for arch, _ in facts.refused] == ["hailo8"]
-    assert look(Dfc(python=str(python), gpus="device=1")).gpus == ("RTX A5000",)
+    assert len(look(Dfc(python=str(python), gpus="device=1")).gpus or ()) == 1
     assert look(Dfc(python=str(python))).gpus == ()  # hidden from it
 
 
@@ -102,10 +97,16 @@ def test_before_a_stage_what_it_cannot_be_done_with_is_an_error(monkeypatch: pyt
 
 @pytest.mark.usefixtures("machine")
 def test_before_a_stage_the_rest_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    (line,) = told(request=replace(FAST, images=12))
-    assert line.startswith("a:hailo8l-fast: is calibrated on 12 images")
-    monkeypatch.setattr("os.sysconf", lambda name: 4096 if "SIZE" in name else 8_000_000_000 // 4096)
+    (line,) = told(replace(FOUND, found=(("dfc", "3.99.0"),)))
+    assert line.startswith("version: DFC 3.99.0 is newer than those")
+    monkeypatch.setattr("shutil.disk_usage", lambda path: Usage(0, 0, 3_000_000_000))
     (line,) = told()
-    assert line.startswith("memory: 8 GB; Hailo asks for 16 GB")
+    assert line.startswith("disk: 3.0 GB are free where the DFC works.")
     away = Dfc(command=("ssh", "gpu1", "python"), found=FOUND.found)
     assert told(away) == []  # this machine is not the one that compiles
+
+
+@pytest.mark.usefixtures("machine")
+def test_before_a_stage_what_others_tell_is_not_told_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sysconf", lambda name: 4096 if "SIZE" in name else 8_000_000_000 // 4096)
+    assert told(request=replace(FAST, images=12)) == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import time
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -171,7 +171,7 @@ def test_every_row_has_a_wording_and_is_whole() -> None:
         assert failure.told.endswith(".")
         assert failure.hint.endswith(".")
         assert set(failure.remedies) <= set(LADDER)
-        failure.hint.format_map({"target": "t", "preset": "p", "model": "m"})
+        failure.hint.format_map({"target": "t", "preset": "p", "narrower": "n"})
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -248,6 +248,8 @@ def test_the_preset_and_the_target_are_named() -> None:
     text = told(raised("BackendAllocatorException: Agent infeasible"))
     assert "than `accurate`" in text
     assert "on hailo8l" in text
+    narrow = Hints("net", preset="fast", is_wide=False)
+    assert "preset" not in told(raised("BackendAllocatorException: Agent infeasible"), hints=narrow)
     assert "than this one" in told(raised("BackendAllocatorException: Agent infeasible"), hints=Hints("net"))
 
 
@@ -264,6 +266,20 @@ def test_the_line_of_the_script_is_told(message: str, line: str) -> None:
     text = told(raised(message))
     assert line in text
     assert "model.alls: `" in text
+
+
+def test_whose_line_it_is_is_told() -> None:
+    script = (
+        "# zero points of matmuls are compensated\nmodel_optimization_flavor(optimization_level=1)\n"
+        "# from [alls] append\nperformance_param(fps=5)\nquantization_param([conv70,\n  conv71],  # both\n"
+        "  precision_mode=a16_w16)  # so\n"
+    )
+    failure = raised("HailoNNException: The layer named conv71 doesn't exist in the HN")
+    text = told(failure, hints=Hints("net", script="model.alls", script_text=script))
+    assert "line 5 of model.alls (from [alls] append): `quantization_param([conv70, conv71], precision_mode=" in text
+    failure = raised("AllocatorScriptParserException: No argument named optimization_level")
+    text = told(failure, hints=Hints("net", script="model.alls", script_text=script))
+    assert "line 2 of model.alls: `model_optimization_flavor(" in text
 
 
 def test_no_line_is_told_that_is_not_there() -> None:
@@ -344,12 +360,22 @@ def test_messages_stay_short() -> None:
 TEXTS = st.text(max_size=200) | st.sampled_from([wording for _, wording in WORDINGS])
 
 
-@given(st.sampled_from([*KINDS, "raised", "?"]), TEXTS, TEXTS, TEXTS, TEXTS)
-def test_whatever_fails_is_told(kind: str, type_name: str, message: str, trace: str, log: str) -> None:
-    error = explain(Failed(kind, type_name, message, trace, log), "compile", HINTS)
+SCRIPTS = st.text(alphabet="ab1_=(),[]{}\n\r\f#\x0b", max_size=60) | st.just(SCRIPT)
+
+
+@given(st.sampled_from([*KINDS, "raised", "?"]), TEXTS, TEXTS, TEXTS, TEXTS, SCRIPTS)
+def test_whatever_fails_is_told(kind: str, type_name: str, message: str, trace: str, log: str, script: str) -> None:
+    error = explain(Failed(kind, type_name, message, trace, log), "compile", replace(HINTS, script_text=script))
     assert str(error).startswith("yolov8n for hailo8l")
     assert error.printed()
     pickle.loads(pickle.dumps(error))
+
+
+@given(SCRIPTS)
+def test_any_script_may_be_refused(script: str) -> None:
+    for word in ("a", "b1", "1"):
+        failure = raised(f"HailoNNException: The layer named {word} doesn't exist in the HN")
+        assert "doesn't exist" in str(explain(failure, "optimize", replace(HINTS, script_text=script)))
 
 
 @pytest.mark.parametrize(

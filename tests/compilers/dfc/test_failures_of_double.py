@@ -41,7 +41,7 @@ class Bench:
 
     def around(self, stage: str) -> Surroundings:
         log, kept = self.folder / f"{stage}.log", self.folder / f"kept-{stage}"
-        return Surroundings(progress=self.told.append, log=log, kept=kept)
+        return Surroundings(progress=self.told.append, log=log, kept=kept, preset="fast")
 
     def parse(self) -> StageReport:
         onnx, har = self.folder / "model.onnx", self.folder / "parsed.har"
@@ -221,10 +221,77 @@ def test_an_interpreter_that_is_not_there_or_no_python_or_without_it(bench: Benc
             Dfc(python=str(python)).find_out(None)
 
 
+STAND_INS = [
+    (
+        {"image": "suite:1"},
+        "docker",
+        "Cannot connect to the Docker daemon at unix:///var/run/docker.sock.",
+        1,
+        "docker does",
+    ),
+    (
+        {"image": "suite:1"},
+        "docker",
+        "permission denied while trying to connect to the Docker daemon socket",
+        1,
+        "may not",
+    ),
+    (
+        {"image": "suite:1"},
+        "docker",
+        "Error: No such image: suite:1",
+        1,
+        "the image of the compiler is not on this machine",
+    ),
+    (
+        {"image": "suite:1", "runner": "podman"},
+        "podman",
+        "Error: suite:1: image not known",
+        125,
+        "is not on this machine",
+    ),
+    (
+        {"command": ("ssh", "gpu1", "python3")},
+        "ssh",
+        "gpu1: Permission denied (publickey,password).",
+        255,
+        "for a password",
+    ),
+    (
+        {"command": ("ssh", "gpu1", "python3")},
+        "ssh",
+        "ssh: connect to host gpu1 port 22: refused",
+        255,
+        "cannot be started",
+    ),
+]
+
+
+@pytest.mark.parametrize(("settings", "program", "says", "code", "words"), STAND_INS)
+def test_a_place_that_cannot_be_reached(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: dict[str, Any],
+    program: str,
+    says: str,
+    code: int,
+    words: str,
+) -> None:
+    stand_in = tmp_path / program
+    stand_in.write_text(f"#!/bin/sh\necho '{says}' >&2\nexit {code}\n")
+    stand_in.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    with pytest.raises(InputError, match=words) as caught:
+        Dfc(**settings).find_out(None)
+    assert says[:30] in str(caught.value)
+    assert str(caught.value).startswith("[dfc], probe: ")
+
+
 def test_the_ladder_is_climbed_until_something_helps(bench: Bench) -> None:
     failing = [{"at": "compile", "kind": "agent_infeasible", "until": "context_switch_param(mode=allowed)"}]
     text = str(fail(bench, "compile", failures=failing))
     assert "Tried" not in text  # off by default
+    assert "preset" not in text  # nothing has 16 bits that could be dropped
     bench.dfc = replace(bench.dfc, retry=True)
     try:
         done = bench.compile()
@@ -259,7 +326,7 @@ def test_what_it_did_not_do_as_asked_is_reported(bench: Bench) -> None:
     assert done.facts["optimization_level"] == 0
     assert done.facts["calibration_images"] == 16
     assert "lowered from 2 to 0, because there's less data" in done.warnings[0]
-    assert "Quantization-Aware Fine-Tuning did not run, though the script asks for it." in done.warnings
+    assert "Quantization-Aware Fine-Tuning did not run" in done.warnings[0]
     bench.behave(gpus=1, contexts=3, written_level="kept")
     bench.dfc = replace(bench.dfc, gpus="device=0")
     try:

@@ -79,6 +79,13 @@ def test_lines_that_say_nothing(line: str) -> None:
     assert Follower().feed(line) is None
 
 
+def test_bars_in_colours() -> None:
+    bar = "\x1b[1m 24/417\x1b[0m \x1b[32m━\x1b[0m\x1b[37m━━\x1b[0m \x1b[1m2:18:40\x1b[0m 21s/step"
+    follower = Follower()
+    follower.feed("Epoch 3/6")
+    assert follower.feed(f"\x08\x08\x08\r{bar}") == "fine-tune: epoch 3 of 6, 5 %"
+
+
 def test_nothing_is_told_twice_in_a_row() -> None:
     assert told("Adaround: 1%|\nAdaround: 1%|\nAdaround: 2%|\n") == ["adaround: 1 %", "adaround: 2 %"]
 

@@ -44,7 +44,9 @@ def build(tmp_path_factory: pytest.TempPathFactory, python: Path) -> Build:
 def compiled(build: Build, python: Path, folder: Path, **behaviour: Any) -> Path:
     set_behaviour(python, **behaviour)
     path = folder / "model.hef"
-    hef.run(build.har, build.script, path, folder / "hef.json", Dfc(python=str(python)), "hailo8l")
+    placement = folder / "compile.alls"
+    placement.touch()
+    hef.run(build.har, placement, build.script, path, folder / "hef.json", Dfc(python=str(python)), "hailo8l")
     return path
 
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import struct
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from build_rules.compilers.dfc.wheel import read_wheel, suits, wanted_pythons
 from build_rules.errors import InputError
@@ -119,3 +123,16 @@ def test_metadata_without_end_are_not_unpacked(tmp_path: Path) -> None:
     assert path.stat().st_size < 1 << 20
     with pytest.raises(InputError, match="METADATA has more than 1 MiB"):
         read_wheel(path)
+
+
+@given(st.lists(st.tuples(st.integers(0, 1 << 20), st.integers(0, 255)), min_size=1, max_size=4))
+@example([(206, 255)])  # in the packed METADATA
+def test_damage_anywhere_is_an_input_error(damage: list[tuple[int, int]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = make_wheel(Path(folder))
+        content = bytearray(path.read_bytes())
+        for place, value in damage:
+            content[place % len(content)] = value
+        path.write_bytes(content)
+        with suppress(InputError):
+            assert read_wheel(path).version == "3.33.0"

@@ -57,7 +57,8 @@ class Ended:
 class Child:
     """A program that is to be run; `run` does it.
 
-    `hear` gets every line, and whether it stays (or is drawn over); `has_begun` says whether it has told what makes a
+    `hear` gets every line, and whether it stays (or is drawn over), `hear_errors` those of standard error where they
+    come apart, with a `mark`; `has_begun` says whether it has told what makes a
     password unlikely and `patience` needless. `feed` writes its input. With `mark` standard output is text up to that,
     and goes to the file `returned` from there.
     """
@@ -65,6 +66,7 @@ class Child:
     command: Sequence[str]
     environment: Mapping[str, str]
     hear: Callable[[str, bool], None]
+    hear_errors: Callable[[str, bool], None]
     has_begun: Callable[[], bool]
     limit: float
     patience: float | None = None
@@ -110,7 +112,7 @@ class Child:
                     self._process.stdin.close()
 
     def _listen(self) -> Cut:
-        text, errors = LineReader(self.hear), LineReader(self.hear)
+        text, errors = LineReader(self.hear), LineReader(self.hear_errors)
         with selectors.DefaultSelector() as selector, _Returned(self.mark, self.returned, text) as taken:
             assert self._process.stdout is not None
             selector.register(self._process.stdout, selectors.EVENT_READ, taken.feed if self.mark else text.feed)

@@ -64,6 +64,7 @@ class _Run:
         self._nonce = secrets.token_hex(16)
         self._start = plan_start(dfc, work, run, self._nonce, image)
         self._printed = BoundedText(LOG_HEAD, LOG_TAIL)
+        self._complaints = BoundedText(0, LOG_HEAD)
         self._has_begun = False
 
     def done(self) -> Done:
@@ -95,7 +96,7 @@ class _Run:
         return Child(
             self._start.command,
             environment_here(),
-            self._hear,
+            *(self._hear, self._hear_error),
             lambda: self._has_begun,
             self._limit,
             patience=self._start.patience,
@@ -113,6 +114,10 @@ class _Run:
             self._printed.add(line)
         self._progress(line)
 
+    def _hear_error(self, line: str, stays: bool) -> None:
+        self._complaints.add(line)
+        self._hear(line, stays)
+
     def _feed(self, stream: IO[bytes]) -> None:
         send(stream, SOURCE, self._run / REQUEST, self._work.inputs)
 
@@ -126,7 +131,7 @@ class _Run:
         failure = failure_of(
             *(self._start, ended, result),
             has_begun=self._has_begun,
-            printed=self._printed.text[-LOG_TAIL:],
+            printed=self._complaints.text or self._printed.text[-LOG_TAIL:],
             limit=self._limit,
         )
         if failure is not None:

@@ -25,7 +25,7 @@ _REFUSED = re.compile(
 )
 OLD = ("SyntaxError", "has no attribute 'buffer'", "cannot import name 'metadata'")
 """What Pythons before 3.8 say of the worker."""
-_SHOWN = 300
+_SHOWN, _LAST = 300, 2
 
 
 def start_failure(start: Start, error: OSError) -> WorkerFailure:
@@ -62,8 +62,8 @@ def failure_of(
 
 
 def _never_begun(start: Start, ended: Ended, printed: str) -> WorkerFailure:
-    last = next((line.strip() for line in reversed(printed.splitlines()) if line.strip()), "")
-    said = f"; it said: {last[:_SHOWN]}" if last else ""
+    last = [line.strip()[:_SHOWN] for line in printed.splitlines() if line.strip()][-_LAST:]
+    said = f"; it said: {' / '.join(last)}" if last else ""
     program = " ".join(start.command[:1])
     if ended.cut == "password" or (start.place == "command" and _REFUSED.search(printed)):
         return WorkerFailure("password", f"{program} asks for a password or a key, which nobody here can give{said}")
@@ -76,6 +76,8 @@ def _never_begun(start: Start, ended: Ended, printed: str) -> WorkerFailure:
         return WorkerFailure("start", f"{program} is a Python older than 3.8{said}")
     if start.place == "command" and ended.code == SSH_FAILED:
         return WorkerFailure("start", f"{program} could not connect{said}")
+    if start.place == "command" and ended.code == NOT_FOUND:
+        return WorkerFailure("start", f"what {program} was to start is not there{said}")
     where = program if start.place == "python" else f"what {program} started"
     return WorkerFailure("start", f"{where} is no Python that works: it {_manner(ended.code)}{said}")
 

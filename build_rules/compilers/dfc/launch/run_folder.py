@@ -23,7 +23,8 @@ __all__ = ["LOGS", "OutputError", "joined_logs", "keep", "making_run_folder", "p
 
 LOGS = ("hailo_sdk.client.log", "hailo_sdk.core.log", "acceleras.log", "allocator.log")
 OUTPUT_LOG = "output.log"
-LOG_HEAD, LOG_TAIL = 256 << 10, 768 << 10
+LOG_HEAD = 256 << 10
+LOG_TAIL = 768 << 10
 """Bytes of one log that are kept: its beginning, and its end."""
 MAX_RESULT = 16 << 20
 SOURCE = Path(dfc_worker.__file__)

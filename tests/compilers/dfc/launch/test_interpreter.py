@@ -77,11 +77,9 @@ def test_it_finds_itself_in_a_folder_of_its_own_with_nothing_of_ours(
 def test_gpus_are_visible_on_purpose(
     python: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gpus: str, before: str | None, visible: str
 ) -> None:
-    tool = tmp_path / "bin/nvidia-smi"
-    tool.parent.mkdir()
+    tool = python.parent / "nvidia-smi"
     tool.write_text("#!/bin/sh\necho '0, NVIDIA A100, 40960, 300'\necho '1, NVIDIA T4, 15360, 5'\n")
     tool.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tool.parent), prepend=":")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if before is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", before)
@@ -177,8 +175,8 @@ def test_a_failure_comes_through_a_pipe(tmp_path: Path) -> None:
         ("os._exit(0)", "garbage", "without a valid result"),
         ("os._exit(3)", "died", "ended with code 3"),
         ("raise SystemExit('licence')", "environment", "licence"),
-        ("os.kill(os.getpid(), signal.SIGKILL)", "died", "signal 9 (SIGKILL)"),
-        ("import ctypes; ctypes.string_at(0)", "died", "signal 11 (SIGSEGV)"),
+        ("os.kill(os.getpid(), signal.SIGKILL)", "died", "signal 9"),
+        ("import ctypes; ctypes.string_at(0)", "died", "signal 11"),
         ("Path('../result.json').write_bytes(b'\\xff{'); os._exit(0)", "garbage", "without a valid result"),
         ("Path('../result.json').write_text('{\"facts\": {}}'); os._exit(0)", "garbage", "without a valid result"),
         ("Path('../result.json').write_text('[' * 100000); os._exit(0)", "garbage", "without a valid result"),

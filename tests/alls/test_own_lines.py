@@ -1,0 +1,91 @@
+"""What users append: understood as they meant it, or refused with the place and the reason."""
+
+from __future__ import annotations
+
+import pytest
+
+from build_rules.alls.own_lines import REFUSED, OwnLines, level_of, read_own_lines
+from build_rules.alls.script import Script, format_script, parse_script
+from build_rules.errors import InputError
+from tests.alls.test_layers import LAYERS
+
+
+def read(*lines: str, samples: int = 64) -> list[str]:
+    own = OwnLines("\n".join(lines), "extra.alls", "the user's")
+    return format_script(Script(read_own_lines(own, LAYERS, samples))).splitlines()
+
+
+def test_layers_are_translated_wherever_they_stand() -> None:
+    assert read(
+        "# mine",
+        "quantization_param([onnx:/model.0/conv/Conv, conv2], precision_mode=a16_w16)  # both",
+        "pre_quantization_optimization(activation_clipping, layers=[[onnx:/model.1/conv/Conv]], mode=percentile)",
+        'shortcut("onnx:/model.0/conv/Conv", conv_slice3)',
+    ) == [
+        "# the user's",
+        "quantization_param([net/conv1, conv2], precision_mode=a16_w16)",
+        "pre_quantization_optimization(activation_clipping, layers=[[net/conv2]], mode=percentile)",
+        "shortcut(net/conv1, conv_slice3)",
+    ]
+
+
+def test_what_a_line_adds_later_ones_may_name() -> None:
+    assert read("a1, a2 = defuse(conv1, 2)", "quantization_param(a1, precision_mode=a8_w8)")
+    with pytest.raises(InputError, match=r"extra\.alls, line 1: layer 'a1' doesn't exist"):
+        read("quantization_param(a1, precision_mode=a8_w8)", "a1, a2 = defuse(conv1, 2)")
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("quantization_param(conv3, precision_mode=a16_w16)", "layer 'conv3' doesn't exist in the HN of 'net'"),
+        ("quantization_param({dw*}, precision_mode=a16_w16)", "matches no layer"),
+        ("quantization_param([conv1, onnx:zzz], precision_mode=a16_w16)", "no layer comes from an ONNX node 'zzz'"),
+        ("shortcut(onnx:/split, conv1)", "2 layers come from"),
+        ("pre_quantization_optimization(equalization, layers=[conv3])", "layer 'conv3' doesn't exist"),
+        ("post_quantization_optimization(finetune, loss_layer_names=[conv3])", "layer 'conv3' doesn't exist"),
+        ("quantisation_param(conv1, precision_mode=a16_w16)", "did you mean quantization_param?"),
+        ("resource_param(max_utilization=0.8)", "did you mean resources_param?"),
+        ("performance_param(compiler_optimisation_level=max)", "No argument named 'compiler_optimisation_level'"),
+        ("model_optimization_config(calibration, calibset_size=65)", "calibset_size=65 asks for more than the 64"),
+        ("post_quantization_optimization(finetune, dataset_size=1024)", "dataset_size=1024 asks for more than the 64"),
+        ("quantization_param(conv1", "expected"),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_line(line: str, told: str) -> None:
+    with pytest.raises(InputError) as caught:
+        read("# a comment", line)
+    assert str(caught.value).startswith("extra.alls, line 2: ")
+    assert told in str(caught.value)
+
+
+@pytest.mark.parametrize("command", REFUSED)
+def test_what_the_build_promises_is_not_for_a_line_to_change(command: str) -> None:
+    with pytest.raises(InputError) as caught:
+        read(f"{command}(conv1, sigmoid)")
+    assert f"extra.alls, line 1: {command} is not for a line of your own: {REFUSED[command]}." == str(caught.value)
+
+
+def test_a_command_that_is_like_no_known_one_is_left_to_the_compiler() -> None:
+    """A newer compiler may have it."""
+    assert read("frobnicate(conv99)")[-1] == "frobnicate(conv99)"
+
+
+def test_sizes_that_the_data_bears() -> None:
+    assert read("model_optimization_config(calibration, calibset_size=64)")
+
+
+def test_the_level_that_is_asked_for() -> None:
+    assert level_of(parse_script("model_optimization_flavor(compression_level=1)").statements) is None
+    text = "model_optimization_flavor(optimization_level=3)\nmodel_optimization_flavor(optimization_level=0)"
+    assert level_of(parse_script(text).statements) == 0
+
+
+def test_comments_stay_with_the_user() -> None:
+    """One that is edited must not quantize a network again."""
+    line = "quantization_param(conv1, precision_mode=a8_w8)"
+    assert read("# one", f"{line}  # two") == read(line) == ["# the user's", line]
+
+
+def test_no_lines() -> None:
+    assert read("", "# nothing") == []
