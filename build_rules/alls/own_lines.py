@@ -13,7 +13,7 @@ from build_rules.errors import InputError
 
 __all__ = ["OwnLines", "Sizes", "complete", "level_of", "read_own_lines"]
 
-REFUSED: Mapping[str, str] = {
+NOT_FOR_USERS: Mapping[str, str] = {
     "normalization": "what is done to pixels is proven and written into the metadata; say it in [input] of model.toml",
     "input_conversion": "the colours of the input are written into the metadata; say them in [input] of model.toml",
     "resize": "the size of input and outputs is written into the metadata; say it in [input] of model.toml",
@@ -87,8 +87,8 @@ class _Reader:
 
     def read(self, statement: Statement) -> Statement:
         self.line = statement.line
-        if statement.command in REFUSED:
-            self.fail(f"{statement.command} is not for a line of your own: {REFUSED[statement.command]}")
+        if statement.command in NOT_FOR_USERS:
+            self.fail(f"{statement.command} is not for a line of your own: {NOT_FOR_USERS[statement.command]}")
         if statement.command not in COMPILE_STAGE and statement.command not in OPTIMIZE_STAGE:
             self.check_spelling(statement.command)
         self.check_options(statement)
@@ -104,7 +104,7 @@ class _Reader:
 
     def check_spelling(self, command: str) -> None:
         """Refuse what is nearly a known command; what is like none may be one that a newer compiler has."""
-        if near := _near(command, {*OPTIMIZE_STAGE, *COMPILE_STAGE, *REFUSED}):
+        if near := _near(command, {*OPTIMIZE_STAGE, *COMPILE_STAGE, *NOT_FOR_USERS}):
             self.fail(f"there is no command {command!r}; did you mean {near}?")
 
     def check_options(self, statement: Statement) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from build_rules.alls.own_lines import REFUSED, OwnLines, level_of, read_own_lines
+from build_rules.alls.own_lines import NOT_FOR_USERS, OwnLines, level_of, read_own_lines
 from build_rules.alls.script import Script, format_script, parse_script
 from build_rules.errors import InputError
 from tests.alls.test_layers import LAYERS
@@ -59,11 +59,13 @@ def test_what_is_wrong_is_told_with_its_line(line: str, told: str) -> None:
     assert told in str(caught.value)
 
 
-@pytest.mark.parametrize("command", REFUSED)
+@pytest.mark.parametrize("command", NOT_FOR_USERS)
 def test_what_the_build_promises_is_not_for_a_line_to_change(command: str) -> None:
     with pytest.raises(InputError) as caught:
         read(f"{command}(conv1, sigmoid)")
-    assert f"extra.alls, line 1: {command} is not for a line of your own: {REFUSED[command]}." == str(caught.value)
+    assert f"extra.alls, line 1: {command} is not for a line of your own: {NOT_FOR_USERS[command]}." == str(
+        caught.value
+    )
 
 
 def test_a_command_that_is_like_no_known_one_is_left_to_the_compiler() -> None:
