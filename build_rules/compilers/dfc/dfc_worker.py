@@ -71,6 +71,7 @@ def _supervise(request: Table, folder: Path) -> int:
     for number in (signal.SIGCHLD, *ends):
         signal.signal(number, lambda *_: None)
     signal.set_wakeup_fd(wake)
+    _prctl(36, 1)  # PR_SET_CHILD_SUBREAPER: what leaves the group becomes a child of this process
     parent, child = os.getpid(), os.fork()
     if child == 0:
         _work(request, folder, parent)
@@ -87,6 +88,11 @@ def _supervise(request: Table, folder: Path) -> int:
             status = code if ended else None
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(child, signal.SIGKILL)
+    with suppress(OSError):
+        while left := Path(f"/proc/self/task/{parent}/children").read_text(encoding="utf-8").split():
+            for pid in map(int, left):
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
     if os.WIFSIGNALED(status):
         words = f"the compiler's process was ended by signal {os.WTERMSIG(status)}"
         return _write_result(request, folder, {"kind": "died", "message": words})
@@ -139,7 +145,9 @@ def _work(request: Table, folder: Path, parent: int) -> NoReturn:
     code = 1
     try:
         os.setsid()
-        _die_with(parent)
+        _prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: this is sent when the process that waits was killed itself
+        if os.getppid() != parent:
+            os._exit(GONE)
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
@@ -154,20 +162,15 @@ def _work(request: Table, folder: Path, parent: int) -> NoReturn:
     except BaseException:
         traceback.print_exc()
     finally:
-        for stream in (sys.stdout, sys.stderr):
-            with suppress(Exception):
-                stream.flush()
         os._exit(code)  # threads of libraries are not waited for
 
 
-def _die_with(parent: int) -> None:
-    """Have Linux send SIGKILL when the process that waits was killed itself."""
+def _prctl(option: int, value: int) -> None:
+    """Ask Linux for something; elsewhere nothing comes of it."""
     with suppress(Exception):
         import ctypes
 
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
-    if os.getppid() != parent:
-        os._exit(GONE)
+        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 
 def _set_environment(request: Table) -> None:
@@ -183,10 +186,9 @@ def _set_environment(request: Table) -> None:
 
 
 def _outcome(request: Table) -> Table:
-    is_imported = request["settings"].get("import", True)
     try:
         environment = _installed_environment()  # before the compiler adds to the places where Python looks
-        client = importlib.import_module("hailo_sdk_client") if is_imported else None
+        client = importlib.import_module("hailo_sdk_client") if request["settings"].get("import", True) else None
         if client is not None:
             versions = {"dfc": client.__version__, "numpy": importlib.import_module("numpy").__version__}
             environment.update({name: str(version) for name, version in versions.items()})
@@ -261,9 +263,7 @@ def probe(client: Any, request: Table) -> Table:
             refused[arch] = f"{type(error).__name__}: {error}"[:TEXT_BYTES]
     own = [Path(sys.executable).resolve(), Path(sys.prefix) / "pyvenv.cfg", *map(Path, sys.path)]
     own += [] if client is None else [Path(client.__file__).parent]
-    requires: list[str] = []
-    with suppress(metadata.PackageNotFoundError):
-        requires = metadata.requires(DISTRIBUTION) or []
+    requires = [line for found in metadata.distributions(name=DISTRIBUTION) for line in found.requires or []]
     free = re.findall(r"MemAvailable: *(\d+)", Path("/proc/meminfo").read_text(encoding="utf-8"))
     return {
         "files": [str(place) for place in dict.fromkeys(own) if place.exists()],

@@ -61,6 +61,9 @@ def test_every_python_runs_it(version: str, streamed: bool, tmp_path: Path, monk
     assert done.environment["python"].startswith(f"{version}.")
     assert (done.environment["dfc"], done.environment["numpy"]) == ("3.33.0", "1.23.3")
     assert json.loads((tmp_path / "parsed.har").read_text())["model"] == "an ONNX graph"
+    probed = run_quietly(dfc, Work("probe"))
+    assert probed.environment == done.environment
+    assert probed.facts["requires"] == []
 
 
 @dataclass
@@ -199,6 +202,9 @@ def test_the_environment_is_told_without_loading_the_compiler(tmp_path: Path) ->
     assert ("loaded" in quick.log, "loaded" in whole.log) == (False, True)
     site = next((tmp_path / "dfc").glob("lib/python*/site-packages"))
     (site / "tensorflow-2.12.0.dist-info").mkdir()
+    with next(site.glob("hailo_dataflow_compiler-*.dist-info/METADATA")).open("a") as text:
+        text.write("Requires-Dist: numpy==1.26.4\n")
+    assert run_quietly(dfc, Work("probe", {"import": False})).facts["requires"] == ["numpy==1.26.4"]
     changed = run_quietly(dfc, Work("probe", {"import": False})).environment["digest"]
     (site / "tensorflow-2.12.0.dist-info").rename(site / "tensorflow-2.13.0.dist-info")
     again = run_quietly(dfc, Work("probe", {"import": False})).environment["digest"]
@@ -254,16 +260,15 @@ ClientRunner.optimize = optimize
 ClientRunner.load_model_script = lambda self, script: None
 """
 HANDED_OVER = """
-import resource, sys, time
+import sys
 from pathlib import Path
 from build_rules.compilers.dfc.dfc_settings import DfcSettings
 from build_rules.compilers.dfc.launch import Work
 from tests.compilers.dfc.launch.environments import run_quietly
 folder = Path(sys.argv[2])
-begun = time.monotonic()
 inputs = {"har": folder / "a", "script": folder / "a", "calibration": folder / "calibration.npy"}
 run_quietly(DfcSettings(python=sys.argv[1]), Work("optimize", {}, inputs, {"har": folder / "model.har"}))
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]))
 """
 
 

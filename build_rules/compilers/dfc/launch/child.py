@@ -59,10 +59,9 @@ class Ended:
 class Child:
     """A program that is to be run; `run` does it.
 
-    `hear` gets every line, and whether it stays (or is drawn over), `hear_errors` those of standard error where they
-    come apart, with a `mark`; `has_begun` says whether it has told what makes a
+    `hear` gets every line, and whether it stays (or is drawn over). `has_begun` says whether it has told what makes a
     password unlikely and `patience` needless. `feed` writes its input. With `mark` standard output is text up to that,
-    and goes to the file `returned` from there.
+    and goes to the file `returned` from there; lines of standard error then come apart, to `hear_errors`.
     """
 
     command: Sequence[str]
@@ -79,7 +78,7 @@ class Child:
 
     def run(self) -> Ended:
         """Run it to its end, or to the limit in seconds. Raises `NotStartedError`."""
-        self._begun_at = time.monotonic()
+        self._begun_at, self._is_over = time.monotonic(), False
         try:
             self._process = subprocess.Popen(
                 list(self.command),
@@ -116,7 +115,7 @@ class Child:
                     self._process.stdin.close()
 
     def _listen(self) -> Cut:
-        text, errors = LineReader(self.hear), LineReader(self.hear_errors)
+        text, errors, ended = LineReader(self.hear), LineReader(self.hear_errors), 0.0
         with selectors.DefaultSelector() as selector, _Returned(self.mark, self.returned, text) as taken:
             assert self._process.stdout is not None
             selector.register(self._process.stdout, selectors.EVENT_READ, taken.feed if self.mark else text.feed)
@@ -132,9 +131,11 @@ class Child:
                         selector.unregister(key.fileobj)
                 if cut := self._cut((text, errors), is_quiet=not ready, returned=taken.size):
                     return cut
-                # What it left behind may hold the pipe still.
-                if not ready and self._process.poll() is not None:
-                    break
+                if self._process.poll() is not None:
+                    ended = ended or time.monotonic()
+                    # What it left behind may hold the pipe still, and go on to chatter.
+                    if not ready or time.monotonic() - ended > GRACE:
+                        break
             taken.close_text()
             text.close()
             errors.close()
@@ -164,7 +165,10 @@ class Child:
     def _end(self) -> None:
         """Leave nothing of it behind, here or in a container."""
         process = self._process
-        if process.returncode is None and process.poll() is None:
+        if self._is_over:
+            return
+        self._is_over = True
+        if process.poll() is None:
             if self._feeder.is_alive():  # it holds the pipe; the end of the program ends that too
                 self._kill_group()
             elif process.stdin is not None:

@@ -304,6 +304,19 @@ def test_a_limit_ends_all_of_it(tmp_path: Path, hanging: Path) -> None:
     assert has_ended(pids(hanging))
 
 
+def test_what_is_left_behind_ends_too(tmp_path: Path, hanging: Path) -> None:
+    """A process that has left the group would chatter on through the pipe of one that has ended."""
+    source = """
+    import subprocess
+    child = subprocess.Popen("while :; do echo chatter; sleep 0.1; done", shell=True, start_new_session=True)
+    Path(os.environ["PIDS"]).write_text(f"{child.pid} {child.pid} {child.pid}")
+    """
+    begun = time.monotonic()
+    run_quietly(DfcSettings(python=str(make_client(tmp_path / "dfc", source))), parse_work(tmp_path))
+    assert time.monotonic() - begun < 20
+    assert has_ended(pids(hanging))
+
+
 def test_what_progress_raises_ends_all_of_it(tmp_path: Path, hanging: Path) -> None:
     python = make_client(tmp_path / "dfc", "print('hello', flush=True)\n" + HANG)
 
@@ -358,7 +371,7 @@ print()
 print("\\n".join(["line of noise"] * 200000))
 """
 MEASURED = """
-import resource, sys
+import sys
 from pathlib import Path
 from build_rules.compilers.dfc.dfc_settings import DfcSettings
 from build_rules.compilers.dfc.launch import run_worker
@@ -369,7 +382,7 @@ def hear(line):
     lines += 1
     assert len(line) <= 8 << 10
 done = run_worker(DfcSettings(python=sys.argv[1]), parse_work(Path(sys.argv[2])), hear)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, lines, len(done.log))
+print(int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]), lines, len(done.log))
 """
 
 
