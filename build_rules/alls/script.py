@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import NoReturn, Union
 
@@ -40,6 +40,7 @@ __all__ = [
     "format_script",
     "parse_script",
     "show_value",
+    "without_comments",
 ]
 
 NOTHING = "{}"
@@ -310,6 +311,11 @@ def show_value(value: Value) -> str:
     if isinstance(value, tuple):
         return "[" + ", ".join(map(show_value, value)) + "]"
     return repr(value)
+
+
+def without_comments(script: Script) -> Script:
+    """Return a script with its statements alone."""
+    return Script(tuple(replace(statement, comments=(), remark="") for statement in script.statements))
 
 
 def format_script(script: Script) -> str:

@@ -29,9 +29,9 @@ class Infer(BuildCommand):
         "Writes one array [images, H, W, C] per output stream, keyed by the stream's name. Of a HEF they are the "
         "physical tensors as the device would deliver them: quantized (uint8 or uint16). Of a HAR they are real values "
         "(float32), computed by the compiler that made it with the numbers of the chip: the emulator here, Hailo's "
-        "Dataflow Compiler where [tool.build_rules.dfc] of this folder's pyproject.toml says. Images are fitted to "
-        "the input as the calibration images were, as the file's metadata say or what the build has left beside a HAR; "
-        "else they are letterboxed."
+        "Dataflow Compiler where [tool.build_rules.dfc] of this folder's pyproject.toml says, or [dfc] of the "
+        "model.toml of a model that is built here. Images are fitted to the input as the calibration images were, as "
+        "the file's metadata say or what the build has left beside a HAR; else they are letterboxed."
     )
     cmd_options = (
         {"name": "output", "short": "o", "long": "output", "type": str, "default": "", "help": "the .npz to write"},
@@ -75,7 +75,7 @@ def _real_values(compiler: Compiler, har: Path, images: Sequence[Path]) -> Itera
     if description.input_shape is None:
         raise InputError(f"{har}: has no input, or several, so it takes no images.")
     load, count = _loader(har, description.input_shape[1:]), _batch(description)
-    compiler = _configured(compiler)
+    compiler = _configured(compiler, har)
     for start in range(0, len(images), count):
         batch = np.stack([load(image) for image in images[start : start + count]])
         outputs = compiler.simulate(har, batch)
@@ -90,13 +90,26 @@ def _batch(description: HarDescription) -> int:
     return max(1, BATCH_BYTES // (prod(description.input_shape or ()) + 4 * values))
 
 
-def _configured(compiler: Compiler) -> Compiler:
-    """Return a compiler with the settings of the repository that doit was started in, where it has to be found."""
+def _configured(compiler: Compiler, har: Path) -> Compiler:
+    """Return a compiler that has to be found with the settings of this repository, and of a model that is built here.
+
+    Raises `InputError` for settings that are not possible.
+    """
     if not compiler.looks_outside:
         return compiler
     from build_rules.declared.settings import read_settings
+    from build_rules.toml_table import Table, read_toml
+    from build_rules.workspace import BUILD, DECLARATION, MODELS
 
-    return read_settings(Path("pyproject.toml")).configured(compiler.name)
+    configured = read_settings(Path("pyproject.toml")).configured(compiler.name)
+    model = har.absolute().parent.parent
+    if not model.is_relative_to(Path(BUILD).absolute()):
+        return configured
+    declaration = MODELS / model.relative_to(Path(BUILD).absolute()) / DECLARATION
+    if not declaration.is_file():
+        return configured
+    table = Table(read_toml(declaration), str(declaration)).table(compiler.name)
+    return configured if table is None else configured.override(table)
 
 
 def _check_target(target: Path, sources: tuple[Path, ...]) -> None:

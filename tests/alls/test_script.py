@@ -20,6 +20,7 @@ from build_rules.alls.script import (
     Value,
     format_script,
     parse_script,
+    without_comments,
 )
 from build_rules.errors import InputError
 
@@ -154,6 +155,11 @@ def test_comments_stay_with_what_they_are_about() -> None:
         "# The first line,\n# and the second.\na(1)  # why\n"
         "#\n# of the first\n# of the second\nb(2, 3)  # at the end\n# left over\n"
     )
+
+
+def test_statements_alone() -> None:
+    text = "# above\na = normalization([0.0], [255.0])  # beside\n# last\n"
+    assert format_script(without_comments(parse_script(text))) == "a = normalization([0.0], [255.0])\n"
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])

@@ -127,8 +127,16 @@ def test_a_compiler_outside_is_found_by_the_settings_of_the_repository(
     monkeypatch.setattr(Emulator, "is_maker", classmethod(lambda cls, version: False))
     monkeypatch.setattr(Dfc, "is_maker", classmethod(lambda cls, version: True))
     monkeypatch.setattr(Dfc, "simulate", simulate)
-    assert call(Infer, build.har, *images, "-o", "o.npz") == 0
-    assert [dfc.python for dfc in asked] == ["../dfc/bin/python"]
+    har = tmp_path / "build/team/net/hailo8l-fast-dfc/model.har"
+    har.parent.mkdir(parents=True)
+    har.write_bytes(build.har.read_bytes())
+    for path in (build.har, har):
+        assert call(Infer, path, images[0], "-o", "o.npz") == 0
+    (tmp_path / "models/team/net").mkdir(parents=True)
+    for text in ("", '[dfc]\npython = "own/bin/python"\n'):
+        (tmp_path / "models/team/net/model.toml").write_text(text)
+        assert call(Infer, har, images[0], "-o", "o.npz") == 0
+    assert [dfc.python for dfc in asked] == ["../dfc/bin/python"] * 3 + ["own/bin/python"]
 
 
 def test_outputs_of_another_number_are_refused(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from build_rules.compilers.describe_har import describe
 from build_rules.compilers.dfc.allocation import format_allocation, network_digest, read_allocation
 from build_rules.compilers.dfc.dfc_failures import explain
-from build_rules.compilers.dfc.drive import hints_of, read_script
+from build_rules.compilers.dfc.drive import bare_script, hints_of, read_script
 from build_rules.compilers.dfc.launch import Done, Work, WorkerFailure
 from build_rules.compilers.dfc.log_facts import read_log
 from build_rules.compilers.dfc.log_report import report
@@ -100,9 +100,8 @@ def _next(dfc: Dfc, failure: WorkerFailure, script: str, attempt: _Attempt) -> _
 
 
 def _compile(dfc: Dfc, job: CompileJob, script: str, attempt: _Attempt, folder: Path, number: int) -> Done:
-    lines = folder / "compile.alls"
-    lines.write_text(script_with(script, attempt.remedies), encoding="utf-8")
-    inputs, outputs = {"har": job.har, "script": lines}, {"hef": job.output}
+    inputs = {"har": job.har, "script": bare_script(script_with(script, attempt.remedies), job.script, folder)}
+    outputs = {"hef": job.output}
     if attempt.allocation is not None:
         inputs["allocation"] = folder / "kept.alls"
         inputs["allocation"].write_text(attempt.allocation, encoding="utf-8")

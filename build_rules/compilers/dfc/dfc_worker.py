@@ -32,6 +32,7 @@ import traceback
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
@@ -111,7 +112,9 @@ def _serve_streams(nonce: str) -> int:
 def _receive(folder: Path) -> Table:
     (folder / "work").mkdir()
     (folder / "out").mkdir()
-    with tarfile.open(fileobj=sys.stdin.buffer, mode="r|") as archive:
+    stream: Any = sys.stdin.buffer
+    piecewise: Any = SimpleNamespace(read=stream.read1)  # its end never comes
+    with tarfile.open(fileobj=piecewise, mode="r|", bufsize=1 << 20) as archive:
         for info in archive:
             content = archive.extractfile(info)
             if content is not None:
@@ -203,11 +206,9 @@ def _failure(kind: str, error: BaseException) -> Table:
 
 
 def _is_full(error: BaseException | None) -> bool:
-    words: list[str] = []
-    while error is not None and len(words) < 32:
-        words.append(str(error))
-        error = error.__cause__ or error.__context__
-    return any(full in text for text in words for full in FULL)
+    if error is None:
+        return False
+    return any(full in str(error) for full in FULL) or _is_full(error.__cause__ or error.__context__)
 
 
 def _write_result(request: Table, folder: Path, result: Table) -> int:
@@ -225,8 +226,7 @@ def _installed_environment() -> dict[str, str]:
     python, found = platform.python_version(), _distributions()
     listed = [f"python=={python}", *(f"{name}=={found[name]}" for name in sorted(found))]
     digest = hashlib.sha256("\n".join(listed).encode()).hexdigest()
-    versions = {"dfc": found.get(DISTRIBUTION, "?"), "numpy": found.get("numpy", "?")}
-    return {**versions, "python": python, "digest": digest}
+    return {"dfc": found.get(DISTRIBUTION, "?"), "numpy": found.get("numpy", "?"), "python": python, "digest": digest}
 
 
 def _distributions() -> dict[str, str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from build_rules.alls.script import Script, format_script, parse_script
+from build_rules.alls.script import Script, format_script, parse_script, without_comments
 from build_rules.compilers.begin_at import begin_at
 from build_rules.compilers.dfc.asked import Asked, read_asked
 from build_rules.compilers.dfc.calibration_array import write_array
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from build_rules.compilers.dfc import Dfc
 
-__all__ = ["hints_of", "optimize", "parse", "read_script", "run_float", "simulate"]
+__all__ = ["bare_script", "hints_of", "optimize", "parse", "read_script", "run_float", "simulate"]
 
 PIXEL_COMMANDS = ("normalization", "input_conversion")
 """What the model script does to pixels, before the first layer."""
@@ -84,7 +84,7 @@ def optimize(dfc: Dfc, job: OptimizeJob) -> StageReport:
         array = folder / "calibration.npy"
         job.around.progress(f"{wanted} calibration images are handed over")
         write_array(job.calibration, tensor, shape, wanted, array)
-        inputs = {"har": job.har, "script": job.script, "calibration": array}
+        inputs = {"har": job.har, "script": bare_script(script, job.script, folder), "calibration": array}
         work = Work("optimize", {}, inputs, {"har": job.output}, job.around.log, job.around.kept)
         done = do_work(dfc, work, job.around.progress, hints_of(har, job.around, job.script, script))
     return report(read_log(done.log), asked)
@@ -107,8 +107,7 @@ def run_float(dfc: Dfc, job: OptimizeJob, image: NDArray[np.uint8]) -> tuple[NDA
     har, text = outline_har(job.har)[0], read_script(job.script)
     pixels = tuple(each for each in parse_script(text, str(job.script)).statements if each.command in PIXEL_COMMANDS)
     with _folder(job.output) as folder:
-        script = folder / "pixels.alls"
-        script.write_text(format_script(Script(pixels)), encoding="utf-8")
+        script = bare_script(format_script(Script(pixels)), job.script, folder)
         samples = np.ascontiguousarray(image.transpose(1, 2, 0)[None])
         inputs = {"har": job.har, "script": script}
         around = replace(job.around, log=None)
@@ -154,6 +153,13 @@ def hints_of(har: Har, around: Surroundings, script: Path | None = None, text: s
     """Return what an error of a stage may tell of the network that it works on."""
     name = "" if script is None else str(script)
     return Hints(har.name, har.hw_arch or "", around.preset, name, text, origins=layer_origins(har.hn))
+
+
+def bare_script(text: str, source: Path | None, folder: Path) -> Path:
+    """Write a script as it is handed over, without the comments, of which no public document of the DFC speaks."""
+    bare = folder / "script.alls"
+    bare.write_text(format_script(without_comments(parse_script(text, str(source)))), encoding="utf-8")
+    return bare
 
 
 def read_script(path: Path) -> str:

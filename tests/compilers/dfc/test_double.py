@@ -7,11 +7,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 
 from build_rules.compilers.har_file import output_layers
 from build_rules.hef import read_hef
 from tests.compilers.dfc.doubles import Caller
+from tests.compilers.nets import attention
 from tests.dfc_double.environment import make_environment
 from tests.shared import SHARED
 
@@ -201,6 +203,10 @@ SCRIPTS = [
     ("quantization_param(conv1, precision_mode=a32_w32)", "precision_mode a32_w32 is not supported"),
     ("change_output_activation(output_layer1, sigmoid)", "is an output layer"),
     ("change_output_activation(conv9, sigmoidal)", "unknown activation"),
+    (
+        "change_output_activation(conv9, sigmoid)\nquantization_param(net/conv9, force_range_out=[0.0, 1.0])",
+        "cannot have another activation and a forced range",
+    ),
     ("model_optimization_flavor(optimization_level=7)", "optimization_level must be"),
     ("performance_param(compiler_optimization_level=most)", "must be 0, 1, 2 or max"),
     ("post_quantization_optimization(finetune, policy=yes)", "policy must be one of"),
@@ -224,6 +230,8 @@ def test_scripts_of_the_public_kind_are_taken(built: Caller) -> None:
     script = """
         # a comment of its own, and one behind a line
         norm_layer1 = normalization([127.5, 127.5, 127.5], [127.5, 127.5, 127.5], net/input_layer1)  # here
+        bgr_to_rgb_images = input_conversion(net/input_layer1, bgr_to_rgb)
+        change_output_activation(sigmoid)
         model_optimization_config(calibration, batch_size=8, calibset_size=24)
         pre_quantization_optimization(equalization, policy=enabled)
         pre_quantization_optimization(matmul_correction, layers={conv*}, correction_type=zp_comp_block)
@@ -245,6 +253,19 @@ def test_scripts_of_the_public_kind_are_taken(built: Caller) -> None:
     """)
     assert told["script"].startswith(script)
     assert told["script"].endswith("\nperformance_param(compiler_optimization_level=max)")
+
+
+def test_what_is_appended_knows_the_layers_that_the_script_before_it_makes(built: Caller) -> None:
+    told = built.told("""
+        runner = ClientRunner(har="parsed.har")
+        runner.load_model_script(SCRIPT)
+        runner.load_model_script("quantization_param(normalization1, precision_mode=a8_w8)", append=True)
+        runner.optimize(DATA)
+        runner.load_model_script("performance_param(compiler_optimization_level=max)\\n", append=True)
+        runner.compile()
+        tell(lines=len(runner.model_script.splitlines()), state=runner.state.value)
+    """)
+    assert told == {"lines": 7, "state": "compiled_model"}
 
 
 SHAPES = [
@@ -345,3 +366,26 @@ def test_real_and_double_number_their_layers_alike(built: Caller) -> None:
         assert sorted(outputs) == sorted(f"{name}/output_layer{n + 1}" for n in range(len(outputs)))
         by_number = [hn["layers"][f"{name}/output_layer{n + 1}"]["input"][0] for n in range(len(outputs))]
         assert by_number == hn["net_params"]["output_layers_order"]
+
+
+WIDE = [("softmax1", "has 2 APUs but max allowed is 1"), ("{matmul*}", "unexpected crash"), ("conv1", None)]
+
+
+@pytest.mark.parametrize(("layers", "message"), WIDE)
+def test_the_allocator_takes_no_wide_softmax_and_no_wide_matmul(
+    tmp_path: Path, layers: str, message: str | None
+) -> None:
+    caller = Caller.settle(tmp_path)
+    model, ends = attention()
+    onnx.save(model, str(caller.folder / "model.onnx"))
+    program = f"""
+        runner = ClientRunner(hw_arch="hailo8l")
+        runner.translate_onnx_model("model.onnx", "net", end_node_names={ends!r})
+        runner.load_model_script("quantization_param({layers}, precision_mode=a16_w16)")
+        runner.optimize(DATA)
+        runner.compile()
+    """
+    if message is None:
+        caller.told(program)
+    else:
+        assert message in caller.refused(program)

@@ -241,6 +241,19 @@ def test_end_nodes_may_be_tensors_in_any_order(caller: Caller) -> None:
     assert told == {"names": ["/n30/Conv", "/n22/Conv"], "outs": [["/n32/Mul"], ["n22_0"]]}
 
 
+def test_a_network_may_begin_inside(caller: Caller) -> None:
+    told = caller.told("""
+        runner = ClientRunner(hw_arch="hailo8")
+        runner.translate_onnx_model("model.onnx", "net", end_node_names=ENDS)
+        layers = runner.get_hn()["layers"]
+        runner.translate_onnx_model("model.onnx", "net", ["/n3/Split"], ENDS)
+        inner = runner.get_hn_model().get_input_layers()[0]
+        tell(shape=inner.output_shape, count=len(layers), inner=len(runner.get_hn()["layers"]))
+    """)
+    assert told["shape"] == [-1, 16, 16, 16]
+    assert told["inner"] == told["count"] - 1
+
+
 def test_the_recommended_end_nodes_can_be_parsed(tmp_path: Path) -> None:
     caller = Caller.settle(tmp_path)
     net = Net()

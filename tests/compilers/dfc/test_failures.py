@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import time
 import traceback
 from dataclasses import dataclass, replace
@@ -10,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tomli
 from hypothesis import given
 from hypothesis import strategies as st
 
+from build_rules.alls.layers import Layers
+from build_rules.alls.own_lines import OwnLines, read_own_lines
 from build_rules.compilers.dfc.dfc_failures import CompilerError, Hints, explain, known_failure
-from build_rules.compilers.dfc.failure_table import FAILURES, GENERAL, KINDS
+from build_rules.compilers.dfc.failure_table import FAILURES, GENERAL, KINDS, KnownFailure
 from build_rules.compilers.dfc.layer_origins import layer_origins, named_layers
 from build_rules.compilers.dfc.remedies import LADDER
 from tests.compilers.dfc.logs import COMPILED, OPTIMIZED, joined
@@ -394,3 +398,14 @@ def test_origins_of_layers() -> None:
     assert "yolov8n/worse" not in origins
     assert layer_origins({}) == {}
     assert named_layers("conv4 conv411 x/conv41x", origins) == ()
+
+
+@pytest.mark.parametrize(
+    "failure", [each for each in (*FAILURES, *GENERAL) if "[alls]" in each.hint], ids=lambda f: f.name
+)
+def test_lines_that_are_advised_are_taken(failure: KnownFailure) -> None:
+    hint = failure.hint.format_map({"target": "t", "preset": "p", "narrower": ""})
+    (advice,) = re.findall(r"`\[alls\] (append = \[.*?\])`", hint)
+    lines = "\n".join(tomli.loads(advice)["append"])
+    layers = Layers("net", {"net/conv1": ("/a/Conv",)})
+    assert read_own_lines(OwnLines(lines, "model.toml", "from [alls] append"), layers, 1024)

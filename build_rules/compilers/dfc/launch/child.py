@@ -6,6 +6,7 @@ that end is how a worker on any machine learns that nobody waits any more.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import selectors
@@ -24,6 +25,7 @@ from build_rules.compilers.dfc.launch.lines import LineReader
 __all__ = ["Child", "Cut", "Ended", "NotStartedError"]
 
 CHUNK = 1 << 16
+PIPE = 1 << 20
 TICK = 0.5
 """Seconds between two looks at a program that says nothing; one that asks for a password says nothing more."""
 GRACE = 5.0
@@ -105,6 +107,8 @@ class Child:
 
     def _feed(self) -> None:
         if self.feed is not None and self._process.stdin is not None:
+            with suppress(OSError, AttributeError):  # a wish: there is a limit to what all pipes of a user hold
+                fcntl.fcntl(self._process.stdin, fcntl.F_SETPIPE_SZ, PIPE)
             try:
                 self.feed(self._process.stdin)
             except (OSError, ValueError):  # it has ended, and says why itself; or it waits for what cannot be read

@@ -28,7 +28,8 @@ def send(stream: IO[bytes], source: Path, request: Path, inputs: Mapping[str, Pa
     """Write a worker's source, its request and its inputs, as `dfc_worker.py` reads them. Raises `OSError`."""
     code = source.read_bytes()
     stream.write(b"%d\n%b" % (len(code), code))
-    with tarfile.open(fileobj=stream, mode="w|", bufsize=tarfile.RECORDSIZE) as archive:
+    with tarfile.open(fileobj=stream, mode="w|", bufsize=PIECE) as archive:
+        archive.copybufsize = PIECE  # type: ignore[attr-defined] # by default it copies in pieces of 16 KiB
         for name, path in ((REQUEST, request), *((FILE_NAMES[name], path) for name, path in inputs.items())):
             archive.add(str(path.resolve()), name, recursive=False)
     stream.flush()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import pytest
 
 from build_rules.compilers.dfc.dfc_settings import DfcSettings
 from build_rules.compilers.dfc.launch import WorkerFailure
-from build_rules.compilers.dfc.launch.image import FIND_PYTHON
+from build_rules.compilers.dfc.launch.image import FIND_PYTHON, container_command, find_image, why_not
 from tests.compilers.dfc.launch.environments import has_ended, make_client, parse_work, run_apart, run_quietly
 from tests.compilers.dfc.launch.stand_ins import IMAGE, StandIns
 from tests.compilers.dfc.launch.test_interpreter import HANG, pids, wait_for
@@ -78,6 +80,22 @@ def test_docker_is_told_exactly_this(stand_ins: Made, tmp_path: Path, monkeypatc
     assert content["environment"]["CUDA_VISIBLE_DEVICES"] == "-1"
     assert content["environment"]["HOME"].startswith(str(folder))
     assert done.environment["dfc"] == "3.33.0"
+
+
+@pytest.mark.skipif(shutil.which("docker") is None, reason="no docker on this machine")
+def test_the_real_docker_understands_the_words(tmp_path: Path) -> None:
+    """It takes them apart before it looks for a daemon, of which there is none."""
+    folder = odd_folder(tmp_path)
+    inputs = {"model.onnx": folder / "net.onnx"}
+    command = container_command("docker", IMAGE, "name", "device=0,1", folder, inputs, ("-u", "worker"))
+    environment = {**os.environ, "DOCKER_HOST": f"unix://{tmp_path}/none", "DOCKER_CONFIG": str(tmp_path)}
+    done = subprocess.run(
+        command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    assert why_not(done.stderr, "") == "daemon", done.stderr
+    with pytest.raises(WorkerFailure) as caught:
+        find_image("docker", "hailo:2025-10", environment)
+    assert caught.value.kind == "daemon"
 
 
 def test_podman_keeps_the_user_and_takes_gpus_by_their_names(stand_ins: Made, tmp_path: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
 import signal
 import threading
 import time
@@ -50,6 +52,18 @@ def test_outputs_and_logs_come_into_place(python: Path, tmp_path: Path) -> None:
     assert done.log == (tmp_path / "parsed.log").read_text()
     assert done.log.startswith("==> allocator.log <==\nallocated\n\n==> output.log <==\nsaved ")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["net.onnx", "parsed.har", "parsed.log"]
+
+
+def test_an_interpreter_beside_the_repository(python: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "repository").mkdir()
+    (tmp_path / "dfc").symlink_to(python.parents[1])
+    monkeypatch.chdir(tmp_path / "repository")
+    work = parse_work(Path())
+    assert made(Path(), run_quietly(DfcSettings(python="../dfc/bin/python"), work))["net_name"] == "net"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert made(Path(), run_quietly(DfcSettings(python="~/dfc/bin/python"), work))["net_name"] == "net"
+    prefix = DfcSettings(command=("../dfc/bin/python",))
+    assert made(Path(), run_quietly(prefix, work))["net_name"] == "net"
 
 
 def test_it_finds_itself_in_a_folder_of_its_own_with_nothing_of_ours(
@@ -222,12 +236,27 @@ def test_a_full_disk(tmp_path: Path) -> None:
     source = """
     def save(self, path):
         try:
-            raise OSError(28, "No space left on device")
+            Path("/dev/full").write_bytes(b"1" * 100000)
         except OSError as error:
             raise RuntimeError("could not save") from error
     ClientRunner.save_har = save
     """
     assert failure(make_client(tmp_path / "dfc", source), tmp_path).kind == "disk"
+
+
+def test_a_disk_that_has_no_place_for_the_result(tmp_path: Path) -> None:
+    python = make_client(tmp_path / "dfc", "os.symlink('/dev/full', '../result.json.partial')")
+    error = failure(python, tmp_path)
+    assert (error.kind, error.message) == ("disk", "no space left for the result")
+
+
+def test_a_full_disk_of_our_own(python: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_place(*given: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "the copy")
+
+    monkeypatch.setattr(shutil, "copyfile", no_place)
+    error = failure(python, tmp_path)
+    assert (error.kind, error.message) == ("disk", "the copy: No space left on device")
 
 
 HANG = """

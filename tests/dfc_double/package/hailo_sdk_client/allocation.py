@@ -11,10 +11,11 @@ from math import ceil, prod
 from typing import Any, NamedTuple
 
 from . import logs
+from .exceptions import make
 from .logs import ALLOCATOR
 from .script_parser import Statement
 
-__all__ = ["Allocation", "allocate", "automatic_script", "is_placed", "profile", "tell"]
+__all__ = ["Allocation", "allocate", "automatic_script", "is_placed", "profile", "refuse_wide", "tell"]
 
 WEIGHTS_PER_CONTEXT = {"hailo8": 3_000_000, "hailo8r": 3_000_000, "hailo8l": 1_500_000}
 OPERATIONS_PER_SECOND = {"hailo8": 13e12, "hailo8r": 13e12, "hailo8l": 6.5e12}
@@ -55,6 +56,17 @@ def _operations(layer: Mapping[str, Any]) -> int:
     outputs = layer.get("output_shapes") or [[0]]
     groups = layer.get("params", {}).get("groups", 1) if layer["type"] == "conv" else 1
     return int(2 * _weights(layer) * prod(outputs[0][1:-1]) // max(groups, 1))
+
+
+def refuse_wide(hn: Mapping[str, Any], layers: Sequence[str]) -> None:
+    """Fail as the allocator does when a softmax or a product of two tensors was given 16 bits."""
+    for name in layers:
+        kind = hn["layers"].get(name, {}).get("type")
+        if kind in ("softmax", "matmul"):
+            short = name.rpartition("/")[2]
+            text = f"Layer {short} has 2 APUs but max allowed is 1" if kind == "softmax" else "unexpected crash"
+            logs.log("error", f"Mapping Failed: {text}", ALLOCATOR)
+            raise make("BackendAllocatorException", f"Compilation failed: {text}")
 
 
 def automatic_script(found: Allocation) -> str:

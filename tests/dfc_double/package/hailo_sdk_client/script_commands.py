@@ -13,7 +13,7 @@ from typing import Any
 from .exceptions import make
 from .script_parser import Glob, Statement, Word
 
-__all__ = ["COMPILE_STAGE", "MODES", "check", "layers_of"]
+__all__ = ["COMPILE_STAGE", "check", "wide_layers"]
 
 MODES = ("a8_w8", "a8_w4", "a16_w16", "a8_w8_a16")
 ACTIVATIONS = (
@@ -150,20 +150,46 @@ _PLAIN: dict[str, set[str] | None] = {
 def check(statements: Iterable[Statement], hn: Mapping[str, Any]) -> None:
     """Raise `AllocatorScriptParserException` or `HailoNNException` for what this network's script cannot say."""
     made: set[str] = set()
+    folded: set[str] = set()
+    forced: set[str] = set()
     for statement in statements:
         _check_arguments(statement)
-        named = [name for value in _layer_values(statement) for name in layers_of(value, hn, made, statement)]
+        named = _named(statement, hn, made)
         _check_values(statement)
         if statement.command == "change_output_activation":
             _check_producers(statement, named, hn)
-        made.update(f"{hn['name']}/{target}" for target in statement.targets)
-        made.update(target for target in statement.targets if "/" in target)
+            folded.update(named)
+        if "force_range_out" in statement.keywords:
+            forced.update(named)
+        for name in sorted(folded & forced):
+            raise _refused(statement, f"{name} cannot have another activation and a forced range of its output")
+        made.update(_targets(statement, hn))
 
 
-def layers_of(value: Any, hn: Mapping[str, Any], made: Iterable[str], statement: Statement) -> list[str]:
+def wide_layers(statements: Iterable[Statement], hn: Mapping[str, Any]) -> list[str]:
+    """Return the layers that are given 16 bits inside, output layers not among them; later lines win."""
+    modes: dict[str, str] = {}
+    made: set[str] = set()
+    for statement in statements:
+        made.update(_targets(statement, hn))
+        if statement.command == "quantization_param" and "precision_mode" in statement.keywords:
+            modes.update(dict.fromkeys(_named(statement, hn, made), statement.keywords["precision_mode"]))
+    types = {name: hn["layers"].get(name, {}).get("type") for name in modes}
+    return [name for name, mode in modes.items() if mode == "a16_w16" and types[name] != "output_layer"]
+
+
+def _targets(statement: Statement, hn: Mapping[str, Any]) -> list[str]:
+    return [target if "/" in target else f"{hn['name']}/{target}" for target in statement.targets]
+
+
+def _named(statement: Statement, hn: Mapping[str, Any], made: Iterable[str]) -> list[str]:
+    return [name for value in _layer_values(statement) for name in _layers_of(value, hn, made, statement)]
+
+
+def _layers_of(value: Any, hn: Mapping[str, Any], made: Iterable[str], statement: Statement) -> list[str]:
     """Return the layers that a value names, with their scope; numbers and strings name none."""
     if isinstance(value, list):
-        return [name for item in value for name in layers_of(item, hn, made, statement)]
+        return [name for item in value for name in _layers_of(item, hn, made, statement)]
     scope = hn["name"]
     if isinstance(value, Glob):
         pattern = value if "/" in value else f"{scope}/{value}"
@@ -181,7 +207,7 @@ def layers_of(value: Any, hn: Mapping[str, Any], made: Iterable[str], statement:
 
 def _check_producers(statement: Statement, named: Iterable[str], hn: Mapping[str, Any]) -> None:
     for name in named:
-        if hn["layers"][name]["type"] == "output_layer":
+        if hn["layers"].get(name, {}).get("type") == "output_layer":
             raise _refused(statement, f"{name} is an output layer; the activation belongs to the layer before it")
 
 

@@ -90,6 +90,7 @@ class ClientRunner(Optimizing, Inferring):
         placed = allocation.is_placed(hn, self._statements)
         maximal = any(line.keywords.get("compiler_optimization_level") == "max" for line in self._statements)
         self._behaviour.reach("compile", self._statements, waits=not placed)
+        allocation.refuse_wide(hn, self._archive.document(".double.json")["wide"])
         allocation.tell(hn, self.hw_arch, found, placed, maximal)
         with Hands(self._behaviour) as hands:
             har, out = hands.folder / "model.har", hands.folder / "model.hef"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -39,7 +39,6 @@ class Held:
         self._archive = Archive("", {})
         self._state = States.UNINITIALIZED
         self._statements: list[Statement] = []
-        self._context: Any = None
         self._behaviour.reach("init")
         if har is not None:
             self.load_har(har)
@@ -124,19 +123,15 @@ class Held:
         logs.info(f"Loading model script commands to {self.model_name} from {source}")
         before = self.model_script if append else ""
         whole = before + ("" if not before or before.endswith("\n") else "\n") + text
-        self._check(parse(text))
         statements = parse(whole)
-        self._check(statements)
-        if self._state not in FLOAT and any(line.command not in COMPILE_STAGE for line in parse(text)):
-            command = next(line.command for line in parse(text) if line.command not in COMPILE_STAGE)
-            if append:
-                raise make("InvalidStateException", f"{command} cannot be added to a {self._state.value}")
+        # Names are those of the parsed network: what the script itself adds is known to it by its targets.
+        check(statements, self._archive.document(".double.json").get("native_hn") or self.get_hn())
+        if append and self._state not in FLOAT:
+            late = [line.command for line in parse(text) if line.command not in COMPILE_STAGE]
+            if late:
+                raise make("InvalidStateException", f"{late[0]} cannot be added to a {self._state.value}")
         self._statements = statements
         self._archive.members[".alls"] = whole.encode("utf-8")
-
-    def _check(self, statements: Sequence[Statement]) -> None:
-        """Names are those of the parsed network: what the script itself adds is known to it by its targets."""
-        check(statements, self._archive.document(".double.json").get("native_hn") or self.get_hn())
 
     @allowed_states(*PARSED)
     def save_har(
@@ -209,8 +204,8 @@ def source_layer(hn: Mapping[str, Any]) -> str:
 
 def _script_text(script: str | Path) -> tuple[str, str]:
     """Return a script's text, and what it was read from: a path when there is such a file, else it is the text."""
-    looks_like_path = isinstance(script, Path) or ("\n" not in script and script.endswith(".alls"))
-    if looks_like_path:
+    is_line = isinstance(script, str) and "\n" not in script and len(script) < 250
+    if isinstance(script, Path) or (is_line and (Path(script).is_file() or script.endswith(".alls"))):
         if not Path(script).is_file():
             raise FileNotFoundError(f"[Errno 2] No such file or directory: {str(script)!r}")
         return Path(script).read_text(encoding="utf-8"), str(script)

@@ -12,6 +12,7 @@ from ..har import Archive
 from ..helper_process import Hands
 from ..levels import Plan, make_plan
 from ..network_lines import LEFT_OUT, emulated_script, folded_activations, network_lines, pixel_scale
+from ..script_commands import wide_layers
 from ..script_parser import Statement, parse
 from .held import Held, source_layer
 from .states import FLOAT, allowed_states
@@ -93,6 +94,7 @@ class Optimizing(Held):
         renaming.rename_archive(made, names)
         self._archive = made
         self._remember("native_hn", native)
+        self._remember("wide", wide_layers(self._statements, native))
         self._remember("emulated_script", script)
         self._remember("scale", scale)
         self._set_state(States.QUANTIZED_MODEL)
