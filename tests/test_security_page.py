@@ -18,7 +18,11 @@ def rows() -> list[list[str]]:
 
 
 SHOWN = (
-    *("calibration/pool/left_out.py MAX_NAMED", "calibration/snapshot/safetensors_file.py MAX_TOLD"),
+    *(
+        "alls/layers.py MAX_SHOWN",
+        "calibration/pool/left_out.py MAX_NAMED",
+        "calibration/snapshot/safetensors_file.py MAX_TOLD",
+    ),
     *("commands/describe_hef.py MAX_PROBLEMS", "commands/render.py MAX_CELL", "commands/render.py MAX_DEPTH"),
     *("commands/status.py MAX_LEFT", "engine/freshness/decide.py MAX_VALUE"),
     *("engine/memory/texts.py MAX_SHOWN", "graph/find/propose.py MAX_GROUPS", "toml_table.py MAX_SHOWN"),

@@ -11,6 +11,8 @@ from build_rules.alls.script import NOTHING, Glob, Name, Origin, Statement, Valu
 
 __all__ = ["Fail", "Layers"]
 
+MAX_SHOWN = 200
+"""Characters of a name in a message; one in a script may take the whole file."""
 Fail = Callable[[str], NoReturn]
 """Refuses a statement; whoever reads it says file and line."""
 
@@ -51,8 +53,8 @@ class Layers:
             return (name,)
         if name not in self.added:
             fail(
-                f"layer {value.text!r} doesn't exist in the HN of {self.net!r}{self._near(name)}; layers are numbered "
-                "anew when the graph changes"
+                f"layer {_shown(value.text)} doesn't exist in the HN of {self.net!r}{self._near(name)}; "
+                "layers are numbered anew when the graph changes"
             )
         return ()
 
@@ -60,28 +62,33 @@ class Layers:
         """Return the whole name of the one layer that comes from an ONNX node."""
         found = [name for name, nodes in self.origins.items() if origin.text in nodes and not _is_output(name)]
         if len(found) > 1:
-            fail(f"{len(found)} layers come from the ONNX node {origin.text!r}: {', '.join(found)}; name one of them")
+            several = ", ".join(found)
+            fail(f"{len(found)} layers come from the ONNX node {_shown(origin.text)}: {several}; name one of them")
         if not found:
             import difflib
 
             nodes = dict.fromkeys(node for nodes in self.origins.values() for node in nodes)
-            near = difflib.get_close_matches(origin.text, nodes, n=3)
+            near = difflib.get_close_matches(origin.text[:MAX_SHOWN], nodes, n=3)
             advice = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
-            fail(f"no layer comes from an ONNX node {origin.text!r}{advice}")
+            fail(f"no layer comes from an ONNX node {_shown(origin.text)}{advice}")
         return found[0]
 
     def _matching(self, glob: Glob, fail: Fail) -> tuple[str, ...]:
         pattern = self.scoped(glob.text)
         names = tuple(name for name in self.origins if fnmatchcase(name, pattern))
         if not names and not any(fnmatchcase(name, pattern) for name in self.added):
-            fail(f"pattern {{{glob.text}}} matches no layer; it doesn't exist in the HN")
+            fail(f"pattern {{{glob.text[:MAX_SHOWN]}}} matches no layer; it doesn't exist in the HN")
         return names
 
     def _near(self, name: str) -> str:
         import difflib
 
-        near = difflib.get_close_matches(name, (*self.origins, *self.added), n=3, cutoff=0.8)
+        near = difflib.get_close_matches(name[:MAX_SHOWN], (*self.origins, *self.added), n=3, cutoff=0.8)
         return f" (there are {', '.join(near)})" if near else ""
+
+
+def _shown(name: str) -> str:
+    return repr(name if len(name) <= MAX_SHOWN else f"{name[:MAX_SHOWN]}...")
 
 
 def _is_output(layer: str) -> bool:

@@ -13,6 +13,8 @@ from build_rules.errors import InputError
 
 __all__ = ["OwnLines", "Sizes", "complete", "level_of", "read_own_lines"]
 
+MAX_STATEMENTS = 4096
+"""Of a user's; each that is like no known command is compared with all of them."""
 NOT_FOR_USERS: Mapping[str, str] = {
     "normalization": "what is done to pixels is proven and written into the metadata; say it in [input] of model.toml",
     "input_conversion": "the colours of the input are written into the metadata; say them in [input] of model.toml",
@@ -65,7 +67,10 @@ def read_own_lines(lines: OwnLines, layers: Layers, samples: int) -> tuple[State
     are, and what the build does not let a line decide.
     """
     reader = _Reader(lines, layers, samples)
-    statements = [reader.read(statement) for statement in parse_script(lines.text, lines.source, True).statements]
+    written = parse_script(lines.text, lines.source, True).statements
+    if len(written) > MAX_STATEMENTS:
+        raise InputError(f"{lines.source}: {len(written)} lines of a model script; at most {MAX_STATEMENTS} are read.")
+    statements = [reader.read(statement) for statement in written]
     # The heading stands once, above the first of them.
     return tuple(
         replace(statement, comments=() if number else (lines.heading,), remark="")
@@ -119,7 +124,7 @@ def _near(word: str, known: Set[str]) -> str | None:
     """Return the known word that somebody misspelled; None for one that is known, or like none that is."""
     import difflib
 
-    return None if word in known else next(iter(difflib.get_close_matches(word, sorted(known), 1, 0.8)), None)
+    return None if word in known else next(iter(difflib.get_close_matches(word[:100], sorted(known), 1, 0.8)), None)
 
 
 def _origins(values: Sequence[Value]) -> list[Origin]:

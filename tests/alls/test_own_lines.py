@@ -89,5 +89,14 @@ def test_comments_stay_with_the_user() -> None:
     assert read("# one", f"{line}  # two") == read(line) == ["# the user's", line]
 
 
+def test_what_nobody_writes_is_refused_in_time_and_in_few_words() -> None:
+    with pytest.raises(InputError, match=r"extra\.alls: 4097 lines of a model script; at most 4096 are read"):
+        read(*(f"f{number}()" for number in range(4097)))
+    for line in ("quantization_param(onnx:{}, a=1)", "quantization_param({}, a=1)", "quantization_param({{{}}}, a=1)"):
+        with pytest.raises(InputError) as caught:
+            read(line.format("x" * 1_000_000))
+        assert len(str(caught.value)) < 600
+
+
 def test_no_lines() -> None:
     assert read("", "# nothing") == []

@@ -8,6 +8,7 @@ that calls them float.
 from __future__ import annotations
 
 import copy
+import io
 import json
 from collections.abc import Mapping
 from functools import cache
@@ -22,6 +23,7 @@ from PIL import Image
 
 from build_rules.calibration.pixels.images import decode
 from build_rules.calibration.pixels.letterbox import fit, place
+from build_rules.compilers.har_file import read_har
 from build_rules.hef import read_members
 from build_rules.records.split_json import load_split
 from tests.chain.conftest import MODELS, make_workspace
@@ -187,6 +189,17 @@ def test_no_output_is_worse_than_fast(
     boxes = next(output for output in quantized[model, preset][0]["outputs"] if output["type"] == "boxes")
     for child in boxes["outputs"]:
         assert child["dtype"] == "uint16"
+
+
+@pytest.mark.parametrize(("preset", "bits"), [("fast", 8), ("balanced", 8), ("accurate", 16)])
+def test_what_leads_values_past_the_attention_has_the_bits_of_the_preset(
+    examples: Path, preset: str, bits: int
+) -> None:
+    har = read_har(examples / f"build/shapes-attn/hailo8l-{preset}/model.har")
+    with np.load(io.BytesIO(har.member(".q.npz"))) as stored:
+        found = {layer: int(stored[f"shapes-attn/{layer}/output_activation_bits:0"]) for layer in ("dw1", "softmax1")}
+        assert found == {"dw1": bits, "softmax1": 8}
+        assert int(stored["shapes-attn/dw1/weight_bits:0"]) == bits
 
 
 @pytest.mark.parametrize("decoder", DECODERS)
