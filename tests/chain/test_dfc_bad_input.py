@@ -140,6 +140,30 @@ def test_a_command_that_asks_for_a_password(folder: Path, tmp_path: Path) -> Non
     refused(folder, PARSE, "password")
 
 
+def own_lines(folder: Path, line: str) -> None:
+    single_target(folder, MODEL, "calibration_count = 8", "[alls]", f"append = ['{line}']")
+
+
+@pytest.mark.parametrize("layer", ["conv999", "onnx:/model.99/Conv"])
+def test_a_line_for_a_layer_that_does_not_exist(folder: Path, layer: str) -> None:
+    own_lines(folder, f"quantization_param({layer}, precision_mode=a16_w16)")
+    run = doit(folder)
+    assert (run.code, "Traceback" in run.err) == (3, False)
+    assert run.err.startswith(f"ERROR in alls:{MODEL}:hailo8l-fast-dfc: "), run.err
+    assert layer.removeprefix("onnx:") in run.err
+    assert f"models/{MODEL}/model.toml" in run.err
+    assert not list((folder / "build").rglob("model.*"))
+
+
+def test_fewer_images_than_a_line_asks_for(folder: Path) -> None:
+    own_lines(folder, "model_optimization_config(calibration, calibset_size=64)")
+    run = doit(folder)
+    assert (run.code, "Traceback" in run.err) == (3, False)
+    assert "64" in run.err
+    assert "8" in run.err
+    assert not list(folder.rglob("model.har"))
+
+
 STAGES = [(HAR, "optimize"), (HEF, "compile")]
 
 

@@ -138,6 +138,16 @@ def test_an_output_that_is_gone_or_damaged(folder: Path, name: str, steps: list[
     assert steps_after(folder) == steps
 
 
+def test_a_line_of_the_compile_alone_does_not_quantize_again(folder: Path) -> None:
+    """Which takes hours, where the compile takes minutes."""
+    declared = (*DECLARED, "[alls]", 'append = ["resources_param(max_utilization=0.8)"]')
+    single_target(folder, MODEL, *declared)
+    steps = steps_after(folder)
+    assert {"alls", "hef"} <= set(steps) <= {"alls", "hef", "meta"}
+    single_target(folder, MODEL, *declared[:-1], 'append = ["model_optimization_config(calibration, batch_size=2)"]')
+    assert {"alls", "har", "hef"} <= set(steps_after(folder))
+
+
 def test_how_it_is_run_decides_nothing(folder: Path, python: Path) -> None:
     choose_dfc(folder, python, "time_limit = 3")
     assert steps_after(folder) == []
