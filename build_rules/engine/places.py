@@ -24,11 +24,11 @@ __all__ = [
     "BUILD",
     "CLOCK",
     "DAMAGED",
-    "FAILED",
     "FORMER",
     "HELD",
     "IMAGES",
     "INDEX",
+    "LEFTOVERS",
     "LOCK",
     "RECORDS",
     "RUNNING",
@@ -55,7 +55,7 @@ INDEX = f"{BUILD}/.fresh"
 IMAGES = f"{BUILD}/.images.db"
 RUNNING = f"{BUILD}/.running"
 """Holds a file for every step that is running, with the name of its draft."""
-FAILED = f"{BUILD}/.failed"
+LEFTOVERS = f"{BUILD}/.failed"
 """Holds a folder for every step that failed and left something to be looked at."""
 CLOCK = f"{BUILD}/.clock"
 """Written for a moment, to ask the file system for the time where that needs a name."""
@@ -110,7 +110,7 @@ def failed_folder(step: str) -> Path:
     from hashlib import sha256  # two steps may look alike in such a name, and on some file systems more of them
 
     named = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in step)
-    return Path(FAILED, f"{named[:150].lstrip('.')}-{sha256(os.fsencode(step)).hexdigest()[:8]}")
+    return Path(LEFTOVERS, f"{named[:150].lstrip('.')}-{sha256(os.fsencode(step)).hexdigest()[:8]}")
 
 
 def is_draft_folder(path: Path) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from build_rules.engine.places import FAILED
+from build_rules.engine.places import LEFTOVERS
 from tests.chain.dfc_workspaces import MODEL, choose_dfc, make_dfc
 from tests.dfc_double.environment import make_environment, set_behaviour
 from tests.doit_runs import doit, start_doit, wait_until
@@ -87,7 +87,7 @@ def test_no_orphan_survives_and_the_next_run_goes_on(
     assert outputs(folder) == before
     assert not list((folder / "build").rglob("*.partial"))
     assert not list((folder / "build").rglob(".dfc-*"))
-    assert not list((folder / FAILED).glob("*"))
+    assert not list((folder / LEFTOVERS).glob("*"))
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -104,11 +104,11 @@ def test_it_is_ended_by_the_machine(kept: Path, tmp_path: Path, step: str) -> No
     assert f"ERROR in {step}:{MODEL}:hailo8l-fast-dfc: " in run.err
     assert "signal 9" in run.err
     assert "Traceback" not in run.err
-    left = list((folder / FAILED).glob(f"{step}-{MODEL}-hailo8l-fast-dfc-*"))
+    left = list((folder / LEFTOVERS).glob(f"{step}-{MODEL}-hailo8l-fast-dfc-*"))
     assert (len(left), str(left[0].relative_to(folder)) in run.err) == (1, True)
     assert processes_of(tmp_path) == []
     set_behaviour(python)
     run = doit(folder)
     assert (run.code, run.steps) == (0, [step]), run.err
     assert outputs(folder) == before
-    assert not list((folder / FAILED).glob("*"))
+    assert not list((folder / LEFTOVERS).glob("*"))

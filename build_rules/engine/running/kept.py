@@ -19,7 +19,7 @@ __all__ = ["keeping", "kept_by"]
 def keeping(step: str) -> Iterator[Path]:
     """Give a step the place of what it leaves when the block fails. Raises `InputError` where a link is in the way."""
     place = places.failed_folder(step)
-    places.make_folder(places.FAILED)
+    places.make_folder(places.LEFTOVERS)
     places.remove_tree(place)
     yield place
     places.remove_tree(place)

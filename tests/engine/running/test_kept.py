@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from build_rules.engine.places import FAILED, failed_folder, is_below_build
+from build_rules.engine.places import LEFTOVERS, failed_folder, is_below_build
 from tests.doit_runs import Run, doit, start_doit, wait_until
 
 STEPS = """
@@ -71,7 +71,7 @@ def test_the_place_has_a_name_for_any_file_system() -> None:
     places = {failed_folder(name) for name in names}
     assert len(places) == len(names)
     for place in places:
-        assert (str(place.parent), is_below_build(place), place.name.isprintable()) == (FAILED, True, True)
+        assert (str(place.parent), is_below_build(place), place.name.isprintable()) == (LEFTOVERS, True, True)
         assert len(place.name) < 200
         assert not place.name.startswith(".")
 
@@ -119,11 +119,11 @@ def test_it_goes_with_the_outputs(folder: Path) -> None:
     assert (f"{NAME} - removing dir '{place}'" in run.out, left(folder)) == (True, ["allocator.log"])
     run = doit(folder, "clean")
     assert (run.code, f"{NAME} - removing dir '{place}'" in run.out) == (0, True)
-    assert not (folder / FAILED).exists()
+    assert not (folder / LEFTOVERS).exists()
     assert "removing" not in doit(folder, "clean").out
 
 
-@pytest.mark.parametrize("place", [FAILED, str(failed_folder(NAME))])
+@pytest.mark.parametrize("place", [LEFTOVERS, str(failed_folder(NAME))])
 def test_no_link_is_followed(folder: Path, place: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     victim = tmp_path_factory.mktemp("victim")
     (victim / "mine").touch()
@@ -134,7 +134,7 @@ def test_no_link_is_followed(folder: Path, place: str, tmp_path_factory: pytest.
     assert doit(folder, "clean").code == 0
     run = build(folder, "leave fail")
     assert run.code == 3
-    assert ("is a link to" in run.err) == (place == FAILED)
+    assert ("is a link to" in run.err) == (place == LEFTOVERS)
     assert sorted(path.name for path in victim.rglob("*")) == ["mine", "mine", failed_folder(NAME).name]
 
 
