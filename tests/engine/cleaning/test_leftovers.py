@@ -128,7 +128,7 @@ def test_what_this_user_may_not_remove(folder: Path) -> None:
         pytest.skip("this user can write everywhere, and nothing can be done about that")
     kept = files(folder)
     run = bound_doit(folder, "clean", "--stale")
-    told = rf"ERROR: {GONE}/\S+ \(and 5 more\) cannot be removed: {GONE} cannot be changed \(Permission denied\): .*\n"
+    told = rf"ERROR: {GONE}/\S+ \(and 8 more\) cannot be removed: {GONE} cannot be changed \(Permission denied\): .*\n"
     assert (run.code, re.fullmatch(told, run.err) is not None) == (1, True), run.err
     (folder / GONE).chmod(0o755)
     (folder / "build/.lock").chmod(0o444)
