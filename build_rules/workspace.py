@@ -280,6 +280,10 @@ def compiling(model: Model) -> Compiling:
     return asked.compiling
 
 
+NEVER_KNOWN = {os.devnull: UNTRUSTED}
+"""The marks of an answer that no file on this side tells to be out of date: the next run has to ask again."""
+
+
 class _Asked(NamedTuple):
     """A compiler's answer, and the marks of the files by which it is known to hold."""
 
@@ -306,7 +310,7 @@ def _ask_once(compiler: Compiler) -> _Asked:
         return _Asked(ask_compiler(compiler, str(error)), marks)
     marks = {path: installed_marks(path) for path in finding.files}
     findings.keep(repr(compiler), finding.facts, marks)
-    return _Asked(ask_compiler(compiler.informed(finding.facts)), marks)
+    return _Asked(ask_compiler(compiler.informed(finding.facts)), marks or NEVER_KNOWN)
 
 
 def logs(compiling: Compiling, path: Path) -> dict[str, Path]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.chain.conftest import make_small
 
-__all__ = ["MODEL", "STAGES", "Interpreter", "choose_dfc", "copy_numpy", "make_dfc"]
+__all__ = ["MODEL", "STAGES", "Interpreter", "choose_dfc", "choose_place", "copy_numpy", "make_dfc"]
 
 MODEL = "shapes-det"
 STAGES = ["har", "hef", "parse"]
@@ -28,6 +28,12 @@ def choose_dfc(folder: Path, python: Path, *lines: str, compiler: str = "dfc", t
     chosen = ["[tool.build_rules]", f'compiler = "{compiler}"', *top]
     own = ["[tool.build_rules.dfc]", f'python = "{python}"', *lines]
     (folder / "pyproject.toml").write_text("\n".join([*chosen, *own]) + "\n")
+
+
+def choose_place(folder: Path, *lines: str) -> None:
+    """Write the settings of Hailo's compiler that lies in an image or behind a command."""
+    text = ["[tool.build_rules]", 'compiler = "dfc"', "[tool.build_rules.dfc]", *lines]
+    (folder / "pyproject.toml").write_text("\n".join(text) + "\n")
 
 
 def make_dfc(folder: Path, python: Path, *lines: str) -> Path:

@@ -11,7 +11,8 @@ import onnx
 import pytest
 
 from tests.chain.conftest import single_target
-from tests.chain.dfc_workspaces import MODEL, STAGES, Interpreter, choose_dfc, copy_numpy, make_dfc
+from tests.chain.dfc_workspaces import MODEL, STAGES, Interpreter, choose_dfc, choose_place, copy_numpy, make_dfc
+from tests.compilers.dfc.launch.stand_ins import IMAGE, StandIns
 from tests.dfc_double.environment import make_environment
 from tests.doit_runs import doit
 
@@ -179,6 +180,29 @@ def test_the_environment_is_upgraded_where_it_is(folder: Path, tmp_path: Path) -
     copy_numpy(python, "1.23.3")
     assert "environment changed" in doit(folder, "why", f"parse:{MODEL}:hailo8l-dfc").out
     assert steps_after(folder) == STAGES
+
+
+def test_the_image_is_another_one(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after `docker load`: the same name, another digest. No container is started to see that it is the same."""
+    plan = {"environment": str(make_environment(tmp_path / "dfc").parent.parent)}
+    docker = StandIns(tmp_path, monkeypatch, **plan)
+    choose_place(folder, 'image = "hailo:2025-10"')
+    assert steps_after(folder) == STAGES
+    begun = len(docker.calls())
+    assert doit(folder).executed == []
+    assert {tuple(call[:3]) for call in docker.calls()[begun:]} == {("docker", "image", "inspect")}
+    docker.plan(**plan, id=IMAGE.replace("ab", "cd"))
+    assert steps_after(folder) == STAGES
+
+
+def test_another_environment_behind_a_command(folder: Path, tmp_path: Path) -> None:
+    interpreter = Interpreter(python := make_environment(tmp_path / "dfc"))
+    choose_place(folder, f'command = ["{interpreter.path}"]')
+    assert steps_after(folder) == []
+    copy_numpy(python, "1.23.3")
+    assert steps_after(folder) == STAGES
+    interpreter.path.unlink()
+    assert doit(folder).code == 0, "what cannot be reached is taken to be as it was"
 
 
 def test_an_environment_that_is_gone(folder: Path, tmp_path: Path) -> None:

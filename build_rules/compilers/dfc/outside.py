@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from build_rules.compilers.dfc.dfc_failures import Hints, explain
 from build_rules.compilers.dfc.dfc_settings import DfcSettings
-from build_rules.compilers.dfc.launch import Done, Work, WorkerFailure, run_worker
+from build_rules.compilers.dfc.launch import Done, Work, WorkerFailure, environment_here, find_image, run_worker
 from build_rules.compilers.protocol import Finding
 from build_rules.errors import InputError
 
@@ -24,17 +24,15 @@ NOWHERE = (
 def find_out(dfc: DfcSettings, remembered: Mapping[str, str] | None) -> Finding:
     """Ask the environment which DFC is in it. Raises `InputError` when there is none that works.
 
-    An interpreter is known again by its files. What is in an image or at the other end of a command is asked for
-    each time, first for its distributions alone, because to import the DFC takes long; and where it cannot be reached
-    what is remembered is taken to be so: the stages that really run there find out, and say so (`check_same`).
+    An interpreter is known again by its files. An image is asked for its digest each time, and the other end of a
+    command for its distributions alone, because to import the DFC takes long; and where it cannot be reached what is
+    remembered is taken to be so: the stages that really run there find out, and say so (`check_same`).
     """
     if dfc.python is None and dfc.image is None and not dfc.command:
         raise InputError(NOWHERE)
     try:
-        if dfc.python is None and remembered is not None:
-            quick = _probe(dfc, imported=False)
-            if quick.environment.get("digest") == remembered.get("digest"):
-                return Finding(remembered)
+        if remembered is not None and _is_known_again(dfc, remembered):
+            return Finding(remembered)
         done = _probe(dfc, imported=True)
     except WorkerFailure as failure:
         if dfc.python is None and remembered is not None:
@@ -42,6 +40,12 @@ def find_out(dfc: DfcSettings, remembered: Mapping[str, str] | None) -> Finding:
         raise explain(failure, "probe", Hints("[dfc]")) from failure
     files = done.facts.get("files", ()) if dfc.python is not None else ()
     return Finding(dict(done.environment), tuple(map(str, files)))
+
+
+def _is_known_again(dfc: DfcSettings, remembered: Mapping[str, str]) -> bool:
+    if dfc.image is not None:
+        return find_image(dfc.runner, dfc.image, environment_here()) == remembered.get("image")
+    return dfc.python is None and _probe(dfc, imported=False).environment.get("digest") == remembered.get("digest")
 
 
 def _probe(dfc: DfcSettings, *, imported: bool) -> Done:

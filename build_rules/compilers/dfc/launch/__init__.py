@@ -15,7 +15,9 @@
 
 from __future__ import annotations
 
+from build_rules.compilers.dfc.launch.image import find_image
 from build_rules.compilers.dfc.launch.invocation import run_worker
+from build_rules.compilers.dfc.launch.start import environment_here
 from build_rules.compilers.dfc.launch.work import Done, Work, WorkerFailure
 
-__all__ = ["Done", "Work", "WorkerFailure", "run_worker"]
+__all__ = ["Done", "Work", "WorkerFailure", "environment_here", "find_image", "run_worker"]

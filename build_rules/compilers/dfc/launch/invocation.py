@@ -150,7 +150,7 @@ def _with_image(environment: Mapping[str, str], image: str) -> dict[str, str]:
     if not image:
         return dict(environment)
     text = f"{environment['digest']}\n{image.removeprefix('sha256:')}"
-    return {**environment, "digest": hashlib.sha256(text.encode()).hexdigest()}
+    return {**environment, "digest": hashlib.sha256(text.encode()).hexdigest(), "image": image}
 
 
 def _facts(facts: Mapping[str, Any], start: Start, image: str) -> dict[str, Any]:
