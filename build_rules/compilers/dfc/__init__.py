@@ -108,10 +108,13 @@ class Dfc(DfcSettings):
         return () if stage == "parse" else ((LICENCE, 1), *gpu)
 
     def code(self, stage: Stage) -> tuple[str, ...]:
-        """Return the modules that a stage is made of."""
-        from build_rules.compilers.dfc.own_code import CODE
+        """Return the modules that a stage is made of, without those that only tell of it."""
+        from build_rules.compilers.dfc.own_code import CODE, FAILURES, PROFILE
 
-        return CODE[stage]
+        if stage != "compile":
+            return CODE[stage]
+        reads_failures = FAILURES if self.retry or self.profile else ()
+        return (*CODE[stage], *reads_failures, *(PROFILE if self.profile else ()))
 
     def tools(self, stage: Stage) -> dict[str, str]:
         """Return which DFC in which environment, and the settings that decide what it makes."""

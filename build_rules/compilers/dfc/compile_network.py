@@ -16,7 +16,6 @@ from build_rules.compilers.dfc.drive import bare_script, hints_of, read_script
 from build_rules.compilers.dfc.launch import Done, Work, WorkerFailure
 from build_rules.compilers.dfc.log_facts import read_log
 from build_rules.compilers.dfc.log_report import report
-from build_rules.compilers.dfc.profile_facts import profile_facts
 from build_rules.compilers.dfc.remedies import Remedy, next_remedy, remedy_facts, remedy_texts, script_with
 from build_rules.compilers.dfc.work_done import do_work, try_work
 from build_rules.compilers.har_file import Har, outline_har
@@ -115,6 +114,8 @@ def _profile(dfc: Dfc, job: CompileJob, har: Har) -> tuple[dict[str, JSON], tupl
     """Return what the profiler says; where it fails, why. The HEF has cost hours and is good without it."""
     if not dfc.profile:
         return {}, ()
+    from build_rules.compilers.dfc.profile_facts import profile_facts
+
     inputs = {"har": job.har, "hef": job.output}
     try:
         done = do_work(dfc, Work("profile", {}, inputs, {}), job.around.progress, hints_of(har, job.around))
