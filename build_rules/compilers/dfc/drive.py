@@ -61,7 +61,12 @@ def _begun(job: ParseJob, folder: Path) -> tuple[Path, str, tuple[int, ...]]:
     """Return the graph that the DFC reads, the name of its input and its shape; without the front, if there is one."""
     import onnx
 
-    path, model = job.onnx, onnx.load(str(job.onnx), load_external_data=job.start is not None)
+    path, model = job.onnx, onnx.load(str(job.onnx), load_external_data=False)
+    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer):
+        raise InputError(
+            f"{job.onnx}: has more than 2 GiB of weights, which lie in a file beside it. No Hailo device takes such a "
+            "network, and only the file itself is handed to the Dataflow Compiler; build a smaller one."
+        )
     if job.start is not None:
         model, path = begin_at(model, job.start), folder / "begun.onnx"
         onnx.save(model, str(path))

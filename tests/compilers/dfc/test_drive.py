@@ -5,14 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from build_rules.compilers.dfc import Dfc
 from build_rules.compilers.dfc.drive import simulate
 from build_rules.compilers.emulator.run_hef import HostSession
 from build_rules.compilers.har_file import read_har
+from build_rules.compilers.protocol import ParseJob
 from build_rules.errors import InputError
 from build_rules.records.split_json import load_split
+from tests.compilers.nets import Build, detector
 from tests.dfc_double.environment import make_environment
 from tests.graph.fronts import FORMS
 from tests.steps.test_pixels import built, of_the_chip, of_the_export, picture
@@ -58,3 +61,12 @@ def test_nothing_is_quantized_in_a_parsed_har(dfc: Dfc, tmp_path: Path) -> None:
     built(tmp_path, FORMS["bytes by 255"], compiler=dfc)
     with pytest.raises(InputError, match="is a hailo_model, in which nothing is quantized yet"):
         simulate(dfc, tmp_path / "parsed.har", np.zeros((1, 8, 8, 3), np.uint8))
+
+
+def test_weights_in_a_file_beside_the_graph_are_not_handed_over(dfc: Dfc, tmp_path: Path) -> None:
+    """As `split` leaves them of a network of more than 2 GiB."""
+    build = Build(tmp_path, *detector())
+    onnx.save(build.model, str(build.onnx), save_as_external_data=True, location="split.onnx.data", size_threshold=0)
+    with pytest.raises(InputError, match=r"split.onnx: has more than 2 GiB of weights"):
+        dfc.parse(ParseJob(build.onnx, "net", "hailo8l", build.ends, build.parsed))
+    assert not build.parsed.exists()
