@@ -122,13 +122,6 @@ HAR = Rule(
     (
         "steps/har.py",
         "compilers/pixel_proof.py",
-        "compilers/asked_outputs.py",
-        "compilers/describe_har.py",
-        "compilers/archive.py",
-        "compilers/har_file.py",
-        "compilers/npz_numbers.py",
-        "alls/script.py",
-        "versions.py",
         "compilers/protocol.py",
         "engine/messages.py",
         "records/stage_report.py",
@@ -149,30 +142,6 @@ HEF = Rule(
         "engine/running/note_reads.py",
         "errors.py",
         "records/stage_report.py",
-        # By these it is told whether the file is what was asked for.
-        "compilers/compiled_check.py",
-        "compilers/asked_outputs.py",
-        "compilers/describe_har.py",
-        "compilers/archive.py",
-        "compilers/har_file.py",
-        "compilers/npz_numbers.py",
-        "alls/script.py",
-        "hef/container.py",
-        "hef/directory.py",
-        "hef/features.py",
-        "hef/header.py",
-        "hef/host_work.py",
-        "hef/parsable.py",
-        "hef/reader.py",
-        "hef/refusals.py",
-        "hef/schema.py",
-        "hef/streams.py",
-        "protobuf.py",
-        "records/hardware.py",
-        "records/roles.py",
-        "regular_file.py",
-        "varint.py",
-        "versions.py",
     ),
 )
 META = Rule(
@@ -191,6 +160,16 @@ META = Rule(
         "trainer/tiling.py",
         "trainer/vocabulary.py",
         "hef",
+        # What a stage did, and whether that is what was asked for, is told by its step and decided here.
+        "compilers/read_back.py",
+        "compilers/compiled_check.py",
+        "compilers/asked_outputs.py",
+        "compilers/describe_har.py",
+        "compilers/archive.py",
+        "compilers/har_file.py",
+        "compilers/npz_numbers.py",
+        "compilers/protocol.py",
+        "alls/script.py",
         "records/choices.py",
         "records/hardware.py",
         "records/stage_report.py",
@@ -395,13 +374,17 @@ def task_meta() -> Tasks:
     """Append edgefirst.json and labels.txt, made from what the compiled file really holds."""
     for model, target in ws.targets(ws.find_workspace_models()):
         place = ws.target_folder(model, target)
+        compiler = None if model.is_prebuilt else ws.compiling(model).compiler
         yield META.task(
             f"{model.name}:{ws.target_name(model, target)}",
             inputs={
                 "hef": target.hef or place / "model.hef",
                 "split_json": ws.folder(model) / "split.json",
                 "calibrated": () if model.is_prebuilt else (ws.folder(model) / "calibration.json",),
-                "reports": () if model.is_prebuilt else (place / "har.json", place / "hef.json"),
+                "reports": () if compiler is None else (place / "har.json", place / "hef.json"),
+                "logs": (place / "har.log", place / "hef.log") if compiler and compiler.keeps_logs else (),
+                "har": () if compiler is None else (place / "model.har",),
+                "model_script": () if compiler is None else (place / "model.alls",),
                 "onnx": model.onnx,
                 "labels": () if model.labels is None else (model.labels,),
             },
@@ -415,5 +398,7 @@ def task_meta() -> Tasks:
                 "metadata": model.metadata and model.metadata.whole,
                 "source_date_epoch": ws.source_date_epoch(),
             },
+            passed={"maker": compiler},
+            code=() if compiler is None else compiler.reading_code(),
             fault=model.fault("meta", target.name),
         )

@@ -65,11 +65,17 @@ def named_by(code: tuple[str, ...]) -> set[str]:
     return {place for place in code if place.endswith(".py")} | {str(file.relative_to(PACKAGE)) for file in folders}
 
 
+READ_BACK = "compilers/read_back.py"
+"""By this a step tells what its stage did, which `meta` decides and writes down."""
+
+
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
 def test_a_rule_names_its_code_and_no_other(rule: Rule) -> None:
     start = module_file(rule.function.split(":")[0])
     assert start is not None
-    reached, named = reached_from([start]), named_by(rule.code)
+    tells = set() if rule is dodo.META else {READ_BACK}
+    reached = reached_from([start], [PACKAGE / place for place in tells]) - tells
+    named = named_by(rule.code)
     assert sorted(reached - named) == [], "these are imported and not named"
     # Records are named as a whole: they are few, and what a step reads of them the one before it has written.
     superfluous = {file for file in named - reached if not file.startswith("records/") and "__init__" not in file}
@@ -84,11 +90,11 @@ STAGES: dict[Stage, tuple[str, ...]] = {
 """The methods of a compiler that each of its stages calls."""
 
 
-def stage_imports(file: Path, stage: Stage) -> set[Path]:
-    """What the module of a compiler imports at its beginning and in the methods of one stage."""
+def imports_of(file: Path, called: tuple[str, ...]) -> set[Path]:
+    """What the module of a compiler imports at its beginning and in some of its methods."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
     classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
-    methods = [node for each in classes for node in each.body if getattr(node, "name", "") in STAGES[stage]]
+    methods = [node for each in classes for node in each.body if getattr(node, "name", "") in called]
     tree.body = [node for node in tree.body if node not in classes]
     return imports(tree).union(*map(imports, methods))
 
@@ -108,7 +114,17 @@ def test_a_compiler_names_the_code_of_each_stage_and_no_other(compiler: Compiler
     assert file is not None
     left_out = LEFT_OUT[compiler if stage == "compile" else find_compiler(compiler.name)]
     entered = [file, *(PACKAGE / place for place in left_out)]
-    assert sorted(code) == sorted(reached_from(stage_imports(file, stage), entered) - set(left_out))
+    assert sorted(code) == sorted(reached_from(imports_of(file, STAGES[stage]), entered) - set(left_out))
+
+
+@pytest.mark.parametrize("name", COMPILERS)
+def test_a_compiler_names_the_code_by_which_a_stage_is_read(name: str) -> None:
+    file, compiler = module_file(COMPILERS[name].split(":")[0]), find_compiler(name)
+    assert file is not None
+    read = imports_of(file, ("read_back",))
+    assert sorted(compiler.reading_code()) == (sorted(reached_from(read, [file])) if compiler.keeps_logs else [])
+    made = {place for stage in STAGES for place in compiler.code(stage)}
+    assert not {"compilers/dfc/log_facts.py", "compilers/dfc/log_report.py", READ_BACK} & made
 
 
 def test_what_may_choose_a_remedy_is_in_the_key_where_it_does() -> None:

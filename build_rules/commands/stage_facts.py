@@ -13,7 +13,7 @@ from build_rules.regular_file import find_fault, read_small
 __all__ = ["HEF_NAMES", "REPORTS", "described_stages", "read_reports", "stage_facts"]
 
 REPORTS = {"optimize": "har.json", "compile": "hef.json"}
-"""The stages that report, and the file in the folder of the target."""
+"""The stages that report, and the file in the folder of the target; beside it what they have made, and logged."""
 HEF_NAMES = ("model.hef", "model+meta.hef")
 """What the files are called beside which a build leaves the reports."""
 WARNINGS = "warnings"
@@ -22,16 +22,31 @@ Facts = dict[str, Any]
 
 
 def read_reports(folder: Path) -> dict[str, StageReport]:
-    """Return the reports that lie in a folder, by stage; what is none is left out."""
+    """Return what stages report that left something in a folder, by stage; what is no report is left out."""
     found = {}
     for stage, name in REPORTS.items():
         path = folder / name
         try:
             if find_fault(path) is None:
                 found[stage] = parse_report(read_small(path, REPORT_BYTES, "a report"), str(path))
+                found[stage] = _read_back(stage, found[stage], folder)
         except (InputError, OSError):
             continue
     return found
+
+
+def _read_back(stage: str, did: StageReport, folder: Path) -> StageReport:
+    """Return a report with what log and files say; raises `InputError` and `OSError` when one cannot be read."""
+    from build_rules.compilers import find_maker
+    from build_rules.compilers.har_file import outline_har
+    from build_rules.compilers.read_back import read_compile, read_optimize
+
+    har, hef, script = (folder / name for name in ("model.har", "model.hef", "model.alls"))
+    compiler = find_maker(har)
+    log = (folder / REPORTS[stage]).with_suffix(".log") if compiler.keeps_logs else None
+    if stage == "optimize":
+        return read_optimize(compiler, did, har, script, log)
+    return read_compile(compiler, did, hef, har, script, log, outline_har(har)[0].hw_arch or "")
 
 
 def described_stages(document: Mapping[str, Any]) -> tuple[dict[str, StageReport], tuple[str, ...]]:

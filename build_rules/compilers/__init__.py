@@ -11,6 +11,7 @@ is.
 `samples.py`         what is in one row of the calibration snapshot?
 `pixel_proof.py`     does the parsed network see the pixels that the exported graph saw?
 `compiled_check.py`  is the HEF what was asked for? (`asked_outputs.py`: what was asked)
+`read_back.py`       what did a stage do?
 `emulator/`          the built-in one
 `dfc/`               Hailo's own, which is driven from outside
 ===================  =======================================================================

@@ -238,7 +238,7 @@ class Compiler(Protocol):
         ...
 
     def parse(self, job: ParseJob) -> StageReport:
-        """Translate the cut ONNX graph."""
+        """Translate the cut ONNX graph. This report, and those of the others, say only what no log says."""
         ...
 
     def optimize(self, job: OptimizeJob) -> StageReport:
@@ -255,6 +255,17 @@ class Compiler(Protocol):
 
     def compile(self, job: CompileJob) -> StageReport:
         """Write the executable."""
+        ...
+
+    def read_back(self, stage: Stage, did: StageReport, log: str, script: str) -> StageReport:
+        """Return the report of a stage with what its log says of what the model script asks for.
+
+        `did` is what the stage has returned. It is no part of the stage (`read_back.py`).
+        """
+        ...
+
+    def reading_code(self) -> tuple[str, ...]:
+        """Return the modules that `read_back` is made of."""
         ...
 
     def simulate(self, har: Path, samples: NDArray[np.uint8]) -> Mapping[str, NDArray[np.float32]]:

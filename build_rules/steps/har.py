@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
-from build_rules.alls.script import parse_script
-from build_rules.compilers.asked_outputs import find_demoted
-from build_rules.compilers.describe_har import describe
 from build_rules.compilers.pixel_proof import prove_pixels
 from build_rules.compilers.protocol import Compiler, OptimizeJob, SampleError, Surroundings
+from build_rules.compilers.read_back import read_optimize
 from build_rules.engine.messages import progress, tell_warning
 from build_rules.errors import InputError
 from build_rules.records.calibration_json import load_feed
 from build_rules.records.stage_report import dump_report
-from build_rules.regular_file import SCRIPT_BYTES, read_small
 
 __all__ = ["run"]
 
@@ -45,11 +41,8 @@ def run(
     except SampleError as error:
         image = _image(chosen, error.sample)
         raise InputError(f"{error} Sample {error.sample} is {image}." if image else str(error)) from error
-    # What it has in fewer bits than asked is told before the hours of the compile, which fails when it delivers that.
-    asked = parse_script(read_small(script, SCRIPT_BYTES, "a model script").decode("utf-8"), str(script))
-    done = replace(done, warnings=(*done.warnings, *find_demoted(describe(har), asked)))
     report.write_text(dump_report(done), encoding="utf-8")
-    for warning in done.warnings:
+    for warning in read_optimize(compiler, done, har, script, log).warnings:
         tell_warning(warning)
 
 

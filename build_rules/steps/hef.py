@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
-from build_rules.compilers.compiled_check import check_compiled
 from build_rules.compilers.protocol import ALLOCATION_REUSED, CompileJob, Compiler, Surroundings
+from build_rules.compilers.read_back import read_compile
 from build_rules.engine.messages import progress, tell_warning
 from build_rules.engine.running.note_reads import note_reads
 from build_rules.records.stage_report import dump_report
-from build_rules.regular_file import SCRIPT_BYTES, read_small
 
 __all__ = ["run"]
 
@@ -38,10 +36,9 @@ def run(
     around = Surroundings(progress, tell_warning, log, kept, preset)
     found = hef.with_name("found.alls")
     done = compiler.compile(CompileJob(har, hef, compile_script, allocation, found, around))
-    asked = read_small(model_script, SCRIPT_BYTES, "a model script").decode("utf-8")
-    done = replace(done, warnings=(*done.warnings, *check_compiled(hef, har, asked, hw_arch)))
+    told = read_compile(compiler, done, hef, har, model_script, log, hw_arch)
     report.write_text(dump_report(done), encoding="utf-8")
-    for warning in done.warnings:
+    for warning in told.warnings:
         tell_warning(warning)
     if allocation is None or done.facts.get(ALLOCATION_REUSED):
         return () if allocation is None else (allocation,)

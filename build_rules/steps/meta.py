@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from build_rules import __version__
+from build_rules.compilers.protocol import Compiler
+from build_rules.compilers.read_back import read_compile, read_optimize
 from build_rules.errors import InputError
 from build_rules.hef import Hef, embed_zip, read_hef
 from build_rules.metadata.bare import complete_bare
@@ -49,11 +51,16 @@ def run(
     embed: Literal["append", "sealed"],
     metadata: str | None,
     source_date_epoch: int | None,
+    har: Sequence[Path] = (),
+    model_script: Sequence[Path] = (),
+    logs: Sequence[Path] = (),
+    maker: Compiler | None = None,
 ) -> None:
     """Describe the compiled outputs as the HEF has them, add the description to it, and check what was written.
 
     `metadata` is a JSON object that is merged over the metadata in the ONNX. `reports` are those of the stages
-    optimize and compile. For a HEF that was compiled elsewhere they and `calibrated` are empty, and `preset` is None.
+    optimize and compile, `logs` what they logged, where `maker`, the compiler, keeps that. For a HEF that was compiled
+    elsewhere there are none of these, nor what it was made of, and `preset` is None.
     """
     compiled_hef, split, trainer = read_hef(hef), load_split(split_json), read_document(onnx, metadata)
     tensors = physical_tensors(compiled_hef)
@@ -62,6 +69,12 @@ def run(
         split = with_front(split)
     calibration = load_calibrated(calibrated[0]) if calibrated else None
     stages = dict(zip(STAGES, map(load_report, reports), strict=False))
+    if maker is not None:
+        optimize_log, compile_log = logs or (None, None)
+        stages = {
+            "optimize": read_optimize(maker, stages["optimize"], har[0], model_script[0], optimize_log),
+            "compile": read_compile(maker, stages["compile"], hef, har[0], model_script[0], compile_log, hw_arch),
+        }
     facts = _facts(compiled_hef, calibration, hw_arch, preset, compiler, source_date_epoch, stages)
     # Whoever compiled it elsewhere may have folded less than the presets here do; the ranges tell.
     folded = split.folded if preset is not None else folded_by_ranges(split, tensors)

@@ -27,5 +27,6 @@ def run(
     start = None if split.front is None else split.front.start
     around = Surroundings(progress, tell_warning, log, kept)
     report = compiler.parse(ParseJob(split_onnx, network_name, hw_arch, end_nodes, parsed_har, start, around))
-    for warning in report.warnings:
+    text = "" if log is None else log.read_text(encoding="utf-8", errors="replace")
+    for warning in compiler.read_back("parse", report, text, "").warnings:
         tell_warning(warning)

@@ -15,7 +15,7 @@ from build_rules.compilers.protocol import OptimizeJob
 from build_rules.errors import InputError
 from build_rules.records.calibration_json import Feed, dump_feed
 from build_rules.records.normalization import Normalization
-from build_rules.records.stage_report import StageReport, load_report
+from build_rules.records.stage_report import StageReport
 from build_rules.steps import har
 from tests.compilers.nets import NORMAL, SIZE, Build, Net
 
@@ -79,6 +79,6 @@ def test_bits_that_got_lost_are_told_before_it_is_compiled(
     feed.write_text(dump_feed(Feed(Normalization(1 / 255, (0.0,) * 3, (1.0,) * 3))), encoding="utf-8")
     paths = (build.parsed, build.script, build.snapshot, build.onnx, feed, build.har, tmp_path / "har.json")
     har.run(*paths, compiler)
-    told = load_report(tmp_path / "har.json").warnings
-    assert ["was quantized to 8 bits, and the script asks for 16" in text for text in told] == [True] * warnings
-    assert capsys.readouterr().out.count("warning: output net/conv1") == warnings
+    told = capsys.readouterr().out
+    assert told.count("warning: output net/conv1") == warnings
+    assert told.count("was quantized to 8 bits, and the script asks for 16") == warnings

@@ -160,6 +160,18 @@ class Dfc(DfcSettings):
 
         return compile_network(self, job)
 
+    def read_back(self, stage: Stage, did: StageReport, log: str, script: str) -> StageReport:
+        """Return what a stage says itself, with what its log says of what the model script asks for."""
+        from build_rules.compilers.dfc.log_report import read_back
+
+        return read_back(stage, did, log, script)
+
+    def reading_code(self) -> tuple[str, ...]:
+        """Return the modules that logs are read by."""
+        from build_rules.compilers.dfc.own_code import READING
+
+        return READING
+
     def simulate(self, har: Path, samples: NDArray[np.uint8]) -> Mapping[str, NDArray[np.float32]]:
         """Run the quantized network of a HAR by the DFC's own numerics; real values by stream name, [N, H, W, C]."""
         from build_rules.compilers.dfc.drive import simulate

@@ -14,8 +14,6 @@ from build_rules.compilers.dfc.allocation import format_allocation, network_dige
 from build_rules.compilers.dfc.dfc_failures import explain
 from build_rules.compilers.dfc.drive import bare_script, hints_of, read_script
 from build_rules.compilers.dfc.launch import Done, Work, WorkerFailure
-from build_rules.compilers.dfc.log_facts import read_log
-from build_rules.compilers.dfc.log_report import report
 from build_rules.compilers.dfc.remedies import Remedy, next_remedy, remedy_facts, remedy_texts, script_with
 from build_rules.compilers.dfc.work_done import do_work, try_work
 from build_rules.compilers.har_file import Har, outline_har
@@ -48,16 +46,15 @@ def compile_network(dfc: Dfc, job: CompileJob) -> StageReport:
     if dfc.reuse_allocation and job.allocation is not None:
         kept = read_allocation(job.allocation, network, chip)
     with tempfile.TemporaryDirectory(prefix=".dfc-", dir=job.output.parent) as folder:
-        attempt, done = _try_until(dfc, job, har, script, _Attempt(allocation=kept), Path(folder))
+        attempt = _try_until(dfc, job, har, script, _Attempt(allocation=kept), Path(folder))
         found = Path(folder) / FOUND
         if job.found is not None and attempt.allocation is None and found.is_file():
             text = found.read_text(encoding="utf-8")
             job.found.write_text(format_allocation(text, network, chip), encoding="utf-8")
     profiled, silent = _profile(dfc, job, har)
-    made = report(read_log(done.log))
     reused: dict[str, JSON] = {ALLOCATION_REUSED: True} if attempt.allocation is not None else {}
-    facts = {**made.facts, **remedy_facts(attempt.remedies), **reused, **profiled}
-    return StageReport(facts, (*_told(attempt.remedies), *made.warnings, *silent))
+    facts = {**remedy_facts(attempt.remedies), **reused, **profiled}
+    return StageReport(facts, (*_told(attempt.remedies), *silent))
 
 
 def _bits(har: Path) -> dict[str, int]:
@@ -65,9 +62,7 @@ def _bits(har: Path) -> dict[str, int]:
     return {layer.name: layer.bits for layer in describe(har).layers if layer.bits is not None}
 
 
-def _try_until(
-    dfc: Dfc, job: CompileJob, har: Har, script: str, attempt: _Attempt, folder: Path
-) -> tuple[_Attempt, Done]:
+def _try_until(dfc: Dfc, job: CompileJob, har: Har, script: str, attempt: _Attempt, folder: Path) -> _Attempt:
     """Compile, and where that fails as remedies help against, with the next one, as far as the settings allow."""
     logs: list[str] = []
     number = 1
@@ -88,7 +83,7 @@ def _try_until(
                 shutil.rmtree(job.around.kept, ignore_errors=True)
             if job.around.log is not None:
                 job.around.log.write_text(_joined([*logs, done.log]), encoding="utf-8", errors="replace")
-            return attempt, done
+            return attempt
 
 
 def _next(dfc: Dfc, failure: WorkerFailure, script: str, attempt: _Attempt) -> _Attempt | None:

@@ -5,14 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 
-from build_rules.compilers.dfc.asked import FINETUNE, Asked
-from build_rules.compilers.dfc.log_facts import LogFacts
+from build_rules.compilers.dfc.asked import FINETUNE, Asked, read_asked
+from build_rules.compilers.dfc.log_facts import LogFacts, read_log
+from build_rules.compilers.dfc.log_text import last_attempt
 from build_rules.records.stage_report import JSON, StageReport
 
-__all__ = ["report"]
+__all__ = ["read_back", "report"]
 
 TOLD = 3
 """Layers that a warning names; the facts have all of them."""
+
+
+def read_back(stage: str, did: StageReport, log: str, script: str) -> StageReport:
+    """Return what a stage says itself (`did`), with what its log says of what the model script asks for."""
+    found = report(read_log(last_attempt(log)), read_asked(script) if stage == "optimize" else Asked())
+    return StageReport({**found.facts, **did.facts}, (*did.warnings, *found.warnings))
 
 
 def report(facts: LogFacts, asked: Asked = Asked()) -> StageReport:  # noqa: B008 - it is frozen

@@ -17,7 +17,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["LOG_CHARACTERS", "LogLine", "last_lines", "plain_lines", "read_line", "split_sections"]
+__all__ = ["LOG_CHARACTERS", "LogLine", "last_attempt", "last_lines", "plain_lines", "read_line", "split_sections"]
 
 LOG_CHARACTERS = 32 << 20
 """Of a longer text its beginning and its end are read; the log of a day is a tenth of that."""
@@ -25,6 +25,7 @@ LINE_CHARACTERS = 2000
 """Of a longer line its beginning is read."""
 
 _HEADING = re.compile(r"^==> (.{1,200}) <==$", re.MULTILINE)
+_ATTEMPT = re.compile(r"^==> attempt \d{1,6} <==\n", re.MULTILINE)
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*\x07?|.?)", re.DOTALL)
 _PREFIXES = (
     re.compile(r"\[(info|warning|error|debug|critical|important|fatal)\]\s*", re.IGNORECASE),
@@ -50,6 +51,11 @@ class LogLine:
 
     level: str
     text: str
+
+
+def last_attempt(text: str) -> str:
+    """Return what was logged last of what was done several times, each time under `==> attempt 2 <==`."""
+    return _ATTEMPT.split(text)[-1]
 
 
 def split_sections(text: str) -> tuple[tuple[str, str], ...]:

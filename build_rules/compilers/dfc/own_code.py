@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from build_rules.compilers.protocol import Stage
 
-__all__ = ["CODE", "FAILURES", "PROFILE", "TELLING"]
+__all__ = ["CODE", "FAILURES", "PROFILE", "READING", "TELLING"]
 
 
 def _own(*modules: str) -> tuple[str, ...]:
@@ -22,7 +22,7 @@ TELLING = _own("dfc_failures", "examination", "layer_origins", "log_progress", "
 they alone import."""
 SHARED = (
     *_own("__init__", "asked", "calibration_array", "dfc_settings", "dfc_worker", "drive"),
-    *_own("log_facts", "log_report", "log_text", "work_done"),
+    *_own("work_done"),
     *_own("launch/__init__", "launch/child", "launch/image", "launch/invocation", "launch/lines", "launch/run_folder"),
     *_own("launch/start", "launch/tar_stream", "launch/work"),
     *("alls/script.py", "calibration/snapshot/safetensors_file.py", "compilers/archive.py", "compilers/begin_at.py"),
@@ -38,6 +38,11 @@ CODE: dict[Stage, tuple[str, ...]] = {
         *("compilers/describe_har.py", "compilers/npz_numbers.py"),
     ),
 }
-FAILURES = _own("dfc_failures", "failure_table", "layer_origins")
+FAILURES = _own("dfc_failures", "failure_table", "layer_origins", "log_text")
 """By these a remedy is chosen (`retry`), and a warning says why the profiler failed (`profile`)."""
 PROFILE = _own("profile_facts")
+READING = (
+    *_own("__init__", "asked", "dfc_settings", "log_facts", "log_report", "log_text"),
+    *("alls/script.py", "errors.py", "records/stage_report.py", "versions.py"),
+)
+"""These say what a stage did, and are in the key of the step that writes that down."""

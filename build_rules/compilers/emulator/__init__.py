@@ -188,6 +188,14 @@ class Emulator:
         job.output.write_bytes(compiled.hef)
         return StageReport(_left_out(compiled.not_emulated))
 
+    def read_back(self, stage: Stage, did: StageReport, log: str, script: str) -> StageReport:
+        """Return what the stage says itself; it keeps no log."""
+        return did
+
+    def reading_code(self) -> tuple[str, ...]:
+        """Return nothing: nothing is read."""
+        return ()
+
     def simulate(self, har: Path, samples: NDArray[np.uint8]) -> Mapping[str, NDArray[np.float32]]:
         """Run the quantized network of a HAR; real values by stream name, [N, H, W, C]."""
         from build_rules.compilers.emulator.run_hef import simulate

@@ -13,7 +13,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from build_rules.compilers.dfc import Dfc
-from build_rules.compilers.protocol import CompileJob, OptimizeJob, ParseJob, Surroundings
+from build_rules.compilers.protocol import CompileJob, OptimizeJob, ParseJob, Stage, Surroundings
 from build_rules.errors import InputError
 from build_rules.records.stage_report import StageReport
 from tests.compilers.dfc.doubles import write_detector
@@ -51,7 +51,8 @@ class Bench:
         lines, har = self.folder / "model.alls", self.folder / "model.har"
         lines.write_text(script, encoding="utf-8")
         snapshot = self.folder / "calibration.safetensors"
-        return self.dfc.optimize(OptimizeJob(self.folder / "parsed.har", lines, snapshot, har, self.around("optimize")))
+        job = OptimizeJob(self.folder / "parsed.har", lines, snapshot, har, self.around("optimize"))
+        return self.read_back("optimize", self.dfc.optimize(job), script)
 
     def compile(self, script: str = "") -> StageReport:
         lines = self.folder / "compile.alls"
@@ -61,7 +62,10 @@ class Bench:
         done = self.dfc.compile(job)
         if found.is_file():
             found.replace(allocation)
-        return done
+        return self.read_back("compile", done, script)
+
+    def read_back(self, stage: Stage, did: StageReport, script: str) -> StageReport:
+        return self.dfc.read_back(stage, did, (self.folder / f"{stage}.log").read_text(encoding="utf-8"), script)
 
     def behave(self, **behaviour: Any) -> None:
         set_behaviour(self.python, **behaviour)
