@@ -80,5 +80,5 @@ def test_bits_that_got_lost_are_told_before_it_is_compiled(
     paths = (build.parsed, build.script, build.snapshot, build.onnx, feed, build.har, tmp_path / "har.json")
     har.run(*paths, compiler)
     told = load_report(tmp_path / "har.json").warnings
-    assert ["was quantized to 8 bits, and the script asks for 16" in text for text in told] == [True] * warnings
+    assert ["is quantized to 8 bits, and the script asks for 16" in text for text in told] == [True] * warnings
     assert capsys.readouterr().out.count("warning: output net/conv1") == warnings
