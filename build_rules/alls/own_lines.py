@@ -88,7 +88,7 @@ class _Reader:
         self.line = 0
 
     def fail(self, problem: str) -> NoReturn:
-        raise InputError(f"{self.source}, line {self.line}: {problem}.")
+        raise InputError(f"{self.source}, line {self.line}: {problem}{'' if problem.endswith('?') else '.'}")
 
     def read(self, statement: Statement) -> Statement:
         self.line = statement.line

@@ -6,7 +6,6 @@ import getpass
 import os
 import re
 from collections.abc import Sequence
-from itertools import groupby
 from pathlib import Path
 
 from build_rules.compilers.protocol import Diagnosis
@@ -20,9 +19,11 @@ WIDTH = 7
 
 def diagnosis_lines(found: Sequence[Diagnosis]) -> list[str]:
     """Return a line for each finding, and one below it for what to do; targets of which the same is said share one."""
+    subjects: dict[tuple[str, str, str], list[str]] = {}
+    for one in found:
+        subjects.setdefault((one.state, one.text, one.advice), []).append(one.subject)
     rows = []
-    for (state, text, advice), group in groupby(found, key=lambda one: (one.state, one.text, one.advice)):
-        first, *others = [one.subject for one in group]
+    for (state, text, advice), (first, *others) in subjects.items():
         rows.append((state, first, f"and {len(others)} more: {text}" if others else text, advice))
     width = min(40, max((len(row[1]) for row in rows), default=0))
     lines = []
@@ -34,8 +35,8 @@ def diagnosis_lines(found: Sequence[Diagnosis]) -> list[str]:
 
 
 def summary_line(found: Sequence[Diagnosis]) -> str:
-    """Return how much is wrong."""
-    states = [one.state for one in found]
+    """Return how much is wrong; what is said of several targets counts once."""
+    states = [state for state, _, _ in dict.fromkeys((one.state, one.text, one.advice) for one in found)]
     errors, warnings = states.count("error"), states.count("warning")
     if not errors and not warnings:
         return "nothing is wrong"

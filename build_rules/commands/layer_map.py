@@ -26,8 +26,12 @@ from build_rules.regular_file import find_fault
 
 __all__ = ["LayerMap", "Row", "Source", "map_layers", "read_sources", "show_map"]
 
-LONG = ("onnx_nodes", "hn_layer", "output_layer", "stream")
+LAYERS = ("hn_layer", "output_layer", "stream")
+"""Columns of names that begin with the network's."""
+LONG = ("onnx_nodes", *LAYERS)
 """Columns whose beginnings are cut where a terminal is too narrow."""
+SPARE = ("shape", "output_layer")
+"""Columns that are left out, one after the other, where it is narrower still."""
 
 
 @dataclass(frozen=True)
@@ -86,10 +90,34 @@ def show_map(path: Path, *, as_json: bool) -> str:
     rows = [{**asdict(row), "shape": None if row.shape is None else list(row.shape)} for row in found.rows]
     if as_json:
         return render_json({"file": str(path), "layers": rows, "missing": list(found.missing)})
-    width = get_terminal_size().columns if sys.stdout.isatty() else None
-    return render_table([{**row, "onnx_nodes": ", ".join(row["onnx_nodes"])} for row in rows], width, LONG) + "".join(
-        f"{printable(text)}\n" for text in found.missing
-    )
+    shown = [{**row, "onnx_nodes": ", ".join(row["onnx_nodes"])} for row in rows]
+    if sys.stdout.isatty():
+        table, notes = _fitted(shown, get_terminal_size().columns)
+    else:
+        table, notes = render_table(shown), ()
+    return table + "".join(f"{printable(text)}\n" for text in (*notes, *found.missing))
+
+
+def _fitted(rows: Sequence[Mapping[str, Any]], width: int) -> tuple[str, tuple[str, ...]]:
+    """Return a table that fits into `width` characters if any can, and what a person is to know of what it lacks."""
+    table, notes = render_table(rows), []
+    if _width(table) <= width:
+        return table, ()
+    prefixes = {str(row[column]).partition("/")[:2] for row in rows for column in LAYERS if row[column] is not None}
+    if len(prefixes) == 1 and (prefix := "".join(*prefixes)).endswith("/"):
+        rows = [{**row, **{name: row[name] and row[name].removeprefix(prefix) for name in LAYERS}} for row in rows]
+        notes.append(f"layers and streams are called {prefix}...")
+    left_out: list[str] = []
+    while _width(table := render_table(rows, width, LONG)) > width and len(left_out) < len(SPARE):
+        left_out.append(SPARE[len(left_out)])
+        rows = [{name: value for name, value in row.items() if name not in left_out} for row in rows]
+    if left_out:
+        notes.append(f"{', '.join(left_out).replace('_', ' ')}: left out, there is no room here; `| cat` shows all")
+    return table, tuple(notes)
+
+
+def _width(table: str) -> int:
+    return max(map(len, table.splitlines()), default=0)
 
 
 def map_layers(source: Source) -> LayerMap:

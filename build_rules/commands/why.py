@@ -51,7 +51,8 @@ class Why(TaskCommand):
             lines += _remedies(steps.by_name[name])
             if name in failures and statuses[name].state != "fresh":
                 when = datetime.fromtimestamp(failures[name].when).strftime("%Y-%m-%d %H:%M")
-                lines.append(f"   it failed on {when}: {failures[name].text}")
+                message, *log = failures[name].text.splitlines()
+                lines += [f"   it failed on {when}: {message}", *log]
             show("".join(f"{printable(line)}\n" for line in lines))
         self.finish()
         return DONE

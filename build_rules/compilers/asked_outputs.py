@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from build_rules.alls.script import Glob, Name, Script, Statement, Value
 from build_rules.compilers.describe_har import HarDescription, HarOutput
 
-__all__ = ["AskedOutput", "asked_outputs", "find_demoted"]
+__all__ = ["AskedOutput", "asked_outputs", "call_outputs", "find_demoted"]
 
 DEFAULT_BITS = 8
+FEW = 2
+"""Outputs that are named with their ONNX nodes."""
 _MODE = re.compile(r"a(\d+)_w\d+(?:_a(\d+))?")
 
 
@@ -49,20 +51,28 @@ def asked_outputs(har: HarDescription, script: Script) -> tuple[AskedOutput, ...
 
 
 def find_demoted(har: HarDescription, script: Script) -> tuple[str, ...]:
-    """Return what a quantized HAR has in fewer bits than the script asks for, a sentence each.
+    """Return what a quantized HAR has in fewer bits than the script asks for, a sentence for each pair of widths.
 
     Only what it says of an output itself counts: what the layer before it works in tells nothing of what is delivered.
     """
     bits = {layer.name: layer.bits for layer in har.layers}
-    demoted = []
+    demoted: dict[tuple[int, int], list[AskedOutput]] = {}
     for one in asked_outputs(har, script):
         found = bits.get(one.output.output_layer)
         if found is not None and one.bits is not None and found < one.bits:
-            demoted.append(
-                f"output {one.called} was quantized to {found} bits, and the script asks for {one.bits}: what is "
-                "compiled of it will not be what was asked for."
-            )
-    return tuple(demoted)
+            demoted.setdefault((found, one.bits), []).append(one)
+    return tuple(
+        f"{call_outputs(outputs)} quantized to {found} bits, and the script asks for {asked}: `hef` will refuse it."
+        for (found, asked), outputs in demoted.items()
+    )
+
+
+def call_outputs(outputs: Sequence[AskedOutput]) -> str:
+    """Return the beginning of a sentence about what became of outputs: all by name, a few with their ONNX nodes."""
+    if len(outputs) == 1:
+        return f"output {outputs[0].called} is"
+    names = [one.called if len(outputs) <= FEW else one.output.stream for one in outputs]
+    return f"outputs {', '.join(names)} are"
 
 
 def _asked_bits(output: HarOutput, modes: Mapping[str, int | None]) -> int | None:

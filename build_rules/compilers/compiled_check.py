@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from build_rules.alls.script import parse_script
-from build_rules.compilers.asked_outputs import AskedOutput, asked_outputs
+from build_rules.compilers.asked_outputs import AskedOutput, asked_outputs, call_outputs
 from build_rules.compilers.describe_har import describe
 from build_rules.errors import InputError
 from build_rules.hef.reader import read_hef
@@ -40,7 +40,7 @@ def check_compiled(hef_path: Path, har_path: Path, script_text: str, hw_arch: st
     har, hef = describe(har_path), read_hef(hef_path)
     asked = asked_outputs(har, parse_script(script_text, "model.alls"))
     if problems := find_problems(asked, hef, hw_arch):
-        raise InputError(f"{hef_path}: the compiler made something else than it was asked for: {'; '.join(problems)}.")
+        raise InputError(f"the compiler made another HEF than it was asked for: {'; '.join(problems)}.")
     return find_oddities(asked, hef)
 
 
@@ -80,6 +80,7 @@ def _problems(asked: Sequence[AskedOutput], hef: Hef, hw_arch: str) -> Iterator[
             yield f"output {one.called} is missing"
         else:
             yield from _differences(one, stream)
+    yield from _widths([(one, made[one.output.stream]) for one in asked if one.output.stream in made])
     matched = {stream.name for stream in made.values()}
     if strangers := [stream.name for stream in group.outputs if stream.name not in matched]:
         yield f"it delivers {', '.join(strangers)}, which nobody asked for"
@@ -89,12 +90,6 @@ def _differences(asked: AskedOutput, stream: Stream) -> Iterator[str]:
     shape = asked.output.shape[1:]
     if stream.shape != shape:
         yield f"output {asked.called} is {_sides(stream.shape)} instead of {_sides(shape)} (HxWxC)"
-    if asked.bits is not None and stream.data_bytes * 8 != asked.bits:
-        where = "" if asked.output.bits in (None, asked.bits) else ", as in the quantized network already"
-        advice = "; another version of the compiler may keep them" if asked.bits > stream.data_bytes * 8 else ""
-        yield (
-            f"output {asked.called} is delivered in {stream.data_bytes * 8} bits instead of {asked.bits}{where}{advice}"
-        )
     low, high = RANGES.get(asked.activation or "", (-math.inf, math.inf))
     smallest, largest = stream.real_range
     if smallest < low - TOLERANCE or largest > high + TOLERANCE:
@@ -102,6 +97,19 @@ def _differences(asked: AskedOutput, stream: Stream) -> Iterator[str]:
             f"output {asked.called} takes values from {smallest:.6g} to {largest:.6g}, so its {asked.activation} is "
             "not on the chip"
         )
+
+
+def _widths(made: Sequence[tuple[AskedOutput, Stream]]) -> Iterator[str]:
+    """Say which outputs have other bits than were asked for, those of the same kind in one sentence."""
+    wrong: dict[tuple[int, int, bool], list[AskedOutput]] = {}
+    for one, stream in made:
+        bits = stream.data_bytes * 8
+        if one.bits is not None and bits != one.bits:
+            wrong.setdefault((bits, one.bits, one.output.bits not in (None, one.bits)), []).append(one)
+    for (bits, asked, is_earlier), outputs in wrong.items():
+        where = ", as in the quantized network already" if is_earlier else ""
+        advice = "; another version of the compiler may keep them" if asked > bits else ""
+        yield f"{call_outputs(outputs)} delivered in {bits} bits instead of {asked}{where}{advice}"
 
 
 def _match(asked: Sequence[AskedOutput], streams: Sequence[Stream]) -> Mapping[str, Stream]:

@@ -74,9 +74,18 @@ def _request(words: list[str]) -> Request:
     if not words:
         return Request(default=True)
     matches = [match for word in words if (match := re.fullmatch(STEP, word)) is not None]
-    owners = tuple(match.group(1) for match in matches)
+    owners = tuple(_owners(match.group(1)) for match in matches)
     rests = tuple(match.group(2)[1:] for match in matches if match.group(2))
     return Request(owners, rests=rests) if len(matches) == len(words) else EVERYTHING
+
+
+def _owners(pattern: str) -> str:
+    """Return the pattern of owners for the second part of a task's: behind its first `*` the owner's name may end.
+
+    Tasks are matched by their whole names, where a `*` goes over colons: `har:*fast*` is the `har` of every owner.
+    """
+    beginning = re.split(r"[*?[]", pattern, maxsplit=1)[0]
+    return pattern if beginning == pattern else f"{beginning}*"
 
 
 def _processes(arguments: Sequence[str]) -> int:

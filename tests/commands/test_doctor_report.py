@@ -19,6 +19,9 @@ def test_targets_of_which_the_same_is_said_share_a_line() -> None:
     assert "a:hailo8l-fast  and 500 more: asks for too much." in lines[1]
     assert lines[2].strip() == "-> Ask for less."
     assert lines[1].index("and") == lines[2].index("->")
+    apart = [WARNING, Diagnosis("b:x", "ok", "enough."), others[0]]
+    assert [line.strip()[:7] for line in diagnosis_lines(apart)] == ["warning", "-> Ask f"[:7], "ok     "]
+    assert summary_line(apart) == "1 warning"
 
 
 def test_what_was_found_cannot_steer_a_terminal() -> None:
@@ -37,7 +40,7 @@ def test_what_was_found_cannot_steer_a_terminal() -> None:
     ],
 )
 def test_the_summary(states: tuple[str, ...], summary: str) -> None:
-    assert summary_line([Diagnosis("x", state, "") for state in states]) == summary  # type: ignore[arg-type]
+    assert summary_line([Diagnosis("x", state, str(i)) for i, state in enumerate(states)]) == summary  # type: ignore[arg-type]
 
 
 def test_the_checklist_has_empty_boxes() -> None:

@@ -173,6 +173,18 @@ def test_a_terminal_gets_lines_that_fit(built: Path, monkeypatch: pytest.MonkeyP
     assert any(line.startswith("...") for line in lines), "the end of a name tells more than its beginning"
 
 
+def test_a_narrow_terminal_gets_what_tells_layers_apart(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setattr(layer_map, "get_terminal_size", lambda: type("Size", (), {"columns": 80}))
+    lines = show_map(built / "hailo8l-fast/model.hef", as_json=False).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[0].split() == ["onnx", "nodes", "hn", "layer", "stream", "role", "scale", "bits", "activation"]
+    layers = [line.split()[1] for line in lines[1:-2]]
+    assert len(set(layers)) == len(layers)
+    assert lines[-2].startswith("layers and streams are called ")
+    assert lines[-1].startswith("shape, output layer: left out")
+
+
 def test_columns_are_cut_no_further_than_they_can_be_read() -> None:
     rows = [{"long": "a" * 40 + "end", "short": "s" * 30}]
     header, line = render_table(rows, 20, ("long",)).splitlines()

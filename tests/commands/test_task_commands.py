@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from build_rules.engine.memory.failures import note_failures
 from tests.chain.conftest import make_small, make_workspace, single_target
 from tests.doit_runs import doit
 from tests.engine.memory.sql import change
@@ -91,6 +92,16 @@ def test_a_file_that_is_no_longer_read_is_told_as_that(folder: Path) -> None:
     run = doit(folder, "-v", "2")
     assert f"because {cause}" in run.out
     assert doit(folder, "why", META).out == f"{META} is up to date; it ran last because {cause}\n"
+
+
+def test_the_log_of_a_failure_stands_below_it_line_by_line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    declare(folder, "calibration_count = 5")
+    note_failures({HAR: "it does not fit.\n   | one\n   | two"}, ())
+    lines = doit(folder, "why", HAR).out.splitlines()
+    at = next(number for number, line in enumerate(lines) if line.startswith("   it failed on "))
+    assert lines[at].endswith(": it does not fit.")
+    assert lines[at + 1 : at + 3] == ["   | one", "   | two"]
 
 
 def test_a_failure_is_told_until_it_is_mended(folder: Path) -> None:

@@ -62,5 +62,5 @@ def test_an_output_that_the_quantization_has_in_fewer_bits(
     script = parse_script("quantization_param(output_layer1, precision_mode=a16_w16)\n", "model.alls")
     told = find_demoted(har, script)
     assert len(told) == demoted
-    assert all("net/conv1 (ONNX node /a/Conv) was quantized to 8 bits, and the script asks for 16" in t for t in told)
+    assert all("net/conv1 (ONNX node /a/Conv) is quantized to 8 bits, and the script asks for 16" in t for t in told)
     assert find_demoted(har, parse_script("", "model.alls")) == ()

@@ -57,3 +57,19 @@ def test_patterns_are_those_of_the_shell() -> None:
     request = Request(("team/yolo*", "one"))
     assert [request.wants(name) for name in ("team/yolov8n", "one", "two", "One")] == [True, True, False, False]
     assert EVERYTHING.wants("anything")
+
+
+@pytest.mark.parametrize(
+    ("word", "wanted", "unwanted"),
+    [
+        ("har:*fast*", "yolov8n", None),
+        ("har:yolo*fast*", "yolov8n", "one"),
+        ("har:yolov8?:hailo8l-fast", "yolov8n", "one"),
+        ("har:[xy]olo*", "yolov8n", None),
+        ("har:*", "one", None),
+    ],
+)
+def test_a_star_goes_over_colons_as_it_does_in_the_names_of_tasks(word: str, wanted: str, unwanted: str | None) -> None:
+    request = read_request(["doit", word])
+    assert request.wants(wanted)
+    assert unwanted is None or not request.wants(unwanted)

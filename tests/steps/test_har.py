@@ -81,4 +81,4 @@ def test_bits_that_got_lost_are_told_before_it_is_compiled(
     har.run(*paths, compiler)
     told = capsys.readouterr().out
     assert told.count("warning: output net/conv1") == warnings
-    assert told.count("was quantized to 8 bits, and the script asks for 16") == warnings
+    assert told.count("is quantized to 8 bits, and the script asks for 16") == warnings

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from build_rules.alls.script import parse_script
-from build_rules.compilers.dfc.failure_table import KINDS, KnownFailure, find_failure
+from build_rules.compilers.dfc.failure_table import KINDS, SILENT, KnownFailure, find_failure
 from build_rules.compilers.dfc.layer_origins import named_layers
 from build_rules.compilers.dfc.log_text import last_lines, split_sections
 from build_rules.errors import InputError
 
-__all__ = ["CompilerError", "Failure", "Hints", "explain", "known_failure"]
+__all__ = ["PROBE", "CompilerError", "Failure", "Hints", "explain", "known_failure"]
 
 LAST_LINES = 8
 QUOTED = 400
@@ -31,6 +31,8 @@ STAGE_LOGS = {
     "optimize": ("acceleras.log", "hailo_sdk.client.log"),
     "compile": ("allocator.log", "hailo_sdk.client.log"),
 }
+PROBE = "probe"
+"""The question which compiler there is; its answer is told where no log can be shown below it."""
 RAISED = ("raised", "died", "garbage")
 """Kinds in which the compiler's own words may say what it is."""
 
@@ -115,21 +117,22 @@ def known_failure(failure: Failure) -> KnownFailure | None:
 def explain(failure: Failure, stage: str, hints: Hints) -> CompilerError:
     """Return the error to raise for a failure: one paragraph, and below it the last lines of the log that tells most.
 
-    `stage` is `parse`, `optimize`, `compile`, or another action of the worker's.
+    `stage` is `parse`, `optimize`, `compile`, or another action of the worker's; of `probe` nothing is below.
     """
     found = _find(failure)
     known, line = found if found else (None, "")
-    told, hint = _class(failure, known, hints)
+    told, hint = _class(failure, known, hints, stage)
     said = _quote(failure, line)
-    name, tail = _tail(failure.log, known, stage)
+    is_ours = known is None and failure.kind in KINDS  # what is said then is our sentence about it, not the compiler's
+    name, tail = ("", ()) if stage == PROBE else _tail(failure.log, known, stage)
     sentences = [
-        f"{_subject(stage, hints)}: {told}",
+        f"{_subject(stage, hints)}: {_sentence(f'{told[:-1]}: {said}') if is_ours and said else told}",
         _layers(f"{said}\n{failure.message[:RAW]}", hints),
         _line_of_script(said, hints) if known is not None and known.name == "model script" else "",
         _suggested(failure.message),
         hint,
         f"Tried without success: {'; '.join(hints.tried)}." if hints.tried else "",
-        f"It says: {said}." if said else "",
+        _sentence(f"It says: {said}") if said and not is_ours else "",
         f"The last lines of {name} are below." if tail else "",
         f"Everything of the run is in {failure.kept}." if failure.kept is not None else "",
     ]
@@ -138,6 +141,8 @@ def explain(failure: Failure, stage: str, hints: Hints) -> CompilerError:
 
 
 def _subject(stage: str, hints: Hints) -> str:
+    if stage == PROBE:
+        return "[dfc]"
     if not hints.model:
         return f"[dfc], {stage}"
     return f"{hints.model}{f' for {hints.target}' if hints.target else ''}, {stage}"
@@ -151,14 +156,25 @@ def _find(failure: Failure) -> tuple[KnownFailure, str] | None:
     return find_failure(f"{message[:RAW]}\n{failure.traceback[-RAW:]}", "\n".join(ends))
 
 
-def _class(failure: Failure, known: KnownFailure | None, hints: Hints) -> tuple[str, str]:
+def _sentence(text: str) -> str:
+    return text if text.endswith(("?", "!")) else f"{text}."
+
+
+def _class(failure: Failure, known: KnownFailure | None, hints: Hints, stage: str) -> tuple[str, str]:
     if known is not None:
         preset = f"`{hints.preset}`" if hints.preset else "this one"
         narrower = f"Take a preset with fewer 16-bit outputs than {preset}. " if hints.is_wide else ""
         names = {"target": hints.target or "the chip", "preset": preset, "narrower": narrower}
         return known.told.format_map(names), known.hint.format_map(names)
+    if failure.kind == "timeout" and stage == PROBE:
+        return SILENT
     if failure.kind in KINDS:
         return KINDS[failure.kind]
+    if stage == PROBE:
+        return (
+            f"the compiler cannot be loaded ({failure.type or failure.kind}).",
+            "`python -c 'import hailo_sdk_client'` in its environment shows all of it.",
+        )
     return (
         f"the compiler failed in a way that is not known here ({failure.type or failure.kind}).",
         "Whoever can read its log finds more there; please report it with the log, so that the next one is told more.",

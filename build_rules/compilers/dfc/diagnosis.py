@@ -253,17 +253,11 @@ def _memory(facts: PlaceFacts) -> tuple[Diagnosis, ...]:
     text = f"{facts.memory_mb / 1000:.0f} GB"
     if facts.memory_mb >= ADVISED_MEMORY_MB - SLACK_MB:
         return (Diagnosis("memory", "ok", f"{text}."),)
-    least = facts.memory_mb < MEMORY_MB - SLACK_MB
-    return (
-        Diagnosis(
-            "memory",
-            "warning",
-            f"{text}; Hailo asks for 16 GB and recommends 32.",
-            "Large networks may be killed in `har`; build one step at a time (no -n), or elsewhere."
-            if least
-            else "Enough for most networks; build one step at a time (no -n).",
-        ),
-    )
+    text = f"{text}; Hailo asks for 16 GB and recommends 32."
+    if facts.memory_mb >= MEMORY_MB - SLACK_MB:
+        return (Diagnosis("memory", "ok", text, "With a large network build one step at a time (no -n)."),)
+    advice = "Large networks may be killed in `har`; build one step at a time (no -n), or elsewhere."
+    return (Diagnosis("memory", "warning", text, advice),)
 
 
 def _disk(facts: PlaceFacts, need_mb: int) -> tuple[Diagnosis, ...]:

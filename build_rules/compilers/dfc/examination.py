@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 import shutil
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
-from build_rules.compilers.dfc.dfc_failures import Hints, explain
+from build_rules.compilers.dfc.dfc_failures import PROBE, Hints, explain
 from build_rules.compilers.dfc.dfc_settings import DfcSettings
 from build_rules.compilers.dfc.diagnosis import PlaceFacts, Way, diagnose, facts_of, urgent
 from build_rules.compilers.dfc.launch import Work, WorkerFailure, run_worker
@@ -41,7 +40,7 @@ def look(dfc: DfcSettings, hw_archs: tuple[str, ...] = ()) -> PlaceFacts:
             dfc, Work("probe", {"import": True, "hw_archs": list(hw_archs)}, limit=PROBE_SECONDS), lambda line: None
         )
     except WorkerFailure as failure:
-        return replace(here, failure=_told(str(explain(failure, "probe", Hints("")))))
+        return replace(here, failure=str(explain(failure, PROBE, Hints())).removeprefix("[dfc]: "))
     there = facts_of(way, place, dfc.gpus, done.environment, done.facts)
     missing = {field.name: getattr(here, field.name) for field in fields(there) if getattr(there, field.name) is None}
     return replace(there, **missing)
@@ -64,12 +63,6 @@ def check_before(dfc: Dfc, request: TargetRequest, need_mb: int, tell: Callable[
         # The step that counts images tells of few, the log of the level; doctor advises more memory than is needed.
         if one.subject not in (request.name, "memory"):
             tell(text)
-
-
-def _told(text: str) -> str:
-    """Return what a failure is told as, without the words that are for a step, or that send people to doctor."""
-    text = re.sub(r" The last lines of \S+ are below\.", "", text.removeprefix(", probe: "))
-    return text.replace("; `doit doctor` looks at it.", ".").replace(" (`doit doctor`).", ".")
 
 
 def _place(dfc: DfcSettings) -> tuple[Way, str]:

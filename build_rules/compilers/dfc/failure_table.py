@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 
-__all__ = ["FAILURES", "GENERAL", "KINDS", "KnownFailure", "find_failure", "is_ordinary"]
+__all__ = ["FAILURES", "GENERAL", "KINDS", "SILENT", "KnownFailure", "find_failure", "is_ordinary"]
 
 ALLOCATOR, CLIENT, OPTIMIZER = "allocator.log", "hailo_sdk.client.log", "acceleras.log"
 FIT = ("max", "contexts", "resources-0.8", "resources-0.6")
@@ -323,25 +323,32 @@ GENERAL: tuple[KnownFailure, ...] = (
 KINDS: dict[str, tuple[str, str]] = {
     "start": (
         "what runs the compiler cannot be started.",
-        "Correct `python`, `image` or `command` in `[tool.build_rules.dfc]`: it names the Python of an environment "
-        "that has the compiler; `doit doctor` looks at it.",
+        "`python`, `image` or `command` in `[tool.build_rules.dfc]` has to lead to the Python of an environment that "
+        "has the compiler; `doit doctor --install-dfc WHEEL` makes one.",
     ),
     "environment": (
         "there is no Dataflow Compiler in the environment that `[tool.build_rules.dfc]` names.",
         "Install the wheel from Hailo's developer zone there, or make the environment with `doit doctor --install-dfc "
         "WHEEL`.",
     ),
-    "died": ("the compiler's process ended before its work did.", "What it said last is below."),
+    "died": (
+        "the compiler's process ended before its work did.",
+        "`doit` runs it again; where it ends like that each time, please report it with the log.",
+    ),
     "garbage": (
         "what ran in place of the compiler gave no result that can be read.",
         "Something between here and there prints into its answer or swallows it: look at `command`, and at what the "
-        "shell over there prints when it starts (`doit doctor`).",
+        "shell over there prints when it starts.",
     ),
     "timeout": (
         "the compiler did not end in the time that a step is given.",
-        "If the last lines below show progress, give it more: `time_limit`, in hours, in `[tool.build_rules.dfc]`.",
+        "If its log shows progress, give it more: `time_limit`, in hours, in `[tool.build_rules.dfc]`.",
     ),
     "disk": ("the disk is full where the compiler works.", FAILURES[0].hint),
+    "runner": (
+        "what is to run the image is not there.",
+        'Install it, or take the other one: `runner = "docker"` or `"podman"` in `[tool.build_rules.dfc]`.',
+    ),
     "image": (
         "the image of the compiler is not on this machine.",
         "Load it (`docker load -i hailo_ai_sw_suite_....tar`), or correct `image` in `[tool.build_rules.dfc]`: `docker "
@@ -360,7 +367,12 @@ KINDS: dict[str, tuple[str, str]] = {
         "Let a key open it: `ssh-copy-id HOST`, then try `ssh -o BatchMode=yes HOST true`.",
     ),
 }
-"""What is told when no row fits, by the kind of a `WorkerFailure`."""
+"""What is told when no row fits, by the kind of a `WorkerFailure`; what the failure itself says follows the first."""
+SILENT = (
+    "what is to run the compiler does not answer.",
+    "Try there whether `import hailo_sdk_client` ends: a first import reads a gigabyte, but not for ten minutes.",
+)
+"""What is told of a question about the environment that came to no end."""
 
 _ORDINARY = re.compile(
     r"Single context flow failed: Recoverable|Found valid partition|[Dd]idn't have enough data"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from build_rules.compilers.dfc.dfc_failures import Hints, explain
+from build_rules.compilers.dfc.dfc_failures import PROBE, Hints, explain
 from build_rules.compilers.dfc.dfc_settings import DfcSettings
 from build_rules.compilers.dfc.launch import Done, Work, WorkerFailure, environment_here, find_image, run_worker
 from build_rules.compilers.protocol import Finding
@@ -37,7 +37,7 @@ def find_out(dfc: DfcSettings, remembered: Mapping[str, str] | None) -> Finding:
     except WorkerFailure as failure:
         if dfc.python is None and remembered is not None:
             return Finding(remembered)
-        raise explain(failure, "probe", Hints("[dfc]")) from failure
+        raise explain(failure, PROBE, Hints()) from failure
     files = done.facts.get("files", ()) if dfc.python is not None else ()
     return Finding(dict(done.environment), tuple(map(str, files)))
 

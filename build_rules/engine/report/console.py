@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from build_rules.engine.report.heartbeat import Heartbeat
     from build_rules.engine.report.live import LiveView
     from build_rules.engine.report.terminal import Ink
+    from build_rules.engine.running.run_state import Diagnostic
 
 __all__ = ["BuildReporter"]
 
@@ -116,12 +117,15 @@ class BuildReporter(RunReporter):
         word = "ERROR"
         if self._ink is not None and sys.stderr.isatty():
             word = self._ink.paint(self._ink.orange, word)
-        say(sys.stderr, plain.failed(name, text, word))
+        before = _told_before(self.state.failures, name, text)
+        say(sys.stderr, plain.failed(name, f"the same as of {before}" if before else text, word))
 
     def tell_line(self, name: str, line: str, warning: str | None, shown: bool) -> None:
         """A step printed a line."""
         if shown:
             return
+        if warning is not None and (before := _told_before(self.state.warnings, name, warning)):
+            line = f"   warning: the same as of {before}"
         if warning is not None and self._ink is not None:
             head, colon, rest = line.partition(":")
             line = f"{self._ink.paint(self._ink.orange, head + colon)}{rest}"
@@ -177,3 +181,9 @@ class BuildReporter(RunReporter):
         yield plain.counts(self.state, now)
         for line in summary.failures(self.state, ink):
             yield f"{line}\n"
+
+
+def _told_before(told: Sequence[Diagnostic], name: str, text: str) -> str:
+    """Return the task of which the same was told in this run; nothing where that is no longer than to say so."""
+    first = next((one.task for one in told if one.text == text), name)
+    return first if first != name and len(f"the same as of {first}") < len(text) else ""

@@ -51,11 +51,14 @@ def _tasks(names: Sequence[str]) -> str:
 
 
 def failures(state: RunState, ink: Ink) -> list[str]:
-    """Return the first line of each failure; nothing where the only one stands right above."""
+    """Return the first line of each different failure; nothing where the only one stands right above."""
     if len(state.failures) <= 1 and not state.lines_since_failure:
         return []
     head = ink.paint(ink.orange, "failed:")
-    return [f"{head} {task}: {_first_line(text)}" for task, text in state.failures]
+    by_text: dict[str, list[str]] = {}
+    for task, text in state.failures:
+        by_text.setdefault(_first_line(text), []).append(task)
+    return [f"{head} {', '.join(tasks)}: {text}" for text, tasks in by_text.items()]
 
 
 def _first_line(text: str) -> str:

@@ -182,17 +182,31 @@ def test_every_row_has_a_wording_and_is_whole() -> None:
 def test_kinds_of_failures(kind: str) -> None:
     failure = Failed(kind, message="ssh gpu1: Permission denied (publickey,password).", kept=Path("build/.failed/hef"))
     text = told(failure, "parse", Hints("yolov8n"))
-    assert text.startswith(f"yolov8n, parse: {KINDS[kind][0]} {KINDS[kind][1]}")
-    assert told(failure, "probe", Hints()).startswith(f"[dfc], probe: {KINDS[kind][0]}")
-    assert "It says: ssh gpu1: Permission denied (publickey,password)." in text
+    what, hint = KINDS[kind]
+    said = "ssh gpu1: Permission denied (publickey,password)"
+    assert text.startswith(f"yolov8n, parse: {what[:-1]}: {said}. {hint}")
+    assert told(Failed(kind, message=failure.message, log="a word"), "probe", Hints()).startswith("[dfc]: ")
+    assert "It says" not in text
     assert text.endswith("Everything of the run is in build/.failed/hef.")
+
+
+def test_where_no_log_can_be_shown_none_is_promised() -> None:
+    failure = Failed("start", message="is docker running?", log=joined(allocator_log="a word\n"))
+    text = told(failure, "probe", Hints())
+    assert text.startswith("[dfc]: what runs the compiler cannot be started: is docker running? `python`, ")
+    assert "below" not in text
+    assert "a word" not in text
+    assert "python -c 'import hailo_sdk_client'" in told(raised("RuntimeError: unknown", "a word"), "probe", Hints())
+    silent = told(Failed("timeout", message="it was ended after 600 seconds"), "probe", Hints())
+    assert "import hailo_sdk_client" in silent
+    assert "time_limit" not in silent
 
 
 def test_the_words_of_a_kind_do_not_mislead() -> None:
     """What stopped the worker is known; its log may hold anything."""
     failure = Failed("timeout", message="no end after 24 h", log=joined(allocator_log="[error] Agent infeasible\n"))
     assert known_failure(failure) is None
-    assert KINDS["timeout"][0] in told(failure)
+    assert KINDS["timeout"][0].rstrip(".") in told(failure)
 
 
 @pytest.mark.parametrize(
@@ -207,7 +221,9 @@ def test_what_the_machine_killed_had_no_memory(message: str) -> None:
 def test_what_died_otherwise_is_looked_for_in_its_log() -> None:
     log = joined(allocator_log=COMPILED + "compiler: a.cpp:402: Assertion `a == b' failed.\nAborted (core dumped)\n")
     assert "a defect of its own" in told(Failed("died", message="ended with signal 6", log=log))
-    assert KINDS["died"][0] in told(Failed("died", message="ended with code 3", log=joined(allocator_log=COMPILED)))
+    assert KINDS["died"][0].rstrip(".") in told(
+        Failed("died", message="ended with code 3", log=joined(allocator_log=COMPILED))
+    )
 
 
 def test_what_good_runs_say_too_is_no_reason() -> None:
@@ -322,7 +338,7 @@ def test_end_nodes_that_are_suggested_are_shown() -> None:
         ),
         ("RuntimeError: unknown", "optimize", "acceleras.log", "of the optimizer"),
         ("RuntimeError: unknown", "parse", "hailo_sdk.client.log", "of the client"),
-        ("RuntimeError: unknown", "probe", "allocator.log", "of the allocator"),
+        ("RuntimeError: unknown", "profile", "allocator.log", "of the allocator"),
     ],
 )
 def test_the_log_that_tells_most_ends_below(wording: str, stage: str, log: str, last: str) -> None:

@@ -288,7 +288,7 @@ def test_a_place_that_cannot_be_reached(
     with pytest.raises(InputError, match=words) as caught:
         Dfc(**settings).find_out(None)
     assert says[:30] in str(caught.value)
-    assert str(caught.value).startswith("[dfc], probe: ")
+    assert str(caught.value).startswith("[dfc]: ")
 
 
 def test_the_ladder_is_climbed_until_something_helps(bench: Bench) -> None:

@@ -127,7 +127,7 @@ def test_what_is_not_as_it_was_asked_is_warned_of() -> None:
     text = "\n".join(done.warnings)
     assert "lowered from 2 to 0, because there's less data" in text
     assert f"GPU: {FINETUNE} did not run. The network" in text
-    assert "0.069 against 0.529" in text
+    assert '`gpus = "all"` and 1,024 images' in text
     assert "the layers yolov8n/conv40, yolov8n/conv51 got 4-bit weights (20% of all weights)" in text
     assert "used 64 images of the 1024" in text
     assert text.count("did not run") == 1

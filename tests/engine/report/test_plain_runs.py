@@ -18,6 +18,8 @@ from build_rules.engine.report.base import RunReporter
 from build_rules.engine.report.console import BuildReporter
 from build_rules.engine.report.events import EventReporter
 from build_rules.engine.report.plain import counts
+from build_rules.engine.running.run_state import RunState
+from build_rules.engine.running.session import session
 from tests.doit_runs import Run, doit, start_doit, wait_until
 from tests.engine.memory.sql import select
 from tests.engine.report.terminal_runs import make_workspace
@@ -81,6 +83,27 @@ def test_the_time_of_a_step_is_not_that_which_it_waited() -> None:
     assert list(reporter.state.running) == ["a"]
     assert reporter.state.waiting == {}
     assert reporter.state.running["a"] > 0.0
+
+
+def test_what_was_told_of_another_step_is_not_told_at_length_again(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, long = io.StringIO(), "the level was lowered, for want of images."
+    reporter = BuildReporter(out, {"failure_verbosity": 0})
+    monkeypatch.setattr(session, "state", RunState(0.0))
+    for name in ("har:a", "har:b"):
+        reporter.report_warning(name, long)
+        reporter.report_warning(name, "odd")
+    assert out.getvalue().splitlines() == [
+        f"   warning: {long}",
+        "   warning: odd",
+        "   warning: the same as of har:a",
+        "   warning: odd",
+    ]
+    for name in ("har:a", "har:b"):
+        reporter.state.failure(name, long, 1.0)
+        reporter.tell_failure(name, long, 1.0)
+    assert capsys.readouterr().err == f"ERROR in har:a: {long}\nERROR in har:b: the same as of har:a\n"
 
 
 def test_failures_are_repeated_last(tmp_path: Path) -> None:

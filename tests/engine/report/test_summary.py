@@ -65,6 +65,13 @@ def test_the_warnings_of_a_single_step_stand_right_above() -> None:
     assert warnings(state, NO_INK) == []
 
 
+def test_a_failure_of_several_steps_is_told_once() -> None:
+    state = run(1)
+    for name in ("parse:a", "meta:x", "parse:b"):
+        state.failure(name, "gone\nlines" if name != "meta:x" else "wrong", 3.0)
+    assert failures(state, NO_INK) == ["failed: parse:a, parse:b: gone", "failed: meta:x: wrong"]
+
+
 def test_failures_are_repeated_where_they_have_scrolled_away() -> None:
     state = run(1)
     state.start("meta:a", 1.0)

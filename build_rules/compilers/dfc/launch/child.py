@@ -89,7 +89,8 @@ class Child:
                 start_new_session=True,
             )
         except OSError as error:
-            raise NotStartedError(error) from error
+            is_folder = os.path.isdir(self.command[0])  # noqa: PTH112 - the system only says that it is not allowed
+            raise NotStartedError(IsADirectoryError(error) if is_folder else error) from error
         self._feeder = threading.Thread(target=self._feed, daemon=True)
         try:
             self._feeder.start()

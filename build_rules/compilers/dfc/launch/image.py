@@ -59,7 +59,7 @@ def find_image(runner: str, image: str, environment: Mapping[str, str]) -> str:
             timeout=PATIENCE,
         )
     except FileNotFoundError as error:
-        raise WorkerFailure("start", f"{runner} is not installed") from error
+        raise WorkerFailure("runner", f"{runner} is not installed") from error
     except PermissionError as error:
         raise WorkerFailure("start", f"{runner} is not executable") from error
     except subprocess.TimeoutExpired as error:

@@ -30,11 +30,13 @@ _SHOWN, _LAST = 300, 2
 
 def start_failure(start: Start, error: OSError) -> WorkerFailure:
     """Return what it means that the command could not be started."""
-    program = start.command[0]
+    program = start.program
+    inside = f"{program.rstrip('/')}/bin/python"
     words = {
         FileNotFoundError: f"{program} is not there",
         PermissionError: f"{program} is not executable",
         NotADirectoryError: f"{program} is not there",
+        IsADirectoryError: f"{program} is a folder; the Python in it is wanted, such as {inside}",
     }.get(type(error), f"{program} cannot be started ({error.strerror})")
     return WorkerFailure("start", words)
 
@@ -62,9 +64,9 @@ def failure_of(
 
 
 def _never_begun(start: Start, ended: Ended, printed: str) -> WorkerFailure:
-    last = [line.strip()[:_SHOWN] for line in printed.splitlines() if line.strip()][-_LAST:]
+    last = [*dict.fromkeys(line.strip()[:_SHOWN] for line in printed.splitlines() if line.strip())][-_LAST:]
     said = f"; it said: {' / '.join(last)}" if last else ""
-    program = " ".join(start.command[:1])
+    program = start.program
     if ended.cut == "password" or (start.place == "command" and _REFUSED.search(printed)):
         return WorkerFailure("password", f"{program} asks for a password or a key, which nobody here can give{said}")
     if ended.cut == "start":

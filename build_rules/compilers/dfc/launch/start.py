@@ -25,7 +25,10 @@ DROPPED = ("SSH_ASKPASS", "VIRTUAL_ENV", "CONDA_PREFIX")
 
 @dataclass(frozen=True)
 class Start:
-    """A command, and what its request says. `kill` ends what outlives the command; `patience` is until it greets."""
+    """A command, and what its request says. `kill` ends what outlives the command; `patience` is until it greets.
+
+    `program` is what the user calls what is started.
+    """
 
     place: str
     command: tuple[str, ...]
@@ -36,6 +39,7 @@ class Start:
     patience: float | None = None
     kill: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    program: str = ""
 
 
 def plan_start(dfc: DfcSettings, work: Work, run: Path, nonce: str, image: str) -> Start:
@@ -49,14 +53,18 @@ def plan_start(dfc: DfcSettings, work: Work, run: Path, nonce: str, image: str) 
     if dfc.python is not None:
         python = str(Path(dfc.python).expanduser().absolute())
         patience = SECONDS_TO_START["python"]
-        return Start("python", (python, *words), inputs, outputs, visible, patience=patience)
+        return Start("python", (python, *words), inputs, outputs, visible, patience=patience, program=dfc.python)
     is_streamed = not dfc.shared or _lies_here_alone(work)
     if is_streamed:
         inputs = {name: FILE_NAMES[name] for name in work.inputs}
         outputs = {name: f"out/{FILE_NAMES[name]}" for name in work.outputs}
         words = ("-u", "-c", STARTER, nonce)
     command = (*dfc.command, *_quoted(dfc.command, words))
-    return Start("command", command, inputs, outputs, visible, is_streamed, environment=_hailo_variables())
+    return Start(
+        *("command", command, inputs, outputs, visible, is_streamed),
+        environment=_hailo_variables(),
+        program=dfc.command[0],
+    )
 
 
 def _lies_here_alone(work: Work) -> bool:
@@ -79,6 +87,7 @@ def _in_container(dfc: DfcSettings, work: Work, run: Path, nonce: str, image: st
         patience=SECONDS_TO_START["image"],
         kill=kill_command(dfc.runner, name),
         environment=_hailo_variables(),
+        program=dfc.runner,
     )
 
 

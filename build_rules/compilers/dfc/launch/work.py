@@ -54,7 +54,8 @@ class WorkerFailure(Exception):  # noqa: N818 - what failed is the compiler, as 
     """A run that made nothing. `kind` is one of
 
     start (not there, not executable, not Python), environment (no compiler in it), raised (the compiler raised), died
-    (a signal, or an exit), garbage (no valid result), timeout, disk, image, daemon, permission, password.
+    (a signal, or an exit), garbage (no valid result), timeout, disk, runner (no docker, no podman), image, daemon,
+    permission, password.
 
     `type` names the exception when one was raised, `message` is its text, or ours. `kept` is a folder when something
     was kept.

@@ -155,7 +155,7 @@ def test_docker_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(WorkerFailure, match="docker is not installed") as caught:
         run_quietly(docker(), parse_work(tmp_path))
-    assert caught.value.kind == "start"
+    assert caught.value.kind == "runner"
 
 
 def test_an_image_without_the_compiler(stand_ins: Made, tmp_path: Path) -> None:

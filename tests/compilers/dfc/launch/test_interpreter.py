@@ -132,7 +132,7 @@ def test_not_there_not_executable_no_python(tmp_path: Path) -> None:
         "is not executable",
         "is no Python that works: it ended with code 0",
         "is no Python that works: it ended with code 0",
-        "is not executable",
+        "is a folder",
     ]
     text.chmod(0o755)
     assert failure(text, tmp_path).kind == "start"
