@@ -20,6 +20,11 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         compileall.compile_dir(PACKAGE, quiet=2)
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Run one module more than there are cores: many tests wait for a server, a process or a clock."""
+    return (os.cpu_count() or 1) + 1
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Leave modules in their order when they run side by side: those that take longest come early, with few tests."""
     config.option.loadscopereorder = False  # of pytest-xdist, which would begin with those that hold most tests

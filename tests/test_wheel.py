@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 
 from tests.chain.conftest import make_workspace, single_target
+from tests.chain.dfc_workspaces import make_dfc
+from tests.dfc_double.environment import make_environment
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -65,6 +67,16 @@ def test_a_repository_of_one_line_builds(python: Path, tmp_path: Path) -> None:
     assert "7 up to date" in run(python, tmp_path).stdout
     assert "meta:shapes-det:hailo8l-fast" in run(python, tmp_path, "list", "--all").stdout
     assert "0.1.0-emulated" in run(python, tmp_path, "inspect", hef).stdout
+
+
+def test_hailo_s_compiler_is_driven_from_there(python: Path, tmp_path: Path) -> None:
+    """By the file that runs where the compiler is, which is in the wheel."""
+    folder = make_dfc(tmp_path / "work", make_environment(tmp_path / "dfc"))
+    first = run(python, folder)
+    assert first.returncode == 0, first.stderr
+    shown = run(python, folder, "inspect", "build/shapes-det/hailo8l-fast-dfc/model+meta.hef")
+    assert "3.33.0-double-emulated" in shown.stdout
+    assert executed(run(python, folder)) == []
 
 
 def test_a_rule_s_own_code_runs_that_rule(python: Path, tmp_path: Path) -> None:

@@ -27,18 +27,23 @@ exit {code}
 
 
 @pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace in which all is done that no compiler has to do."""
+def kept(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """By step: a workspace in which all is done that comes before it, by a compiler that is sound."""
     place = tmp_path_factory.mktemp("bad")
     folder = make_dfc(place / "work", make_environment(place / "dfc"))
-    run = doit(folder, "split:*", "calibration:*")
-    assert run.code == 0, run.err
-    return folder
+    kept = {}
+    for step, *earlier in ((PARSE, "split:*", "calibration:*"), (HAR, "alls:*"), (HEF, "har:*")):
+        run = doit(folder, *earlier)
+        assert run.code == 0, run.err
+        kept[step] = place / step.partition(":")[0]
+        shutil.copytree(folder, kept[step])
+    return kept
 
 
 @pytest.fixture
-def folder(kept: Path, tmp_path: Path) -> Path:
-    shutil.copytree(kept, tmp_path / "work")
+def folder(kept: dict[str, Path], tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """A copy of the workspace before the step that a test is about, which is `parse` where it says none."""
+    shutil.copytree(kept[getattr(request, "param", PARSE)], tmp_path / "work")
     return tmp_path / "work"
 
 
@@ -164,16 +169,16 @@ def test_fewer_images_than_a_line_asks_for(folder: Path) -> None:
     assert not list(folder.rglob("model.har"))
 
 
-STAGES = [(HAR, "optimize"), (HEF, "compile")]
+STAGES = [(HAR, HAR, "optimize"), (HEF, HEF, "compile")]
 
 
-@pytest.mark.parametrize(("step", "stage"), STAGES)
+@pytest.mark.parametrize(("folder", "step", "stage"), STAGES, indirect=["folder"])
 def test_a_full_disk_over_there(folder: Path, tmp_path: Path, step: str, stage: str) -> None:
     choose_dfc(folder, make_environment(tmp_path / "dfc", disk_full=stage))
     refused(folder, step, "space")
 
 
-@pytest.mark.parametrize(("step", "stage"), [(PARSE, "parse"), *STAGES])
+@pytest.mark.parametrize(("folder", "step", "stage"), [(PARSE, PARSE, "parse"), *STAGES], indirect=["folder"])
 def test_a_worker_that_dies(folder: Path, tmp_path: Path, step: str, stage: str) -> None:
     choose_dfc(folder, make_environment(tmp_path / "dfc", die={"at": stage, "exit": 7}))
     refused(folder, step, "code 7", "build/.failed/")
@@ -181,7 +186,7 @@ def test_a_worker_that_dies(folder: Path, tmp_path: Path, step: str, stage: str)
 
 def test_a_worker_that_prints_garbage_is_heard(folder: Path, tmp_path: Path) -> None:
     """The libraries of the vendor do, and succeed all the same."""
-    choose_dfc(folder, make_environment(tmp_path / "dfc", noise={"bytes": 1 << 20, "binary": True}))
+    choose_dfc(folder, make_environment(tmp_path / "dfc", noise={"bytes": 1 << 18, "binary": True}))
     run = doit(folder)
     assert run.code == 0, run.err
     assert "\x1b[2K" not in run.out + run.err
@@ -193,17 +198,21 @@ def test_what_prints_garbage_instead_of_working(folder: Path, tmp_path: Path) ->
     refused(folder, PARSE, "Python")
 
 
+@pytest.mark.parametrize("folder", [HEF], indirect=True)
 def test_a_file_for_another_chip(folder: Path, tmp_path: Path) -> None:
     choose_dfc(folder, make_environment(tmp_path / "dfc", hef_arch="hailo8"))
     refused(folder, HEF, "hailo8", "hailo8l")
 
 
-@pytest.mark.parametrize("spoilt", [{"missing_streams": 1}, {"drop_activations": True}])
+@pytest.mark.parametrize(
+    ("folder", "spoilt"), [(HEF, {"missing_streams": 1}), (HAR, {"drop_activations": True})], indirect=["folder"]
+)
 def test_a_file_that_is_not_what_was_asked_for(folder: Path, tmp_path: Path, spoilt: dict[str, Any]) -> None:
     choose_dfc(folder, make_environment(tmp_path / "dfc", **spoilt))
     refused(folder, HEF)
 
 
+@pytest.mark.parametrize("folder", [HAR], indirect=True)
 def test_outputs_that_were_made_narrow(folder: Path, tmp_path: Path) -> None:
     single_target(folder, MODEL, "calibration_count = 8", '[[target]]\npreset = "accurate"')
     choose_dfc(folder, make_environment(tmp_path / "dfc", drop_wide_outputs=True))

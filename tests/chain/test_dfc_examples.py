@@ -1,14 +1,15 @@
-"""All example models in all presets by the double of Hailo's compiler: what they find is what the emulator's find.
+"""The example models in the presets by the double of Hailo's compiler: what they find is what the emulator's find.
 
 The double compiles through the emulator, so with the same algorithms the numbers are the same. That proves the chain
 around the compiler (scripts, pixels, layer names, order and description of outputs), and nothing about a device.
+A plain run takes each model once and each preset once, `PROPERTIES=all` every model in every preset.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -20,28 +21,31 @@ from build_rules.calibration.pixels.images import decode
 from build_rules.calibration.pixels.letterbox import fit, place
 from build_rules.compilers.emulator import Emulator
 from build_rules.hef import read_hef, read_members
-from tests.chain.conftest import MODELS, make_workspace
+from tests.chain.conftest import MODELS, make_workspace, single_target
 from tests.chain.dfc_workspaces import choose_dfc
 from tests.decoders import DECODERS, physical_outputs
 from tests.dfc_double.environment import make_environment
 from tests.doit_runs import doit
+from tests.profiles import sampled
 
 EXAMPLES = ("shapes-det", "shapes-seg", "shapes-attn")
 PRESETS = ("fast", "balanced", "accurate")
+BUILT = sampled(tuple(product(EXAMPLES, PRESETS)), 3)
+"""Of a plain run it is the diagonal of the table, in which attention has the preset that asks most."""
 SCENES = 2
 
 
 @pytest.fixture(scope="module")
 def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All examples with all their targets, by both compilers; the double has a GPU and keeps the script's level."""
+    """The examples with the targets of `BUILT`, by both compilers; the double has a GPU and keeps levels."""
     base = tmp_path_factory.mktemp("examples")
     python = make_environment(base / "dfc", gpus=1, written_level="kept")
     folder = base / "work"
     folder.mkdir()
     make_workspace(folder, EXAMPLES, images=24)
     for model in EXAMPLES:
-        declaration = folder / "models" / model / "model.toml"
-        declaration.write_text(re.sub(r"calibration_count = \d+", "calibration_count = 16", declaration.read_text()))
+        targets = [f'[[target]]\npreset = "{preset}"' for name, preset in BUILT if name == model]
+        single_target(folder, model, "calibration_count = 16", *targets)
     choose_dfc(folder, python, 'gpus = "all"')
     for compiler in ("emulator", "dfc"):
         run = doit(folder, f"compiler={compiler}")
@@ -70,8 +74,11 @@ def delivered(hef: Path) -> tuple[dict[str, Any], list[dict[str, npt.NDArray[Any
     return json.loads(read_members(hef)["edgefirst.json"]), results
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-@pytest.mark.parametrize("model", EXAMPLES)
+def test_every_example_and_every_preset_is_among_them() -> None:
+    assert [set(column) for column in zip(*BUILT, strict=True)] == [set(EXAMPLES), set(PRESETS)]
+
+
+@pytest.mark.parametrize(("model", "preset"), BUILT)
 def test_what_is_found_is_what_the_emulator_finds(examples: Path, model: str, preset: str) -> None:
     ours, theirs = (delivered(executable(examples, model, preset, suffix)) for suffix in ("", "-dfc"))
     assert len(physical_names(ours[0])) == len(physical_names(theirs[0])) > 1
@@ -91,13 +98,13 @@ def physical_names(document: dict[str, Any]) -> list[str]:
     return [physical["name"] for physical in physical_outputs(document)]
 
 
-@pytest.mark.parametrize("model", EXAMPLES)
-def test_the_quantized_network_before_the_compile(examples: Path, model: str) -> None:
+@pytest.mark.parametrize(("model", "preset"), BUILT)
+def test_the_quantized_network_before_the_compile(examples: Path, model: str, preset: str) -> None:
     """By `doit infer`, each HAR by the compiler that made it: the real values of what the HEF delivers."""
     values = []
     for suffix in ("", "-dfc"):
-        hef = executable(examples, model, "balanced", suffix)
-        output = examples / f"{model}{suffix}.npz"
+        hef = executable(examples, model, preset, suffix)
+        output = examples / f"{model}-{preset}{suffix}.npz"
         run = doit(examples, "infer", str(hef.with_name("model.har")), str(scenes()[0]), "--output", str(output))
         assert run.code == 0, run.err
         with np.load(output) as arrays:
@@ -107,8 +114,8 @@ def test_the_quantized_network_before_the_compile(examples: Path, model: str) ->
 
 
 def test_the_files_say_whose_they_are(examples: Path) -> None:
-    for model in EXAMPLES:
-        hef = executable(examples, model, "fast", "-dfc")
+    for model, preset in BUILT:
+        hef = executable(examples, model, preset, "-dfc")
         assert read_hef(hef).sdk_version == "3.33.0-double-emulated"
         assert doit(examples, "verify-hef", str(hef)).code == 0
 

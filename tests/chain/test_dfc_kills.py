@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import signal
 import time
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,12 @@ from build_rules.engine.places import LEFTOVERS
 from tests.chain.dfc_workspaces import MODEL, choose_dfc, make_dfc
 from tests.dfc_double.environment import make_environment, set_behaviour
 from tests.doit_runs import doit, start_doit, wait_until
+from tests.profiles import EXPERIMENTS, sampled
 
 PLACE = f"build/{MODEL}/hailo8l-fast-dfc"
 STEPS = {"har": ("optimize", "model.har"), "hef": ("compile", "model.hef")}
+KILLS = sampled(tuple(product(STEPS, (signal.SIGINT, signal.SIGTERM, signal.SIGKILL))), 4, EXPERIMENTS)
+"""A plain run tries each signal, and each step with two of them."""
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +63,7 @@ def hanging(folder: Path) -> list[int]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="processes are looked for in /proc")
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize(("step", "sent"), KILLS)
 def test_no_orphan_survives_and_the_next_run_goes_on(
     kept: Path, tmp_path: Path, step: str, sent: signal.Signals
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import onnx
@@ -15,6 +16,7 @@ from tests.chain.dfc_workspaces import MODEL, STAGES, Interpreter, choose_dfc, c
 from tests.compilers.dfc.launch.stand_ins import IMAGE, StandIns
 from tests.dfc_double.environment import make_environment
 from tests.doit_runs import doit
+from tests.profiles import sampled
 
 ALL = ["alls", "calibration", "har", "hef", "meta", "parse", "split"]
 OWN = ["alls", "har", "hef", "meta", "parse"]
@@ -98,44 +100,68 @@ def test_a_null_build_starts_no_program(folder: Path, tmp_path: Path) -> None:
     assert interpreter.starts() == 0, "nor does a build in which the compiler has nothing to do"
 
 
-def test_labels(folder: Path) -> None:
+def change_labels(folder: Path) -> None:
     (folder / f"models/{MODEL}/labels.txt").write_text("disc\nsquare\ntriangle\nstar\ncross\n")
-    assert steps_after(folder) == ["meta"]
 
 
-def test_presets_and_targets(folder: Path) -> None:
+def add_a_preset(folder: Path) -> None:
     single_target(folder, MODEL, *DECLARED, '[[target]]\n[[target]]\npreset = "balanced"')
-    assert steps_after(folder) == ["alls", "har", "hef", "meta"]
-    single_target(folder, MODEL, *DECLARED)
-    assert steps_after(folder) == []
 
 
-def test_another_chip(folder: Path) -> None:
+def choose_another_chip(folder: Path) -> None:
     single_target(folder, MODEL, *DECLARED, '[[target]]\nhw_arch = "hailo8"')
-    assert steps_after(folder) == OWN
 
 
-def test_more_images(folder: Path) -> None:
+def take_more_images(folder: Path) -> None:
     single_target(folder, MODEL, "calibration_count = 9", 'labels = "labels.txt"')
-    assert steps_after(folder) == ["alls", "calibration", "har", "hef", "meta"]
 
 
-def test_weights(folder: Path) -> None:
+def change_weights(folder: Path) -> None:
     path = folder / f"models/{MODEL}/{MODEL}.onnx"
     model = onnx.load(path)
     weights = next(tensor for tensor in model.graph.initializer if len(tensor.dims) == 4)
     changed = onnx.numpy_helper.to_array(weights) * 1.001
     weights.CopyFrom(onnx.numpy_helper.from_array(changed, weights.name))
     path.write_bytes(model.SerializeToString(deterministic=True))
-    assert steps_after(folder) == ["alls", "har", "hef", "meta", "parse", "split"]
 
 
-@pytest.mark.parametrize(("name", "steps"), [("model.har", ["har"]), ("model.hef", ["hef"]), ("hef.log", ["hef"])])
-def test_an_output_that_is_gone_or_damaged(folder: Path, name: str, steps: list[str]) -> None:
-    before = (folder / PLACE / name).read_bytes()
-    (folder / PLACE / name).write_bytes(before[:100])
+ROWS: list[tuple[Callable[[Path], None], list[str]]] = [
+    (change_labels, ["meta"]),
+    (add_a_preset, ["alls", "har", "hef", "meta"]),
+    (choose_another_chip, OWN),
+    (take_more_images, ["alls", "calibration", "har", "hef", "meta"]),
+    (change_weights, ["alls", "har", "hef", "meta", "parse", "split"]),
+]
+
+
+@pytest.mark.parametrize(("change", "steps"), sampled(ROWS, 3))
+def test_what_runs_again_as_with_the_emulator(folder: Path, change: Callable[[Path], None], steps: list[str]) -> None:
+    change(folder)
     assert steps_after(folder) == steps
-    (folder / PLACE / name).unlink()
+    if change in (add_a_preset, choose_another_chip):
+        single_target(folder, MODEL, *DECLARED)
+        assert steps_after(folder) == [], "what was made for the former targets is still there"
+
+
+def cut_short(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:100])
+
+
+SPOILT: list[tuple[str, Callable[[Path], None], list[str]]] = [
+    ("model.har", cut_short, ["har"]),
+    ("model.har", Path.unlink, ["har"]),
+    ("model.hef", Path.unlink, ["hef"]),
+    ("model.hef", cut_short, ["hef"]),
+    ("hef.log", Path.unlink, ["hef"]),
+    ("hef.log", cut_short, ["hef"]),
+]
+
+
+@pytest.mark.parametrize(("name", "spoil", "steps"), sampled(SPOILT, 3))
+def test_an_output_that_is_gone_or_damaged(
+    folder: Path, name: str, spoil: Callable[[Path], None], steps: list[str]
+) -> None:
+    spoil(folder / PLACE / name)
     assert steps_after(folder) == steps
 
 

@@ -29,15 +29,26 @@ def overlapping(spans: list[tuple[int, int]]) -> bool:
     return any(begin < end for (_, end), (begin, _) in pairwise(ordered))
 
 
-@pytest.mark.parametrize("licences", [1, 2])
-def test_no_more_at_once_than_there_are_licences(tmp_path: Path, licences: int) -> None:
-    python = make_environment(tmp_path / "dfc", sleep={"optimize": 2.0})
-    interpreter = Interpreter(python)
-    folder = make_dfc(tmp_path / "work", interpreter.path)
+@pytest.fixture(scope="module")
+def parsed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Interpreter]:
+    """A workspace with two targets that wait for `har`, and the interpreter of an environment where that takes long."""
+    place = tmp_path_factory.mktemp("licences")
+    interpreter = Interpreter(make_environment(place / "dfc", sleep={"optimize": 1.0}))
+    folder = make_dfc(place / "work", interpreter.path)
     single_target(folder, MODEL, "calibration_count = 8", TARGETS)
+    run = doit(folder, "alls:*")
+    assert run.code == 0, run.err
+    return folder, interpreter
+
+
+@pytest.mark.parametrize("licences", [1, 2])
+def test_no_more_at_once_than_there_are_licences(
+    parsed: tuple[Path, Interpreter], tmp_path: Path, licences: int
+) -> None:
+    folder, interpreter = tmp_path / "work", parsed[1]
+    shutil.copytree(parsed[0], folder)
     counted = f"[tool.build_rules.resources]\ndfc = {licences}\ncores = 8\n"
     (folder / "pyproject.toml").write_text((folder / "pyproject.toml").read_text() + counted)
-    assert doit(folder, "alls:*").code == 0
     interpreter.starts()
     run = doit(folder, "-n", "2", "-r", "events")
     assert run.code == 0, run.err

@@ -9,7 +9,6 @@ import signal
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,9 +16,8 @@ import pytest
 from build_rules.compilers.dfc.dfc_settings import DfcSettings
 from build_rules.compilers.dfc.launch import Work, WorkerFailure, run_worker
 from tests.compilers.dfc.launch.environments import has_ended, make_client, parse_work, run_apart, run_quietly
+from tests.compilers.dfc.launch.hanging import APART, HANG, pids, wait_for
 from tests.compilers.dfc.launch.stand_ins import StandIns
-from tests.compilers.dfc.launch.test_image import APART
-from tests.compilers.dfc.launch.test_interpreter import HANG, pids, wait_for
 
 
 @pytest.fixture
@@ -33,18 +31,6 @@ def is_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where tests lie is what other machines see; the temporary folder is elsewhere."""
     (tmp_path / "own").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "own"))
-
-
-@pytest.fixture
-def hanging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    path = tmp_path / "pids"
-    monkeypatch.setenv("PIDS", str(path))
-    yield path
-    for pid in pids(path):
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
 
 
 def ssh(python: Path, *, shared: bool = True, host: str = "gpu1") -> DfcSettings:

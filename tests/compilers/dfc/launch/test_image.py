@@ -7,7 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,27 +17,19 @@ from build_rules.compilers.dfc.dfc_settings import DfcSettings
 from build_rules.compilers.dfc.launch import WorkerFailure
 from build_rules.compilers.dfc.launch.image import FIND_PYTHON, container_command, find_image, why_not
 from tests.compilers.dfc.launch.environments import has_ended, make_client, parse_work, run_apart, run_quietly
+from tests.compilers.dfc.launch.hanging import APART, HANG, pids, wait_for
 from tests.compilers.dfc.launch.stand_ins import IMAGE, StandIns
-from tests.compilers.dfc.launch.test_interpreter import HANG, pids, wait_for
 
 Made = Callable[..., StandIns]
 
 
 @pytest.fixture
-def stand_ins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Made]:
-    monkeypatch.setenv("PIDS", str(tmp_path / "pids"))
-
+def stand_ins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hanging: Path) -> Made:
     def make(source: str = "", **plan: Any) -> StandIns:
         python = make_client(tmp_path / "dfc", source)
         return StandIns(tmp_path, monkeypatch, environment=str(python.parent.parent), **plan)
 
-    yield make
-    if (tmp_path / "pids").is_file():
-        for pid in pids(tmp_path / "pids"):
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+    return make
 
 
 def docker(**settings: Any) -> DfcSettings:
@@ -165,30 +157,22 @@ def test_an_image_without_the_compiler(stand_ins: Made, tmp_path: Path) -> None:
     assert caught.value.kind == "environment"
 
 
-def test_a_limit_kills_the_container_by_its_name(stand_ins: Made, tmp_path: Path) -> None:
+def test_a_limit_kills_the_container_by_its_name(stand_ins: Made, tmp_path: Path, hanging: Path) -> None:
     programs = stand_ins(HANG)
     with pytest.raises(WorkerFailure) as caught:
         run_quietly(docker(), parse_work(tmp_path, 1.5))
     assert caught.value.kind == "timeout"
     *_, run, kill = programs.calls()
     assert kill == ["docker", "kill", run[7]]
-    assert has_ended(pids(tmp_path / "pids"))
+    assert has_ended(pids(hanging))
 
 
-APART = """
-import os, sys
-from pathlib import Path
-from build_rules.compilers.dfc.dfc_settings import DfcSettings
-from tests.compilers.dfc.launch.environments import parse_work, run_quietly
-os.setsid()
-run_quietly(DfcSettings(**eval(sys.argv[1])), parse_work(Path(sys.argv[2]), 600.0))
-"""
-
-
-def test_no_container_outlives_a_step_that_was_killed_with_its_group(stand_ins: Made, tmp_path: Path) -> None:
+def test_no_container_outlives_a_step_that_was_killed_with_its_group(
+    stand_ins: Made, tmp_path: Path, hanging: Path
+) -> None:
     stand_ins(HANG)
     waiting = run_apart(APART, {"image": "hailo:2025-10"}, tmp_path)
-    started = wait_for(tmp_path / "pids")
+    started = wait_for(hanging)
     os.killpg(waiting.pid, signal.SIGKILL)
     waiting.communicate(timeout=30)
     assert has_ended(started)

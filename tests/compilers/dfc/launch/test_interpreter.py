@@ -9,7 +9,6 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import pytest
 from build_rules.compilers.dfc.dfc_settings import DfcSettings
 from build_rules.compilers.dfc.launch import Done, WorkerFailure, run_worker
 from tests.compilers.dfc.launch.environments import has_ended, make_client, parse_work, run_apart, run_quietly
+from tests.compilers.dfc.launch.hanging import HANG, pids, wait_for
 
 PYENV = Path.home() / ".pyenv/versions"
 
@@ -257,42 +257,6 @@ def test_a_full_disk_of_our_own(python: Path, tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(shutil, "copyfile", no_place)
     error = failure(python, tmp_path)
     assert (error.kind, error.message) == ("disk", "the copy: No space left on device")
-
-
-HANG = """
-import subprocess
-for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-    signal.signal(number, signal.SIG_IGN)
-child = subprocess.Popen(["sleep", "600"])
-Path(os.environ["PIDS"]).write_text(f"{os.getpid()} {os.getppid()} {child.pid}")
-while True:
-    time.sleep(1)
-"""
-
-
-@pytest.fixture
-def hanging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Where the processes of a client that hangs, and ignores what it can, are told."""
-    path = tmp_path / "pids"
-    monkeypatch.setenv("PIDS", str(path))
-    yield path
-    for pid in pids(path):
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
-
-
-def pids(path: Path) -> list[int]:
-    return list(map(int, path.read_text().split()))
-
-
-def wait_for(path: Path) -> list[int]:
-    for _ in range(1000):
-        if path.is_file() and len(path.read_text().split()) == 3:
-            return pids(path)
-        time.sleep(0.02)
-    raise AssertionError(f"{path} never came")
 
 
 def test_a_limit_ends_all_of_it(tmp_path: Path, hanging: Path) -> None:
