@@ -26,16 +26,22 @@ SHARED = (
         "log_report",
         "log_text",
     ),
-    *_own("outside", "own_code", "pairing", "work_done"),
+    *_own("outside", "own_code", "pairing", "simulated_arrays", "work_done"),
     *_own("launch/__init__", "launch/child", "launch/image", "launch/invocation", "launch/lines", "launch/outcome"),
     *_own("launch/run_folder", "launch/start", "launch/tar_stream", "launch/work"),
     *("alls/script.py", "calibration/snapshot/safetensors_file.py", "compilers/archive.py", "compilers/begin_at.py"),
-    *("compilers/har_file.py", "compilers/protocol.py", "compilers/samples.py", "errors.py"),
+    *(
+        "compilers/har_file.py",
+        "compilers/npz_numbers.py",
+        "compilers/protocol.py",
+        "compilers/samples.py",
+        "errors.py",
+    ),
     *("records/hardware.py", "records/stage_report.py", "regular_file.py", "versions.py"),
 )
 COMPILE = ("allocation", "compile_network", "profile_facts", "remedies")
 CODE: dict[Stage, tuple[str, ...]] = {
     "parse": SHARED,
     "optimize": SHARED,
-    "compile": (*SHARED, *_own(*COMPILE), "compilers/describe_har.py", "compilers/npz_numbers.py"),
+    "compile": (*SHARED, *_own(*COMPILE), "compilers/describe_har.py"),
 }
