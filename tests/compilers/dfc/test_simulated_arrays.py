@@ -41,7 +41,7 @@ def packed(path: Path, members: Mapping[str, bytes], kind: int = zipfile.ZIP_DEF
 def test_values_come_in_the_order_of_the_outputs(tmp_path: Path) -> None:
     path = tmp_path / "arrays.npz"
     wide = np.arange(48, dtype=np.float32).reshape(4, 3, 2, 2).transpose()
-    np.savez(path, extra=ZEROS, **{**WHOLE, "net/conv2": wide})  # type: ignore[arg-type]
+    np.savez(path, extra=ZEROS, **{**WHOLE, "net/conv2": wide})
     values = read_simulated(path, OUTPUTS, 2)
     assert list(values) == ["net/conv2", "net/conv1"]
     assert np.array_equal(values["net/conv2"], wide)
