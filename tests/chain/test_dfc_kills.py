@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import time
@@ -91,6 +92,22 @@ def test_no_orphan_survives_and_the_next_run_goes_on(
     assert not list((folder / "build").rglob("*.partial"))
     assert not list((folder / "build").rglob(".dfc-*"))
     assert not list((folder / LEFTOVERS).glob("*"))
+
+
+@pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="processes are looked for in /proc")
+def test_who_watches_over_it_is_killed(kept: Path, tmp_path: Path) -> None:
+    """What the compiler has started outlives both its parent and who would have ended it; the step ends it."""
+    shutil.copytree(kept, folder := tmp_path / "work")
+    choose_dfc(folder, make_environment(tmp_path / "dfc", hang="compile", stubborn=True))
+    (folder / PLACE / "model.hef").unlink()
+    process = start_doit(folder, "-n", "2")
+    wait_until(lambda: len(hanging(folder)) == 2)
+    worker, _ = hanging(folder)
+    watching = int(Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[1])
+    os.kill(watching, signal.SIGKILL)
+    process.communicate(timeout=60)
+    assert process.returncode == 3
+    wait_until(lambda: processes_of(tmp_path) == [], 20)
 
 
 @pytest.mark.parametrize("step", STEPS)

@@ -154,6 +154,10 @@ def test_an_npz_of_a_million_arrays_is_not_listed() -> None:
     data = bytearray(buffer.getvalue())
     data[-10:-6] = (MAX_DIRECTORY + entry).to_bytes(4, "little")
     assert read_numbers(io.BytesIO(bytes(data)), [key]) == {}
+    whole = buffer.getvalue()
+    twice = whole[:-22] + b"PK\6\7" + bytes(16) + whole[-22:]  # a ZIP64, which says its length once more
+    assert read_numbers(io.BytesIO(twice), [key]) == {}
+    assert read_numbers(io.BytesIO(b"short"), [key]) == {}
 
 
 @needs_shared

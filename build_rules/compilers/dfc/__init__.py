@@ -9,6 +9,7 @@ It lives in an environment of its own (`docs/dfc.md`), where `dfc_worker.py` cal
 the stages
 `drive.py`               what is asked of it before the compile?
 `calibration_array.py`   how is the snapshot handed over?
+`simulated_arrays.py`    what came of a simulation?
 `compile_network.py`     the compile, with what is tried when the network finds no place
 `work_done.py`           one piece of work: its limit, its progress, its failure
 `launch/`                how is that done where the DFC is, and how does it end with us?

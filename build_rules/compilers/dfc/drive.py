@@ -20,6 +20,7 @@ from build_rules.compilers.dfc.dfc_failures import Hints
 from build_rules.compilers.dfc.examination import check_before
 from build_rules.compilers.dfc.launch import Work
 from build_rules.compilers.dfc.layer_origins import layer_origins
+from build_rules.compilers.dfc.simulated_arrays import read_simulated
 from build_rules.compilers.dfc.work_done import do_work
 from build_rules.compilers.har_file import Har, outline_har, output_layers
 from build_rules.compilers.protocol import QUIET, OptimizeJob, ParseJob, Surroundings, TargetRequest
@@ -115,8 +116,9 @@ def run_float(dfc: Dfc, job: OptimizeJob, image: NDArray[np.uint8]) -> tuple[NDA
         inputs = {"har": job.har, "script": script}
         around = replace(job.around, log=None)
         hints = hints_of(har, around, job.script, text)
-        values = _simulate(dfc, inputs, "fp_optimized", samples, folder, around, hints)
-    return tuple(_as_onnx(values[output.producer]) for output in output_layers(har.hn))
+        outputs = output_layers(har.hn)
+        values = read_simulated(_simulate(dfc, inputs, "fp_optimized", samples, folder, around, hints), outputs, 1)
+    return tuple(_as_onnx(values[output.producer]) for output in outputs)
 
 
 def _as_onnx(values: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -131,7 +133,9 @@ def simulate(dfc: Dfc, har: Path, samples: NDArray[np.uint8]) -> Mapping[str, ND
             f"{har}: is a {outline.state}, in which nothing is quantized yet; run the model.har of a target."
         )
     with tempfile.TemporaryDirectory() as folder:
-        return _simulate(dfc, {"har": har}, "quantized", samples, Path(folder), QUIET, hints_of(outline, QUIET))
+        hints = hints_of(outline, QUIET)
+        arrays = _simulate(dfc, {"har": har}, "quantized", samples, Path(folder), QUIET, hints)
+        return read_simulated(arrays, output_layers(outline.hn), len(samples))
 
 
 def _simulate(
@@ -142,14 +146,13 @@ def _simulate(
     folder: Path,
     around: Surroundings,
     hints: Hints,
-) -> Mapping[str, NDArray[np.float32]]:
+) -> Path:
     array, arrays = folder / "samples.npy", folder / "arrays.npz"
     np.save(array, samples)
     settings = {"context": context, "batch_size": min(BATCH, len(samples))}
     work = Work("simulate", settings, {**inputs, "samples": array}, {"arrays": arrays}, None, around.kept)
     do_work(dfc, work, around.progress, hints)
-    with np.load(arrays, allow_pickle=False) as stored:
-        return {name: stored[name] for name in stored.files}
+    return arrays
 
 
 def hints_of(har: Har, around: Surroundings, script: Path | None = None, text: str = "") -> Hints:

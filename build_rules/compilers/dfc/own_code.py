@@ -22,11 +22,17 @@ TELLING = _own("dfc_failures", "examination", "layer_origins", "log_progress", "
 they alone import."""
 SHARED = (
     *_own("__init__", "asked", "calibration_array", "dfc_settings", "dfc_worker", "drive"),
-    *_own("work_done"),
+    *_own("simulated_arrays", "work_done"),
     *_own("launch/__init__", "launch/child", "launch/image", "launch/invocation", "launch/lines", "launch/run_folder"),
     *_own("launch/start", "launch/tar_stream", "launch/work"),
     *("alls/script.py", "calibration/snapshot/safetensors_file.py", "compilers/archive.py", "compilers/begin_at.py"),
-    *("compilers/har_file.py", "compilers/protocol.py", "compilers/samples.py", "errors.py"),
+    *(
+        "compilers/har_file.py",
+        "compilers/npz_numbers.py",
+        "compilers/protocol.py",
+        "compilers/samples.py",
+        "errors.py",
+    ),
     *("records/stage_report.py", "regular_file.py", "versions.py"),
 )
 CODE: dict[Stage, tuple[str, ...]] = {
@@ -35,7 +41,7 @@ CODE: dict[Stage, tuple[str, ...]] = {
     "compile": (
         *SHARED,
         *_own("allocation", "compile_network", "remedies"),
-        *("compilers/describe_har.py", "compilers/npz_numbers.py"),
+        "compilers/describe_har.py",
     ),
 }
 FAILURES = _own("dfc_failures", "failure_table", "layer_origins", "log_text")

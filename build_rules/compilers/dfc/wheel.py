@@ -29,7 +29,7 @@ MAX_DIRECTORY = 64 << 20
 """TensorFlow's wheel lists twenty thousand members in two million bytes."""
 MAX_METADATA = 1 << 20
 _END = struct.Struct("<4s4H2LH")
-_END_SIGNATURE = b"PK\5\6"
+_END_SIGNATURE, _LOCATOR = b"PK\5\6", b"PK\6\7"
 _COMMENT = 1 << 16
 _ZIP_ERRORS = (
     *(zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error),
@@ -107,7 +107,8 @@ def _check_directory(stream: BinaryIO, path: Path) -> None:
     if place < 0 or len(tail) - place < _END.size:
         raise zipfile.BadZipFile("its list of members is not there")
     directory = _END.unpack_from(tail, place)[5]
-    if directory > MAX_DIRECTORY or directory > start + place:
+    # Where a ZIP64 says it once more, `zipfile` believes that.
+    if directory > MAX_DIRECTORY or directory > start + place or _LOCATOR in tail[max(0, place - 20) : place]:
         raise InputError(f"{path}: lists more members than Hailo's wheel can have.")
 
 

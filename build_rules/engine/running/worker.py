@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import pickle
+import signal
 import sys
 import threading
 from contextlib import suppress
@@ -54,6 +55,7 @@ def main() -> None:
     # The step has no input: what it starts must not wait for one, nor keep this pipe.
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # who interrupts doit interrupts it there
     adopt_orphans()
     threading.Thread(target=_leave_with_parent, args=(waiting,), daemon=True).start()
     messages.listen(_Relay())
@@ -63,7 +65,8 @@ def main() -> None:
         sys.stdout.flush()
     with os.fdopen(answers, "wb") as stream:
         stream.write(len(answer).to_bytes(8, "big") + answer)
-    os._exit(0)  # nothing of what the step imported or started is waited for
+    kill_tree(os.getpid())  # nothing of what the step imported or started is waited for
+    os._exit(0)
 
 
 def _outcome(function: str, arguments: dict[str, Any]) -> bytes:

@@ -118,6 +118,17 @@ def test_a_list_of_members_without_end_is_not_read(tmp_path: Path) -> None:
         read_wheel(path)
 
 
+def test_a_list_of_members_that_says_its_length_twice_is_not_believed(tmp_path: Path) -> None:
+    """As a ZIP64 does, whose second word counts for `zipfile`; a wheel of less than 4 GiB needs none."""
+    path = make_wheel(tmp_path)
+    content = path.read_bytes()
+    again = struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, 5, 5, 100 << 20, 0)
+    locator = struct.pack("<4sLQL", b"PK\6\7", 0, len(content) - 22, 1)
+    path.write_bytes(content[:-22] + again + locator + content[-22:])
+    with pytest.raises(InputError, match="lists more members than"):
+        read_wheel(path)
+
+
 def test_metadata_without_end_are_not_unpacked(tmp_path: Path) -> None:
     path = make_wheel(tmp_path, wants=("a" * (2 << 20),))
     assert path.stat().st_size < 1 << 20

@@ -64,7 +64,7 @@ def work(*, source, out, name):
         while not there.exists() or not there.read_text():
             time.sleep(0.01)
         Path(f"{name}.ready").touch()
-        time.sleep(60)
+        time.sleep(0 if "leaves" in text else 60)
     if "panic" in text:
         raise type("PanicException", (BaseException,), {})("a library panics")
     if "input" in text:
@@ -251,6 +251,26 @@ def test_nor_does_what_has_left_its_group(tmp_path: Path, sent: signal.Signals, 
     process.communicate(timeout=60)
     assert process.returncode == (-9 if sent == signal.SIGKILL else 130)
     wait_until(lambda: is_gone(orphan))
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="who started whom stands in /proc")
+def test_nor_does_what_a_step_leaves_behind_that_has_ended(tmp_path: Path) -> None:
+    folder = workspace(tmp_path, a="orphan leaves")
+    dodo = (folder / "dodo.py").read_text()
+    (folder / "dodo.py").write_text(dodo.replace("settings=", "own_process=True, settings="))
+    assert doit(folder).code == 0
+    wait_until(lambda: is_gone(pid_of(folder / "a.orphan")))
+
+
+def test_an_interrupted_step_has_failed_and_the_run_tells_it(tmp_path: Path) -> None:
+    """Whoever interrupts doit is heard there; a step alone is interrupted by hand, as it may be killed."""
+    folder = workspace(tmp_path, a="daemon")
+    dodo = (folder / "dodo.py").read_text()
+    (folder / "dodo.py").write_text(dodo.replace("settings=", "own_process=True, settings="))
+    (folder / "steps.py").write_text(STEPS.replace("time.sleep(0.05)", "os.kill(os.getpid(), 2); time.sleep(60)"))
+    run = doit(folder)
+    assert "ended with signal 2" in run.err
+    assert (run.code, "Traceback" in run.err) == (2, False)
 
 
 def test_a_counted_licence_is_never_used_twice(tmp_path: Path) -> None:

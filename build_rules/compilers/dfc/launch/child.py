@@ -175,15 +175,20 @@ class Child:
             elif process.stdin is not None:
                 with suppress(OSError):
                     process.stdin.close()
-            if self.kill:
-                with suppress(OSError, subprocess.SubprocessError):
-                    subprocess.run(
-                        list(self.kill), stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE, check=False
-                    )
+            self._kill_container()
             with suppress(subprocess.TimeoutExpired):
                 process.wait(GRACE)
+        elif process.returncode:  # a client may have died and left the container to the daemon
+            self._kill_container()
         self._kill_group()
         process.wait()
+
+    def _kill_container(self) -> None:
+        if self.kill:
+            with suppress(OSError, subprocess.SubprocessError):
+                subprocess.run(
+                    list(self.kill), stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE, check=False
+                )
 
     def _kill_group(self) -> None:
         with suppress(ProcessLookupError, PermissionError):

@@ -157,5 +157,6 @@ def _facts(facts: Mapping[str, Any], start: Start, image: str) -> dict[str, Any]
     """Return facts, with what is known on this side: files of another machine have no marks here."""
     own: dict[str, Any] = {}
     if "files" in facts:
-        own = {"place": start.place, "image": image, "files": facts["files"] if start.place == "python" else []}
+        told = facts["files"] if start.place == "python" and isinstance(facts["files"], list) else []
+        own = {"place": start.place, "image": image, "files": [path for path in told if isinstance(path, str)]}
     return {**facts, **own}

@@ -7,7 +7,7 @@ import signal
 from collections.abc import Mapping
 from typing import Any
 
-from build_rules.compilers.dfc.dfc_worker import DISK
+from build_rules.compilers.dfc.dfc_worker import DISK, GONE
 from build_rules.compilers.dfc.launch.child import Ended
 from build_rules.compilers.dfc.launch.image import why_not
 from build_rules.compilers.dfc.launch.start import Start
@@ -58,6 +58,8 @@ def failure_of(
         return _never_begun(start, ended, printed)
     if ended.code == DISK:
         return WorkerFailure("disk", "no space left for the result")
+    if ended.code == GONE:
+        return WorkerFailure("died", "a signal asked it to end, or what started it ended first")
     if ended.code == 0:
         return WorkerFailure("garbage", "it ended as if it had succeeded, without a valid result")
     return WorkerFailure("died", f"it {_manner(ended.code)}, without a result")

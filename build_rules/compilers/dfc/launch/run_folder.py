@@ -6,6 +6,7 @@ A container or another machine may have put anything there: nothing is followed,
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import stat
@@ -26,7 +27,10 @@ OUTPUT_LOG = "output.log"
 LOG_HEAD = 256 << 10
 LOG_TAIL = 768 << 10
 """Bytes of one log that are kept: its beginning, and its end."""
-MAX_RESULT = 16 << 20
+MAX_RESULT = 4 << 20
+"""Bytes; it has some ten thousand."""
+MAX_WORD = 200
+"""Characters of a version, or of the digest."""
 SOURCE = Path(dfc_worker.__file__)
 _READING = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
 
@@ -55,18 +59,30 @@ def read_result(run: Path, nonce: str) -> Mapping[str, Any] | None:
     if data is None or len(data) > MAX_RESULT:
         return None
     try:
-        result = json.loads(data.decode("utf-8"), parse_constant=lambda _: None)
+        result = json.loads(data.decode("utf-8"), parse_constant=lambda _: None, parse_float=_finite)
     except (ValueError, RecursionError):
         return None
     if not isinstance(result, dict) or result.get("nonce") != nonce:
         return None
     environment, facts = result.get("environment", {}), result.get("facts", {})
-    words = [*environment.values()] if isinstance(environment, dict) else [None]
     texts = [result.get(name, "") for name in ("kind", "type", "message", "traceback")]
-    if not all(isinstance(word, str) for word in words + texts) or not isinstance(facts, dict):
+    if not all(isinstance(text, str) for text in texts) or not isinstance(facts, dict) or not _is_known(environment):
         return None
     is_whole = "kind" in result or ("facts" in result and {"dfc", "python", "numpy", "digest"} <= environment.keys())
     return result if is_whole else None
+
+
+def _finite(text: str) -> float | None:
+    """Return a number that other JSON may hold, too: 1e999 is none."""
+    number = float(text)
+    return number if math.isfinite(number) else None
+
+
+def _is_known(environment: object) -> bool:
+    """Say whether this names an environment in short words: they go into files, and onto screens."""
+    if not isinstance(environment, dict):
+        return False
+    return all(isinstance(word, str) and len(word) <= MAX_WORD and word.isprintable() for word in environment.values())
 
 
 def publish(run: Path, outputs: Mapping[str, Path], text: str, log: Path | None) -> None:

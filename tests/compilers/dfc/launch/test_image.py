@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -165,6 +166,27 @@ def test_a_limit_kills_the_container_by_its_name(stand_ins: Made, tmp_path: Path
     *_, run, kill = programs.calls()
     assert kill == ["docker", "kill", run[7]]
     assert has_ended(pids(hanging))
+
+
+def test_a_container_whose_client_has_died_is_killed_too(stand_ins: Made, tmp_path: Path, hanging: Path) -> None:
+    """The daemon keeps it, and its input stays open as long as we hold that."""
+    programs = stand_ins(HANG)
+
+    def kill_client() -> None:
+        _, supervisor, _ = wait_for(hanging)
+        client = int(Path(f"/proc/{supervisor}/stat").read_text().rpartition(")")[2].split()[1])
+        os.kill(client, signal.SIGKILL)
+
+    killing = threading.Thread(target=kill_client)
+    killing.start()
+    with pytest.raises(WorkerFailure) as caught:
+        run_quietly(docker(), parse_work(tmp_path))
+    killing.join()
+    assert caught.value.kind == "died"
+    *_, run, kill = programs.calls()
+    assert kill == ["docker", "kill", run[7]]
+    worker, supervisor, _ = pids(hanging)  # the stand-in does not end all of a container, as docker does
+    assert has_ended([worker, supervisor])
 
 
 def test_no_container_outlives_a_step_that_was_killed_with_its_group(
