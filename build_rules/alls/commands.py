@@ -11,9 +11,10 @@ from dataclasses import replace
 from build_rules.alls.script import Name, Statement, Value
 
 __all__ = [
-    "COMPILE_OPTIONS",
+    "CHOICES",
     "COMPILE_STAGE",
     "OPTIMIZE_STAGE",
+    "OPTIONS",
     "layer_values",
     "replace_layers",
 ]
@@ -29,7 +30,15 @@ COMPILE_STAGE = frozenset(
 )
 """Commands that change where and how the device computes, never what: those of the compile stage."""
 
-COMPILE_OPTIONS: Mapping[str, frozenset[str]] = {
+OPTIONS: Mapping[str, frozenset[str]] = {
+    "model_optimization_flavor": frozenset({"optimization_level", "compression_level", "batch_size"}),
+    "quantization_param": frozenset(
+        {
+            *("precision_mode", "bias_mode", "quantization_groups", "gpu_policy", "null_channels_cutoff_factor"),
+            *("force_range_in", "force_range_out", "force_shift", "negative_exponent"),
+            *("max_elementwise_feed_repeat", "max_bias_feed_repeat"),
+        }
+    ),
     "performance_param": frozenset({"compiler_optimization_level", "optimize_for_power", "optimize_for_batch", "fps"}),
     "context_switch_param": frozenset(
         {
@@ -47,7 +56,14 @@ COMPILE_OPTIONS: Mapping[str, frozenset[str]] = {
     "platform_param": frozenset({"targets", "hints"}),
     "hef_param": frozenset({"should_use_sequencer", "params_load_time_compression"}),
 }
-"""Options of the compile-stage commands of which public scripts and guides show them all; others take any."""
+"""Options of the commands of which public scripts and guides show them all; others take any."""
+
+CHOICES: Mapping[tuple[str, str], tuple[Value, ...]] = {
+    ("performance_param", "compiler_optimization_level"): (0, 1, 2, Name("max")),
+    ("context_switch_param", "mode"): tuple(map(Name, ("allowed", "enabled", "disabled", "auto"))),
+    ("quantization_param", "precision_mode"): tuple(map(Name, ("a8_w8", "a8_w4", "a16_w16", "a8_w8_a16"))),
+}
+"""Values of options that have no others on these devices."""
 
 OPTIMIZE_STAGE: Mapping[str, int | None] = {
     "normalization": 2,

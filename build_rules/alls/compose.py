@@ -9,7 +9,10 @@ from build_rules.alls.commands import COMPILE_STAGE
 from build_rules.alls.own_lines import Sizes, complete
 from build_rules.alls.script import Name, Script, Statement, Value
 
-__all__ = ["Adaround", "Attention", "Finetune", "FoldedActivation", "ScriptPlan", "Scripts", "compose_scripts"]
+__all__ = ["TUNED", "Adaround", "Attention", "Finetune", "FoldedActivation", "ScriptPlan", "Scripts", "compose_scripts"]
+
+TUNED = 1024
+"""Images that the fine-tune learns from, and adaround where nobody says how many."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,7 @@ def _say_when_empty(script: Script) -> Script:
 
 
 def _sizes(plan: ScriptPlan) -> Sizes:
-    tuned = plan.finetune or Finetune(plan.calibration_count, batch_size=plan.calibration_batch)
+    tuned = plan.finetune or Finetune(min(TUNED, plan.calibration_count), batch_size=plan.calibration_batch)
     rounded = plan.adaround or Adaround(tuned.dataset_size, tuned.batch_size)
     return Sizes(
         plan.optimization_level,
@@ -149,7 +152,7 @@ def _before(plan: ScriptPlan) -> Sequence[Statement]:
         ("correction_type", Name("zp_comp_block")),
     )
     return _because(
-        "attention: both factors of these products are signed, and the zero points of both must be made up for",
+        "attention: both factors of these products are activations, and the zero points of both must be made up for",
         Statement("pre_quantization_optimization", (Name("matmul_correction"),), options),
     )
 

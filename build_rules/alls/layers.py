@@ -70,7 +70,7 @@ class Layers:
             nodes = dict.fromkeys(node for nodes in self.origins.values() for node in nodes)
             near = difflib.get_close_matches(origin.text[:MAX_SHOWN], nodes, n=3)
             listed = "; `doit inspect build/MODEL/ARCH/parsed.har --map` shows them all"
-            advice = f"; did you mean {' or '.join(map(repr, near))}?" if near else listed
+            advice = f" (did you mean {' or '.join(map(repr, near))}?)" if near else listed
             fail(f"no layer comes from an ONNX node {_shown(origin.text)}{advice}")
         return found[0]
 

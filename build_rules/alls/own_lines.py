@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import NoReturn
 
-from build_rules.alls.commands import COMPILE_OPTIONS, COMPILE_STAGE, OPTIMIZE_STAGE, layer_values, replace_layers
+from build_rules.alls.commands import CHOICES, COMPILE_STAGE, OPTIMIZE_STAGE, OPTIONS, layer_values, replace_layers
 from build_rules.alls.layers import Layers
-from build_rules.alls.script import Name, Origin, Statement, Value, parse_script
+from build_rules.alls.script import Name, Origin, Statement, Value, parse_script, show_value
 from build_rules.errors import InputError
 
 __all__ = ["OwnLines", "Sizes", "complete", "level_of", "read_own_lines"]
@@ -26,6 +26,8 @@ NOT_FOR_USERS: Mapping[str, str] = {
     "nms_postprocess": "it puts a decode and a sigmoid into the HEF; here the decode runs on the host",
 }
 """Commands that would make something else of the network than what the build promises, and why."""
+
+WIDE, NEVER_WIDE = Name("a16_w16"), ("softmax", "matmul")
 
 FLAVOR, CONFIG, POST = (
     "model_optimization_flavor",
@@ -57,66 +59,97 @@ class Sizes:
     adaround: tuple[tuple[str, int], ...]
 
 
-def read_own_lines(lines: OwnLines, layers: Layers, samples: int) -> tuple[Statement, ...]:
+def read_own_lines(places: Sequence[OwnLines], layers: Layers, samples: int) -> tuple[Statement, ...]:
     """Return a user's statements with the names that the compiler knows, each checked, and without their comments.
 
     A comment that is edited must not quantize the network again, so none gets into the scripts.
 
-    `layers` are those of the parsed network and those that the statements before make. Raises `InputError` naming the
-    place and the line for syntax, unknown layers, ONNX nodes and options, sets larger than the `samples` that there
-    are, and what the build does not let a line decide.
+    `layers` are those of the parsed network and those that our own statements make. Raises `InputError` naming the
+    place and the line for syntax, unknown layers, ONNX nodes, options and values, sets larger than the `samples` that
+    there are, and what the build does not let a line decide.
     """
-    reader = _Reader(lines, layers, samples)
-    written = parse_script(lines.text, lines.source, True).statements
-    if len(written) > MAX_STATEMENTS:
-        raise InputError(f"{lines.source}: {len(written)} lines of a model script; at most {MAX_STATEMENTS} are read.")
-    statements = [reader.read(statement) for statement in written]
-    # The heading stands once, above the first of them.
-    return tuple(
-        replace(statement, comments=() if number else (lines.heading,), remark="")
-        for number, statement in enumerate(statements)
-    )
+    reader = _Reader(layers, samples)
+    statements: list[Statement] = []
+    for place in places:
+        written = parse_script(place.text, place.source, True).statements
+        if len(written) > MAX_STATEMENTS:
+            raise InputError(
+                f"{place.source}: {len(written)} lines of a model script; at most {MAX_STATEMENTS} are read."
+            )
+        for number, statement in enumerate(written):
+            # The heading stands once, above the first of them.
+            heading = () if number else (place.heading,)
+            statements.append(replace(reader.read(statement, place.source), comments=heading, remark=""))
+    reader.check_precision()
+    return tuple(statements)
 
 
 class _Reader:
     """Reads one statement after the other; what one adds, those behind it may name."""
 
-    def __init__(self, lines: OwnLines, layers: Layers, samples: int) -> None:
-        self.source = lines.source
+    def __init__(self, layers: Layers, samples: int) -> None:
         self.layers = layers
         self.samples = samples
-        self.line = 0
+        self.place = ""
+        self.wide: dict[str, str] = {}
+        """Layers that lines give 16 bits, each with the place of the line; later ones may take it back."""
 
     def fail(self, problem: str) -> NoReturn:
-        raise InputError(f"{self.source}, line {self.line}: {problem}{'' if problem.endswith('?') else '.'}")
+        raise InputError(f"{self.place}: {problem}.")
 
-    def read(self, statement: Statement) -> Statement:
-        self.line = statement.line
+    def read(self, statement: Statement, source: str) -> Statement:
+        self.place = f"{source}, line {statement.line}"
         if statement.command in NOT_FOR_USERS:
             self.fail(f"{statement.command} is not for a line of your own: {NOT_FOR_USERS[statement.command]}")
         if statement.command not in COMPILE_STAGE and statement.command not in OPTIMIZE_STAGE:
             self.check_spelling(statement.command)
         self.check_options(statement)
         if statement.command not in COMPILE_STAGE:  # the layers of a placement may be those that the compiler makes
-            for value in layer_values(statement):
-                self.layers.find(value, self.fail)
+            found = [name for value in layer_values(statement) for name in self.layers.find(value, self.fail)]
+            self.note_precision(statement, found)
         values = (*statement.arguments, *(value for _, value in statement.keywords))
         named: dict[Value, Name] = {
             origin: Name(self.layers.find_origin(origin, self.fail)) for origin in _origins(values)
         }
-        self.layers = self.layers.after(statement)
+        if statement.command not in COMPILE_STAGE:  # what is made there is not there yet when the others are obeyed
+            self.layers = self.layers.after(statement)
         return replace_layers(statement, named)
+
+    def note_precision(self, statement: Statement, layers: Sequence[str]) -> None:
+        mode = dict(statement.keywords).get("precision_mode")
+        if statement.command == "quantization_param" and mode is not None:
+            for layer in layers:
+                self.wide.pop(layer, None)
+            if mode == WIDE:
+                self.wide.update(dict.fromkeys(layers, self.place))
+
+    def check_precision(self) -> None:
+        """Refuse what would end in a crash hours later, once it is known what no later line takes back."""
+        for layer, place in self.wide.items():
+            self.place = place
+            if layer.rpartition("/")[2].rstrip("0123456789") in NEVER_WIDE:
+                self.fail(
+                    f"{layer} cannot have 16 bits: with a softmax or a product of two tensors in them the allocator "
+                    "crashes; name other layers, or set it back to a8_w8 in a later line"
+                )
 
     def check_spelling(self, command: str) -> None:
         """Refuse what is nearly a known command; what is like none may be one that a newer compiler has."""
         if near := _near(command, {*OPTIMIZE_STAGE, *COMPILE_STAGE, *NOT_FOR_USERS}):
-            self.fail(f"there is no command {command!r}; did you mean {near}?")
+            self.fail(f"there is no command {command!r} (did you mean {near}?)")
 
     def check_options(self, statement: Statement) -> None:
+        known = OPTIONS.get(statement.command, frozenset())
+        if len(dict(statement.keywords)) < len(statement.keywords):
+            self.fail(f"an option of {statement.command} is given twice")
         for key, value in statement.keywords:
-            if near := _near(key, COMPILE_OPTIONS.get(statement.command, frozenset())):
-                self.fail(f"No argument named {key!r} in {statement.command}; did you mean {near}?")
-            if key in ("calibset_size", "dataset_size") and isinstance(value, int) and value > self.samples:
+            if near := _near(key, known):
+                self.fail(f"No argument named {key!r} in {statement.command} (did you mean {near}?)")
+            choices = CHOICES.get((statement.command, key), (value,))
+            if value not in choices:
+                possible = ", ".join(map(show_value, choices))
+                self.fail(f"{key}={show_value(value)} is not possible; choose one of: {possible}")
+            if key in ("calibset_size", "dataset_size") and isinstance(value, (int, float)) and value > self.samples:
                 self.fail(f"{key}={value} asks for more than the {self.samples} calibration samples; add images")
 
 

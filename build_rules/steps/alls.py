@@ -10,7 +10,7 @@ from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
-from build_rules.alls.compose import Adaround, Attention, Finetune, FoldedActivation, ScriptPlan, compose_scripts
+from build_rules.alls.compose import TUNED, Adaround, Attention, Finetune, FoldedActivation, ScriptPlan, compose_scripts
 from build_rules.alls.layers import Layers
 from build_rules.alls.own_lines import OwnLines, level_of, read_own_lines
 from build_rules.alls.script import Statement, format_script
@@ -26,8 +26,6 @@ __all__ = ["plan_script", "run"]
 
 ROUNDED = {3: 256, 4: 1024}
 """Images that adaround learns from at the levels that have it."""
-TUNED = 1024
-"""Images that the fine-tune of level 2 learns from."""
 BATCH = 8
 """Images at once of a network that takes 640 x 640; what a GPU has to hold grows with the pixels."""
 USUAL_PIXELS = 640 * 640
@@ -121,13 +119,7 @@ def _own_statements(
     places = [OwnLines(_read_text(path), str(path), "from the file that [alls] names") for path in own_file]
     if append:
         places.append(OwnLines("\n".join(append), f"{declared_in}, [alls] append", "from [alls] append"))
-    statements: list[Statement] = []
-    for place in places:
-        read = read_own_lines(place, layers, samples)
-        statements += read
-        for statement in read:
-            layers = layers.after(statement)
-    return tuple(statements)
+    return read_own_lines(places, layers, samples)
 
 
 def _read_text(path: Path) -> str:

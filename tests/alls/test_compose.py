@@ -108,6 +108,11 @@ def test_the_user_s_lines_come_last_by_stage_and_lose_nothing_that_ours_say() ->
         "post_quantization_optimization(bias_correction, policy=enabled)",
         "model_optimization_config(globals, multiproc_policy=disabled)",
     ]
+    many = compose_scripts(replace(PLAIN, own=own, calibration_count=1500))
+    assert [line for line in lines(many.optimize) if "dataset_size" in line] == [
+        "post_quantization_optimization(finetune, policy=enabled, epochs=8, dataset_size=1024, batch_size=8)",
+        "post_quantization_optimization(adaround, batch_size=1, dataset_size=1024)",
+    ]
     assert lines(scripts.compile)[-1] == "resources_param(max_utilization=0.8)  # the user's"
     off = parse_script("post_quantization_optimization(finetune, policy=disabled)").statements
     assert lines(compose_scripts(replace(PLAN, own=off)).optimize)[-1].endswith("(finetune, policy=disabled)")

@@ -66,7 +66,7 @@ def test_what_is_found(text: str, found: tuple[str, ...]) -> None:
         ('"conv1"', 'a name is wanted here, not "conv1"'),
         (
             "onnx:/model.0/conv/Con",
-            r"no layer comes from an ONNX node '/model.0/conv/Con'; did you mean '/model.0/conv/Co",
+            r"no layer comes from an ONNX node '/model.0/conv/Con' \(did you mean '/model.0/conv/Co",
         ),
         ("onnx:zzz", "no layer comes from an ONNX node 'zzz'; `doit inspect .* --map` shows them all$"),
         ("onnx:/split", "2 layers come from the ONNX node '/split': net/conv12, net/slice1; name one of them"),

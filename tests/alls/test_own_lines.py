@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from build_rules.alls.own_lines import NOT_FOR_USERS, OwnLines, level_of, read_own_lines
@@ -12,7 +14,7 @@ from tests.alls.test_layers import LAYERS
 
 def read(*lines: str, samples: int = 64) -> list[str]:
     own = OwnLines("\n".join(lines), "extra.alls", "the user's")
-    return format_script(Script(read_own_lines(own, LAYERS, samples))).splitlines()
+    return format_script(Script(read_own_lines([own], LAYERS, samples))).splitlines()
 
 
 def test_layers_are_translated_wherever_they_stand() -> None:
@@ -30,9 +32,29 @@ def test_layers_are_translated_wherever_they_stand() -> None:
 
 
 def test_what_a_line_adds_later_ones_may_name() -> None:
-    assert read("a1, a2 = defuse(conv1, 2)", "quantization_param(a1, precision_mode=a8_w8)")
+    adds = "a1 = post_quantization_optimization(finetune)"
+    assert read(adds, "quantization_param(a1, precision_mode=a8_w8)")
     with pytest.raises(InputError, match=r"extra\.alls, line 1: layer 'a1' doesn't exist"):
-        read("quantization_param(a1, precision_mode=a8_w8)", "a1, a2 = defuse(conv1, 2)")
+        read("quantization_param(a1, precision_mode=a8_w8)", adds)
+
+
+def test_what_a_line_of_the_placement_adds_is_not_there_while_the_network_is_quantized() -> None:
+    assert read("a1, a2 = defuse(conv1, 2)", "place(0, [a1, a2])")
+    with pytest.raises(InputError, match=r"extra\.alls, line 2: layer 'a1' doesn't exist"):
+        read("a1, a2 = defuse(conv1, 2)", "quantization_param(a1, precision_mode=a8_w8)")
+
+
+@pytest.mark.parametrize("layers", ["softmax1", "[conv1, net/matmul1]", "{*}", "onnx:/attn/Softmax"])
+def test_no_line_brings_a_softmax_or_a_product_to_16_bits(layers: str) -> None:
+    attention = replace(
+        LAYERS, origins={**LAYERS.origins, "net/softmax1": ("/attn/Softmax",), "net/matmul1": ("/attn/MatMul",)}
+    )
+    line = f"quantization_param({layers}, precision_mode=a16_w16)"
+    back = "quantization_param([softmax1, matmul1], precision_mode=a8_w8)"
+    with pytest.raises(InputError, match=r"extra\.alls, line 2: net/(softmax|matmul)1 cannot have 16 bits"):
+        read_own_lines([OwnLines(f"# wide\n{line}", "extra.alls", "")], attention, 64)
+    places = [OwnLines(line, "extra.alls", ""), OwnLines(back, "model.toml", "")]
+    assert len(read_own_lines(places, attention, 64)) == 2
 
 
 @pytest.mark.parametrize(
@@ -47,6 +69,12 @@ def test_what_a_line_adds_later_ones_may_name() -> None:
         ("quantisation_param(conv1, precision_mode=a16_w16)", "did you mean quantization_param?"),
         ("resource_param(max_utilization=0.8)", "did you mean resources_param?"),
         ("performance_param(compiler_optimisation_level=max)", "No argument named 'compiler_optimisation_level'"),
+        ("performance_param(compiler_optimization_level=5)", "choose one of: 0, 1, 2, max"),
+        ("context_switch_param(mode=alowed)", "mode=alowed is not possible; choose one of: allowed, enabled"),
+        ("quantization_param(conv1, precision_mode=a16_w1)", "choose one of: a8_w8, a8_w4, a16_w16, a8_w8_a16"),
+        ("quantization_param(conv1, precision_mod=a16_w16)", "No argument named 'precision_mod'"),
+        ("model_optimization_flavor(optimization_level=1, optimization_level=2)", "is given twice"),
+        ("model_optimization_config(calibration, calibset_size=1e3)", "asks for more than the 64"),
         ("model_optimization_config(calibration, calibset_size=65)", "calibset_size=65 asks for more than the 64"),
         ("post_quantization_optimization(finetune, dataset_size=1024)", "dataset_size=1024 asks for more than the 64"),
         ("quantization_param(conv1", "expected"),

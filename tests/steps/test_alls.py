@@ -222,7 +222,9 @@ def test_lines_of_the_user_s_come_last_in_the_script_of_their_stage(folder: Path
 
 def test_the_layer_that_our_lines_add_may_be_named(folder: Path) -> None:
     assert write(folder, "quantization_param(normalization2, precision_mode=a8_w8)")
-    assert write(folder, "quantization_param(x1, precision_mode=a8_w8)", file="x1, x2 = defuse(conv4, 2)\n")
+    assert write(
+        folder, "quantization_param(x1, precision_mode=a8_w8)", file="x1 = pre_quantization_optimization(defuse)"
+    )
 
 
 def test_errors_name_the_place(folder: Path) -> None:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from build_rules.alls.commands import COMPILE_OPTIONS, COMPILE_STAGE
+from build_rules.alls.commands import CHOICES, COMPILE_STAGE, OPTIONS
 from build_rules.alls.layers import Layers
 from build_rules.alls.script import Glob, Name, Statement, Value, parse_script, show_value
 from build_rules.compilers.emulator.script_settings import named_layers
@@ -20,12 +20,6 @@ __all__ = ["read_placement"]
 
 LAYER = re.compile(r"(?:.+/)?[a-z_]+\d+")
 """What looks like a layer's name among the words of a placement, such as `conv12`; `FULL_ROW` does not."""
-LEVELS = (0, 1, 2, Name("max"))
-MODES = tuple(map(Name, ("allowed", "enabled", "disabled", "auto")))
-CHOICES: Mapping[tuple[str, str], tuple[Value, ...]] = {
-    ("performance_param", "compiler_optimization_level"): LEVELS,
-    ("context_switch_param", "mode"): MODES,
-}
 
 
 def read_placement(text: str, source: str, hn: Mapping[str, Any], modified_by: str) -> tuple[str, ...]:
@@ -51,7 +45,7 @@ def _check(statement: Statement, source: str, layers: Layers) -> None:
     command = statement.command
     if command not in COMPILE_STAGE:
         fail(f"command {command!r} is none of the compile stage; known are: {', '.join(sorted(COMPILE_STAGE))}")
-    known = COMPILE_OPTIONS.get(command)
+    known = OPTIONS.get(command)
     for key, value in statement.keywords:
         if known is not None and key not in known:
             fail(f"No argument named {key!r} in {command}; known are: {', '.join(sorted(known))}")

@@ -179,6 +179,8 @@ class _Reader:
         self.settings = replace(self.settings, output_bits=outputs, precision=precision)
 
     def model_optimization_flavor(self) -> None:
+        if self.statement.arguments:
+            self.fail("model_optimization_flavor takes named options alone, such as optimization_level=2")
         for key, value in self.statement.keywords:
             if key not in ("optimization_level", "compression_level", "batch_size"):
                 self.fail(f"model_optimization_flavor has no option {key!r}")
@@ -223,6 +225,9 @@ class _Reader:
 
     def nms_postprocess(self) -> None:
         self.fail("nms_postprocess puts the decode into the HEF; here it runs on the host, so remove the line")
+
+    def set_seed(self) -> None:
+        self.skip("seed")  # nothing here is drawn at random
 
     def skip(self, feature: str) -> None:
         names = dict.fromkeys((*self.settings.skipped, f"{self.statement.command}({feature})"))
@@ -275,4 +280,5 @@ _COMMANDS = {
     "post_quantization_optimization": _Reader.post_quantization_optimization,
     "pre_quantization_optimization": _Reader.pre_quantization_optimization,
     "nms_postprocess": _Reader.nms_postprocess,
+    "set_seed": _Reader.set_seed,
 }

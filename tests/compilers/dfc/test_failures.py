@@ -424,4 +424,4 @@ def test_lines_that_are_advised_are_taken(failure: KnownFailure) -> None:
     (advice,) = re.findall(r"`\[alls\] (append = \[.*?\])`", hint)
     lines = "\n".join(tomli.loads(advice)["append"])
     layers = Layers("net", {"net/conv1": ("/a/Conv",)})
-    assert read_own_lines(OwnLines(lines, "model.toml", "from [alls] append"), layers, 1024)
+    assert read_own_lines([OwnLines(lines, "model.toml", "from [alls] append")], layers, 1024)

@@ -97,6 +97,10 @@ def test_what_has_no_counterpart_is_noted_once(command: str, feature: str) -> No
     assert read(f"{command}({feature})", f"{command}({feature})").skipped == (f"{command}({feature})",)
 
 
+def test_a_seed_is_noted_since_nothing_is_drawn_here() -> None:
+    assert read("set_seed(seed=5)").skipped == ("set_seed(seed)",)
+
+
 @pytest.mark.parametrize("option", ["bias_mode", "quantization_groups", "gpu_policy", "null_channels_cutoff_factor"])
 def test_options_of_a_quantization_that_are_the_compilers(option: str) -> None:
     assert read(f"quantization_param(conv1, {option}=1)") == Settings()
@@ -172,6 +176,7 @@ def test_sizes_of_sets(size: int, fits: bool) -> None:
         ("change_output_activation({conv*}, relu)", "one layer is wanted here, not 2"),
         ("quantization_param(conv1, conv2, precision_mode=a8_w8)", "takes one layer, list of layers"),
         ("model_optimization_flavor(speed=1)", "has no option 'speed'"),
+        ("model_optimization_flavor(2)", "takes named options alone"),
         ("model_optimization_config(calibration, speed=1)", "has no option 'speed'"),
         ("model_optimization_config()", "needs the name of a feature"),
         ("post_quantization_optimization(finetune, policy=perhaps)", "policy 'perhaps' does not exist"),
