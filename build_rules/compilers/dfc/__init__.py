@@ -11,7 +11,7 @@ the stages
 `calibration_array.py`   how is the snapshot handed over?
 `simulated_arrays.py`    what came of a simulation?
 `compile_network.py`     the compile, with what is tried when the network finds no place
-`work_done.py`           one piece of work: its limit, its progress, its failure
+`work_done.py`           one piece of work: its progress, its failure
 `launch/`                how is that done where the DFC is, and how does it end with us?
 `dfc_worker.py`          the other side
 what it says

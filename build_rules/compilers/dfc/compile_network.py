@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -66,9 +67,10 @@ def _try_until(dfc: Dfc, job: CompileJob, har: Har, script: str, attempt: _Attem
     """Compile, and where that fails as remedies help against, with the next one, as far as the settings allow."""
     logs: list[str] = []
     number = 1
+    end = time.monotonic() + dfc.step_seconds  # of the step, however many attempts it makes
     while True:
         try:
-            done = _compile(dfc, job, script, attempt, folder, number)
+            done = _compile(dfc, job, script, attempt, folder, number, end - time.monotonic())
         except WorkerFailure as failure:
             logs.append(failure.log)
             following = _next(dfc, failure, script, attempt)
@@ -87,13 +89,17 @@ def _try_until(dfc: Dfc, job: CompileJob, har: Har, script: str, attempt: _Attem
 
 
 def _next(dfc: Dfc, failure: WorkerFailure, script: str, attempt: _Attempt) -> _Attempt | None:
+    if failure.kind == "timeout":
+        return None
     if attempt.allocation is not None:  # it saves time, and must never be why nothing is found
         return replace(attempt, allocation=None)
     remedy = next_remedy(failure, attempt.remedies, script) if dfc.retry else None
     return None if remedy is None else replace(attempt, remedies=(*attempt.remedies, remedy))
 
 
-def _compile(dfc: Dfc, job: CompileJob, script: str, attempt: _Attempt, folder: Path, number: int) -> Done:
+def _compile(
+    dfc: Dfc, job: CompileJob, script: str, attempt: _Attempt, folder: Path, number: int, limit: float
+) -> Done:
     inputs = {"har": job.har, "script": bare_script(script_with(script, attempt.remedies), job.script, folder)}
     outputs = {"hef": job.output}
     if attempt.allocation is not None:
@@ -102,7 +108,7 @@ def _compile(dfc: Dfc, job: CompileJob, script: str, attempt: _Attempt, folder: 
     if job.found is not None:
         outputs["allocation"] = folder / FOUND
     kept = None if job.around.kept is None else job.around.kept / f"attempt-{number}"
-    return try_work(dfc, Work("compile", {}, inputs, outputs, None, kept), job.around.progress)
+    return try_work(dfc, Work("compile", {}, inputs, outputs, None, kept, limit), job.around.progress)
 
 
 def _profile(dfc: Dfc, job: CompileJob, har: Har) -> tuple[dict[str, JSON], tuple[str, ...]]:

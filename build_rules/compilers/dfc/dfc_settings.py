@@ -46,6 +46,11 @@ class DfcSettings:
     retry: bool = False
     reuse_allocation: bool = False
 
+    @property
+    def step_seconds(self) -> float:
+        """How long a step may take."""
+        return self.time_limit * 3600
+
     def override(self: Settings, table: Table) -> Settings:
         """Return these settings with what a table says put over them; a place in it replaces any other place.
 

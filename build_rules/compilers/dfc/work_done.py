@@ -1,9 +1,8 @@
-"""One piece of work of the DFC: its limit, its progress, and what is said when it fails."""
+"""One piece of work of the DFC: its progress, and what is said when it fails."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from build_rules.compilers.dfc.dfc_failures import Hints, explain
@@ -15,8 +14,6 @@ if TYPE_CHECKING:
     from build_rules.compilers.dfc import Dfc
 
 __all__ = ["do_work", "try_work"]
-
-HOUR = 3600.0
 
 
 def do_work(dfc: Dfc, work: Work, progress: Callable[[str], None], hints: Hints) -> Done:
@@ -35,6 +32,6 @@ def try_work(dfc: Dfc, work: Work, progress: Callable[[str], None]) -> Done:
         if (text := follower.feed(line)) is not None:
             progress(text)
 
-    done = run_worker(dfc, replace(work, limit=dfc.time_limit * HOUR), follow)
+    done = run_worker(dfc, work, follow)
     check_same(dict(dfc.found), done)
     return done

@@ -44,7 +44,8 @@ def failure_of(error: BaseException, kept: Path | None = None) -> BaseFail:
 
     `kept` is where the step has left what is to be looked at; it is named unless the exception has named it.
     """
-    trace = "\n" + "".join(traceback.format_exception(error)) if os.environ.get(DEBUG) == "1" else ""
+    lines = "".join(traceback.format_exception(error)).splitlines() if os.environ.get(DEBUG) == "1" else []
+    trace = "".join(f"\n{printable(line)}" for line in lines)
     kind, text = _told(error)
     where = f"\nWhat the step left is in {kept}/, until it runs again." if kept and str(kept) not in text else ""
     return kind(text + where + trace)

@@ -324,6 +324,17 @@ def test_the_ladder_has_an_end(bench: Bench) -> None:
     assert text.count("performance_param(compiler_optimization_level=max)") == 1
 
 
+def test_all_attempts_have_the_time_of_one_step(bench: Bench) -> None:
+    before, bench.dfc = bench.dfc, replace(bench.dfc, retry=True, time_limit=5 / 3600)
+    try:
+        failing = [{"at": "compile", "kind": "no_partition"}]
+        text = str(fail(bench, "compile", failures=failing, sleep={"compile": 2.5}))
+    finally:
+        bench.dfc = before
+    assert "in the time that a step is given" in text
+    assert "Tried without success: fill each context to 80%" in text
+
+
 def test_what_it_did_not_do_as_asked_is_reported(bench: Bench) -> None:
     script = SCRIPT.replace("optimization_level=1", "optimization_level=2")
     done = bench.optimize(script)

@@ -33,7 +33,6 @@ from build_rules.compilers.dfc.launch.work import Done, Work, WorkerFailure
 
 __all__ = ["run_worker"]
 
-HOUR = 3600.0
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -60,7 +59,7 @@ class _Run:
 
     def __init__(self, dfc: DfcSettings, work: Work, run: Path, image: str, progress: Callable[[str], None]) -> None:
         self._work, self._run, self._image, self._progress = work, run, image, progress
-        self._limit = dfc.time_limit * HOUR if work.limit is None else work.limit
+        self._limit = dfc.step_seconds if work.limit is None else work.limit
         self._nonce = secrets.token_hex(16)
         self._start = plan_start(dfc, work, run, self._nonce, image)
         self._printed = BoundedText(LOG_HEAD, LOG_TAIL)

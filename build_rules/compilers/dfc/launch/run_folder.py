@@ -29,6 +29,8 @@ LOG_TAIL = 768 << 10
 """Bytes of one log that are kept: its beginning, and its end."""
 MAX_RESULT = 4 << 20
 """Bytes; it has some ten thousand."""
+MAX_DEPTH = 64
+"""Folders of one that works there below another."""
 MAX_WORD = 200
 """Characters of a version, or of the digest."""
 SOURCE = Path(dfc_worker.__file__)
@@ -50,7 +52,26 @@ def making_run_folder(work: Work) -> Iterator[Path]:
         shutil.copyfile(SOURCE, run / WORKER)
         yield run
     finally:
+        _pull_up(run)
         shutil.rmtree(run, ignore_errors=True)
+
+
+def _pull_up(top: Path) -> None:
+    """Move folders that lie deeper than any compiler's to the top: what removes a tree calls itself for each level."""
+    pending, moved = [(str(top), 0)], 0
+    with suppress(OSError):
+        while pending:
+            folder, depth = pending.pop()
+            with os.scandir(folder) as entries:
+                below = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+            for path in below:
+                if depth < MAX_DEPTH:
+                    pending.append((path, depth + 1))
+                else:
+                    moved += 1
+                    place = top / f"deep-{moved}"
+                    Path(path).rename(place)
+                    pending.append((str(place), 1))
 
 
 def read_result(run: Path, nonce: str) -> Mapping[str, Any] | None:
@@ -115,6 +136,7 @@ def joined_logs(run: Path, output: str) -> str:
 
 def keep(run: Path, kept: Path, output: str) -> Path | None:
     """Move what a run that failed left behind, but for inputs and outputs; return where it lies, None when nowhere."""
+    _pull_up(run / "work")
     with suppress(OSError):
         kept.mkdir(parents=True, exist_ok=True)
         (kept / OUTPUT_LOG).write_text(output, encoding="utf-8", errors="replace")

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from build_rules.compilers.dfc.dfc_settings import DfcSettings
+from build_rules.compilers.dfc.launch import WorkerFailure
 from build_rules.compilers.dfc.launch.run_folder import MAX_RESULT, MAX_WORD, read_result
+from tests.compilers.dfc.launch.environments import make_client, parse_work, run_quietly
 
 ENVIRONMENT = {"dfc": "3.33.0", "python": "3.10.12", "numpy": "1.26.4", "digest": "ab" * 32}
 WHOLE = {"nonce": "1", "environment": ENVIRONMENT, "facts": {"fps": 1.5}}
@@ -50,6 +55,23 @@ def test_numbers_that_other_json_cannot_hold_are_none(tmp_path: Path) -> None:
     read = read_result(tmp_path, "1")
     assert read is not None
     assert read["facts"]["fps"] == [None, None, None, None, 0.0, 2.5]
+
+
+def test_folders_below_one_another_are_kept_and_removed(tmp_path: Path) -> None:
+    source = """
+    def translate(self, model, net_name, **options):
+        for _ in range(3000):
+            os.mkdir("d"); os.chdir("d"); open("file", "w").close()
+        raise RuntimeError("deep")
+    ClientRunner.translate_onnx_model = translate
+    """
+    with pytest.raises(WorkerFailure, match="deep") as caught:
+        run_quietly(DfcSettings(python=str(make_client(tmp_path / "dfc", source))), parse_work(tmp_path))
+    assert not list(tmp_path.glob(".dfc-*"))
+    kept = caught.value.kept
+    assert kept is not None
+    assert sum(len(files) for _, _, files in os.walk(kept)) == 3000 + len(("output.log", "request.json", "result.json"))
+    shutil.rmtree(kept)
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, "9" * 100_000, "", "\x00", '"\\ud800'])
