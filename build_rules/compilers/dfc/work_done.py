@@ -36,5 +36,5 @@ def try_work(dfc: Dfc, work: Work, progress: Callable[[str], None]) -> Done:
             progress(text)
 
     done = run_worker(dfc, replace(work, limit=dfc.time_limit * HOUR), follow)
-    check_same(dict(dfc.found), done)
+    check_same(dict(dfc.environment), done)
     return done
