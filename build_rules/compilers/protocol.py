@@ -117,14 +117,15 @@ class CompileJob:
     """Quantized HAR + the lines of the model script that are about compiling alone -> HEF.
 
     `allocation` is the placement of layers that the last success found, which need not exist; a compile that begins
-    with it says so by the fact `ALLOCATION_REUSED` of its report, and one that finds another leaves it in `found`.
+    with it says so by the fact `ALLOCATION_REUSED` of its report, and one that finds another leaves it in
+    `new_allocation`.
     """
 
     har: Path
     output: Path
     script: Path | None = None
     allocation: Path | None = None
-    found: Path | None = None
+    new_allocation: Path | None = None
     around: Surroundings = QUIET
 
 

@@ -75,9 +75,9 @@ LICENCE, GPU = "dfc", "gpu"
 
 @dataclass(frozen=True)
 class Dfc(DfcSettings):
-    """The `Compiler` protocol. `found` is what `find_out` has found out: of which no setting tells."""
+    """The `Compiler` protocol. `environment`: the facts of `find_out`, of which no setting tells."""
 
-    found: tuple[tuple[str, str], ...] = ()
+    environment: tuple[tuple[str, str], ...] = ()
 
     name: ClassVar[str] = "dfc"
     is_emulated: ClassVar[bool] = False
@@ -101,7 +101,7 @@ class Dfc(DfcSettings):
 
     def informed(self, facts: Mapping[str, str]) -> Dfc:
         """Return itself, knowing which DFC there is."""
-        return replace(self, found=tuple(sorted(facts.items())))
+        return replace(self, environment=tuple(sorted(facts.items())))
 
     def needs(self, stage: Stage) -> tuple[tuple[str, int], ...]:
         """Take a licence to quantize and to compile, and a GPU to quantize on one."""
@@ -132,7 +132,7 @@ class Dfc(DfcSettings):
         return f"{self.name} {self._fact('dfc')}"
 
     def _fact(self, name: str) -> str:
-        facts = dict(self.found)
+        facts = dict(self.environment)
         if name not in facts:
             raise InputError(f"[{self.name}]: nobody has asked yet which Dataflow Compiler there is; run doit again.")
         return facts[name]

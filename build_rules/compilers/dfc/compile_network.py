@@ -49,9 +49,9 @@ def compile_network(dfc: Dfc, job: CompileJob) -> StageReport:
     with tempfile.TemporaryDirectory(prefix=".dfc-", dir=job.output.parent) as folder:
         attempt = _try_until(dfc, job, har, script, _Attempt(allocation=kept), Path(folder))
         found = Path(folder) / FOUND
-        if job.found is not None and attempt.allocation is None and found.is_file():
+        if job.new_allocation is not None and attempt.allocation is None and found.is_file():
             text = found.read_text(encoding="utf-8")
-            job.found.write_text(format_allocation(text, network, chip), encoding="utf-8")
+            job.new_allocation.write_text(format_allocation(text, network, chip), encoding="utf-8")
     profiled, silent = _profile(dfc, job, har)
     reused: dict[str, JSON] = {ALLOCATION_REUSED: True} if attempt.allocation is not None else {}
     facts = {**remedy_facts(attempt.remedies), **reused, **profiled}
@@ -105,7 +105,7 @@ def _compile(
     if attempt.allocation is not None:
         inputs["allocation"] = folder / "kept.alls"
         inputs["allocation"].write_text(attempt.allocation, encoding="utf-8")
-    if job.found is not None:
+    if job.new_allocation is not None:
         outputs["allocation"] = folder / FOUND
     kept = None if job.around.kept is None else job.around.kept / f"attempt-{number}"
     return try_work(dfc, Work("compile", {}, inputs, outputs, None, kept, limit), job.around.progress)

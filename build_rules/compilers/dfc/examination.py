@@ -54,7 +54,7 @@ def check_before(dfc: Dfc, request: TargetRequest, need_mb: int, tell: Callable[
     """
     way, place = _place(dfc)
     here = _here(way, place, dfc.gpus)
-    found = dict(dfc.found)
+    found = dict(dfc.environment)
     facts = replace(here, dfc=found.get("dfc"), python=found.get("python"), numpy=found.get("numpy"))
     for one in urgent(facts, request, need_mb):
         text = f"{one.subject}: {one.text} {one.advice}".strip()

@@ -33,5 +33,5 @@ def try_work(dfc: Dfc, work: Work, progress: Callable[[str], None]) -> Done:
             progress(text)
 
     done = run_worker(dfc, work, follow)
-    check_same(dict(dfc.found), done)
+    check_same(dict(dfc.environment), done)
     return done

@@ -67,7 +67,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda path: Usage(0, 0, 500_000_000_000))
 
 
-FOUND = Dfc(python="../dfc/bin/python", found=(("dfc", "3.33.0"), ("numpy", "1.26.4"), ("python", "3.10.12")))
+FOUND = Dfc(python="../dfc/bin/python", environment=(("dfc", "3.33.0"), ("numpy", "1.26.4"), ("python", "3.10.12")))
 
 
 def told(dfc: Dfc = FOUND, request: TargetRequest = FAST, need_mb: int = 0) -> list[str]:
@@ -84,7 +84,7 @@ def test_before_a_stage_nothing_is_told_when_nothing_is_wrong() -> None:
 @pytest.mark.usefixtures("machine")
 def test_before_a_stage_what_it_cannot_be_done_with_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match=r"\[dfc\], version: DFC 5.2.0 does not compile for hailo8l"):
-        told(replace(FOUND, found=(("dfc", "5.2.0"),)))
+        told(replace(FOUND, environment=(("dfc", "5.2.0"),)))
     with pytest.raises(InputError, match="asks for 1024 images, and it has 288"):
         told(request=replace(FAST, finetune=1024))
     monkeypatch.setattr("shutil.disk_usage", lambda path: Usage(0, 0, 1_000_000_000))
@@ -97,12 +97,12 @@ def test_before_a_stage_what_it_cannot_be_done_with_is_an_error(monkeypatch: pyt
 
 @pytest.mark.usefixtures("machine")
 def test_before_a_stage_the_rest_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    (line,) = told(replace(FOUND, found=(("dfc", "3.99.0"),)))
+    (line,) = told(replace(FOUND, environment=(("dfc", "3.99.0"),)))
     assert line.startswith("version: DFC 3.99.0 is newer than those")
     monkeypatch.setattr("shutil.disk_usage", lambda path: Usage(0, 0, 3_000_000_000))
     (line,) = told()
     assert line.startswith("disk: 3.0 GB are free where the DFC works.")
-    away = Dfc(command=("ssh", "gpu1", "python"), found=FOUND.found)
+    away = Dfc(command=("ssh", "gpu1", "python"), environment=FOUND.environment)
     assert told(away) == []  # this machine is not the one that compiles
 
 
