@@ -310,7 +310,7 @@ def _ask_once(compiler: Compiler) -> _Asked:
         return _Asked(ask_compiler(compiler, str(error)), marks)
     marks = {path: installed_marks(path) for path in finding.files}
     findings.keep(repr(compiler), finding.facts, marks)
-    return _Asked(ask_compiler(compiler.informed(finding.facts)), marks or NEVER_KNOWN)
+    return _Asked(ask_compiler(compiler.informed(finding.facts)), marks if finding.last else NEVER_KNOWN)
 
 
 def logs(compiling: Compiling, path: Path) -> dict[str, Path]:

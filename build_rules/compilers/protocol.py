@@ -77,11 +77,13 @@ ALLOCATION_REUSED = "allocation_reused"
 class Finding:
     """What a compiler found out about programs outside: `facts` in words, and the `files` by which that is known again.
 
-    While the marks of these files stay the same, the facts do. Without any file they have to be asked for again.
+    While the marks of these files stay the same, the facts do. Without any file they are asked for again by every build
+    that has something to do, and where they do not `last`, because that is cheap, by every other one, too.
     """
 
     facts: Mapping[str, str] = field(default_factory=dict)
     files: tuple[str, ...] = ()
+    last: bool = True
 
 
 @dataclass(frozen=True)

@@ -228,9 +228,12 @@ def test_another_environment_behind_a_command(folder: Path, tmp_path: Path) -> N
     choose_place(folder, f'command = ["{interpreter.path}"]')
     assert steps_after(folder) == []
     copy_numpy(python, "1.23.3")
+    assert steps_after(folder) == [], "a build with nothing to do starts nothing, and waits in no queue"
+    change_labels(folder)
     assert steps_after(folder) == AGAIN
     interpreter.path.unlink()
-    assert doit(folder).code == 0, "what cannot be reached is taken to be as it was"
+    (folder / "models" / MODEL / "labels.txt").write_text("one\ntwo\nthree\nfour\nfive\n")
+    assert steps_after(folder) == ["meta"], "what cannot be reached is taken to be as it was"
 
 
 def test_an_environment_that_is_gone(folder: Path, tmp_path: Path) -> None:

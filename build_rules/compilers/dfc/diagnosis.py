@@ -47,7 +47,7 @@ CHECKLIST = (
     "`hailortcli parse-hef model.hef` and `hailortcli run model.hef` work with the HailoRT of the device",
     "an EdgeFirst reader loads model+meta.hef on the device and draws the right boxes",
     "Ctrl-C in `har` and in `hef` leaves no process behind (`ps`, `docker ps`, `nvidia-smi`)",
-    "a second `doit` runs nothing, and with `python` it starts no program",
+    "a second `doit` runs nothing, and with `python` or `command` it starts no program",
     "no failure was explained wrongly, or not at all; else send the logs of the kept folder with this report",
 )
 """What nobody without the DFC can verify."""

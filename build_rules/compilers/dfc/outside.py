@@ -24,22 +24,23 @@ NOWHERE = (
 def find_out(dfc: DfcSettings, remembered: Mapping[str, str] | None) -> Finding:
     """Ask the environment which DFC is in it. Raises `InputError` when there is none that works.
 
-    An interpreter is known again by its files. An image is asked for its digest each time, and the other end of a
-    command for its distributions alone, because to import the DFC takes long; and where it cannot be reached what is
-    remembered is taken to be so: the stages that really run there find out, and say so (`check_same`).
+    An interpreter is known again by its files. An image is asked for its digest by every build; the other end of a
+    command, which may be a queue, by one that has something to do, and for its distributions alone, because to import
+    the DFC takes long. Where it cannot be reached what is remembered is taken to be so: the stages that really run
+    there find out, and say so (`check_same`).
     """
     if dfc.python is None and dfc.image is None and not dfc.command:
         raise InputError(NOWHERE)
     try:
         if remembered is not None and _is_known_again(dfc, remembered):
-            return Finding(remembered)
+            return Finding(remembered, last=dfc.image is None)
         done = _probe(dfc, imported=True)
     except WorkerFailure as failure:
         if dfc.python is None and remembered is not None:
-            return Finding(remembered)
+            return Finding(remembered, last=dfc.image is None)
         raise explain(failure, PROBE, Hints()) from failure
     files = done.facts.get("files", ()) if dfc.python is not None else ()
-    return Finding(dict(done.environment), tuple(map(str, files)))
+    return Finding(dict(done.environment), tuple(map(str, files)), last=dfc.image is None)
 
 
 def _is_known_again(dfc: DfcSettings, remembered: Mapping[str, str]) -> bool:
