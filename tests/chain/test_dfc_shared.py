@@ -104,7 +104,7 @@ def test_another_environment_compiles_for_itself(filled: tuple[Path, Path], tmp_
     choose_dfc(folder, python, top=[f'cache = "{cache}"'])
     run = doit(folder)
     assert run.code == 0, run.err
-    assert [name.split(":")[0] for name in ran(run)] == ["har", "hef", "parse"]
+    assert [name.split(":")[0] for name in ran(run)] == ["har", "hef", "meta", "parse"]
     assert hef(folder) == hef(first)
     shutil.rmtree(folder / "build")
     run = doit(folder)
