@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +12,21 @@ from build_rules.errors import InputError
 from build_rules.records.stage_report import REPORT_BYTES, StageReport, parse_report
 from build_rules.regular_file import find_fault, read_small
 
-__all__ = ["HEF_NAMES", "REPORTS", "described_stages", "read_reports", "stage_facts"]
+__all__ = [
+    "HEF_NAMES",
+    "REPORTS",
+    "described_stages",
+    "read_described_warnings",
+    "read_own_report",
+    "read_reports",
+    "stage_facts",
+]
 
 REPORTS = {"optimize": "har.json", "compile": "hef.json"}
 """The stages that report, and the file in the folder of the target; beside it what they have made, and logged."""
 HEF_NAMES = ("model.hef", "model+meta.hef")
 """What the files are called beside which a build leaves the reports."""
+DOCUMENT = "edgefirst.json"
 WARNINGS = "warnings"
 
 Facts = dict[str, Any]
@@ -23,16 +34,33 @@ Facts = dict[str, Any]
 
 def read_reports(folder: Path) -> dict[str, StageReport]:
     """Return what stages report that left something in a folder, by stage; what is no report is left out."""
-    found = {}
-    for stage, name in REPORTS.items():
-        path = folder / name
-        try:
-            if find_fault(path) is None:
-                found[stage] = parse_report(read_small(path, REPORT_BYTES, "a report"), str(path))
-                found[stage] = _read_back(stage, found[stage], folder)
-        except (InputError, OSError):
-            continue
-    return found
+    reports = {}
+    for stage in REPORTS:
+        did = read_own_report(folder, stage)
+        if did is not None:
+            reports[stage] = did
+            with suppress(InputError, OSError):
+                reports[stage] = _read_back(stage, did, folder)
+    return reports
+
+
+def read_own_report(folder: Path, stage: str) -> StageReport | None:
+    """Return what a stage says itself, None when it left no report; neither logs nor what it made are read."""
+    path = folder / REPORTS[stage]
+    with suppress(InputError, OSError):
+        if find_fault(path) is None:
+            return parse_report(read_small(path, REPORT_BYTES, "a report"), str(path))
+    return None
+
+
+def read_described_warnings(folder: Path) -> tuple[str, ...]:
+    """Return what the metadata of a target say that its compiler warned of: one small file, for a thousand targets."""
+    path = folder / DOCUMENT
+    with suppress(InputError, OSError, ValueError, RecursionError):
+        if find_fault(path) is None:
+            document = json.loads(read_small(path, REPORT_BYTES, "metadata"))
+            return described_stages(document)[1] if isinstance(document, dict) else ()
+    return ()
 
 
 def _read_back(stage: str, did: StageReport, folder: Path) -> StageReport:

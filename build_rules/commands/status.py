@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from build_rules.commands.command import show
-from build_rules.commands.stage_facts import read_reports
+from build_rules.commands.stage_facts import read_described_warnings
 from build_rules.commands.task_command import JSON_OPTION, TaskCommand, as_json, first_sentence, upstream
 from build_rules.engine.cleaning.leftovers import find_leftovers
 from build_rules.engine.doit_names import command_line_variables, recorded_tasks
@@ -84,10 +84,7 @@ def _ends(steps: Mapping[str, Step], writers: Mapping[str, str]) -> list[str]:
 
 def _warnings(row: Row) -> list[str]:
     """Return what the compiler warned of when it made what lies there for a target."""
-    if not row["target"]:
-        return []
-    reports = read_reports(Path(BUILD) / row["model"] / row["target"])
-    return [warning for report in reports.values() for warning in report.warnings]
+    return [*read_described_warnings(Path(BUILD) / row["model"] / row["target"])] if row["target"] else []
 
 
 def _matches(row: Row, patterns: list[str]) -> bool:

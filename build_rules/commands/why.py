@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from build_rules.commands.command import show
-from build_rules.commands.stage_facts import REPORTS, read_reports
+from build_rules.commands.stage_facts import REPORTS, read_own_report
 from build_rules.commands.task_command import Steps, TaskCommand, upstream
 from build_rules.engine.freshness.decide import Cause, StepStatus
 from build_rules.engine.freshness.key import Step
@@ -84,13 +84,12 @@ def _story(status: StepStatus, statuses: Mapping[str, StepStatus], steps: Steps)
 
 def _remedies(step: Step) -> Iterator[str]:
     """Tell what a compiler tried when a network found no place on the chip; the last of it helped."""
-    for path in step.outputs.values():
-        if path.name in REPORTS.values():
-            reports = read_reports(path.parent)
-            stage = next(stage for stage, name in REPORTS.items() if name == path.name)
-            tried = reports[stage].facts.get(REMEDIES) if stage in reports else None
-            for text in tried if isinstance(tried, list) else ():
-                yield f"   what lies there was made with a remedy, since it did not fit as asked: {text}"
+    for stage, name in REPORTS.items():
+        folder = next((path.parent for path in step.outputs.values() if path.name == name), None)
+        did = None if folder is None else read_own_report(folder, stage)
+        tried = None if did is None else did.facts.get(REMEDIES)
+        for text in tried if isinstance(tried, list) else ():
+            yield f"   what lies there was made with a remedy, since it did not fit as asked: {text}"
 
 
 def _with_origin(status: StepStatus, cause: Cause, statuses: Mapping[str, StepStatus], steps: Steps) -> str:

@@ -101,8 +101,10 @@ def test_status_and_why_tell_what_the_compiler_warned_of(tmp_path: Path) -> None
     assert doit(folder).code == 0
     place = folder / "build/shapes-det/hailo8l-fast"
     assert "warning" not in doit(folder, "status").out
-    (place / "har.json").write_text(dump_report(OPTIMIZED))
     (place / "hef.json").write_text(dump_report(COMPILED))
+    document = json.loads((place / "edgefirst.json").read_text())
+    document["hailo"]["build"] = {"warnings": [*OPTIMIZED.warnings, *COMPILED.warnings]}
+    (place / "edgefirst.json").write_text(json.dumps(document))
     line = "   warning: the level was lowered from 2 to 0, because there's no available GPU (and 1 more, "
     assert any(told.startswith(line) for told in doit(folder, "status").out.splitlines())
     (row,) = json.loads(doit(folder, "status", "--json").out)
@@ -110,3 +112,6 @@ def test_status_and_why_tell_what_the_compiler_warned_of(tmp_path: Path) -> None
     told = doit(folder, "why", "hef:shapes-det:hailo8l-fast").out
     assert f"made with a remedy, since it did not fit as asked: {REMEDY}\n" in told
     assert "remedy" not in doit(folder, "why", "har:shapes-det:hailo8l-fast").out
+    for wrong in ("[]", "{", '{"hailo": 3}', "[" * 100_000):
+        (place / "edgefirst.json").write_text(wrong)
+        assert "warning" not in doit(folder, "status").out
