@@ -105,13 +105,19 @@ class ParseJob:
 
 @dataclass(frozen=True)
 class OptimizeJob:
-    """Parsed HAR + model script + calibration snapshot (safetensors, uint8 NCHW) -> quantized HAR."""
+    """Parsed HAR + model script + calibration snapshot (safetensors, uint8 NCHW) -> quantized HAR.
+
+    `statistics` is what `collect` has written for the same HAR and snapshot, None where nothing was collected.
+    `endpoints` is the `split.json` of the cut: it decides no number, only by which objects results are judged.
+    """
 
     har: Path
     script: Path
     calibration: Path
     output: Path
     around: Surroundings = QUIET
+    statistics: Path | None = None
+    endpoints: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,6 @@
+"""Float and quantized side by side: what is lost, where, and which preset to take.
+
+========================  ===========================================================================
+`measured.py`             the records that a comparison ends in
+========================  ===========================================================================
+"""
