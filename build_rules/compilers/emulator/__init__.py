@@ -117,6 +117,7 @@ class Emulator:
     looks_outside: ClassVar[bool] = False
     float_tolerance: ClassVar[float] = 0.001
     keeps_logs: ClassVar[bool] = False
+    judges_by_objects: ClassVar[bool] = True
     suffix: ClassVar[str] = ""
 
     @classmethod
