@@ -11,7 +11,7 @@ from build_rules.alls.layers import Layers
 from build_rules.alls.script import Name, Statement, Value, parse_script
 from build_rules.errors import InputError
 
-__all__ = ["MODES", "Finetune", "Precision", "Settings", "named_layers", "read_settings"]
+__all__ = ["MODES", "Adaround", "Finetune", "Precision", "Settings", "named_layers", "read_settings"]
 
 PRE_QUANTIZATION = frozenset(
     {
@@ -55,9 +55,19 @@ MODES = {
 
 @dataclass(frozen=True)
 class Finetune:
-    """The fine-tune pass; `dataset_size` None means every calibration sample."""
+    """The fine-tune pass; `dataset_size` None means every calibration sample, None elsewhere that no line says it."""
 
     dataset_size: int | None = None
+    epochs: int | None = None
+    learning_rate: float | None = None
+
+
+@dataclass(frozen=True)
+class Adaround:
+    """The search for the better way to round each weight; None means that no line says it."""
+
+    dataset_size: int | None = None
+    epochs: int | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +76,9 @@ class Settings:
 
     `mean`, `std`: per channel, in pixel units. `folded`: producing layer -> activation. `precision`: layer -> mode;
     `output_bits`: `net/output_layerN` -> 8 or 16. `calibset_size` None: the default of 64, or all there are.
+    `clipping`: layer -> the percentiles (0 to 100) of its activations that its range ends at; `ranges`: layer -> the
+    range itself (real values), where a line gives it. A layer is in one of them at most.
+    `policies`: feature -> whether a line switches it on or off.
     `skipped` names what was asked for and has no counterpart here.
     """
 
@@ -77,14 +90,27 @@ class Settings:
     optimization_level: int = 0
     compression_level: int = 0
     calibset_size: int | None = None
+    clipping: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     policies: Mapping[str, bool] = field(default_factory=dict)
     finetune_options: Finetune = Finetune()
+    adaround_options: Adaround = Adaround()
     skipped: tuple[str, ...] = ()
 
     @property
     def bias_correction(self) -> bool:
         """Level 1 and above correct biases, unless a line says otherwise."""
         return self.policies.get("bias_correction", self.optimization_level >= 1)
+
+    @property
+    def equalization(self) -> bool:
+        """Every level equalizes, unless a line says otherwise."""
+        return self.policies.get("equalization", True)
+
+    @property
+    def adaround(self) -> Adaround | None:
+        """Level 3 and above search for the better rounding, unless a line says otherwise."""
+        return self.adaround_options if self.policies.get("adaround", self.optimization_level >= 3) else None
 
     @property
     def finetune(self) -> Finetune | None:
