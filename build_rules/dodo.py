@@ -46,6 +46,7 @@ SPLIT = Rule(
         "trainer",
         "metadata/outputs.py",
         "metadata/physical.py",
+        "objects/formulas.py",
         "calibration/sample.py",
         "calibration/pixels/adaptor.py",
         "calibration/pixels/image_file.py",
