@@ -53,7 +53,8 @@ def load_held_out(folder: Path) -> list[HeldOut]:
     pictures = []
     for entry in document["images"]:
         file = folder / entry["file"]
-        with Image.open(file) as image, Image.open(file.with_suffix(".png")) as instances:
+        map_file = file.with_suffix(".png")  # scenes without masks have none
+        with Image.open(file) as image, Image.open(map_file if map_file.exists() else file) as instances:
             boxes = np.array([thing["box"] for thing in entry["objects"]], np.float64).reshape(-1, 4)
             labels = np.array([CLASSES.index(thing["class"]) for thing in entry["objects"]], np.int64)
             pictures.append(HeldOut(np.asarray(image.convert("RGB")), Truth(boxes, labels), np.asarray(instances)))
