@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from build_rules.compilers.describe_har import HarDescription
+    from build_rules.compilers.layer_noise import LayerNoise
     from build_rules.records.stage_report import StageReport
     from build_rules.toml_table import Table
 
@@ -28,6 +29,7 @@ __all__ = [
     "Compiler",
     "Diagnosis",
     "Finding",
+    "NoiseJob",
     "OptimizeJob",
     "ParseJob",
     "RunnableNetwork",
@@ -108,7 +110,8 @@ class OptimizeJob:
     """Parsed HAR + model script + calibration snapshot (safetensors, uint8 NCHW) -> quantized HAR.
 
     `statistics` is what `collect` has written for the same HAR and snapshot, None where nothing was collected.
-    `endpoints` is the `split.json` of the cut: it decides no number, only by which objects results are judged.
+    `endpoints` is the `endpoints.json` of the cut (in the form of `split.json`): it decides no number, only by which
+    objects results are judged.
     """
 
     har: Path
@@ -118,6 +121,21 @@ class OptimizeJob:
     around: Surroundings = QUIET
     statistics: Path | None = None
     endpoints: Path | None = None
+
+
+@dataclass(frozen=True)
+class NoiseJob:
+    """Parsed HAR + model script + calibration snapshot -> what each layer costs, measured on `samples` (rows of it).
+
+    `endpoints` is the `split.json` of the cut, by which cells that hold objects are told; None counts all cells alike.
+    """
+
+    har: Path
+    script: Path
+    calibration: Path
+    samples: tuple[int, ...]
+    endpoints: Path | None = None
+    around: Surroundings = QUIET
 
 
 @dataclass(frozen=True)
@@ -194,8 +212,12 @@ class Compiler(Protocol):
     """Whether it has to find out about programs outside before it can say what a stage's output depends on."""
     float_tolerance: ClassVar[float]
     """How far its float network may be from ONNX Runtime's, as a part of what the values of a tensor deviate."""
+    measures_noise: ClassVar[bool]
+    """Whether it can tell what each layer costs alone (`layer_noise`)."""
     keeps_logs: ClassVar[bool]
     """Whether each stage leaves a log, an output beside the file that it writes."""
+    judges_by_objects: ClassVar[bool]
+    """Whether `optimize` looks at decoded objects to judge what it has done, and so depends on what outputs mean."""
     suffix: ClassVar[str]
     """Ends the names of its tasks and folders (`hef:MODEL:hailo8l-fast-dfc`), so that what two compilers make lies
     apart and switching between them makes nothing again. Only the default compiler has none."""
@@ -282,6 +304,13 @@ class Compiler(Protocol):
 
         `samples` is [N, H, W, C], in pixels; the outputs are real values, [N, H, W, C] each, by stream name and in the
         order of the HEF's. Raises `InputError` when nothing in the HAR is quantized, or the samples do not fit.
+        """
+        ...
+
+    def layer_noise(self, job: NoiseJob) -> tuple[LayerNoise, ...]:
+        """Measure what each layer costs alone, loudest first.
+
+        Raises `InputError` for wrong input, and where the compiler `measures_noise` not.
         """
         ...
 

@@ -27,6 +27,10 @@ compile                   model.har -> model.hef
 run                       model.hef or model.har, an image -> physical outputs
 `runnable.py`             may a network of unknown origin be opened, and run within bounds?
 `run_hef.py`              all of it: `HostSession`
+layer noise               parsed.har, model.alls, a few samples -> what each layer costs
+`object_cells.py`         how much does each cell of an output count?
+`suffix_model.py`         what is computed behind one layer?
+`layer_noise.py`          all of it: the noise that each layer makes alone
 of all                    `har_members.py` (what is kept in a HAR), `stored.py` (an ONNX inside a file),
                           `sessions.py` (the same bits on every machine, however many threads)
 ========================  ===========================================================================
@@ -48,10 +52,12 @@ if TYPE_CHECKING:
 
     from build_rules.compilers.describe_har import HarDescription
     from build_rules.compilers.emulator.run_hef import HostSession
+    from build_rules.compilers.layer_noise import LayerNoise
     from build_rules.compilers.protocol import (
         CompileJob,
         Diagnosis,
         Finding,
+        NoiseJob,
         OptimizeJob,
         ParseJob,
         Stage,
@@ -76,7 +82,7 @@ SHARED = (
     *("compilers/archive.py", "compilers/har_file.py", "compilers/protocol.py"),
     *("errors.py", "inference.py", "records/stage_report.py", "regular_file.py", "versions.py"),
 )
-ALLS = ("alls/commands.py", "alls/layers.py", "alls/script.py")
+ALLS = ("alls/check.py", "alls/commands.py", "alls/layers.py", "alls/script.py", "alls/values.py")
 CODE: dict[Stage, tuple[str, ...]] = {
     "parse": (*SHARED, *_own("parse_onnx"), "compilers/begin_at.py"),
     "optimize": (
@@ -116,7 +122,9 @@ class Emulator:
     starts_programs: ClassVar[bool] = False
     looks_outside: ClassVar[bool] = False
     float_tolerance: ClassVar[float] = 0.001
+    measures_noise: ClassVar[bool] = True
     keeps_logs: ClassVar[bool] = False
+    judges_by_objects: ClassVar[bool] = True
     suffix: ClassVar[str] = ""
 
     @classmethod
@@ -201,6 +209,12 @@ class Emulator:
         from build_rules.compilers.emulator.run_hef import simulate
 
         return simulate(har, samples)
+
+    def layer_noise(self, job: NoiseJob) -> tuple[LayerNoise, ...]:
+        """Measure what each layer costs alone, loudest first."""
+        from build_rules.compilers.emulator.layer_noise import layer_noise
+
+        return layer_noise(job)
 
     def describe(self, har: Path) -> HarDescription:
         """Say what is in a HAR."""
