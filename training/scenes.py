@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +33,7 @@ __all__ = [
     "Scene",
     "SceneObject",
     "Spread",
+    "coco_truth",
     "jpeg_bytes",
     "make_scene",
     "write_data_set",
@@ -274,27 +275,44 @@ def jpeg_bytes(image: NDArray[np.uint8]) -> bytes:
     return file.getvalue()
 
 
-def write_data_set(folder: Path, calibration: int, heldout: int, spread: Spread = USUAL, maps: bool = True) -> None:
-    """Write `calibration/NNNN.jpg`, `heldout/NNNN.jpg`, its instance maps `NNNN.png` and `heldout/truth.json`."""
-    for name in ("calibration", "heldout"):
+def write_data_set(folder: Path, calibration: int, heldout: int, spread: Spread = USUAL) -> None:
+    """Write `calibration/NNNN.jpg`, `heldout/NNNN.jpg`, its truth as COCO has it (`heldout/truth.json`), and for each
+    of its scenes the instance map `instances/NNNN.png`: these for the usual spread only, on which masks are learned."""
+    for name in ("calibration", "heldout", *(["instances"] if spread == USUAL else [])):
         (folder / name).mkdir(parents=True, exist_ok=True)
     for index in range(calibration):
         picture = make_scene(CALIBRATION_SEED, index, spread).image
         (folder / "calibration" / f"{index:04}.jpg").write_bytes(jpeg_bytes(picture))
-    images = []
-    for index in range(heldout):
-        scene = make_scene(HELDOUT_SEED, index, spread)
-        file = folder / "heldout" / f"{index:04}.jpg"
-        file.write_bytes(jpeg_bytes(scene.image))
-        if maps:
-            Image.fromarray(scene.instances).save(file.with_suffix(".png"), optimize=True)
-        objects = [{"class": CLASSES[thing.label], "box": list(thing.box)} for thing in scene.objects]
-        images.append(
-            {"file": file.name, "width": scene.image.shape[1], "height": scene.image.shape[0], "objects": objects}
-        )
-    lines = ",\n".join("  " + json.dumps(image) for image in images)
-    truth = f'{{"classes": {json.dumps(CLASSES)},\n "images": [\n{lines}\n]}}\n'
-    (folder / "heldout" / "truth.json").write_text(truth, encoding="utf-8")
+    scenes = [make_scene(HELDOUT_SEED, index, spread) for index in range(heldout)]
+    for index, scene in enumerate(scenes):
+        (folder / "heldout" / f"{index:04}.jpg").write_bytes(jpeg_bytes(scene.image))
+        if spread != USUAL:
+            continue
+        Image.fromarray(scene.instances).save(folder / "instances" / f"{index:04}.png", optimize=True)
+    (folder / "heldout" / "truth.json").write_text(coco_truth(scenes), encoding="utf-8")
+
+
+def coco_truth(scenes: Sequence[Scene]) -> str:
+    """What is in the held-out scenes, as COCO has it: a box is x, y, width, height. Objects of a scene are in the order
+    of its instance map."""
+    images, annotations = [], []
+    for index, scene in enumerate(scenes):
+        height, width = scene.instances.shape
+        images.append({"id": index + 1, "file_name": f"{index:04}.jpg", "width": width, "height": height})
+        for thing in scene.objects:
+            x1, y1, x2, y2 = thing.box
+            box = [x1, y1, x2 - x1, y2 - y1]
+            annotations.append({
+                "id": len(annotations) + 1, "image_id": index + 1, "category_id": thing.label + 1, "bbox": box,
+                "area": box[2] * box[3], "iscrowd": 0,
+            })  # fmt: skip
+    categories = [{"id": label + 1, "name": name} for label, name in enumerate(CLASSES)]
+    sections = {"categories": categories, "images": images, "annotations": annotations}
+    lists = (
+        f' "{name}": [\n' + ",\n".join("  " + json.dumps(row) for row in rows) + "\n ]"
+        for name, rows in sections.items()
+    )
+    return "{\n" + ",\n".join(lists) + "\n}\n"
 
 
 def main() -> None:
@@ -305,7 +323,7 @@ def main() -> None:
     parser.add_argument("--wide", action="store_true", help="shapes of every size, without instance maps")
     arguments = parser.parse_args()
     spread = WIDE if arguments.wide else USUAL
-    write_data_set(arguments.folder, arguments.calibration, arguments.heldout, spread, maps=not arguments.wide)
+    write_data_set(arguments.folder, arguments.calibration, arguments.heldout, spread)
 
 
 if __name__ == "__main__":
