@@ -318,6 +318,13 @@ def logs(compiling: Compiling, path: Path) -> dict[str, Path]:
     return {"log": path} if compiling.compiler.keeps_logs else {}
 
 
+def collected(model: Model, target: Target, compiling: Compiling) -> tuple[Path, ...]:
+    """Return the statistics that a target is quantized by, where its compiler collects them."""
+    if not compiling.compiler.collects_statistics:
+        return ()
+    return (arch_folder(model, target.hw_arch) / "statistics.npz",)
+
+
 def compiler_version(model: Model) -> str:
     """Return what the metadata say of the compiler."""
     from build_rules.compilers import PREBUILT

@@ -4,6 +4,7 @@
 `split.py`        model.onnx -> split.onnx, split.json
 `calibration.py`  images or a snapshot -> calibration.safetensors, calibration.json
 `parse.py`        split.onnx -> parsed.har
+`statistics.py`   parsed.har, calibration.safetensors -> statistics.npz, for compilers that collect them
 `alls.py`         what the preset asks for -> model.alls, feed.json
 `har.py`          parsed.har, model.alls, calibration.safetensors -> model.har
 `hef.py`          model.har -> model.hef

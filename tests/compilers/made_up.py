@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         ParseJob,
         RunnableNetwork,
         Stage,
+        StatisticsJob,
         TargetRequest,
     )
     from build_rules.records.stage_report import StageReport
@@ -46,6 +47,7 @@ class MadeUp:
     float_tolerance: ClassVar[float] = 0.001
     keeps_logs: ClassVar[bool] = False
     judges_by_objects: ClassVar[bool] = False
+    collects_statistics: ClassVar[bool] = False
     suffix: ClassVar[str] = "-made_up"
 
     @classmethod
@@ -81,6 +83,9 @@ class MadeUp:
     def parse(self, job: ParseJob) -> StageReport:
         print(f"   parse by {self}")
         return Emulator().parse(job)
+
+    def collect(self, job: StatisticsJob) -> None:
+        raise NotImplementedError
 
     def optimize(self, job: OptimizeJob) -> StageReport:
         print(f"   optimize by {self}")

@@ -61,6 +61,7 @@ if TYPE_CHECKING:
         ParseJob,
         RunnableNetwork,
         Stage,
+        StatisticsJob,
         TargetRequest,
     )
     from build_rules.records.stage_report import StageReport
@@ -86,6 +87,7 @@ class Dfc(DfcSettings):
     float_tolerance: ClassVar[float] = 0.03  # its float network is its own, with some functions as the chip has them
     keeps_logs: ClassVar[bool] = True
     judges_by_objects: ClassVar[bool] = False
+    collects_statistics: ClassVar[bool] = False
     suffix: ClassVar[str] = "-dfc"
 
     @classmethod
@@ -143,6 +145,10 @@ class Dfc(DfcSettings):
         from build_rules.compilers.dfc.drive import parse
 
         return parse(self, job)
+
+    def collect(self, job: StatisticsJob) -> None:
+        """Collect nothing: it computes its statistics itself, whenever it optimizes."""
+        raise NotImplementedError
 
     def optimize(self, job: OptimizeJob) -> StageReport:
         """Quantize as the model script says, into a HAR of state `quantized_model`."""

@@ -18,10 +18,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from .pyhailort.pyhailort import FormatOrder
 
 from build_rules.compilers.emulator.run_hef import HostSession
 from build_rules.hef import NetworkGroup, Stream, read_hef
+
+from .pyhailort.pyhailort import FormatOrder
 
 __all__ = [
     "HEF",
