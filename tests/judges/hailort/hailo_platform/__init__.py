@@ -1,4 +1,4 @@
-"""A stand-in for HailoRT's Python package: put its parent folder on PYTHONPATH, and a program written for the device runs
+"""A stand-in for HailoRT's Python package: with its parent folder on PYTHONPATH, a program written for the device runs
 an emulated HEF on the host instead.
 
 Names and calls are HailoRT's, as far as EdgeFirst's validator uses them; the network is run by what `doit infer` runs,
@@ -18,10 +18,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from .pyhailort.pyhailort import FormatOrder
 
 from build_rules.compilers.emulator.run_hef import HostSession
 from build_rules.hef import NetworkGroup, Stream, read_hef
+
+from .pyhailort.pyhailort import FormatOrder
 
 __all__ = [
     "HEF",
