@@ -12,6 +12,7 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -23,6 +24,13 @@ PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 OPTIONS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run")
 QUIET = ("--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage", "--disable-sync")
 SECONDS = 60.0
+MOVE = """
+import fcntl, os, sys
+ends = [fcntl.fcntl(int(end), fcntl.F_DUPFD, 10) for end in sys.argv[1:3]]
+os.dup2(ends[0], 3), os.dup2(ends[1], 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+"""A program that puts the ends of two pipes where Chromium wants them; in the process of a test 3 and 4 are taken."""
 
 
 def program() -> str | None:
@@ -121,8 +129,7 @@ def browser() -> Iterator[Browser]:
     (read_to, to), (back, write_back) = os.pipe(), os.pipe()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         arguments = [command, *OPTIONS, *QUIET, f"--user-data-dir={profile}", "--remote-debugging-pipe"]
-        # The shell puts the pipes where Chromium wants them: 3 and 4 may be other files here.
-        moved = ["sh", "-c", f'exec "$@" 3<&{read_to} 4>&{write_back}', "sh", *arguments]
+        moved = [sys.executable, "-c", MOVE, str(read_to), str(write_back), *arguments]
         process = subprocess.Popen(
             moved,
             pass_fds=(read_to, write_back),
