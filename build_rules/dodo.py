@@ -189,7 +189,11 @@ def task_split() -> Tasks:
         yield SPLIT.task(
             model.name,
             inputs={"onnx": model.onnx},
-            outputs={"split_onnx": ws.folder(model) / "split.onnx", "split_json": ws.folder(model) / "split.json"},
+            outputs={
+                "endpoints": ws.folder(model) / "endpoints.json",
+                "split_json": ws.folder(model) / "split.json",
+                "split_onnx": ws.folder(model) / "split.onnx",
+            },
             owner=model.name,
             settings={
                 "choice": model.split,
@@ -308,6 +312,7 @@ def task_har() -> Tasks:
                 # What the network is proven against; neither changes alone but with what is said of the pixels.
                 "split_onnx": ws.folder(model) / "split.onnx",
                 "feed": ws.target_folder(model, target) / "feed.json",
+                "endpoints": (ws.folder(model) / "endpoints.json",) if compiling.compiler.judges_by_objects else (),
             },
             outputs={
                 **ws.logs(compiling, place / "har.log"),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NoReturn
 
-from build_rules.alls.commands import CHOICES, COMPILE_STAGE, OPTIMIZE_STAGE, OPTIONS, layer_values, replace_layers
+from build_rules.alls.check import check_statement
+from build_rules.alls.commands import COMPILE_STAGE, layer_values, replace_layers
 from build_rules.alls.layers import Layers
-from build_rules.alls.script import Name, Origin, Statement, Value, parse_script, show_value
+from build_rules.alls.script import Name, Origin, Statement, Value, parse_script
 from build_rules.alls.wide_layers import NEVER_WIDE, WIDE, kind_of
 from build_rules.errors import InputError
 
@@ -58,16 +59,23 @@ class Sizes:
     adaround: tuple[tuple[str, int], ...]
 
 
-def read_own_lines(places: Sequence[OwnLines], layers: Layers, samples: int) -> tuple[Statement, ...]:
+def read_own_lines(
+    places: Sequence[OwnLines],
+    layers: Layers,
+    samples: int,
+    folded: Collection[str] = (),
+    known_only: bool = False,
+) -> tuple[Statement, ...]:
     """Return a user's statements with the names that the compiler knows, each checked, and without their comments.
 
     A comment that is edited must not quantize the network again, so none gets into the scripts.
 
-    `layers` are those of the parsed network and those that our own statements make. Raises `InputError` naming the
-    place and the line for syntax, unknown layers, ONNX nodes, options and values, sets larger than the `samples` that
-    there are, and what the build does not let a line decide.
+    `layers` are those of the parsed network and those that our own statements make, `folded` those which these give
+    another activation. `known_only` as `check_statement` has it. Raises `InputError` naming the place and the line for
+    syntax, unknown layers, ONNX nodes, options and values, sets larger than the `samples` that there are, and what the
+    build does not let a line decide.
     """
-    reader = _Reader(layers, samples)
+    reader = _Reader(layers, samples, frozenset(folded), known_only)
     statements: list[Statement] = []
     for place in places:
         written = parse_script(place.text, place.source, True).statements
@@ -86,9 +94,11 @@ def read_own_lines(places: Sequence[OwnLines], layers: Layers, samples: int) -> 
 class _Reader:
     """Reads one statement after the other; what one adds, those behind it may name."""
 
-    def __init__(self, layers: Layers, samples: int) -> None:
+    def __init__(self, layers: Layers, samples: int, folded: frozenset[str], known_only: bool) -> None:
         self.layers = layers
         self.samples = samples
+        self.folded = folded
+        self.known_only = known_only
         self.place = ""
         self.wide: dict[str, str] = {}
         """Layers that lines give 16 bits, each with the place of the line; later ones may take it back."""
@@ -100,12 +110,12 @@ class _Reader:
         self.place = f"{source}, line {statement.line}"
         if statement.command in NOT_FOR_USERS:
             self.fail(f"{statement.command} is not for a line of your own: {NOT_FOR_USERS[statement.command]}")
-        if statement.command not in COMPILE_STAGE and statement.command not in OPTIMIZE_STAGE:
-            self.check_spelling(statement.command)
-        self.check_options(statement)
+        check_statement(statement, self.fail, self.known_only)
+        self.check_sizes(statement)
         if statement.command not in COMPILE_STAGE:  # the layers of a placement may be those that the compiler makes
             found = [name for value in layer_values(statement) for name in self.layers.find(value, self.fail)]
             self.note_precision(statement, found)
+            self.check_forced(statement, found)
         values = (*statement.arguments, *(value for _, value in statement.keywords))
         named: dict[Value, Name] = {
             origin: Name(self.layers.find_origin(origin, self.fail)) for origin in _origins(values)
@@ -132,31 +142,19 @@ class _Reader:
                     "crashes; name other layers, or set it back to a8_w8 in a later line"
                 )
 
-    def check_spelling(self, command: str) -> None:
-        """Refuse what is nearly a known command; what is like none may be one that a newer compiler has."""
-        if near := _near(command, {*OPTIMIZE_STAGE, *COMPILE_STAGE, *NOT_FOR_USERS}):
-            self.fail(f"there is no command {command!r} (did you mean {near}?)")
-
-    def check_options(self, statement: Statement) -> None:
-        known = OPTIONS.get(statement.command, frozenset())
-        if len(dict(statement.keywords)) < len(statement.keywords):
-            self.fail(f"an option of {statement.command} is given twice")
+    def check_sizes(self, statement: Statement) -> None:
         for key, value in statement.keywords:
-            if near := _near(key, known):
-                self.fail(f"No argument named {key!r} in {statement.command} (did you mean {near}?)")
-            choices = CHOICES.get((statement.command, key), (value,))
-            if value not in choices:
-                possible = ", ".join(map(show_value, choices))
-                self.fail(f"{key}={show_value(value)} is not possible; choose one of: {possible}")
             if key in ("calibset_size", "dataset_size") and isinstance(value, (int, float)) and value > self.samples:
                 self.fail(f"{key}={value} asks for more than the {self.samples} calibration samples; add images")
 
-
-def _near(word: str, known: Set[str]) -> str | None:
-    """Return the known word that somebody misspelled; None for one that is known, or like none that is."""
-    import difflib
-
-    return None if word in known else next(iter(difflib.get_close_matches(word[:100], sorted(known), 1, 0.8)), None)
+    def check_forced(self, statement: Statement, layers: Sequence[str]) -> None:
+        """Refuse two decisions about one range, which the compiler does not take together."""
+        both = self.folded.intersection(layers)
+        if both and "force_range_out" in dict(statement.keywords):
+            self.fail(
+                f"{min(both)} has its activation folded into the chip, which decides its range; force_range_out cannot "
+                "be together with that, so name other layers"
+            )
 
 
 def _origins(values: Sequence[Value]) -> list[Origin]:

@@ -12,6 +12,7 @@ is.
 `pixel_proof.py`     does the parsed network see the pixels that the exported graph saw?
 `compiled_check.py`  is the HEF what was asked for? (`asked_outputs.py`: what was asked)
 `read_back.py`       what did a stage do?
+`layer_noise.py`     what does quantizing each layer cost?
 `emulator/`          the built-in one
 `dfc/`               Hailo's own, which is driven from outside
 ===================  =======================================================================

@@ -110,7 +110,8 @@ class OptimizeJob:
     """Parsed HAR + model script + calibration snapshot (safetensors, uint8 NCHW) -> quantized HAR.
 
     `statistics` is what `collect` has written for the same HAR and snapshot, None where nothing was collected.
-    `endpoints` is the `split.json` of the cut: it decides no number, only by which objects results are judged.
+    `endpoints` is the `endpoints.json` of the cut (in the form of `split.json`): it decides no number, only by which
+    objects results are judged.
     """
 
     har: Path
@@ -215,6 +216,8 @@ class Compiler(Protocol):
     """Whether it can tell what each layer costs alone (`layer_noise`)."""
     keeps_logs: ClassVar[bool]
     """Whether each stage leaves a log, an output beside the file that it writes."""
+    judges_by_objects: ClassVar[bool]
+    """Whether `optimize` looks at decoded objects to judge what it has done, and so depends on what outputs mean."""
     suffix: ClassVar[str]
     """Ends the names of its tasks and folders (`hef:MODEL:hailo8l-fast-dfc`), so that what two compilers make lies
     apart and switching between them makes nothing again. Only the default compiler has none."""

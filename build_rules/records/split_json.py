@@ -53,6 +53,7 @@ __all__ = [
     "Tiling",
     "dump_split",
     "load_split",
+    "only_endpoints",
     "swapped_order",
 ]
 
@@ -273,6 +274,14 @@ class Split:
         if not all(endpoint.kind.folds for endpoint in self.endpoints):
             return frozenset()
         return frozenset(endpoint.name for endpoint in self.endpoints if endpoint.activation == SIGMOID)
+
+
+def only_endpoints(split: Split, anchors: Anchors | None) -> Split:
+    """Return what of a split decides which objects its outputs hold, with the anchors by which they are decoded.
+
+    It changes with nothing else, such as how the endpoints were found. In a file it has the form of `split.json`.
+    """
+    return Split(split.model, split.input, split.endpoints, attention=(), proof=None, found_by="", anchors=anchors)
 
 
 def swapped_order(channels: int) -> list[int]:

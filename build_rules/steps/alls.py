@@ -21,6 +21,7 @@ from build_rules.records.calibration_json import Calibrated, Feed, dump_feed, lo
 from build_rules.records.hardware import DEFAULT_ARCH, HARDWARE
 from build_rules.records.split_json import Endpoint, Front, Split, load_split
 from build_rules.regular_file import SCRIPT_BYTES, read_small
+from build_rules.versions import is_emulated
 
 __all__ = ["plan_script", "run"]
 
@@ -49,11 +50,18 @@ def run(
     `append` and `own_file` are lines of the user's, the latter none or one; `declared_in` is what errors call the file
     that holds the former.
     """
-    hn = outline_har(parsed_har)[0].hn
+    har = outline_har(parsed_har)[0]
     split, facts = load_split(split_json), load_calibrated(calibrated)
-    layers = hn_layers(hn)
-    own = _own_statements(append, declared_in, own_file, _named(str(hn.get("name")), layers), facts.count)
-    plan = plan_script(split, facts, output_layers(hn), preset, layers, hw_arch, own)
+    layers, outputs = hn_layers(har.hn), output_layers(har.hn)
+    # Nobody behind an emulated compiler knows of commands that our table does not have.
+    own = read_own_lines(
+        _own_places(append, declared_in, own_file),
+        _named(str(har.hn.get("name")), layers),
+        facts.count,
+        folded=[each.layer for each in _folded(split, outputs)],
+        known_only=is_emulated(har.sdk_version),
+    )
+    plan = plan_script(split, facts, outputs, preset, layers, hw_arch, own)
     scripts = compose_scripts(plan)
     script.write_text(format_script(scripts.optimize), encoding="utf-8")
     compile_script.write_text(format_script(scripts.compile), encoding="utf-8")
@@ -72,11 +80,6 @@ def plan_script(
 ) -> ScriptPlan:
     """Decide what the scripts say; layers are found by the ONNX node they come from."""
     by_endpoint = {endpoint.name: _layer_of(endpoint, outputs) for endpoint in split.endpoints}
-    folded = [
-        FoldedActivation(by_endpoint[endpoint.name].producer, endpoint.activation)
-        for endpoint in split.endpoints
-        if endpoint.name in split.folded and endpoint.activation is not None
-    ]
     wide = [by_endpoint[e.name] for e in split.endpoints if e.kind.precision in preset.wide]
     mean, std = _normalization(calibrated, split.front)
     # A level of the user's decides which algorithms run, so also which of them need to be told how much data there is.
@@ -87,7 +90,7 @@ def plan_script(
     return ScriptPlan(
         mean=mean,
         std=std,
-        folded=tuple(folded),
+        folded=_folded(split, outputs),
         wide_outputs=tuple(output.output_layer for output in wide),
         optimization_level=preset.optimization_level,
         calibration_count=calibrated.count,
@@ -97,6 +100,14 @@ def plan_script(
         attention=_attention(split, layers, preset, hw_arch, {output.producer for output in wide}),
         own=own,
         normalization=_free_name(layers),
+    )
+
+
+def _folded(split: Split, outputs: tuple[OutputLayer, ...]) -> tuple[FoldedActivation, ...]:
+    return tuple(
+        FoldedActivation(_layer_of(endpoint, outputs).producer, endpoint.activation)
+        for endpoint in split.endpoints
+        if endpoint.name in split.folded and endpoint.activation is not None
     )
 
 
@@ -112,14 +123,12 @@ def _named(net: str, layers: tuple[HnLayer, ...]) -> Layers:
     return replace(named, added=frozenset({named.scoped(_free_name(layers))}))
 
 
-def _own_statements(
-    append: Sequence[str], declared_in: str, own_file: Sequence[Path], layers: Layers, samples: int
-) -> tuple[Statement, ...]:
-    """Return what the user's lines say, those of the file first."""
+def _own_places(append: Sequence[str], declared_in: str, own_file: Sequence[Path]) -> list[OwnLines]:
+    """Return the user's lines, those of the file first."""
     places = [OwnLines(_read_text(path), str(path), "from the file that [alls] names") for path in own_file]
     if append:
         places.append(OwnLines("\n".join(append), f"{declared_in}, [alls] append", "from [alls] append"))
-    return read_own_lines(places, layers, samples)
+    return places
 
 
 def _read_text(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from build_rules.compilers.pixel_proof import prove_pixels
@@ -29,12 +30,15 @@ def run(
     log: Path | None = None,
     kept: Path | None = None,
     preset: str = "",
+    endpoints: Sequence[Path] = (),
 ) -> None:
     """Prove that the network sees what the exported graph does, then quantize as the model script says.
 
-    `chosen` names the record of calibration images; only errors tell of it, and of the preset.
+    `chosen` names the record of calibration images; only errors tell of it, and of the preset. `endpoints` is
+    `endpoints.json` for a compiler that judges its work by decoded objects, and none for others.
     """
-    job = OptimizeJob(parsed_har, script, snapshot, har, Surroundings(progress, tell_warning, log, kept, preset))
+    around = Surroundings(progress, tell_warning, log, kept, preset)
+    job = OptimizeJob(parsed_har, script, snapshot, har, around, endpoints=next(iter(endpoints), None))
     try:
         prove_pixels(compiler, job, split_onnx, load_feed(feed))
         done = compiler.optimize(job)

@@ -21,12 +21,14 @@ def test_layers_are_translated_wherever_they_stand() -> None:
     assert read(
         "# mine",
         "quantization_param([onnx:/model.0/conv/Conv, conv2], precision_mode=a16_w16)  # both",
-        "pre_quantization_optimization(activation_clipping, layers=[[onnx:/model.1/conv/Conv]], mode=percentile)",
+        "pre_quantization_optimization(activation_clipping, layers=[[onnx:/model.1/conv/Conv]], mode=percentile, "
+        "clipping_values=[0.1, 99.9])",
         'shortcut("onnx:/model.0/conv/Conv", conv_slice3)',
     ) == [
         "# the user's",
         "quantization_param([net/conv1, conv2], precision_mode=a16_w16)",
-        "pre_quantization_optimization(activation_clipping, layers=[[net/conv2]], mode=percentile)",
+        "pre_quantization_optimization(activation_clipping, layers=[[net/conv2]], mode=percentile, "
+        "clipping_values=[0.1, 99.9])",
         "shortcut(net/conv1, conv_slice3)",
     ]
 
@@ -74,7 +76,10 @@ def test_no_line_brings_a_softmax_or_a_product_to_16_bits(layers: str) -> None:
         ("quantization_param(conv1, precision_mode=a16_w1)", "choose one of: a8_w8, a8_w4, a16_w16, a8_w8_a16"),
         ("quantization_param(conv1, precision_mod=a16_w16)", "No argument named 'precision_mod'"),
         ("model_optimization_flavor(optimization_level=1, optimization_level=2)", "is given twice"),
-        ("model_optimization_config(calibration, calibset_size=1e3)", "asks for more than the 64"),
+        (
+            "model_optimization_config(calibration, calibset_size=1e3)",
+            "calibset_size=1000.0 is not possible; choose a whole",
+        ),
         ("model_optimization_config(calibration, calibset_size=65)", "calibset_size=65 asks for more than the 64"),
         ("post_quantization_optimization(finetune, dataset_size=1024)", "dataset_size=1024 asks for more than the 64"),
         ("quantization_param(conv1", "expected"),
@@ -85,6 +90,21 @@ def test_what_is_wrong_is_told_with_its_line(line: str, told: str) -> None:
         read("# a comment", line)
     assert str(caught.value).startswith("extra.alls, line 2: ")
     assert told in str(caught.value)
+
+
+def test_a_range_is_not_decided_twice() -> None:
+    line = OwnLines("quantization_param({conv*}, force_range_out=[0.0, 1.0])", "extra.alls", "")
+    assert read_own_lines([line], LAYERS, 64)
+    with pytest.raises(InputError, match=r"extra\.alls, line 1: net/conv2 has its activation folded into the chip"):
+        read_own_lines([line], LAYERS, 64, folded=["net/conv2"])
+
+
+def test_where_nobody_knows_more_than_the_table_what_is_not_in_it_is_refused() -> None:
+    for line in ("frobnicate(conv1)", "post_quantization_optimization(frobnicate)", "hef_param(frobnicate=1)"):
+        own = OwnLines(line, "extra.alls", "")
+        assert read_own_lines([own], LAYERS, 64)
+        with pytest.raises(InputError, match=r"extra\.alls, line 1: .*'frobnicate'.*; known are: "):
+            read_own_lines([own], LAYERS, 64, known_only=True)
 
 
 @pytest.mark.parametrize("command", NOT_FOR_USERS)

@@ -45,6 +45,7 @@ class MadeUp:
     looks_outside: ClassVar[bool] = False
     float_tolerance: ClassVar[float] = 0.001
     keeps_logs: ClassVar[bool] = False
+    judges_by_objects: ClassVar[bool] = False
     suffix: ClassVar[str] = "-made_up"
 
     @classmethod

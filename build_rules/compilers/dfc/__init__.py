@@ -85,6 +85,7 @@ class Dfc(DfcSettings):
     looks_outside: ClassVar[bool] = True
     float_tolerance: ClassVar[float] = 0.03  # its float network is its own, with some functions as the chip has them
     keeps_logs: ClassVar[bool] = True
+    judges_by_objects: ClassVar[bool] = False
     suffix: ClassVar[str] = "-dfc"
 
     @classmethod

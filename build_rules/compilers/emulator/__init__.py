@@ -82,7 +82,7 @@ SHARED = (
     *("compilers/archive.py", "compilers/har_file.py", "compilers/protocol.py"),
     *("errors.py", "inference.py", "records/stage_report.py", "regular_file.py", "versions.py"),
 )
-ALLS = ("alls/commands.py", "alls/layers.py", "alls/script.py")
+ALLS = ("alls/check.py", "alls/commands.py", "alls/layers.py", "alls/script.py", "alls/values.py")
 CODE: dict[Stage, tuple[str, ...]] = {
     "parse": (*SHARED, *_own("parse_onnx"), "compilers/begin_at.py"),
     "optimize": (
@@ -124,6 +124,7 @@ class Emulator:
     float_tolerance: ClassVar[float] = 0.001
     measures_noise: ClassVar[bool] = True
     keeps_logs: ClassVar[bool] = False
+    judges_by_objects: ClassVar[bool] = True
     suffix: ClassVar[str] = ""
 
     @classmethod

@@ -199,7 +199,7 @@ def _quantized_har(
         "calibration_samples": count,
         "bias_correction": settings.bias_correction,
         "finetune": settings.finetune is not None,
-        "not_emulated": list(settings.skipped),
+        "not_emulated": list(settings.not_emulated),
     }
     members = {
         **har.members,

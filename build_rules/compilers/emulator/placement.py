@@ -10,9 +10,10 @@ import re
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from build_rules.alls.commands import CHOICES, COMPILE_STAGE, OPTIONS
-from build_rules.alls.layers import Layers
-from build_rules.alls.script import Glob, Name, Statement, Value, parse_script, show_value
+from build_rules.alls.check import check_statement
+from build_rules.alls.commands import COMPILE_STAGE
+from build_rules.alls.layers import Fail, Layers
+from build_rules.alls.script import Glob, Name, Statement, Value, parse_script
 from build_rules.compilers.emulator.script_settings import named_layers
 from build_rules.errors import InputError
 
@@ -45,19 +46,13 @@ def _check(statement: Statement, source: str, layers: Layers) -> None:
     command = statement.command
     if command not in COMPILE_STAGE:
         fail(f"command {command!r} is none of the compile stage; known are: {', '.join(sorted(COMPILE_STAGE))}")
-    known = OPTIONS.get(command)
-    for key, value in statement.keywords:
-        if known is not None and key not in known:
-            fail(f"No argument named {key!r} in {command}; known are: {', '.join(sorted(known))}")
-        choices = CHOICES.get((command, key), (value,))
-        if value not in choices:
-            fail(f"{key}={show_value(value)} is not possible; choose one of: {', '.join(map(show_value, choices))}")
+    check_statement(statement, fail, known_only=True)
     if not command.endswith("_param"):
         for value in statement.arguments:
             _check_layers(value, layers, fail)
 
 
-def _check_layers(value: Value, layers: Layers, fail: Any) -> None:
+def _check_layers(value: Value, layers: Layers, fail: Fail) -> None:
     if isinstance(value, tuple):
         for item in value:
             _check_layers(item, layers, fail)

@@ -6,33 +6,27 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
-from build_rules.alls.commands import COMPILE_STAGE
+from build_rules.alls.check import check_statement, subject
+from build_rules.alls.commands import COMPILE_STAGE, layer_values
 from build_rules.alls.layers import Layers
 from build_rules.alls.script import Name, Statement, Value, parse_script
 from build_rules.errors import InputError
 
-__all__ = ["MODES", "Finetune", "Precision", "Settings", "named_layers", "read_settings"]
+__all__ = ["MODES", "Adaround", "Finetune", "Precision", "Settings", "named_layers", "read_settings"]
 
-PRE_QUANTIZATION = frozenset(
-    {
-        *("equalization", "ew_add_fusing", "ew_add_to_conv", "matmul_correction", "matmul_equalization"),
-        *("activation_clipping", "weights_clipping", "layer_decomposition", "dead_channels_removal"),
-        *("zero_static_channels", "se_optimization", "smart_softmax_stats", "conv_a16_w16", "switch_concat_with_add"),
-        *("split_ew_mult_by_bit_significance", "global_avgpool_reduction", "defuse", "quarot", "negative_exponent"),
-        *("layer_norm_decomposition", "resolution_reduction"),
-    }
-)
-CONFIGURATIONS = frozenset(
-    {
-        *("calibration", "checker_cfg", "compression_params", "globals", "negative_exponent"),
-        *("mixed_precision_search", "precision_change"),
-    }
-)
-QUANTIZATION_OPTIONS = frozenset(
-    {
-        *("bias_mode", "quantization_groups", "gpu_policy", "null_channels_cutoff_factor"),
-    }
-)
+PERFORMED: Mapping[str, frozenset[str]] = {
+    "quantization_param": frozenset({"precision_mode"}),
+    "model_optimization_flavor": frozenset({"optimization_level", "compression_level", "batch_size"}),
+    "model_optimization_config(calibration)": frozenset({"calibset_size", "batch_size"}),
+    "post_quantization_optimization(bias_correction)": frozenset({"policy"}),
+    "post_quantization_optimization(finetune)": frozenset({"policy", "dataset_size"}),
+}
+"""What is obeyed, by subject and option; whatever else a script asks for is told (`Settings.skipped`).
+
+How many images are calibrated at once (`batch_size`) is a matter of memory: no result depends on it.
+"""
+MODIFICATIONS = ("input_conversion", "transpose", "resize", "logits_layer", "remove_node", "set_input_mask_to_softmax")
+"""Commands that make another network; it cannot be passed over that nothing here does so."""
 ACTIVATIONS = ("linear", "relu", "sigmoid", "tanh")
 
 
@@ -55,9 +49,20 @@ MODES = {
 
 @dataclass(frozen=True)
 class Finetune:
-    """The fine-tune pass; `dataset_size` None means every calibration sample."""
+    """The fine-tune pass; `dataset_size` None means every calibration sample, None elsewhere that no line says it."""
 
     dataset_size: int | None = None
+    epochs: int | None = None
+    learning_rate: float | None = None
+
+
+@dataclass(frozen=True)
+class Adaround:
+    """The search for the better way to round each weight; None means that no line says it."""
+
+    dataset_size: int | None = None
+    epochs: int | None = None
+    learning_rate: float | None = None
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,10 @@ class Settings:
 
     `mean`, `std`: per channel, in pixel units. `folded`: producing layer -> activation. `precision`: layer -> mode;
     `output_bits`: `net/output_layerN` -> 8 or 16. `calibset_size` None: the default of 64, or all there are.
-    `skipped` names what was asked for and has no counterpart here.
+    `clipping`: layer -> the percentiles (0 to 100) of its activations that its range ends at; `ranges`: layer -> the
+    range itself (real values), where a line gives it. A layer is in one of them at most.
+    `policies`: feature -> whether a line switches it on or off.
+    `skipped`: what was asked for and is not done here, as `command(feature)`, or `command(feature): options`.
     """
 
     mean: tuple[float, ...] | None = None
@@ -77,14 +85,37 @@ class Settings:
     optimization_level: int = 0
     compression_level: int = 0
     calibset_size: int | None = None
+    clipping: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     policies: Mapping[str, bool] = field(default_factory=dict)
     finetune_options: Finetune = Finetune()
+    adaround_options: Adaround = Adaround()
     skipped: tuple[str, ...] = ()
 
     @property
     def bias_correction(self) -> bool:
         """Level 1 and above correct biases, unless a line says otherwise."""
         return self.policies.get("bias_correction", self.optimization_level >= 1)
+
+    @property
+    def not_emulated(self) -> tuple[str, ...]:
+        """What is asked for and not done here, by lines (`skipped`) or by the level."""
+        implied = {
+            "pre_quantization_optimization(equalization)": self.equalization,
+            "post_quantization_optimization(adaround)": self.adaround is not None,
+        }
+        passed_over = (about for about, wanted in implied.items() if wanted and about not in PERFORMED)
+        return tuple(dict.fromkeys((*self.skipped, *passed_over)))
+
+    @property
+    def equalization(self) -> bool:
+        """Every level from 0 on equalizes, unless a line says otherwise."""
+        return self.policies.get("equalization", self.optimization_level >= 0)
+
+    @property
+    def adaround(self) -> Adaround | None:
+        """Level 3 and above search for the better rounding, unless a line says otherwise."""
+        return self.adaround_options if self.policies.get("adaround", self.optimization_level >= 3) else None
 
     @property
     def finetune(self) -> Finetune | None:
@@ -100,7 +131,7 @@ def read_settings(text: str, source: str, hn: Mapping[str, Any]) -> Settings:
     reader = _Reader(source, hn)
     for statement in parse_script(text, source).statements:
         reader.read(statement)
-    return reader.settings
+    return reader.result()
 
 
 def named_layers(hn: Mapping[str, Any]) -> Layers:
@@ -117,16 +148,42 @@ class _Reader:
         self.named = named_layers(hn)
         self.settings = Settings()
         self.statement = Statement("")
+        self.skipped: dict[str, dict[str, None]] = {}
+        """What is asked for and not performed: options by subject, none where it is the subject as a whole."""
+        self.forced: dict[str, frozenset[str]] = {}
+        """Layers whose range a line forces, by the place of the line."""
 
     def read(self, statement: Statement) -> None:
         self.statement = statement
         if statement.command in COMPILE_STAGE:
             return
-        method = _COMMANDS.get(statement.command)
-        if method is None:
-            self.fail(f"command {statement.command!r} is not known to the emulator; known are: {', '.join(_COMMANDS)}")
-        method(self)
+        check_statement(statement, self.fail, known_only=True)
+        if statement.command in MODIFICATIONS:
+            self.fail(f"{statement.command} makes another network, which the emulator does not; remove the line")
+        for value in layer_values(statement):
+            self.some_layers(value)
+        if statement.command in _COMMANDS:
+            _COMMANDS[statement.command](self)
+        self.note_skipped()
         self.named = self.named.after(statement)
+
+    def note_skipped(self) -> None:
+        """Keep what of this statement is not performed; one that switches a feature off takes back what was asked."""
+        about = subject(self.statement)
+        if self.statement.command in ("normalization", "change_output_activation"):
+            return
+        options = dict(self.statement.keywords)
+        if Name("disabled") in (options.get("policy"), options.get("mode")):
+            if "layers" not in options:
+                self.skipped.pop(about, None)
+            return
+        if options.get("policy") == Name("allowed"):
+            return
+        obeyed = PERFORMED.get(about)
+        if obeyed is None:
+            self.skipped[about] = {}
+        elif ignored := dict.fromkeys(key for key in options if key not in obeyed):
+            self.skipped.setdefault(about, {}).update(ignored)
 
     def fail(self, problem: str) -> NoReturn:
         raise InputError(f"{self.source}, line {self.statement.line}: {problem}.")
@@ -157,19 +214,14 @@ class _Reader:
         self.settings = replace(self.settings, folded={**self.settings.folded, layer: activation})
 
     def quantization_param(self) -> None:
-        if len(self.statement.arguments) != 1:
-            self.fail("quantization_param takes one layer, list of layers or {glob}")
-        names = self.some_layers(self.statement.arguments[0])
-        for key, value in self.statement.keywords:
-            if key == "precision_mode":
-                self.set_precision(names, self.word(value))
-            elif key not in QUANTIZATION_OPTIONS:
-                self.fail(f"quantization_param has no option {key!r}; known are: precision_mode, "
-                          f"{', '.join(sorted(QUANTIZATION_OPTIONS))}")  # fmt: skip
+        names, options = self.some_layers(self.statement.arguments[0]), dict(self.statement.keywords)
+        if "precision_mode" in options:
+            self.set_precision(names, self.word(options["precision_mode"]))
+        if "force_range_out" in options:
+            self.set_ranges(names, self.pair(options["force_range_out"]))
+            self.forced[f"{self.source}, line {self.statement.line}"] = frozenset(names)
 
     def set_precision(self, names: Iterable[str], mode: str) -> None:
-        if mode not in MODES:
-            self.fail(f"precision mode {mode!r} does not exist on this device; choose one of: {', '.join(MODES)}")
         outputs, precision = dict(self.settings.output_bits), dict(self.settings.precision)
         for name in names:
             if self.layers[name]["type"] == "output_layer":
@@ -178,68 +230,84 @@ class _Reader:
                 precision[name] = MODES[mode]
         self.settings = replace(self.settings, output_bits=outputs, precision=precision)
 
+    def set_ranges(self, names: Iterable[str], limits: tuple[float, float]) -> None:
+        self.forget_ranges(names)
+        self.settings = replace(self.settings, ranges={**self.settings.ranges, **dict.fromkeys(names, limits)})
+
+    def forget_ranges(self, names: Iterable[str]) -> None:
+        """Take back what earlier lines say of the ranges of layers."""
+        gone = frozenset(names)
+        kept = {name: value for name, value in self.settings.clipping.items() if name not in gone}
+        ranges = {name: value for name, value in self.settings.ranges.items() if name not in gone}
+        self.settings = replace(self.settings, clipping=kept, ranges=ranges)
+
     def model_optimization_flavor(self) -> None:
-        if self.statement.arguments:
-            self.fail("model_optimization_flavor takes named options alone, such as optimization_level=2")
         for key, value in self.statement.keywords:
-            if key not in ("optimization_level", "compression_level", "batch_size"):
-                self.fail(f"model_optimization_flavor has no option {key!r}")
-            number = self.whole(value, key)
             if key == "optimization_level":
-                self.settings = replace(self.settings, optimization_level=number)
+                self.settings = replace(self.settings, optimization_level=self.whole(value))
             elif key == "compression_level":
-                self.settings = replace(self.settings, compression_level=number)
-        if self.settings.optimization_level > 4 or self.settings.compression_level > 5:
-            self.fail("optimization_level goes from 0 to 4, compression_level from 0 to 5")
+                self.settings = replace(self.settings, compression_level=self.whole(value))
 
     def model_optimization_config(self) -> None:
-        feature = self.feature(CONFIGURATIONS)
-        if feature != "calibration":
-            self.skip(feature)
-            return
-        for key, value in self.statement.keywords:
-            if key == "calibset_size":
-                self.settings = replace(self.settings, calibset_size=self.whole(value, key, least=1))
-            elif key != "batch_size":
-                self.fail(f"model_optimization_config(calibration) has no option {key!r}")
+        options = dict(self.statement.keywords)
+        if self.feature() == "calibration" and "calibset_size" in options:
+            self.settings = replace(self.settings, calibset_size=self.whole(options["calibset_size"]))
 
     def post_quantization_optimization(self) -> None:
-        feature = self.feature(frozenset({"finetune", "bias_correction", "adaround", "mix_precision_search"}))
-        options = dict(self.statement.keywords)
-        policy = self.word(options.get("policy", Name("enabled")))
-        if policy not in ("enabled", "disabled", "allowed"):
-            self.fail(f"policy {policy!r} does not exist; choose enabled or disabled")
-        if policy != "allowed":
-            self.settings = replace(self.settings, policies={**self.settings.policies, feature: policy == "enabled"})
-        if feature == "finetune" and "dataset_size" in options:
-            size = self.whole(options["dataset_size"], "dataset_size", least=1)
-            self.settings = replace(self.settings, finetune_options=Finetune(size))
-        if feature in ("adaround", "mix_precision_search") and policy == "enabled":
-            self.skip(feature)
+        feature, options = self.feature(), dict(self.statement.keywords)
+        self.set_policy(feature)
+        said: dict[str, Any] = {
+            key: options[key] for key in ("dataset_size", "epochs", "learning_rate") if key in options
+        }
+        if feature == "finetune":
+            tuned = replace(self.settings.finetune_options, **said)
+            self.settings = replace(self.settings, finetune_options=tuned)
+        elif feature == "adaround":
+            rounded = replace(self.settings.adaround_options, **said)
+            self.settings = replace(self.settings, adaround_options=rounded)
 
     def pre_quantization_optimization(self) -> None:
-        for key, value in self.statement.keywords:
-            if key == "layers":
-                self.some_layers(value)
-        self.skip(self.feature(PRE_QUANTIZATION))
+        feature = self.feature()
+        self.set_policy(feature)
+        if feature == "activation_clipping":
+            self.activation_clipping()
+
+    def activation_clipping(self) -> None:
+        options = dict(self.statement.keywords)
+        every = tuple(
+            name for name, layer in self.layers.items() if layer["type"] not in ("input_layer", "output_layer")
+        )
+        names = self.some_layers(options["layers"]) if "layers" in options else every
+        mode = self.word(options.get("mode", Name("disabled")))
+        if mode == "manual":
+            self.set_ranges(names, self.pair(options["clipping_values"]))
+            return
+        self.forget_ranges(names)
+        if mode != "disabled":
+            share = dict.fromkeys(names, self.pair(options["clipping_values"]))
+            self.settings = replace(self.settings, clipping={**self.settings.clipping, **share})
+
+    def set_policy(self, feature: str) -> None:
+        policy = self.word(dict(self.statement.keywords).get("policy", Name("enabled")))
+        if policy != "allowed":
+            self.settings = replace(self.settings, policies={**self.settings.policies, feature: policy == "enabled"})
 
     def nms_postprocess(self) -> None:
         self.fail("nms_postprocess puts the decode into the HEF; here it runs on the host, so remove the line")
 
-    def set_seed(self) -> None:
-        self.skip("seed")  # nothing here is drawn at random
+    def result(self) -> Settings:
+        """Return the settings of all statements. Raises `InputError` for what they cannot ask for together."""
+        for place, names in self.forced.items():
+            if both := names.intersection(self.settings.folded):
+                raise InputError(
+                    f"{place}: {min(both)} has its activation changed by change_output_activation, which decides its "
+                    "range; force_range_out cannot be together with that, so take one of them out."
+                )
+        skipped = (f"{about}: {', '.join(ignored)}" if ignored else about for about, ignored in self.skipped.items())
+        return replace(self.settings, skipped=tuple(skipped))
 
-    def skip(self, feature: str) -> None:
-        names = dict.fromkeys((*self.settings.skipped, f"{self.statement.command}({feature})"))
-        self.settings = replace(self.settings, skipped=tuple(names))
-
-    def feature(self, features: frozenset[str]) -> str:
-        if not self.statement.arguments:
-            self.fail(f"{self.statement.command} needs the name of a feature: {', '.join(sorted(features))}")
-        feature = self.word(self.statement.arguments[0])
-        if feature not in features:
-            self.fail(f"{self.statement.command} has no feature {feature!r}; known are: {', '.join(sorted(features))}")
-        return feature
+    def feature(self) -> str:
+        return self.word(self.statement.arguments[0])
 
     def one_layer(self, value: Value) -> str:
         names = self.some_layers(value)
@@ -255,10 +323,14 @@ class _Reader:
             self.fail(f"a name is wanted here, not {value!r}")
         return value.text
 
-    def whole(self, value: Value, key: str, least: int = 0) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            self.fail(f"{key} must be a whole number of at least {least}")
+    def whole(self, value: Value) -> int:
+        if not isinstance(value, int):
+            self.fail(f"a whole number is wanted here, not {value!r}")
         return value
+
+    def pair(self, value: Value) -> tuple[float, float]:
+        low, high = self.numbers(value)
+        return low, high
 
     def numbers(self, value: Value) -> tuple[float, ...]:
         if not isinstance(value, tuple):
@@ -280,5 +352,4 @@ _COMMANDS = {
     "post_quantization_optimization": _Reader.post_quantization_optimization,
     "pre_quantization_optimization": _Reader.pre_quantization_optimization,
     "nms_postprocess": _Reader.nms_postprocess,
-    "set_seed": _Reader.set_seed,
 }
