@@ -20,6 +20,7 @@ __all__ = [
     "task_har",
     "task_hef",
     "task_meta",
+    "task_mixed",
     "task_parse",
     "task_split",
 ]
@@ -102,6 +103,29 @@ PARSE = Rule(
     "build_rules.steps.parse:run",
     ("steps/parse.py", "compilers/protocol.py", "engine/messages.py", *RECORDS),
 )
+MIXED = Rule(
+    "mixed",
+    "build_rules.steps.mixed:run",
+    (
+        "steps/mixed.py",
+        "mixed/candidates.py",
+        "mixed/find_set.py",
+        "mixed/quantize_set.py",
+        "mixed/search.py",
+        "alls/wide_layers.py",
+        "calibration/snapshot/safetensors_file.py",
+        *("compilers/archive.py", "compilers/describe_har.py", "compilers/har_file.py", "compilers/layer_noise.py"),
+        *("compilers/npz_numbers.py", "compilers/protocol.py", "compilers/samples.py"),
+        "engine/messages.py",
+        "objects",
+        "records/mixed_json.py",
+        "records/stage_report.py",
+        "regular_file.py",
+        "versions.py",
+        *RECORDS,
+    ),
+    needs=(("cores", 2), ("memory_mb", 1500)),
+)
 ALLS = Rule(
     "alls",
     "build_rules.steps.alls:run",
@@ -112,6 +136,7 @@ ALLS = Rule(
         "compilers/archive.py",
         "compilers/har_file.py",
         "records/hardware.py",
+        "records/mixed_json.py",
         "regular_file.py",
         "versions.py",
         *RECORDS,
@@ -246,17 +271,17 @@ def task_calibration() -> Tasks:
 def task_parse() -> Tasks:
     """Let the compiler read the cut graph and name its layers."""
     for model in ws.compiled_models():
-        compiling = ws.compiling(model)
-        for hw_arch in dict.fromkeys(target.hw_arch for target in model.targets):
+        for compiling, hw_arch in ws.parsings(model):
+            place = ws.folder(model) / f"{hw_arch}{compiling.compiler.suffix}"
             yield PARSE.task(
-                f"{model.name}:{ws.arch_name(model, hw_arch)}",
+                f"{model.name}:{place.name}",
                 inputs={
                     "split_onnx": ws.folder(model) / "split.onnx",
                     "split_json": ws.folder(model) / "split.json",
                 },
                 outputs={
-                    **ws.logs(compiling, ws.arch_folder(model, hw_arch) / "parsed.log"),
-                    "parsed_har": ws.arch_folder(model, hw_arch) / "parsed.har",
+                    **ws.logs(compiling, place / "parsed.log"),
+                    "parsed_har": place / "parsed.har",
                 },
                 owner=model.name,
                 settings={"network_name": model.network_name, "hw_arch": hw_arch},
@@ -267,6 +292,46 @@ def task_parse() -> Tasks:
                 keeps=compiling.compiler.keeps_logs,
                 own_process=compiling.compiler.starts_programs,
                 fault=compiling.fault_of("parse"),
+            )
+
+
+def task_mixed() -> Tasks:
+    """Find the layers that 16 bits are worth, where a model asks for it."""
+    for model in ws.compiled_models():
+        for hw_arch in ws.mixed_archs(model):
+            compiling, place = ws.measuring(model), ws.measured_folder(model, hw_arch)
+            before = {
+                "split_json": ws.folder(model) / "split.json",
+                "calibrated": ws.folder(model) / "calibration.json",
+                "parsed_har": place / "parsed.har",
+            }
+            # Without what a user has written: that wins in the end, and a line about placement shall search nothing anew.
+            yield ALLS.task(
+                f"{model.name}:{place.name}-measured",
+                inputs={**before, "own_file": ()},
+                outputs={
+                    "compile_script": place / "measured" / "compile.alls",
+                    "feed": place / "measured" / "feed.json",
+                    "script": place / "measured" / "model.alls",
+                },
+                owner=model.name,
+                settings={"preset": ws.searching_preset(), "hw_arch": hw_arch, "append": ()},
+                fault=model.fault("alls"),
+            )
+            yield MIXED.task(
+                f"{model.name}:{place.name}",
+                inputs={
+                    **before,
+                    "script": place / "measured" / "model.alls",
+                    "snapshot": ws.folder(model) / "calibration.safetensors",
+                },
+                outputs={"mixed": place / "mixed.json"},
+                owner=model.name,
+                settings={},
+                tools=compiling.tools["optimize"],
+                passed={"compiler": compiling.compiler},
+                code=(*compiling.compiler.code("optimize"), *compiling.compiler.noise_code()),
+                fault=compiling.fault_of("optimize"),
             )
 
 
@@ -281,6 +346,7 @@ def task_alls() -> Tasks:
                 "calibrated": ws.folder(model) / "calibration.json",
                 "parsed_har": ws.arch_folder(model, target.hw_arch) / "parsed.har",
                 "own_file": () if own is None or own.file is None else (own.file,),
+                **ws.mixed_input(model, target),
             },
             outputs={
                 "compile_script": ws.target_folder(model, target) / "compile.alls",

@@ -314,6 +314,10 @@ class Compiler(Protocol):
         """
         ...
 
+    def noise_code(self) -> tuple[str, ...]:
+        """Return the modules that `layer_noise`, `simulate` and `describe` are made of; none where it cannot measure."""
+        ...
+
     def describe(self, har: Path) -> HarDescription:
         """Say what is in a HAR of its own, without running it."""
         ...

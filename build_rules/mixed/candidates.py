@@ -10,7 +10,7 @@ from build_rules.alls.wide_layers import MODES, NEVER_WIDE, PASSIVE
 from build_rules.compilers.describe_har import HarLayer
 from build_rules.compilers.layer_noise import LayerNoise
 
-__all__ = ["OUTPUT_ALONE", "WHOLE", "Candidate", "barred_modes", "candidates", "mode_of"]
+__all__ = ["OUTPUT_ALONE", "WHOLE", "Candidate", "barred_modes", "candidates", "mode_of", "reason"]
 
 OUTPUT_ALONE, WHOLE = "a8_w8_a16", "a16_w16"
 HEAVY_WEIGHTS = 0.5

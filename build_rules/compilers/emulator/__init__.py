@@ -216,6 +216,10 @@ class Emulator:
 
         return layer_noise(job)
 
+    def noise_code(self) -> tuple[str, ...]:
+        """Return the modules by which noise is measured, and sets are tried."""
+        return NOISE
+
     def describe(self, har: Path) -> HarDescription:
         """Say what is in a HAR."""
         from build_rules.compilers.describe_har import describe
