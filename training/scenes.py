@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +30,7 @@ __all__ = [
     "TRAINING_SEED",
     "Scene",
     "SceneObject",
+    "coco_truth",
     "jpeg_bytes",
     "make_scene",
     "write_data_set",
@@ -245,24 +246,40 @@ def jpeg_bytes(image: NDArray[np.uint8]) -> bytes:
 
 
 def write_data_set(folder: Path, calibration: int, heldout: int) -> None:
-    """Write `calibration/NNNN.jpg`, `heldout/NNNN.jpg`, its instance maps `NNNN.png` and `heldout/truth.json`."""
-    for name in ("calibration", "heldout"):
+    """Write `calibration/NNNN.jpg`, `heldout/NNNN.jpg`, its truth as COCO has it (`heldout/truth.json`), and for each
+    of its scenes the instance map `instances/NNNN.png`."""
+    for name in ("calibration", "heldout", "instances"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     for index in range(calibration):
         (folder / "calibration" / f"{index:04}.jpg").write_bytes(jpeg_bytes(make_scene(CALIBRATION_SEED, index).image))
-    images = []
-    for index in range(heldout):
-        scene = make_scene(HELDOUT_SEED, index)
-        file = folder / "heldout" / f"{index:04}.jpg"
-        file.write_bytes(jpeg_bytes(scene.image))
-        Image.fromarray(scene.instances).save(file.with_suffix(".png"), optimize=True)
-        objects = [{"class": CLASSES[thing.label], "box": list(thing.box)} for thing in scene.objects]
-        images.append(
-            {"file": file.name, "width": scene.image.shape[1], "height": scene.image.shape[0], "objects": objects}
-        )
-    lines = ",\n".join("  " + json.dumps(image) for image in images)
-    truth = f'{{"classes": {json.dumps(CLASSES)},\n "images": [\n{lines}\n]}}\n'
-    (folder / "heldout" / "truth.json").write_text(truth, encoding="utf-8")
+    scenes = [make_scene(HELDOUT_SEED, index) for index in range(heldout)]
+    for index, scene in enumerate(scenes):
+        (folder / "heldout" / f"{index:04}.jpg").write_bytes(jpeg_bytes(scene.image))
+        Image.fromarray(scene.instances).save(folder / "instances" / f"{index:04}.png", optimize=True)
+    (folder / "heldout" / "truth.json").write_text(coco_truth(scenes), encoding="utf-8")
+
+
+def coco_truth(scenes: Sequence[Scene]) -> str:
+    """What is in the held-out scenes, as COCO has it: a box is x, y, width, height. Objects of a scene are in the order
+    of its instance map."""
+    images, annotations = [], []
+    for index, scene in enumerate(scenes):
+        height, width = scene.instances.shape
+        images.append({"id": index + 1, "file_name": f"{index:04}.jpg", "width": width, "height": height})
+        for thing in scene.objects:
+            x1, y1, x2, y2 = thing.box
+            box = [x1, y1, x2 - x1, y2 - y1]
+            annotations.append({
+                "id": len(annotations) + 1, "image_id": index + 1, "category_id": thing.label + 1, "bbox": box,
+                "area": box[2] * box[3], "iscrowd": 0,
+            })  # fmt: skip
+    categories = [{"id": label + 1, "name": name} for label, name in enumerate(CLASSES)]
+    sections = {"categories": categories, "images": images, "annotations": annotations}
+    lists = (
+        f' "{name}": [\n' + ",\n".join("  " + json.dumps(row) for row in rows) + "\n ]"
+        for name, rows in sections.items()
+    )
+    return "{\n" + ",\n".join(lists) + "\n}\n"
 
 
 def main() -> None:
