@@ -103,29 +103,6 @@ PARSE = Rule(
     "build_rules.steps.parse:run",
     ("steps/parse.py", "compilers/protocol.py", "engine/messages.py", *RECORDS),
 )
-MIXED = Rule(
-    "mixed",
-    "build_rules.steps.mixed:run",
-    (
-        "steps/mixed.py",
-        "mixed/candidates.py",
-        "mixed/find_set.py",
-        "mixed/quantize_set.py",
-        "mixed/search.py",
-        "alls/wide_layers.py",
-        "calibration/snapshot/safetensors_file.py",
-        *("compilers/archive.py", "compilers/describe_har.py", "compilers/har_file.py", "compilers/layer_noise.py"),
-        *("compilers/npz_numbers.py", "compilers/protocol.py", "compilers/samples.py"),
-        "engine/messages.py",
-        "objects",
-        "records/mixed_json.py",
-        "records/stage_report.py",
-        "regular_file.py",
-        "versions.py",
-        *RECORDS,
-    ),
-    needs=(("cores", 2), ("memory_mb", 1500)),
-)
 ALLS = Rule(
     "alls",
     "build_rules.steps.alls:run",
@@ -297,42 +274,10 @@ def task_parse() -> Tasks:
 
 def task_mixed() -> Tasks:
     """Find the layers that 16 bits are worth, where a model asks for it."""
-    for model in ws.compiled_models():
-        for hw_arch in ws.mixed_archs(model):
-            compiling, place = ws.measuring(model), ws.measured_folder(model, hw_arch)
-            before = {
-                "split_json": ws.folder(model) / "split.json",
-                "calibrated": ws.folder(model) / "calibration.json",
-                "parsed_har": place / "parsed.har",
-            }
-            # Without what a user has written: that wins in the end, and a line about placement shall search nothing anew.
-            yield ALLS.task(
-                f"{model.name}:{place.name}-measured",
-                inputs={**before, "own_file": ()},
-                outputs={
-                    "compile_script": place / "measured" / "compile.alls",
-                    "feed": place / "measured" / "feed.json",
-                    "script": place / "measured" / "model.alls",
-                },
-                owner=model.name,
-                settings={"preset": ws.searching_preset(), "hw_arch": hw_arch, "append": ()},
-                fault=model.fault("alls"),
-            )
-            yield MIXED.task(
-                f"{model.name}:{place.name}",
-                inputs={
-                    **before,
-                    "script": place / "measured" / "model.alls",
-                    "snapshot": ws.folder(model) / "calibration.safetensors",
-                },
-                outputs={"mixed": place / "mixed.json"},
-                owner=model.name,
-                settings={},
-                tools=compiling.tools["optimize"],
-                passed={"compiler": compiling.compiler},
-                code=(*compiling.compiler.code("optimize"), *compiling.compiler.noise_code()),
-                fault=compiling.fault_of("optimize"),
-            )
+    if asking := ws.searching_models():
+        from build_rules.mixed_tasks import searches
+
+        yield from searches(asking)
 
 
 def task_alls() -> Tasks:
@@ -346,7 +291,7 @@ def task_alls() -> Tasks:
                 "calibrated": ws.folder(model) / "calibration.json",
                 "parsed_har": ws.arch_folder(model, target.hw_arch) / "parsed.har",
                 "own_file": () if own is None or own.file is None else (own.file,),
-                **ws.mixed_input(model, target),
+                **ws.found_set(model, target),
             },
             outputs={
                 "compile_script": ws.target_folder(model, target) / "compile.alls",
@@ -363,6 +308,10 @@ def task_alls() -> Tasks:
             passed={"declared_in": str(model.folder / "model.toml")},
             fault=model.fault("alls"),
         )
+    if asking := ws.searching_models():
+        from build_rules.mixed_tasks import scripts_to_search_with
+
+        yield from scripts_to_search_with(asking, ALLS)
 
 
 def task_har() -> Tasks:

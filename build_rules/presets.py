@@ -31,7 +31,14 @@ PRESETS = {
     for preset in (
         Preset("fast", (), optimization_level=1, finetune=False),
         Preset("balanced", ("regression",), optimization_level=1, finetune=False),
-        Preset("accurate", ("regression", "classification"), optimization_level=2, finetune=True, wide_attention=True, mixed=True),
+        Preset(
+            "accurate",
+            ("regression", "classification"),
+            optimization_level=2,
+            finetune=True,
+            wide_attention=True,
+            mixed=True,
+        ),
     )
 }
 """By name, what is made fastest first."""

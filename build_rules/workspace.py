@@ -49,14 +49,12 @@ __all__ = [
     "compiling",
     "find_workspace_models",
     "folder",
+    "found_set",
     "logs",
-    "measured_folder",
     "measuring",
-    "mixed_archs",
-    "mixed_input",
     "parsings",
     "preset_of",
-    "searching_preset",
+    "searching_models",
     "source_date_epoch",
     "target_folder",
     "target_name",
@@ -324,14 +322,9 @@ def logs(compiling: Compiling, path: Path) -> dict[str, Path]:
     return {"log": path} if compiling.compiler.keeps_logs else {}
 
 
-def mixed_archs(model: Model) -> tuple[str, ...]:
-    """Return the architectures for which layers are looked for that 16 bits are worth; none unless a model says so."""
-    if model.settings.mixed_precision == "off":
-        return ()
-    from build_rules.presets import PRESETS
-
-    archs = (target.hw_arch for target in model.targets if target.preset in PRESETS and PRESETS[target.preset].mixed)
-    return tuple(dict.fromkeys(archs))
+def searching_models() -> tuple[Model, ...]:
+    """Return the models that ask for layers to be found that 16 bits are worth."""
+    return tuple(model for model in compiled_models() if model.settings.mixed_precision != "off")
 
 
 def measuring(model: Model) -> Compiling:
@@ -343,32 +336,23 @@ def measuring(model: Model) -> Compiling:
     return _ask_once(model.settings.configured(DEFAULT_COMPILER)).compiling
 
 
-def measured_folder(model: Model, hw_arch: str) -> Path:
-    """Where what is measured for one architecture lies: with what the measuring compiler makes."""
-    return BUILD / model.name / (hw_arch + measuring(model).compiler.suffix)
-
-
 def parsings(model: Model) -> tuple[tuple[Compiling, str], ...]:
     """Return the compilers that read a model's graph, and for which architectures."""
     own = tuple((compiling(model), arch) for arch in dict.fromkeys(target.hw_arch for target in model.targets))
-    archs = mixed_archs(model)
-    if not archs or measuring(model).compiler == compiling(model).compiler:
+    if model.settings.mixed_precision == "off" or _compiler_of(model).measures_noise:
         return own
-    return (*own, *((measuring(model), arch) for arch in archs))
+    from build_rules.mixed_tasks import searched_archs
+
+    return (*own, *((measuring(model), arch) for arch in searched_archs(model)))
 
 
-def mixed_input(model: Model, target: Target) -> dict[str, tuple[Path, ...]]:
-    """Return the input of a target's script that says which layers 16 bits are worth; none unless they are looked for."""
-    if target.hw_arch not in mixed_archs(model) or (preset := preset_of(target)) is None or not preset.mixed:
+def found_set(model: Model, target: Target) -> dict[str, tuple[Path, ...]]:
+    """Return the input of a target's script that says which layers 16 bits are worth, where they are looked for."""
+    if model.settings.mixed_precision == "off":
         return {}
-    return {"mixed": (measured_folder(model, target.hw_arch) / "mixed.json",)}
+    from build_rules.mixed_tasks import set_of
 
-
-def searching_preset() -> Preset:
-    """Return the preset that layers are looked for with."""
-    from build_rules.presets import PRESETS, without_search
-
-    return without_search(next(preset for preset in PRESETS.values() if preset.mixed))
+    return set_of(model, target)
 
 
 def compiler_version(model: Model) -> str:

@@ -9,7 +9,17 @@ from build_rules.alls.commands import COMPILE_STAGE
 from build_rules.alls.own_lines import Sizes, complete
 from build_rules.alls.script import Name, Script, Statement, Value
 
-__all__ = ["TUNED", "Adaround", "Attention", "Finetune", "FoldedActivation", "MixedLayer", "ScriptPlan", "Scripts", "compose_scripts"]
+__all__ = [
+    "TUNED",
+    "Adaround",
+    "Attention",
+    "Finetune",
+    "FoldedActivation",
+    "MixedLayer",
+    "ScriptPlan",
+    "Scripts",
+    "compose_scripts",
+]
 
 TUNED = 1024
 """Images that the fine-tune learns from, and adaround where nobody says how many."""
@@ -72,7 +82,8 @@ class ScriptPlan:
     `mean` and `std` are per channel and in pixel units: the network sees (pixel - mean) / std.
     `wide_outputs` are the `output_layerN` whose delivered tensor shall have 16 bits. At most one of `finetune` and
     `adaround` is run. `attention` is None for networks without any. `own` are the user's statements, in order, and
-    come last. `mixed` are layers that were found to need 16 bits. `normalization` is what the layer is called that the script adds, which no other may be.
+    come last. `mixed` are layers that were found to be worth 16 bits. `normalization` is what the layer is called
+    that the script adds, which no other may be.
     """
 
     mean: tuple[float, ...]

@@ -10,7 +10,7 @@ yolo26    Hailo's model zoo v2.18, `generic/yolo26s.alls`, `yolo26m.alls`: `dw1`
           convolutions in a16_w16
 vit       the zoo's scripts for ViTs: `{ew_add*}` in a16_w16
 outputs   the zoo's scripts for yolov5-seg and pose: `output_layerN` in a16_w16
-issue     the modes that a Hailo-8 has: a8_w8, a8_w4, a16_w16, a8_w8_a16 (its user guide, as public integrations quote it)
+modes     those of a Hailo-8 are a8_w8, a8_w4, a16_w16, a8_w8_a16 (public integrations that list them)
 softmax   community.hailo.ai, topic 19530: a16_w16 on the softmax of attention ends in a crash of the allocator, on a
           convolution far from it, it compiles; `has 2 APUs but max allowed is 1` where 16 bits meet a softmax
 matmul    public notes on yolo26n-seg with DFC 3.33: matmul in a16_w16 is `Unsupported value` when the script is read,
@@ -38,8 +38,8 @@ class WideKind:
 
 
 MODES: Mapping[str, WideKind] = {
-    "conv": WideKind(("a8_w8_a16", "a16_w16"), "yolo26, issue"),
-    "dw": WideKind(("a8_w8_a16", "a16_w16"), "yolo26, issue"),
+    "conv": WideKind(("a8_w8_a16", "a16_w16"), "yolo26, modes"),
+    "dw": WideKind(("a8_w8_a16", "a16_w16"), "yolo26, modes"),
     "ew_add": WideKind(("a16_w16",), "vit"),
 }
 """By kind as the HN has it."""

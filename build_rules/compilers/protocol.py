@@ -315,7 +315,10 @@ class Compiler(Protocol):
         ...
 
     def noise_code(self) -> tuple[str, ...]:
-        """Return the modules that `layer_noise`, `simulate` and `describe` are made of; none where it cannot measure."""
+        """Return the modules that noise is measured and sets of layers are tried with; none where it cannot measure.
+
+        Those of `layer_noise`, `optimize`, `run_float`, `simulate` and `describe`.
+        """
         ...
 
     def describe(self, har: Path) -> HarDescription:

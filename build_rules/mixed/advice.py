@@ -24,7 +24,7 @@ PLAIN = re.compile(r"[^\s()\[\]{},=\"#]+")
 
 @dataclass(frozen=True)
 class Advice:
-    """What would help a layer, and the lines that may be written for it, the better one first; none where none helps."""
+    """What would help a layer, and the lines that may be written for it, the better one first."""
 
     text: str
     lines: tuple[str, ...] = ()

@@ -60,7 +60,8 @@ class _Rows:
         return len(self.rows)
 
     def image(self, number: int) -> NDArray[np.uint8]:
-        return self.samples.sample(self.rows[number])[0]
+        pixels: NDArray[np.uint8] = self.samples.sample(self.rows[number])[0]
+        return pixels
 
 
 def divide(count: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -92,8 +93,8 @@ def find_set(inputs: SetInputs) -> Mixed:
     """
     if inputs.count < LEAST:
         raise InputError(
-            f"{inputs.calibration}: {inputs.count} calibration images are too few to choose layers by some and to prove "
-            f"them on others; add images, {LEAST} at least."
+            f"{inputs.calibration}: {inputs.count} calibration images are too few to choose layers by some and "
+            f"to prove them on others; add images, {LEAST} at least."
         )
     split = load_split(inputs.endpoints)
     parsed = inputs.compiler.describe(inputs.har)
@@ -161,7 +162,10 @@ def _layer(each: Candidate) -> MixedLayer:
 def _result(trial: Trial) -> MixedResult:
     of = trial.agreement
     return MixedResult(
-        *(None if value is None else round(value, 6) for value in (of.map50, of.map50_95, of.mean_iou, of.score_shift)),
+        map50=_rounded(of.map50),
+        map50_95=_rounded(of.map50_95),
+        mean_iou=_rounded(of.mean_iou),
+        score_shift=_rounded(of.score_shift),
         objects=of.objects,
         lost=of.lost,
         invented=of.invented,
@@ -171,20 +175,27 @@ def _result(trial: Trial) -> MixedResult:
     )
 
 
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)
+
+
 def _because(found: Found, noises: Sequence[LayerNoise]) -> str:
     before, everything = found.before.value, found.before.value if found.all is None else found.all.value
     if found.outcome == "no objects":
-        return "the float network finds nothing on these images, so nothing can be compared; name images that show objects"
+        return (
+            "the float network finds nothing on these images, so nothing can be compared; name images that show objects"
+        )
     if found.taken is not None:
         count = len(found.taken.candidates)
         return (
-            f"{count} of {len(noises)} layers in 16 bits bring the agreement of objects with float from {before:.3f} to "
-            f"{found.taken.value:.3f}; all that may have them would bring {everything:.3f}"
+            f"{count} of {len(noises)} layers in 16 bits bring the agreement of objects with float from {before:.3f} "
+            f"to {found.taken.value:.3f}; all that may have them would bring {everything:.3f}"
         )
     if found.outcome == "not needed":
         return f"without any, the objects agree with float's as well as 16 bits could make them ({before:.3f} AP50-95)"
     loudest = noises[0].share if noises else 0.0
     return (
         f"no set of up to {MAX_LAYERS} layers helps beyond chance (agreement {before:.3f}, with all in 16 bits "
-        f"{everything:.3f}): the noise is spread, the loudest layer makes {loudest:.0%} of it; take balanced or accurate"
+        f"{everything:.3f}): the noise is spread, the loudest layer makes {loudest:.0%} of it; take balanced or "
+        "accurate"
     )

@@ -122,7 +122,12 @@ class SetTrials:
             for name, role in roles.items():
                 weights, values = cells[name].astype(np.float64)[:, :, None], exact[name].astype(np.float64)
                 error = (weights * (real[name] - values) ** 2).sum()
-                sums[role] += [weights.sum() * values.shape[-1], (weights * values).sum(), (weights * values**2).sum(), error]
+                sums[role] += [
+                    weights.sum() * values.shape[-1],
+                    (weights * values).sum(),
+                    (weights * values**2).sum(),
+                    error,
+                ]
         signals = {role: second - first**2 / weight for role, (weight, first, second, _) in sums.items() if weight > 0}
         ratios = [sums[role][3] / signal for role, signal in signals.items() if signal > 0]
         return float(np.mean(ratios)) if ratios else 0.0

@@ -113,7 +113,9 @@ class _Search:
                 break
         wanted = max(trial.value for trial in tried) - ENOUGH
         does = next(trial for trial in tried if trial.value >= wanted)
-        below = max((len(trial.candidates) for trial in tried if len(trial.candidates) < len(does.candidates)), default=0)
+        below = max(
+            (len(trial.candidates) for trial in tried if len(trial.candidates) < len(does.candidates)), default=0
+        )
         return self._between(below, does, wanted)
 
     def _between(self, below: int, does: Trial, wanted: float) -> Trial:

@@ -11,8 +11,8 @@ Format 1 (JSON, UTF-8, two-space indent, members in the order of the dataclasses
                 "invented": 1, "snr": 18.2, "frame_bytes": 1209600, "wide_layers": 0},
      "after": {...}, "all": {...}}
 
-`loudest` are the layers that make most noise, whether they were taken or not. `all` is what every layer that may have 16
-bits would bring. Layers are told by the ONNX node, since compilers count them differently.
+`loudest` are the layers that make most noise, whether they were taken or not. `all` is what every layer that may have
+16 bits would bring. Layers are told by the ONNX node, since compilers count them differently.
 """
 
 from __future__ import annotations
@@ -116,7 +116,9 @@ def load_mixed(path: Path) -> Mixed:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: not a mixed.json of this version ({error!r}); delete it and run doit again.") from error
+        raise InputError(
+            f"{path}: not a mixed.json of this version ({error!r}); delete it and run doit again."
+        ) from error
 
 
 def _result(members: dict[str, Any] | None) -> MixedResult | None:

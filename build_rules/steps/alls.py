@@ -11,7 +11,16 @@ from itertools import count
 from pathlib import Path
 from typing import NoReturn
 
-from build_rules.alls.compose import TUNED, Adaround, Attention, Finetune, FoldedActivation, MixedLayer, ScriptPlan, compose_scripts
+from build_rules.alls.compose import (
+    TUNED,
+    Adaround,
+    Attention,
+    Finetune,
+    FoldedActivation,
+    MixedLayer,
+    ScriptPlan,
+    compose_scripts,
+)
 from build_rules.alls.layers import Layers
 from build_rules.alls.own_lines import OwnLines, level_of, read_own_lines
 from build_rules.alls.script import Origin, Statement, format_script
@@ -136,15 +145,15 @@ def _own_places(append: Sequence[str], declared_in: str, own_file: Sequence[Path
 
 def _mixed(paths: Sequence[Path], layers: Layers) -> tuple[MixedLayer, ...]:
     """Return the layers of a record with the names that this compiler gives them."""
-    found = []
-    for path in paths:
 
-        def fail(problem: str, path: Path = path) -> NoReturn:
-            raise InputError(f"{path}: {problem}. Its layers were found in another graph; delete it and run doit again.")
+    def fail(problem: str) -> NoReturn:
+        raise InputError(f"{paths[0]}: {problem}. Its layers were found in another graph; delete it and run doit again.")
 
-        for layer in load_mixed(path).layers:
-            found.append(MixedLayer(layers.find_origin(Origin(layer.node), fail), layer.mode, f"{layer.node} {layer.because}"))
-    return tuple(found)
+    return tuple(
+        MixedLayer(layers.find_origin(Origin(layer.node), fail), layer.mode, f"{layer.node} {layer.because}")
+        for path in paths
+        for layer in load_mixed(path).layers
+    )
 
 
 def _read_text(path: Path) -> str:
