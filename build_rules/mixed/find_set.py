@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from build_rules.records.mixed_json import Mixed, MixedImages, MixedLayer, Mixed
 from build_rules.records.roles import SIGMOID
 from build_rules.records.split_json import Split, load_split
 
-__all__ = ["SetInputs", "divide", "find_set", "measure_noise"]
+__all__ = ["ImageFiles", "SetInputs", "divide", "find_set", "measure_noise"]
 
 CHOOSING, PROVING = 8, 40
 """Images that layers are chosen by, and calibration images that a set is proven on. Two samples tell the loudest layers
@@ -64,6 +64,37 @@ class _Rows:
         return pixels
 
 
+class _Others:
+    """Images without those that layers were chosen by, whatever their files are called."""
+
+    def __init__(self, images: Images, chosen: _Rows) -> None:
+        seen = {chosen.image(number).tobytes() for number in range(len(chosen))}
+        self._images = images
+        self._numbers = [number for number in range(len(images)) if images.image(number).tobytes() not in seen]
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def image(self, number: int) -> NDArray[np.uint8]:
+        return self._images.image(self._numbers[number])
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """Images from files; `load` fits one to the network, uint8 [H, W, C]."""
+
+    files: tuple[Path, ...]
+    load: Callable[[Path], NDArray[np.uint8]]
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self.files)
+
+    def image(self, number: int) -> NDArray[np.uint8]:
+        """Return one as the network takes it."""
+        return self.load(self.files[number])
+
+
 def divide(count: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return the rows of a snapshot that layers are chosen by, and those that a set is proven on: no row is in both.
 
@@ -101,7 +132,9 @@ def find_set(inputs: SetInputs) -> Mixed:
     if parsed.input_shape is None:
         raise InputError(f"{inputs.har}: has no input, or several, so it takes no images.")
     chosen, proven = divide(inputs.count)
-    images = inputs.held_out or _Rows(Samples(inputs.calibration, split.input.name, parsed.input_shape), proven)
+    samples = Samples(inputs.calibration, split.input.name, parsed.input_shape)
+    held_out = None if inputs.held_out is None else _Others(inputs.held_out, _Rows(samples, chosen))
+    images = held_out or _Rows(samples, proven)
     job = OptimizeJob(inputs.har, inputs.script, inputs.calibration, inputs.har, inputs.around, None, inputs.endpoints)
 
     def exact(image: NDArray[np.uint8]) -> Tensors:
@@ -110,8 +143,7 @@ def find_set(inputs: SetInputs) -> Mixed:
     trials = SetTrials(inputs.compiler, job, split, images, exact)
     noises = measure_noise(inputs)
     found = find_smallest(candidates(noises, parsed.layers), trials.try_set, trials.helps)
-    name = "calibration" if inputs.held_out is None else "held-out"
-    told = MixedImages(len(chosen), len(images), name)
+    told = MixedImages(len(chosen), len(images), "held-out" if held_out else "calibration")
     return _mixed(found, noises, parsed, told, inputs.compiler.version())
 
 
