@@ -1,4 +1,4 @@
-"""A stand-in for HailoRT's Python package: put its parent folder on PYTHONPATH, and a program written for the device runs
+"""A stand-in for HailoRT's Python package: with its parent folder on PYTHONPATH, a program written for the device runs
 an emulated HEF on the host instead.
 
 Names and calls are HailoRT's, as far as EdgeFirst's validator uses them; the network is run by what `doit infer` runs,
