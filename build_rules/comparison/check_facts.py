@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import zipfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from build_rules.calibration.chosen import Chosen, load_chosen
-from build_rules.comparison.checklist import CheckFacts, FirstLayer, KernelFacts, SampleFacts
+from build_rules.comparison.checklist import CheckFacts, FirstLayer, KernelFacts, LayerRange, SampleFacts
+from build_rules.compilers.layer_noise import LayerNoise
 from build_rules.errors import InputError
 from build_rules.objects.found import Objects
 from build_rules.records.calibration_json import load_calibrated
@@ -22,7 +25,15 @@ from build_rules.records.split_json import CAMERA_ADAPTORS, Split, load_split
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["best_scores", "compare_first_layer", "look_at_kernels", "look_at_samples", "read_facts"]
+__all__ = [
+    "best_scores",
+    "compare_first_layer",
+    "look_at_kernels",
+    "look_at_samples",
+    "ranges_of",
+    "read_facts",
+    "read_ranges",
+]
 
 LOOKED_AT = 1024
 """Samples that are looked at, evenly spread over the snapshot."""
@@ -34,16 +45,26 @@ FLAT = 2.0
 """Deviation of all pixels, in grey levels, of a sample with one colour."""
 MADE_ANEW = 4
 """Images that are made into samples again."""
+STATISTICS_FORMAT = 1
+TAILS = (0.1, 99.9)
+
+Floats = NDArray[np.floating[Any]]
 
 
-def read_facts(folder: Path, calibration: Path | None, built: bool) -> CheckFacts:
+def read_facts(folder: Path, calibration: Path | None, built: bool, statistics: Path | None = None) -> CheckFacts:
     """Return what the files of a model's `folder` below `build/` tell; what its networks tell, who runs them adds.
 
     `calibration` is what the model was calibrated from, None when its metadata named a snapshot; `built` says that one
-    of its networks was quantized, before which the pixels are proven. What is not there yet is not known.
+    of its networks was quantized, before which the pixels are proven; `statistics` is what the emulator has observed.
+    What is not there yet is not known.
     """
     split, snapshot = load_split(folder / "split.json"), folder / "calibration.safetensors"
-    facts = CheckFacts(proof=split.proof, pixels_proven=built, kernels=look_at_kernels(folder / "split.onnx"))
+    facts = CheckFacts(
+        proof=split.proof,
+        pixels_proven=built,
+        kernels=look_at_kernels(folder / "split.onnx"),
+        ranges=None if statistics is None else read_ranges(statistics),
+    )
     if not snapshot.is_file():
         return facts
     chosen = load_chosen(folder / "calibration-images.json")
@@ -58,6 +79,37 @@ def read_facts(folder: Path, calibration: Path | None, built: bool) -> CheckFact
 def best_scores(images: Sequence[Objects]) -> tuple[float, ...]:
     """Return the best score in each image, 0 where nothing is found."""
     return tuple(float(objects.scores.max(initial=0)) for objects in images)
+
+
+def ranges_of(noise: Sequence[LayerNoise]) -> tuple[LayerRange, ...]:
+    """Return the ranges that were seen when the noise of layers was measured."""
+    return tuple(LayerRange(layer.layer, layer.low, layer.high, layer.used) for layer in noise)
+
+
+def read_ranges(statistics: Path) -> tuple[LayerRange, ...] | None:
+    """Return the ranges of a `statistics.npz` of the emulator, by tensor; None where there is none of its format 1.
+
+    Its arrays hold the numbers of one tensor after the other: `lows` and `highs` of each sample, `values` of all; JSON
+    as bytes, `about`, lists the tensors and says how many each has.
+    """
+    try:
+        with np.load(statistics, allow_pickle=False) as file:
+            about = json.loads(file["about"].tobytes())
+            if about["format"] != STATISTICS_FORMAT:
+                return None
+            lows, highs, values = file["lows"], file["highs"], file["values"]
+            ends = [np.cumsum([tensor[part] for tensor in about["tensors"]]) for part in ("samples", "values")]
+        split = [np.split(array, end) for array, end in ((lows, ends[0]), (highs, ends[0]), (values, ends[1]))]
+        named = zip((tensor["name"] for tensor in about["tensors"]), *split, strict=False)
+        return tuple(_range(name, *parts) for name, *parts in named if all(map(len, parts)))
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
+        return None
+
+
+def _range(name: str, lows: Floats, highs: Floats, values: Floats) -> LayerRange:
+    low, high = float(lows.min()), float(highs.max())
+    below, above = np.percentile(values, TAILS)
+    return LayerRange(name, low, high, float((above - below) / (high - low)) if high > low else 0.0)
 
 
 def look_at_samples(snapshot: Path, name: str) -> SampleFacts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,9 +20,12 @@ from build_rules.comparison.check_facts import (
     compare_first_layer,
     look_at_kernels,
     look_at_samples,
+    ranges_of,
     read_facts,
+    read_ranges,
 )
-from build_rules.comparison.checklist import run_checklist
+from build_rules.comparison.checklist import LayerRange, run_checklist
+from build_rules.compilers.layer_noise import LayerNoise
 from build_rules.objects.found import Objects
 from build_rules.records.calibration_json import Calibrated, Geometry, dump_calibrated
 from build_rules.records.normalization import UNIT
@@ -159,3 +163,35 @@ def test_an_image_without_objects_scores_nothing() -> None:
     some = Objects(np.zeros((2, 4)), np.array([0.5, 0.75]), np.zeros(2, np.int64))
     none = Objects(np.zeros((0, 4)), np.zeros(0), np.zeros(0, np.int64))
     assert best_scores([some, none]) == (0.75, 0)
+
+
+def test_the_statistics_of_the_emulator_tell_ranges(tmp_path: Path) -> None:
+    values = np.random.default_rng(1).normal(0, 1, 20_000).astype(np.float32)
+    tensors = [
+        {"name": "/only_read", "samples": 0, "values": 0, "means": 3, "masked": False},
+        {"name": "/wide", "samples": 2, "values": 20_000, "means": 0, "masked": False},
+        {"name": "/constant", "samples": 2, "values": 1, "means": 0, "masked": False},
+    ]
+    file = tmp_path / "statistics.npz"
+
+    def save(number: int) -> None:
+        about = json.dumps({"format": number, "tensors": tensors}).encode()
+        lows, highs = np.array([-4, -3.5, 2, 2], np.float32), np.array([3, 60, 2, 2], np.float32)
+        arrays = {"lows": lows, "highs": highs, "values": np.append(values, np.float32(2))}
+        np.savez(file, about=np.frombuffer(about, np.uint8), **arrays)  # type: ignore[arg-type]
+
+    save(1)
+    wide, constant = read_ranges(file) or ()
+    assert (wide.layer, wide.low, wide.high) == ("/wide", -4, 60)
+    assert wide.used == pytest.approx(2 * 3.09 / 64, rel=0.1)
+    assert constant == LayerRange("/constant", 2, 2, 0)
+    save(2)
+    assert read_ranges(file) is None
+    file.write_bytes(b"PK")
+    assert read_ranges(file) is None
+    assert read_ranges(tmp_path / "absent.npz") is None
+
+
+def test_the_noise_of_layers_tells_ranges() -> None:
+    noise = LayerNoise("net/conv1", "conv", ("/conv1",), 0.5, (), -1.0, 9.0, 0.2, 8)
+    assert ranges_of([noise]) == (LayerRange("net/conv1", -1.0, 9.0, 0.2),)
