@@ -20,6 +20,7 @@ __all__ = [
     "task_har",
     "task_hef",
     "task_meta",
+    "task_mixed",
     "task_parse",
     "task_split",
 ]
@@ -112,6 +113,7 @@ ALLS = Rule(
         "compilers/archive.py",
         "compilers/har_file.py",
         "records/hardware.py",
+        "records/mixed_json.py",
         "regular_file.py",
         "versions.py",
         *RECORDS,
@@ -246,17 +248,17 @@ def task_calibration() -> Tasks:
 def task_parse() -> Tasks:
     """Let the compiler read the cut graph and name its layers."""
     for model in ws.compiled_models():
-        compiling = ws.compiling(model)
-        for hw_arch in dict.fromkeys(target.hw_arch for target in model.targets):
+        for compiling, hw_arch in ws.parsings(model):
+            place = ws.folder(model) / f"{hw_arch}{compiling.compiler.suffix}"
             yield PARSE.task(
-                f"{model.name}:{ws.arch_name(model, hw_arch)}",
+                f"{model.name}:{place.name}",
                 inputs={
                     "split_onnx": ws.folder(model) / "split.onnx",
                     "split_json": ws.folder(model) / "split.json",
                 },
                 outputs={
-                    **ws.logs(compiling, ws.arch_folder(model, hw_arch) / "parsed.log"),
-                    "parsed_har": ws.arch_folder(model, hw_arch) / "parsed.har",
+                    **ws.logs(compiling, place / "parsed.log"),
+                    "parsed_har": place / "parsed.har",
                 },
                 owner=model.name,
                 settings={"network_name": model.network_name, "hw_arch": hw_arch},
@@ -270,6 +272,14 @@ def task_parse() -> Tasks:
             )
 
 
+def task_mixed() -> Tasks:
+    """Find the layers that 16 bits are worth, where a model asks for it."""
+    if asking := ws.searching_models():
+        from build_rules.mixed_tasks import searches
+
+        yield from searches(asking)
+
+
 def task_alls() -> Tasks:
     """Write the model scripts that a preset asks for, with the user's own lines."""
     for model, target in ws.targets(ws.compiled_models()):
@@ -281,6 +291,7 @@ def task_alls() -> Tasks:
                 "calibrated": ws.folder(model) / "calibration.json",
                 "parsed_har": ws.arch_folder(model, target.hw_arch) / "parsed.har",
                 "own_file": () if own is None or own.file is None else (own.file,),
+                **ws.found_set(model, target),
             },
             outputs={
                 "compile_script": ws.target_folder(model, target) / "compile.alls",
@@ -297,6 +308,10 @@ def task_alls() -> Tasks:
             passed={"declared_in": str(model.folder / "model.toml")},
             fault=model.fault("alls"),
         )
+    if asking := ws.searching_models():
+        from build_rules.mixed_tasks import scripts_to_search_with
+
+        yield from scripts_to_search_with(asking, ALLS)
 
 
 def task_har() -> Tasks:

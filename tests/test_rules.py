@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from build_rules import dodo
+from build_rules import dodo, mixed_tasks
 from build_rules.compilers import COMPILERS, DEFAULT_COMPILER, find_compiler
 from build_rules.compilers.dfc import Dfc
 from build_rules.compilers.dfc.own_code import FAILURES, PROFILE, TELLING
@@ -21,7 +21,7 @@ from build_rules.compilers.protocol import Compiler, Stage
 from build_rules.engine.running.rule import Rule
 
 PACKAGE = Path(dodo.__file__).parent
-RULES = [value for value in vars(dodo).values() if isinstance(value, Rule)]
+RULES = [value for module in (dodo, mixed_tasks) for value in vars(module).values() if isinstance(value, Rule)]
 HEAVY = ("numpy", "onnx", "onnxruntime", "PIL", "google.protobuf", "safetensors", "xxhash")
 
 
@@ -115,6 +115,15 @@ def test_a_compiler_names_the_code_of_each_stage_and_no_other(compiler: Compiler
     left_out = LEFT_OUT[compiler if stage == "compile" else find_compiler(compiler.name)]
     entered = [file, *(PACKAGE / place for place in left_out)]
     assert sorted(code) == sorted(reached_from(imports_of(file, STAGES[stage]), entered) - set(left_out))
+
+
+@pytest.mark.parametrize("name", COMPILERS)
+def test_a_compiler_names_the_code_by_which_noise_is_measured(name: str) -> None:
+    file, compiler = module_file(COMPILERS[name].split(":")[0]), find_compiler(name)
+    assert file is not None
+    called = ("layer_noise", "simulate", "describe", *STAGES["optimize"])
+    reached = reached_from(imports_of(file, called), [file])
+    assert sorted(set(compiler.noise_code())) == (sorted(reached) if compiler.measures_noise else [])
 
 
 @pytest.mark.parametrize("name", COMPILERS)

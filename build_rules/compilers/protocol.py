@@ -314,6 +314,13 @@ class Compiler(Protocol):
         """
         ...
 
+    def noise_code(self) -> tuple[str, ...]:
+        """Return the modules that noise is measured and sets of layers are tried with; none where it cannot measure.
+
+        Those of `layer_noise`, `optimize`, `run_float`, `simulate` and `describe`.
+        """
+        ...
+
     def describe(self, har: Path) -> HarDescription:
         """Say what is in a HAR of its own, without running it."""
         ...

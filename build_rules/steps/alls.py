@@ -9,16 +9,27 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
+from typing import NoReturn
 
-from build_rules.alls.compose import TUNED, Adaround, Attention, Finetune, FoldedActivation, ScriptPlan, compose_scripts
+from build_rules.alls.compose import (
+    TUNED,
+    Adaround,
+    Attention,
+    Finetune,
+    FoldedActivation,
+    MixedLayer,
+    ScriptPlan,
+    compose_scripts,
+)
 from build_rules.alls.layers import Layers
 from build_rules.alls.own_lines import OwnLines, level_of, read_own_lines
-from build_rules.alls.script import Statement, format_script
+from build_rules.alls.script import Origin, Statement, format_script
 from build_rules.compilers.har_file import HnLayer, OutputLayer, hn_layers, outline_har, output_layers
 from build_rules.errors import InputError
 from build_rules.presets import Preset
 from build_rules.records.calibration_json import Calibrated, Feed, dump_feed, load_calibrated
 from build_rules.records.hardware import DEFAULT_ARCH, HARDWARE
+from build_rules.records.mixed_json import load_mixed
 from build_rules.records.split_json import Endpoint, Front, Split, load_split
 from build_rules.regular_file import SCRIPT_BYTES, read_small
 from build_rules.versions import is_emulated
@@ -44,11 +55,12 @@ def run(
     append: Sequence[str] = (),
     declared_in: str = "model.toml",
     own_file: Sequence[Path] = (),
+    mixed: Sequence[Path] = (),
 ) -> None:
     """Write the scripts of a preset, and what the exported graph takes, by which `har` proves it.
 
     `append` and `own_file` are lines of the user's, the latter none or one; `declared_in` is what errors call the file
-    that holds the former.
+    that holds the former. `mixed` is the record of layers that 16 bits are worth, where they were looked for.
     """
     har = outline_har(parsed_har)[0]
     split, facts = load_split(split_json), load_calibrated(calibrated)
@@ -62,7 +74,7 @@ def run(
         known_only=is_emulated(har.sdk_version),
     )
     plan = plan_script(split, facts, outputs, preset, layers, hw_arch, own)
-    scripts = compose_scripts(plan)
+    scripts = compose_scripts(replace(plan, mixed=_mixed(mixed, _named(str(har.hn.get("name")), layers))))
     script.write_text(format_script(scripts.optimize), encoding="utf-8")
     compile_script.write_text(format_script(scripts.compile), encoding="utf-8")
     swapped = split.front is not None and split.front.swapped
@@ -129,6 +141,19 @@ def _own_places(append: Sequence[str], declared_in: str, own_file: Sequence[Path
     if append:
         places.append(OwnLines("\n".join(append), f"{declared_in}, [alls] append", "from [alls] append"))
     return places
+
+
+def _mixed(paths: Sequence[Path], layers: Layers) -> tuple[MixedLayer, ...]:
+    """Return the layers of a record with the names that this compiler gives them."""
+
+    def fail(problem: str) -> NoReturn:
+        raise InputError(f"{paths[0]}: {problem}. Its layers were found in another graph; delete it and run doit again.")
+
+    return tuple(
+        MixedLayer(layers.find_origin(Origin(layer.node), fail), layer.mode, f"{layer.node} {layer.because}")
+        for path in paths
+        for layer in load_mixed(path).layers
+    )
 
 
 def _read_text(path: Path) -> str:

@@ -30,7 +30,7 @@ run                       model.hef or model.har, an image -> physical outputs
 layer noise               parsed.har, model.alls, a few samples -> what each layer costs
 `object_cells.py`         how much does each cell of an output count?
 `suffix_model.py`         what is computed behind one layer?
-`layer_noise.py`          all of it: the noise that each layer makes alone
+`measure_noise.py`        all of it: the noise that each layer makes alone
 of all                    `har_members.py` (what is kept in a HAR), `stored.py` (an ONNX inside a file),
                           `sessions.py` (the same bits on every machine, however many threads)
 ========================  ===========================================================================
@@ -106,6 +106,17 @@ CODE: dict[Stage, tuple[str, ...]] = {
         *("onnx_file/extent.py", "protobuf.py", "records/hardware.py", "varint.py"),
     ),
 }
+NOISE = (
+    *CODE["optimize"],
+    *_own("measure_noise", "object_cells", "payload", "run_hef", "suffix_model"),
+    *("compilers/describe_har.py", "compilers/layer_noise.py", "compilers/npz_numbers.py"),
+    *("hef/container.py", "hef/directory.py", "hef/features.py", "hef/header.py", "hef/host_work.py"),
+    *("hef/parsable.py", "hef/reader.py", "hef/refusals.py", "hef/schema.py", "hef/streams.py", "protobuf.py"),
+    *("objects/decode_scale.py", "objects/formulas.py", "objects/found.py", "objects/read_objects.py"),
+    *("objects/suppress.py", "records/hardware.py", "records/normalization.py", "records/roles.py"),
+    *("records/split_hint.py", "records/split_json.py"),
+)
+"""What measures the noise of layers, and tries sets of them: it quantizes and runs, too."""
 
 
 def _left_out(commands: Sequence[str]) -> dict[str, list[str]]:
@@ -212,9 +223,13 @@ class Emulator:
 
     def layer_noise(self, job: NoiseJob) -> tuple[LayerNoise, ...]:
         """Measure what each layer costs alone, loudest first."""
-        from build_rules.compilers.emulator.layer_noise import layer_noise
+        from build_rules.compilers.emulator.measure_noise import layer_noise
 
         return layer_noise(job)
+
+    def noise_code(self) -> tuple[str, ...]:
+        """Return the modules by which noise is measured, and sets are tried."""
+        return NOISE
 
     def describe(self, har: Path) -> HarDescription:
         """Say what is in a HAR."""
