@@ -7,31 +7,26 @@ import json
 import zipfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from build_rules.calibration.chosen import Chosen, load_chosen
-from build_rules.comparison.checklist import CheckFacts, FirstLayer, KernelFacts, LayerRange, SampleFacts
+from build_rules.calibration.chosen import Chosen
+from build_rules.comparison.checklist import FirstLayer, KernelFacts, LayerRange, SampleFacts
 from build_rules.compilers.layer_noise import LayerNoise
 from build_rules.errors import InputError
-from build_rules.objects.found import Objects
-from build_rules.records.calibration_json import load_calibrated
-from build_rules.records.split_json import CAMERA_ADAPTORS, Split, load_split
+from build_rules.records.split_json import CAMERA_ADAPTORS, Split
 
 if TYPE_CHECKING:
     import onnx
 
 __all__ = [
-    "best_scores",
     "compare_first_layer",
     "look_at_kernels",
     "look_at_samples",
     "ranges_of",
-    "read_facts",
     "read_ranges",
 ]
 
@@ -49,36 +44,6 @@ STATISTICS_FORMAT = 1
 TAILS = (0.1, 99.9)
 
 Floats = NDArray[np.floating[Any]]
-
-
-def read_facts(folder: Path, calibration: Path | None, built: bool, statistics: Path | None = None) -> CheckFacts:
-    """Return what the files of a model's `folder` below `build/` tell; what its networks tell, who runs them adds.
-
-    `calibration` is what the model was calibrated from, None when its metadata named a snapshot; `built` says that one
-    of its networks was quantized, before which the pixels are proven; `statistics` is what the emulator has observed.
-    What is not there yet is not known.
-    """
-    split, snapshot = load_split(folder / "split.json"), folder / "calibration.safetensors"
-    facts = CheckFacts(
-        proof=split.proof,
-        pixels_proven=built,
-        kernels=look_at_kernels(folder / "split.onnx"),
-        ranges=None if statistics is None else read_ranges(statistics),
-    )
-    if not snapshot.is_file():
-        return facts
-    chosen = load_chosen(folder / "calibration-images.json")
-    return replace(
-        facts,
-        count=load_calibrated(folder / "calibration.json").count,
-        samples=look_at_samples(snapshot, split.input.name),
-        first_layer=compare_first_layer(snapshot, split, chosen, calibration),
-    )
-
-
-def best_scores(images: Sequence[Objects]) -> tuple[float, ...]:
-    """Return the best score in each image, 0 where nothing is found."""
-    return tuple(float(objects.scores.max(initial=0)) for objects in images)
 
 
 def ranges_of(noise: Sequence[LayerNoise]) -> tuple[LayerRange, ...]:

@@ -12,24 +12,19 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from build_rules.calibration.chosen import Chosen, dump_chosen
+from build_rules.calibration.chosen import Chosen
 from build_rules.calibration.produce import produce_snapshot
 from build_rules.calibration.snapshot.parameters import parameters_for
 from build_rules.comparison.check_facts import (
-    best_scores,
     compare_first_layer,
     look_at_kernels,
     look_at_samples,
     ranges_of,
-    read_facts,
     read_ranges,
 )
-from build_rules.comparison.checklist import LayerRange, run_checklist
+from build_rules.comparison.checklist import LayerRange
 from build_rules.compilers.layer_noise import LayerNoise
-from build_rules.objects.found import Objects
-from build_rules.records.calibration_json import Calibrated, Geometry, dump_calibrated
-from build_rules.records.normalization import UNIT
-from build_rules.records.split_json import ModelInput, Preprocessing, Proof, Split, dump_split
+from build_rules.records.split_json import ModelInput, Preprocessing, Split
 from tests.metadata.synthetic import Array
 
 SIZE = 48
@@ -137,32 +132,6 @@ def test_kernels_tell_what_norm_they_have(tmp_path: Path) -> None:
 def test_a_graph_without_convolutions_has_none(tmp_path: Path) -> None:
     facts = look_at_kernels(graph_of(tmp_path, helper.make_node("Relu", ["x"], ["y"])))
     assert (facts.convolutions, facts.without, facts.uneven) == (0, (), "")
-
-
-def test_the_files_of_a_build_are_read(tmp_path: Path) -> None:
-    split = replace(PLAIN, proof=Proof(0.0, 2))
-    pool, _, chosen = made(tmp_path, noise(9), split)
-    graph_of(tmp_path, conv("bare", "x", "w"), helper.make_node("Relu", ["bare"], ["y"]), w=np.ones((4, 3, 1, 1)))
-    (tmp_path / "split.json").write_text(dump_split(split))
-    geometry = Geometry("letterbox", (SIZE, SIZE))
-    (tmp_path / "calibration.json").write_text(dump_calibrated(Calibrated(chosen.snapshot, 9, geometry, UNIT)))
-    (tmp_path / "calibration-images.json").write_text(dump_chosen(chosen))
-    facts = read_facts(tmp_path, pool, built=True)
-    states = {one.subject: one.state for one in run_checklist(facts)}
-    assert states["cut and normalization equal the original"] == "passed"
-    assert states["first layer fed with the same bytes"] == "passed"
-    assert states["calibration: enough images"] == "failed"
-    assert states["calibration: diverse"] == "passed"
-    assert states["convolutions have batch normalization"] == "failed"
-    (tmp_path / "calibration.safetensors").unlink()
-    unmade = {one.subject: one.state for one in run_checklist(read_facts(tmp_path, pool, built=False))}
-    assert unmade["calibration: diverse"] == unmade["cut and normalization equal the original"] == "not known"
-
-
-def test_an_image_without_objects_scores_nothing() -> None:
-    some = Objects(np.zeros((2, 4)), np.array([0.5, 0.75]), np.zeros(2, np.int64))
-    none = Objects(np.zeros((0, 4)), np.zeros(0), np.zeros(0, np.int64))
-    assert best_scores([some, none]) == (0.75, 0)
 
 
 def test_the_statistics_of_the_emulator_tell_ranges(tmp_path: Path) -> None:
