@@ -57,9 +57,10 @@ def test_samples_that_differ_are_told_from_those_that_do_not(tmp_path: Path) -> 
     first, *rest = noise(12)
     near = first.copy()
     near[:6, :6] = np.clip(near[:6, :6] + 40, 0, 255)
-    _, snapshot, _ = made(tmp_path, [first, near, np.full((64, 48, 3), 114), *rest])
+    black, red = np.zeros((64, 48, 3)), np.full((48, 64, 3), [250, 10, 10])  # each with a border of another grey
+    _, snapshot, _ = made(tmp_path, [first, near, black, red, *rest])
     facts = look_at_samples(snapshot, "images")
-    assert (facts.looked_at, facts.repeated, facts.flat, facts.alike) == (14, 0, 1, 2)
+    assert (facts.looked_at, facts.repeated, facts.flat, facts.alike) == (15, 0, 2, 2)
 
 
 def test_samples_that_are_the_same_are_counted(tmp_path: Path) -> None:
