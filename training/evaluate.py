@@ -56,12 +56,17 @@ class Evaluation:
 
 
 def load_held_out(folder: Path) -> list[HeldOut]:
-    """Read what `training.scenes` wrote: `folder` holds pictures and truth, the instance maps lie beside it."""
+    """Read what `training.scenes` wrote: pictures and truth in `folder`, and the instance maps beside it, if any."""
     files = sorted(folder.glob("*.jpg"))
     images = []
     for file in files:
-        with Image.open(file) as image, Image.open(folder.parent / "instances" / f"{file.stem}.png") as instances:
-            images.append((np.asarray(image.convert("RGB")), np.asarray(instances)))
+        with Image.open(file) as image:
+            pixels = np.asarray(image.convert("RGB"))
+        instances = np.zeros(pixels.shape[:2], np.uint8)
+        if (known := folder.parent / "instances" / f"{file.stem}.png").exists():
+            with Image.open(known) as drawn:
+                instances = np.asarray(drawn)
+        images.append((pixels, instances))
     sizes = [(image.shape[1], image.shape[0]) for image, _ in images]
     truths = read_coco(folder / "truth.json", files, sizes, CLASSES, len(CLASSES))
     return [

@@ -22,6 +22,9 @@ what doit made of it (`task_command.py`).
 *steps*          `task_command.py`
 `why.py`         why does a step run?
 `status.py`      what is fresh?
+`report.py`      what does all of it look like? (`report_facts.py`: what the page is told of each model;
+                 `report_network.py`: what its network and the removed tail are made of; `report_comparisons.py`:
+                 what was compared)
 `plan.py`        what would a run do?
 *doit's own*     with what they lack
 `run.py`         builds

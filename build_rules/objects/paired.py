@@ -2,9 +2,13 @@
 
 The measure is the panoptic quality of boxes (Kirillov et al., 2019): the overlaps of all pairs, over the pairs and half
 of what is lost and half of what is invented. Unlike an average precision it is a quotient of sums over objects, so that
-what either network does to the same object can be set against each other. Both are drawn again from the same images,
-with repetition (a paired bootstrap): objects of one image are seen or lost together, and an image is what was drawn
-from the world. With few images objects are drawn instead; the interval is then too narrow rather than too wide.
+what either network does to the same object can be set against each other.
+
+Whether the difference is chance, a permutation test tells: were both networks alike, then in every image the one could
+as well stand in the place of the other, and as large a difference would come of many such exchanges. It is right for
+any number of images, where the percentiles of a bootstrap err with few. How large the difference is, is bounded by such
+a bootstrap: images drawn again, with repetition. Images and not objects, since those of one image are seen or lost
+together; with few images objects, and then too much is told rather than too little.
 """
 
 from __future__ import annotations
@@ -26,6 +30,8 @@ SEED = 20261201
 DRAWS, AT_ONCE = 2000, 50
 INTERVAL = (2.5, 97.5)
 """Percentiles: in 95 of 100 repetitions the true difference lies between."""
+CHANCE = 0.025
+"""How often two networks that are alike may be told apart."""
 
 Floats = NDArray[np.float64]
 
@@ -34,7 +40,8 @@ Floats = NDArray[np.float64]
 class PairedTest:
     """Agreement of two networks with the same reference, 0..1, and the `difference`, second minus first.
 
-    It lies between `low` and `high` in 95 of 100 repetitions. True when the second one is worse.
+    In 95 of 100 repetitions it lies between `low` and `high`; by `chance`, 0..1, it would be as far below zero. True
+    when the second network is worse.
     """
 
     first: float
@@ -42,13 +49,14 @@ class PairedTest:
     difference: float
     low: float
     high: float
+    chance: float
     images: int
     objects: int
 
     @property
     def worse(self) -> bool:
-        """Whether the second network is worse beyond chance: not even the upper end of the interval says otherwise."""
-        return self.high < 0
+        """Whether the second network is worse beyond chance: neither test says otherwise."""
+        return self.high < 0 and self.chance < CHANCE
 
     def __bool__(self) -> bool:
         return self.worse
@@ -63,14 +71,32 @@ def is_worse(reference: Sequence[Objects], first: Sequence[Objects], second: Seq
     objects = sum(int((image[:, (1, 3)] > 0).all(axis=1).sum()) for image in images)
     rows = [image.sum(axis=0, keepdims=True) for image in images] if len(images) >= FEW else images
     units = np.concatenate([np.zeros((0, 4)), *rows])
+    first_quality, second_quality = map(float, _qualities(units.sum(axis=0)))
+    difference = second_quality - first_quality
+    low, high = np.percentile(_redrawn(units), INTERVAL)
+    chance = (1 + int((_exchanged(units) <= difference).sum())) / (1 + DRAWS)
+    return PairedTest(first_quality, second_quality, difference, float(low), float(high), chance, len(images), objects)
+
+
+def _redrawn(units: Floats) -> Floats:
+    """Return the differences of samples of the same size, drawn with repetition."""
     random = np.random.default_rng(SEED)
     differences = np.zeros(DRAWS)
     for start in range(0, DRAWS if len(units) else 0, AT_ONCE):
         drawn = units[random.integers(0, len(units), (AT_ONCE, len(units)))].sum(axis=1)
         differences[start : start + AT_ONCE] = np.subtract(*_qualities(drawn)[::-1])
-    low, high = np.percentile(differences, INTERVAL)
-    of_first, of_second = map(float, _qualities(units.sum(axis=0)))
-    return PairedTest(of_first, of_second, of_second - of_first, float(low), float(high), len(images), objects)
+    return differences
+
+
+def _exchanged(units: Floats) -> Floats:
+    """Return the differences of the same sample, the networks exchanged in half of it."""
+    random = np.random.default_rng(SEED)
+    differences = np.zeros(DRAWS)
+    for start in range(0, DRAWS if len(units) else 0, AT_ONCE):
+        exchanged = random.integers(0, 2, (AT_ONCE, len(units), 1), dtype=np.int8)
+        drawn = np.where(exchanged, units[:, (2, 3, 0, 1)], units).sum(axis=1)
+        differences[start : start + AT_ONCE] = np.subtract(*_qualities(drawn)[::-1])
+    return differences
 
 
 def _units(reference: Objects, first: Objects, second: Objects) -> Floats:

@@ -22,6 +22,8 @@ class ObjectReader:
     their own (Ultralytics). Of masks, landmarks and angles nothing is read: their objects are judged by upright box and
     score.
 
+    Of an anchor head the split has to hold the anchors; in `endpoints.json` it does, whoever has written them down.
+
     Known differences from the decoders: they give a hundred objects at most, approximate the exponentials of anchor
     grids to a percent, and score a grid of one class by its objectness alone, where ours, as the graph, has the
     product. A softmax that a head ends in is applied, as in the graph; they apply none.

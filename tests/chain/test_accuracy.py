@@ -28,6 +28,7 @@ from build_rules.hef import read_members
 from build_rules.objects.coco_truth import read_coco
 from build_rules.objects.found import Objects
 from build_rules.objects.measure_agreement import precision
+from build_rules.objects.read_objects import ObjectReader
 from build_rules.objects.suppress import box_iou
 from build_rules.records.split_json import load_split
 from tests.chain.conftest import MODELS, make_workspace
@@ -157,6 +158,41 @@ def test_quantized_finds_what_float_finds(
     assert reference >= 0.90
     for preset, value in reached.items():
         assert value >= reference - 0.02, preset
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+@pytest.mark.parametrize("model", EXAMPLES)
+def test_our_objects_are_those_of_the_decoders(
+    examples: Path,
+    model: str,
+    decoder: str,
+    quantized: Mapping[tuple[str, str], tuple[dict[str, Any], Tensors]],
+    floats: Mapping[str, Tensors],
+) -> None:
+    reader = ObjectReader(split := load_split(examples / f"build/{model}/split.json"), score=0.05, overlap=IOU)
+    document, codes = quantized[model, "fast"]
+    real = {}
+    for physical in physical_outputs(document):
+        numbers = physical["quantization"]
+        real[physical["name"]] = (codes[physical["name"]].astype(np.float32) - numbers["zero_point"]) * numbers["scale"]
+    aware = {"nms": "class_aware"}
+    for described, theirs, ours, least in (
+        (as_float(document) | aware, floats[model], floats[model], 1),
+        # In 8 bits many scores are equal, and which box of two is the better one is left to chance.
+        (document | aware, codes, real, 0.97),
+    ):
+        same = []
+        for index, found in enumerate(detect(decoder, described, theirs)):
+            values = [array[index].astype(np.float32) for array in ours.values()]
+            own = reader.read(dict(zip((e.name for e in split.endpoints), values, strict=True)))
+            kept = found.scores > 0.05
+            boxes = found.boxes[kept] * np.array([INPUT[1], INPUT[0]] * 2)
+            close = np.abs(own.boxes[:, None] - boxes[None]).max(axis=2) < 0.01
+            close &= np.abs(own.scores[:, None] - found.scores[kept][None]) < 1e-5
+            close &= own.labels[:, None] == found.classes[kept]
+            same += [*close.any(axis=1), *close.any(axis=0)]
+        assert len(same) > 300
+        assert np.mean(same) >= least
 
 
 @pytest.mark.parametrize("preset", PRESETS)
