@@ -6,7 +6,9 @@ version that it is emulated, and runs on no device. One file per question, in th
 ========================  ===========================================================================
 parse                     split.onnx -> parsed.har
 `graph.py`                which nodes hang on the image, which are constant, what shape has each tensor?
+`operators.py`            for which operators has a chip a layer, and under which conditions?
 `fuse.py`                 which nodes become one layer, and what is it called?
+`sizes.py`                is it larger than any network that is known of the chip?
 `parse_onnx.py`           all of these: the layers as the vendor's HN lists them, and the weights
 optimize                  parsed.har, model.alls, snapshot -> model.har
 `fold.py`                 which constants and batch normalizations become plain numbers?
@@ -72,13 +74,13 @@ def _own(*modules: str) -> tuple[str, ...]:
 
 
 SHARED = (
-    *_own("__init__", "fuse", "graph", "har_members", "sessions"),
+    *_own("__init__", "fuse", "graph", "har_members", "operators", "sessions"),
     *("compilers/archive.py", "compilers/har_file.py", "compilers/protocol.py"),
     *("errors.py", "inference.py", "records/stage_report.py", "regular_file.py", "versions.py"),
 )
 ALLS = ("alls/check.py", "alls/commands.py", "alls/layers.py", "alls/script.py", "alls/values.py")
 CODE: dict[Stage, tuple[str, ...]] = {
-    "parse": (*SHARED, *_own("parse_onnx"), "compilers/begin_at.py"),
+    "parse": (*SHARED, *_own("parse_onnx", "sizes"), "compilers/begin_at.py"),
     "optimize": (
         *SHARED,
         *_own("finetune", "finite", "fold", "fresh_names", "kernels", "modify", "network", "optimize", "qdq"),
@@ -159,11 +161,13 @@ class Emulator:
     def parse(self, job: ParseJob) -> StageReport:
         """Translate the cut ONNX graph into a HAR of state `hailo_model`."""
         from build_rules.compilers.emulator.parse_onnx import parse
+        from build_rules.compilers.emulator.sizes import tell_sizes
         from build_rules.compilers.har_file import write_har
         from build_rules.records.stage_report import StageReport
 
-        write_har(job.output, parse(job, SDK_VERSION))
-        return StageReport()
+        har = parse(job, SDK_VERSION)
+        write_har(job.output, har)
+        return StageReport({}, tell_sizes(har.hn, job.hw_arch))
 
     def optimize(self, job: OptimizeJob) -> StageReport:
         """Quantize as the model script says, into a HAR of state `quantized_model`."""

@@ -173,7 +173,10 @@ def test_deconvolution_and_dense(tmp_path: Path) -> None:
         ("quantization_param({mat*}, precision_mode=a16_w16)", "line 2.*matches no layer"),
         ("quantization_param(conv1, precision_mode=a4_w4)", "line 2.*a4_w4"),
         ("quantization_param(conv1, precison_mode=a8_w8)", "line 2.*precison_mode"),
-        ("quantisation_param(conv1, precision_mode=a8_w8)", "line 2: there is no command 'quantisation_param' .did you mean quantization_param"),
+        (
+            "quantisation_param(conv1, precision_mode=a8_w8)",
+            "line 2: there is no command 'quantisation_param' .did you mean quantization_param",
+        ),
         ("n2 = normalization([0.0], [255.0])", "line 2.*1 means"),
         ("n2 = normalization([0.0, 0.0, 0.0], [0.0, 1.0, 1.0])", "line 2.*deviation of 0"),
         ("model_optimization_config(calibration, calibset_size=999)", "calibset_size=999.*24 samples"),
