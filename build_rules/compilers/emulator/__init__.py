@@ -6,7 +6,9 @@ version that it is emulated, and runs on no device. One file per question, in th
 ========================  ===========================================================================
 parse                     split.onnx -> parsed.har
 `graph.py`                which nodes hang on the image, which are constant, what shape has each tensor?
+`operators.py`            for which operators has a chip a layer, and under which conditions?
 `fuse.py`                 which nodes become one layer, and what is it called?
+`sizes.py`                is it larger than any network that is known of the chip?
 `parse_onnx.py`           all of these: the layers as the vendor's HN lists them, and the weights
 statistics                parsed.har, snapshot -> statistics.npz, which all presets share
 `observe.py`, `finite.py` which values does each tensor take on the samples? where does one cease to be a number?
@@ -82,7 +84,7 @@ def _own(*modules: str) -> tuple[str, ...]:
 
 
 SHARED = (
-    *_own("__init__", "fuse", "graph", "har_members", "sessions"),
+    *_own("__init__", "fuse", "graph", "har_members", "operators", "sessions"),
     *("compilers/archive.py", "compilers/har_file.py", "compilers/protocol.py"),
     *("errors.py", "inference.py", "records/stage_report.py", "regular_file.py", "versions.py"),
 )
@@ -94,7 +96,7 @@ OBSERVED = (
     "varint.py",
 )
 CODE: dict[Stage, tuple[str, ...]] = {
-    "parse": (*SHARED, *_own("parse_onnx"), "compilers/begin_at.py"),
+    "parse": (*SHARED, *_own("parse_onnx", "sizes"), "compilers/begin_at.py"),
     "statistics": (
         *(place for place in SHARED if place != "records/stage_report.py"),
         *_own("collect", "finite", "fold", "fresh_names", "network", "observe", "qdq", "quantization_plan"),
@@ -192,11 +194,13 @@ class Emulator:
     def parse(self, job: ParseJob) -> StageReport:
         """Translate the cut ONNX graph into a HAR of state `hailo_model`."""
         from build_rules.compilers.emulator.parse_onnx import parse
+        from build_rules.compilers.emulator.sizes import tell_sizes
         from build_rules.compilers.har_file import write_har
         from build_rules.records.stage_report import StageReport
 
-        write_har(job.output, parse(job, SDK_VERSION))
-        return StageReport()
+        har = parse(job, SDK_VERSION)
+        write_har(job.output, har)
+        return StageReport({}, tell_sizes(har.hn, job.hw_arch))
 
     def collect(self, job: StatisticsJob) -> None:
         """Observe the float network on every sample of the snapshot."""
