@@ -126,6 +126,11 @@ def _turns_in_image(graph: Graph, node: onnx.NodeProto) -> str | None:
     return None if order[0] == 0 else f"it moves the axis of the batch (perm={list(order)})"
 
 
+def _keeps_batch(graph: Graph, node: onnx.NodeProto) -> str | None:
+    axes = _axes(graph, node)
+    return "it takes the axis of the batch away" if 0 in axes or not axes else None
+
+
 def _kernel_in_image(graph: Graph, node: onnx.NodeProto) -> str | None:
     rank = _data_rank(graph, node)
     if rank not in (3, 4):
@@ -170,10 +175,27 @@ def _plain_resize(graph: Graph, node: onnx.NodeProto) -> str | None:
         node, "antialias", 0
     ):
         return "it crops or smooths while it resizes"
+    if (
+        attribute(node, "axes", None) is not None
+        or attribute(node, "keep_aspect_ratio_policy", b"stretch") != b"stretch"
+    ):
+        return (
+            "it names axes or keeps a ratio, which only newer exports do; give it the sizes or scales of all four axes"
+        )
     before, after = graph.shapes[node.input[0]], graph.shapes[node.output[0]]
+    if attribute(node, "coordinate_transformation_mode", b"") == b"align_corners" and not _to_whole_pixels(graph, node):
+        return (
+            "it aligns corners by scales that lead to no whole number of pixels, where programs differ; give it sizes"
+        )
     if before[:2] != after[:2] and not graph.input_is_nhwc:
         return "it resizes the channels, and layers resize height and width"
     return None
+
+
+def _to_whole_pixels(graph: Graph, node: onnx.NodeProto) -> bool:
+    if len(node.input) < 3 or not node.input[2] or not (scales := graph.constant(node.input[2])).size:
+        return True
+    return bool(np.allclose(scales * graph.shapes[node.input[0]], graph.shapes[node.output[0]]))
 
 
 def _forward(graph: Graph, node: onnx.NodeProto) -> str | None:
@@ -225,7 +247,7 @@ OPERATORS: Mapping[str, Operator] = {
     "Pad": Operator(BRIEF, (_zero_padding,), (-1,)),
     "Reshape": Operator(BRIEF, (), (1,)),
     "Flatten": Operator(BRIEF),
-    "Squeeze": Operator(ZOO, (), (1,)),
+    "Squeeze": Operator(ZOO, (_keeps_batch,), (1,)),
     "Unsqueeze": Operator(ZOO, (), (1,)),
     "Transpose": Operator(ZOO, (_turns_in_image,)),
     "Resize": Operator(BRIEF, (_plain_resize,), (-1,)),
