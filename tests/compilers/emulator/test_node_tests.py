@@ -54,6 +54,8 @@ def cases() -> dict[str, tuple[Case, ...]]:
         collected = collect_testcases(None)
     found: dict[str, list[Case]] = {}
     for test in collected:
+        if test.model is None:
+            continue
         kinds = {node.op_type for node in test.model.graph.node}
         if len(kinds) == 1 and test.data_sets and (case := as_network(test)) is not None:
             found.setdefault(kinds.pop(), []).append(case)
@@ -96,7 +98,7 @@ def pixels(image: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.uint8], float
 def noise(found: npt.NDArray[Any], wanted: npt.NDArray[Any]) -> float:
     """Return the signal over the noise, in dB; a constant signal counts by its size."""
     signal = max(float(np.square(wanted - wanted.mean()).mean()), 1e-4 * float(np.square(wanted).mean()), 1e-12)
-    return 10 * np.log10(signal / max(float(np.square(found - wanted).mean()), 1e-20))
+    return float(10 * np.log10(signal / max(float(np.square(found - wanted).mean()), 1e-20)))
 
 
 def judge(case: Case, folder: Path) -> str:
