@@ -13,7 +13,8 @@ class LayerNoise:
 
     `layer` is its HN name (`net/conv12`), `nodes` the ONNX nodes fused into it. `share` is its part of the sum over all
     layers (0..1), `outputs` the same per stream. `low` and `high` are the range seen, `used` the share of it between
-    the 0.1 and 99.9 percentiles of the values seen. `bits` are those of its output now.
+    the 0.1 and 99.9 percentiles of the values seen. `bits` are those of its output now. `weights` is the part of its
+    noise that its weights make (0..1), the rest is made by rounding its output; None where nobody has measured it.
     """
 
     layer: str
@@ -25,3 +26,4 @@ class LayerNoise:
     high: float
     used: float
     bits: int
+    weights: float | None = None

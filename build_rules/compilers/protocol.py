@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from build_rules.compilers.describe_har import HarDescription
+    from build_rules.compilers.layer_noise import LayerNoise
     from build_rules.records.stage_report import StageReport
     from build_rules.toml_table import Table
 
@@ -28,16 +29,19 @@ __all__ = [
     "Compiler",
     "Diagnosis",
     "Finding",
+    "NoiseJob",
     "OptimizeJob",
     "ParseJob",
     "RunnableNetwork",
     "SampleError",
     "Stage",
+    "StatisticsJob",
     "Surroundings",
     "TargetRequest",
 ]
 
-Stage = Literal["parse", "optimize", "compile"]
+Stage = Literal["parse", "statistics", "optimize", "compile"]
+"""`statistics` is a stage of those compilers alone that collect them."""
 
 
 class SampleError(InputError):
@@ -104,11 +108,27 @@ class ParseJob:
 
 
 @dataclass(frozen=True)
+class StatisticsJob:
+    """Parsed HAR + calibration snapshot -> what the network does on all samples, for every preset that is to come.
+
+    `mean` and `std`, per channel in pixel units, are what a model script's normalization will say.
+    """
+
+    har: Path
+    calibration: Path
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    output: Path
+    around: Surroundings = QUIET
+
+
+@dataclass(frozen=True)
 class OptimizeJob:
     """Parsed HAR + model script + calibration snapshot (safetensors, uint8 NCHW) -> quantized HAR.
 
     `statistics` is what `collect` has written for the same HAR and snapshot, None where nothing was collected.
-    `endpoints` is the `split.json` of the cut: it decides no number, only by which objects results are judged.
+    `endpoints` is the `endpoints.json` of the cut (in the form of `split.json`): it decides no number, only by which
+    objects results are judged.
     """
 
     har: Path
@@ -118,6 +138,21 @@ class OptimizeJob:
     around: Surroundings = QUIET
     statistics: Path | None = None
     endpoints: Path | None = None
+
+
+@dataclass(frozen=True)
+class NoiseJob:
+    """Parsed HAR + model script + calibration snapshot -> what each layer costs, measured on `samples` (rows of it).
+
+    `endpoints` is the `split.json` of the cut, by which cells that hold objects are told; None counts all cells alike.
+    """
+
+    har: Path
+    script: Path
+    calibration: Path
+    samples: tuple[int, ...]
+    endpoints: Path | None = None
+    around: Surroundings = QUIET
 
 
 @dataclass(frozen=True)
@@ -194,8 +229,14 @@ class Compiler(Protocol):
     """Whether it has to find out about programs outside before it can say what a stage's output depends on."""
     float_tolerance: ClassVar[float]
     """How far its float network may be from ONNX Runtime's, as a part of what the values of a tensor deviate."""
+    measures_noise: ClassVar[bool]
+    """Whether it can tell what each layer costs alone (`layer_noise`)."""
     keeps_logs: ClassVar[bool]
     """Whether each stage leaves a log, an output beside the file that it writes."""
+    judges_by_objects: ClassVar[bool]
+    """Whether `optimize` looks at decoded objects to judge what it has done, and so depends on what outputs mean."""
+    collects_statistics: ClassVar[bool]
+    """Whether what the network does on the calibration samples is a file of its own, which all presets share."""
     suffix: ClassVar[str]
     """Ends the names of its tasks and folders (`hef:MODEL:hailo8l-fast-dfc`), so that what two compilers make lies
     apart and switching between them makes nothing again. Only the default compiler has none."""
@@ -250,6 +291,10 @@ class Compiler(Protocol):
         """Translate the cut ONNX graph. This report, and those of the others, say only what no log says."""
         ...
 
+    def collect(self, job: StatisticsJob) -> None:
+        """Write what the network does on the calibration samples; only called where it `collects_statistics`."""
+        ...
+
     def optimize(self, job: OptimizeJob) -> StageReport:
         """Quantize as the model script says."""
         ...
@@ -282,6 +327,20 @@ class Compiler(Protocol):
 
         `samples` is [N, H, W, C], in pixels; the outputs are real values, [N, H, W, C] each, by stream name and in the
         order of the HEF's. Raises `InputError` when nothing in the HAR is quantized, or the samples do not fit.
+        """
+        ...
+
+    def layer_noise(self, job: NoiseJob) -> tuple[LayerNoise, ...]:
+        """Measure what each layer costs alone, loudest first.
+
+        Raises `InputError` for wrong input, and where the compiler `measures_noise` not.
+        """
+        ...
+
+    def noise_code(self) -> tuple[str, ...]:
+        """Return the modules that noise is measured and sets of layers are tried with; none where it cannot measure.
+
+        Those of `layer_noise`, `optimize`, `run_float`, `simulate` and `describe`.
         """
         ...
 

@@ -35,7 +35,6 @@ One file per question of the graph:
 `prove/check_halves.py`         does a half-precision export mean the same in float?
 `prove/run_limits.py`           may a model be run here? (`runtime.py`: what comes out; `node_work.py`: at what cost)
 `decoders/decoder_check.py`     do the EdgeFirst decoders compute from the endpoints what the graph computes?
-`decoders/formulas.py`          what do they compute?
 `decoders/match_rows.py`        which rows and channels of an output are which values of which scale?
 `decoders/find_anchors.py`      which anchors does the graph of an anchor head hold, and are those by hand the same?
 `decoders/check_manual.py`      are endpoints named by hand what the graph makes of them?

@@ -52,7 +52,9 @@ __all__ = [
     "TileGrid",
     "Tiling",
     "dump_split",
+    "in_pixels",
     "load_split",
+    "only_endpoints",
     "swapped_order",
 ]
 
@@ -275,6 +277,14 @@ class Split:
         return frozenset(endpoint.name for endpoint in self.endpoints if endpoint.activation == SIGMOID)
 
 
+def only_endpoints(split: Split, anchors: Anchors | None) -> Split:
+    """Return what of a split decides which objects its outputs hold, with the anchors by which they are decoded.
+
+    It changes with nothing else, such as how the endpoints were found. In a file it has the form of `split.json`.
+    """
+    return Split(split.model, split.input, split.endpoints, attention=(), proof=None, found_by="", anchors=anchors)
+
+
 def swapped_order(channels: int) -> list[int]:
     """Return the channels of a picture in the order in which red and blue have changed places."""
     return [2, 1, 0, *range(3, channels)]
@@ -357,3 +367,19 @@ def _front(front: dict[str, Any] | None) -> Front | None:
 
 def _anchors(levels: Any) -> Anchors | None:
     return None if levels is None else tuple(tuple((pair[0], pair[1]) for pair in level) for level in levels)
+
+
+def in_pixels(normalization: Normalization, front: Front | None) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return (mean, std) in pixel units of what is done to pixels, before the graph and by its front, as one."""
+    mean, std = normalization.in_pixels()
+    if front is None:
+        return mean, std
+    # ((p - m) / s - M) / S = (p - (m + M * s)) / (s * S)
+    together = zip(mean, std, front.mean, front.std, strict=True)
+    pairs = [(_plain(m + M * s), _plain(s * S)) for m, s, M, S in together]
+    return tuple(m for m, _ in pairs), tuple(s for _, s in pairs)
+
+
+def _plain(value: float) -> float:
+    """Return a product without the last digits, which are those of the arithmetic (58.394999999999996)."""
+    return float(f"{value:.9g}")

@@ -1,4 +1,4 @@
-"""model.onnx -> split.onnx, split.json."""
+"""model.onnx -> split.onnx, split.json, endpoints.json."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from build_rules.records.split_json import (
     Preprocessing,
     Split,
     dump_split,
+    only_endpoints,
     swapped_order,
 )
 from build_rules.trainer.anchors import split_anchors
@@ -47,8 +48,9 @@ def run(
     named_in: str | None = None,
     pixels: InputChoice | None = None,
     metadata: str | None = None,
+    endpoints: Path | None = None,
 ) -> tuple[Path, ...]:
-    """Cut the graph at its endpoints; neither output changes with descriptions, session ids or other metadata.
+    """Cut the graph at its endpoints; no output changes with descriptions, session ids or other metadata.
 
     `pixels` is what the user says about the network's input, `metadata` a JSON object that is merged over the metadata
     in the ONNX. `labels_file` names the user's class names, if there are any; they are no input (nothing is made from
@@ -85,7 +87,13 @@ def run(
     for warning in (*result.warnings, *decided.warnings):
         print(f"   warning: {warning}")
     split_json.write_text(dump_split(replace(split, preprocessing=decided.preprocessing)), encoding="utf-8")
+    if endpoints is not None:
+        endpoints.write_text(dump_split(only_endpoints(split, _in_pixels(anchors, split.input))), encoding="utf-8")
     return result.external_files
+
+
+def _in_pixels(anchors: Anchors, image: ModelInput) -> Anchors | None:
+    return tuple(tuple((w * image.width, h * image.height) for w, h in level) for level in anchors) or None
 
 
 def _named(trainer: TrainerDocument, folder: str | None) -> str | None:

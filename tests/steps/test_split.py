@@ -67,6 +67,25 @@ def test_descriptions_change_nothing(cut: Any, tmp_path: Path) -> None:
     assert [(tmp_path / name).read_bytes() for name in ("split.onnx", "split.json")] == before
 
 
+def test_what_the_outputs_hold_is_told_apart_from_how_that_was_found(cut: Any, tmp_path: Path) -> None:
+    place = tmp_path / "endpoints.json"
+    by_hint, told = cut(endpoints=place), place.read_bytes()
+    model = detection()
+    del model.metadata_props[:]
+    by_structure = cut(model, endpoints=place)
+    assert by_hint.found_by != by_structure.found_by
+    assert place.read_bytes() == told
+    assert load_split(place).endpoints == by_hint.endpoints
+    assert load_split(place).folded == by_hint.folded
+
+
+def test_anchors_are_told_with_the_outputs_in_pixels(cut: Any, tmp_path: Path) -> None:
+    head = Head(anchors=3, bins=1, classes=3, roles=("boxes", "objectness", "scores"))
+    whole = cut(head_model(head, hinted(head)), "a\nb\nc\n", endpoints=tmp_path / "endpoints.json")
+    told = load_split(tmp_path / "endpoints.json").anchors
+    assert np.asarray(told) == pytest.approx(np.asarray(whole.anchors), rel=1e-4)
+
+
 def test_files_with_weights_are_returned(tmp_path: Path) -> None:
     onnx.save(detection(), tmp_path / "m.onnx", save_as_external_data=True, location="weights.bin", size_threshold=0)
     (tmp_path / "labels.txt").write_text(NAMES)

@@ -10,13 +10,16 @@ parse                     split.onnx -> parsed.har
 `fuse.py`                 which nodes become one layer, and what is it called?
 `sizes.py`                is it larger than any network that is known of the chip?
 `parse_onnx.py`           all of these: the layers as the vendor's HN lists them, and the weights
-optimize                  parsed.har, model.alls, snapshot -> model.har
+statistics                parsed.har, snapshot -> statistics.npz, which all presets share
+`observe.py`, `finite.py` which values does each tensor take on the samples? where does one cease to be a number?
+`collect.py`              all of these: what was observed, as a file
+optimize                  parsed.har, model.alls, snapshot, statistics.npz -> model.har
 `fold.py`                 which constants and batch normalizations become plain numbers?
 `fresh_names.py`          how is what will be added called, so that no tensor of the user's has that name?
 `network.py`              the network to be quantized: layers, delivered tensors, the way from pixels to its input
 `script_settings.py`      what does the model script ask of these layers?
 `modify.py`               which of that changes the HN: the normalization, and the activations that are folded
-`ranges.py`, `finite.py`  which values does each tensor take on them? where does one cease to be a number?
+`ranges.py`               which range of what was observed does a grid cover?
 `quantization_plan.py`    which tensors share a grid, in how many bits; the plan that all of it ends in
 `kernels.py`              how is a kernel rounded, and what does its bias make up for?
 `qdq.py`                  the float and the quantized network as ONNX graphs; a folded activation stands here
@@ -29,6 +32,10 @@ compile                   model.har -> model.hef
 run                       model.hef or model.har, an image -> physical outputs
 `runnable.py`             may a network of unknown origin be opened, and run within bounds?
 `run_hef.py`              all of it: `HostSession`
+layer noise               parsed.har, model.alls, a few samples -> what each layer costs
+`object_cells.py`         how much does each cell of an output count?
+`suffix_model.py`         what is computed behind one layer?
+`measure_noise.py`        all of it: the noise that each layer makes alone
 of all                    `har_members.py` (what is kept in a HAR), `stored.py` (an ONNX inside a file),
                           `sessions.py` (the same bits on every machine, however many threads)
 ========================  ===========================================================================
@@ -50,13 +57,16 @@ if TYPE_CHECKING:
 
     from build_rules.compilers.describe_har import HarDescription
     from build_rules.compilers.emulator.run_hef import HostSession
+    from build_rules.compilers.layer_noise import LayerNoise
     from build_rules.compilers.protocol import (
         CompileJob,
         Diagnosis,
         Finding,
+        NoiseJob,
         OptimizeJob,
         ParseJob,
         Stage,
+        StatisticsJob,
         TargetRequest,
     )
     from build_rules.records.stage_report import StageReport
@@ -79,19 +89,28 @@ SHARED = (
     *("errors.py", "inference.py", "records/stage_report.py", "regular_file.py", "versions.py"),
 )
 ALLS = ("alls/check.py", "alls/commands.py", "alls/layers.py", "alls/script.py", "alls/values.py")
+OBSERVED = (
+    "compilers/samples.py",
+    "calibration/snapshot/safetensors_file.py",
+    "onnx_file/extent.py",
+    "varint.py",
+)
 CODE: dict[Stage, tuple[str, ...]] = {
     "parse": (*SHARED, *_own("parse_onnx", "sizes"), "compilers/begin_at.py"),
+    "statistics": (
+        *(place for place in SHARED if place != "records/stage_report.py"),
+        *_own("collect", "finite", "fold", "fresh_names", "network", "observe", "qdq", "quantization_plan"),
+        *_own("script_settings", "stored"),
+        *ALLS,
+        *OBSERVED,
+    ),
     "optimize": (
         *SHARED,
+        *_own("collect", "observe"),
         *_own("finetune", "finite", "fold", "fresh_names", "kernels", "modify", "network", "optimize", "qdq"),
         *_own("quantization_plan", "ranges", "runnable", "script_settings", "stored"),
         *ALLS,
-        *(
-            "compilers/samples.py",
-            "calibration/snapshot/safetensors_file.py",
-            "onnx_file/extent.py",
-            "varint.py",
-        ),
+        *OBSERVED,
     ),
     "compile": (
         *SHARED,
@@ -102,6 +121,17 @@ CODE: dict[Stage, tuple[str, ...]] = {
         *("onnx_file/extent.py", "protobuf.py", "records/hardware.py", "varint.py"),
     ),
 }
+NOISE = (
+    *CODE["optimize"],
+    *_own("measure_noise", "object_cells", "payload", "run_hef", "suffix_model"),
+    *("compilers/describe_har.py", "compilers/layer_noise.py", "compilers/npz_numbers.py"),
+    *("hef/container.py", "hef/directory.py", "hef/features.py", "hef/header.py", "hef/host_work.py"),
+    *("hef/parsable.py", "hef/reader.py", "hef/refusals.py", "hef/schema.py", "hef/streams.py", "protobuf.py"),
+    *("objects/decode_scale.py", "objects/formulas.py", "objects/found.py", "objects/read_objects.py"),
+    *("objects/suppress.py", "records/hardware.py", "records/normalization.py", "records/roles.py"),
+    *("records/split_hint.py", "records/split_json.py"),
+)
+"""What measures the noise of layers, and tries sets of them: it quantizes and runs, too."""
 
 
 def _left_out(asked: Sequence[str]) -> dict[str, list[str]]:
@@ -120,7 +150,10 @@ class Emulator:
     starts_programs: ClassVar[bool] = False
     looks_outside: ClassVar[bool] = False
     float_tolerance: ClassVar[float] = 0.001
+    measures_noise: ClassVar[bool] = True
     keeps_logs: ClassVar[bool] = False
+    judges_by_objects: ClassVar[bool] = True
+    collects_statistics: ClassVar[bool] = True
     suffix: ClassVar[str] = ""
 
     @classmethod
@@ -169,6 +202,12 @@ class Emulator:
         write_har(job.output, har)
         return StageReport({}, tell_sizes(har.hn, job.hw_arch))
 
+    def collect(self, job: StatisticsJob) -> None:
+        """Observe the float network on every sample of the snapshot."""
+        from build_rules.compilers.emulator.collect import collect
+
+        job.output.write_bytes(collect(job))
+
     def optimize(self, job: OptimizeJob) -> StageReport:
         """Quantize as the model script says, into a HAR of state `quantized_model`."""
         from build_rules.compilers.emulator.optimize import optimize
@@ -207,6 +246,16 @@ class Emulator:
         from build_rules.compilers.emulator.run_hef import simulate
 
         return simulate(har, samples)
+
+    def layer_noise(self, job: NoiseJob) -> tuple[LayerNoise, ...]:
+        """Measure what each layer costs alone, loudest first."""
+        from build_rules.compilers.emulator.measure_noise import layer_noise
+
+        return layer_noise(job)
+
+    def noise_code(self) -> tuple[str, ...]:
+        """Return the modules by which noise is measured, and sets are tried."""
+        return NOISE
 
     def describe(self, har: Path) -> HarDescription:
         """Say what is in a HAR."""

@@ -23,7 +23,7 @@ import onnx
 from build_rules.compilers.emulator.graph import Graph, attribute
 from build_rules.errors import InputError
 
-__all__ = ["OPERATORS", "REASONS", "check_known", "check_operators"]
+__all__ = ["REASONS", "SUPPORTED", "check_known", "check_operators"]
 
 BRIEF, ZOO, WIKI = "product brief 3.7.0", "hailo_model_zoo", "developer.ridgerun.com"
 IMAGE_RANK = 4
@@ -51,7 +51,7 @@ def check_known(nodes: Iterable[onnx.NodeProto]) -> None:
     for node in nodes:
         if node.domain not in ("", "ai.onnx"):
             _refuse(node, f"it is none of ONNX's own but one of {node.domain!r}")
-        if node.op_type not in OPERATORS:
+        if node.op_type not in SUPPORTED:
             told = "no public document and no public network shows a layer of the chip for it"
             _refuse(node, REASONS.get(node.op_type, told))
 
@@ -60,7 +60,7 @@ def check_operators(graph: Graph) -> None:
     """Raise `InputError` for the first node, in the order of the graph, that no chip has a layer for."""
     check_known(graph.nodes)
     for node in graph.nodes:
-        row = OPERATORS[node.op_type]
+        row = SUPPORTED[node.op_type]
         for condition in (_has_constants, _has_rank, *row.conditions):
             if (reason := condition(graph, node)) is not None:
                 _refuse(node, reason)
@@ -75,7 +75,7 @@ def _refuse(node: onnx.NodeProto, reason: str) -> NoReturn:
 
 
 def _has_constants(graph: Graph, node: onnx.NodeProto) -> str | None:
-    places = OPERATORS[node.op_type].constant
+    places = SUPPORTED[node.op_type].constant
     for place in range(1, len(node.input)) if places == (-1,) else places:
         if place < len(node.input) and node.input[place] and node.input[place] not in graph.constants:
             return f"its input {place} ({node.input[place]!r}) is computed from the image, and must be constant"
@@ -218,7 +218,7 @@ _MOVES = Operator(ZOO, (_one_image,))
 _ACTIVATION = Operator(BRIEF)
 _REDUCTION = Operator(ZOO, (_one_image,), (1,))
 
-OPERATORS: Mapping[str, Operator] = {
+SUPPORTED: Mapping[str, Operator] = {
     "Conv": Operator(BRIEF, (_kernel_in_image,), (1, 2)),
     "ConvTranspose": Operator(BRIEF, (_kernel_in_image,), (1, 2)),
     "Gemm": Operator(BRIEF, (_plain_gemm,), (2,)),

@@ -14,14 +14,6 @@ import numpy as np
 import onnx
 
 from build_rules.errors import InputError
-from build_rules.graph.decoders.formulas import (
-    activated,
-    anchor_boxes,
-    averaged_bins,
-    boxes_from_sides,
-    middles,
-    per_place,
-)
 from build_rules.graph.decoders.match_rows import (
     Order,
     Scale,
@@ -39,6 +31,7 @@ from build_rules.graph.load.constants import Array
 from build_rules.graph.load.graph_view import GraphView
 from build_rules.graph.prove.runtime import run_tail
 from build_rules.graph.tail.uncuttable import uneven_size
+from build_rules.objects.formulas import activated, anchor_boxes, averaged_bins, boxes_from_sides, middles
 from build_rules.records.roles import (
     ANCHOR,
     ANGLE,
@@ -260,16 +253,17 @@ def _scales(
     scales: dict[int, dict[str, tuple[Array, ...]]] = {}
     for endpoint in endpoints:
         stride = endpoint.stride or 0
-        values = maps[endpoint.tensor][0].astype(np.float64)
+        values = np.moveaxis(maps[endpoint.tensor][0].astype(np.float64), 0, -1)
         decoded = scales.setdefault(stride, {})
         if endpoint.is_grid:
             decoded |= _of_grid(values, own.get(stride, ()), stride, classes)
         elif endpoint.kind.formula == "box":
             sides = averaged_bins(values) if endpoint.encoding == DFL else values
-            decoded[endpoint.role] = (_with_middles(boxes_from_sides(sides, stride), stride),)
+            boxes = boxes_from_sides(sides, middles(sides.shape[:2], stride), stride)
+            decoded[endpoint.role] = (_with_middles(boxes[np.newaxis], stride),)
         elif endpoint.kind.formula == "channels":
             # What the trainer wants to be applied is not always in the graph.
-            decoded[endpoint.role] = (per_place(activated(values, endpoint.activation, axis=0)), per_place(values))
+            decoded[endpoint.role] = (activated(values, endpoint.activation)[np.newaxis], values[np.newaxis])
     return [Scale(scales[stride]) for stride in sorted(scales) if scales[stride]]
 
 
@@ -282,16 +276,17 @@ def _of_grid(
     values: Array, anchors: Sequence[tuple[float, float]], stride: int, classes: int
 ) -> dict[str, tuple[Array, ...]]:
     """Return what a grid holds for each anchor: x, y, width, height, objectness, scores and the rest."""
-    if not anchors or len(values) % len(anchors) or len(values) // len(anchors) <= BEFORE_SCORES:
+    channels = values.shape[-1]
+    if not anchors or channels % len(anchors) or channels // len(anchors) <= BEFORE_SCORES:
         return {}
-    grid = values.reshape(len(anchors), -1, *values.shape[1:])
-    last = np.moveaxis(grid, 1, -1)
+    grid = np.moveaxis(values.reshape(*values.shape[:2], len(anchors), -1), 2, 0)
     rest = BEFORE_SCORES + classes
-    objectness = activated(last[..., BEFORE_SCORES - 1 : BEFORE_SCORES], SIGMOID)
-    scores = activated(last[..., BEFORE_SCORES:rest], SIGMOID)
+    objectness = activated(grid[..., BEFORE_SCORES - 1 : BEFORE_SCORES], SIGMOID)
+    scores = activated(grid[..., BEFORE_SCORES:rest], SIGMOID)
+    boxes = anchor_boxes(grid[..., :4], middles(grid.shape[1:3], stride), np.reshape(anchors, (-1, 1, 1, 2)), stride)
     return {
-        BOXES: (_with_middles(anchor_boxes(grid[:, :4], anchors, stride), stride),),
+        BOXES: (_with_middles(boxes, stride),),
         OBJECTNESS: (objectness,),
         SCORES: (scores, scores * objectness),
-        MASK_COEFS: (last[..., rest:],),
+        MASK_COEFS: (grid[..., rest:],),
     }
