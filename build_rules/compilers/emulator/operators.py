@@ -23,7 +23,7 @@ import onnx
 from build_rules.compilers.emulator.graph import Graph, attribute
 from build_rules.errors import InputError
 
-__all__ = ["OPERATORS", "REASONS", "check_known", "check_operators"]
+__all__ = ["REASONS", "SUPPORTED", "check_known", "check_operators"]
 
 BRIEF, ZOO, WIKI = "product brief 3.7.0", "hailo_model_zoo", "developer.ridgerun.com"
 IMAGE_RANK = 4
@@ -51,7 +51,7 @@ def check_known(nodes: Iterable[onnx.NodeProto]) -> None:
     for node in nodes:
         if node.domain not in ("", "ai.onnx"):
             _refuse(node, f"it is none of ONNX's own but one of {node.domain!r}")
-        if node.op_type not in OPERATORS:
+        if node.op_type not in SUPPORTED:
             told = "no public document and no public network shows a layer of the chip for it"
             _refuse(node, REASONS.get(node.op_type, told))
 
@@ -60,7 +60,7 @@ def check_operators(graph: Graph) -> None:
     """Raise `InputError` for the first node, in the order of the graph, that no chip has a layer for."""
     check_known(graph.nodes)
     for node in graph.nodes:
-        row = OPERATORS[node.op_type]
+        row = SUPPORTED[node.op_type]
         for condition in (_has_constants, _has_rank, *row.conditions):
             if (reason := condition(graph, node)) is not None:
                 _refuse(node, reason)
@@ -75,7 +75,7 @@ def _refuse(node: onnx.NodeProto, reason: str) -> NoReturn:
 
 
 def _has_constants(graph: Graph, node: onnx.NodeProto) -> str | None:
-    places = OPERATORS[node.op_type].constant
+    places = SUPPORTED[node.op_type].constant
     for place in range(1, len(node.input)) if places == (-1,) else places:
         if place < len(node.input) and node.input[place] and node.input[place] not in graph.constants:
             return f"its input {place} ({node.input[place]!r}) is computed from the image, and must be constant"
@@ -126,6 +126,11 @@ def _turns_in_image(graph: Graph, node: onnx.NodeProto) -> str | None:
     return None if order[0] == 0 else f"it moves the axis of the batch (perm={list(order)})"
 
 
+def _keeps_batch(graph: Graph, node: onnx.NodeProto) -> str | None:
+    axes = _axes(graph, node)
+    return "it takes the axis of the batch away" if 0 in axes or not axes else None
+
+
 def _kernel_in_image(graph: Graph, node: onnx.NodeProto) -> str | None:
     rank = _data_rank(graph, node)
     if rank not in (3, 4):
@@ -170,10 +175,27 @@ def _plain_resize(graph: Graph, node: onnx.NodeProto) -> str | None:
         node, "antialias", 0
     ):
         return "it crops or smooths while it resizes"
+    if (
+        attribute(node, "axes", None) is not None
+        or attribute(node, "keep_aspect_ratio_policy", b"stretch") != b"stretch"
+    ):
+        return (
+            "it names axes or keeps a ratio, which only newer exports do; give it the sizes or scales of all four axes"
+        )
     before, after = graph.shapes[node.input[0]], graph.shapes[node.output[0]]
+    if attribute(node, "coordinate_transformation_mode", b"") == b"align_corners" and not _to_whole_pixels(graph, node):
+        return (
+            "it aligns corners by scales that lead to no whole number of pixels, where programs differ; give it sizes"
+        )
     if before[:2] != after[:2] and not graph.input_is_nhwc:
         return "it resizes the channels, and layers resize height and width"
     return None
+
+
+def _to_whole_pixels(graph: Graph, node: onnx.NodeProto) -> bool:
+    if len(node.input) < 3 or not node.input[2] or not (scales := graph.constant(node.input[2])).size:
+        return True
+    return bool(np.allclose(scales * graph.shapes[node.input[0]], graph.shapes[node.output[0]]))
 
 
 def _forward(graph: Graph, node: onnx.NodeProto) -> str | None:
@@ -196,7 +218,7 @@ _MOVES = Operator(ZOO, (_one_image,))
 _ACTIVATION = Operator(BRIEF)
 _REDUCTION = Operator(ZOO, (_one_image,), (1,))
 
-OPERATORS: Mapping[str, Operator] = {
+SUPPORTED: Mapping[str, Operator] = {
     "Conv": Operator(BRIEF, (_kernel_in_image,), (1, 2)),
     "ConvTranspose": Operator(BRIEF, (_kernel_in_image,), (1, 2)),
     "Gemm": Operator(BRIEF, (_plain_gemm,), (2,)),
@@ -225,7 +247,7 @@ OPERATORS: Mapping[str, Operator] = {
     "Pad": Operator(BRIEF, (_zero_padding,), (-1,)),
     "Reshape": Operator(BRIEF, (), (1,)),
     "Flatten": Operator(BRIEF),
-    "Squeeze": Operator(ZOO, (), (1,)),
+    "Squeeze": Operator(ZOO, (_keeps_batch,), (1,)),
     "Unsqueeze": Operator(ZOO, (), (1,)),
     "Transpose": Operator(ZOO, (_turns_in_image,)),
     "Resize": Operator(BRIEF, (_plain_resize,), (-1,)),
