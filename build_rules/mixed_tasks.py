@@ -94,6 +94,7 @@ def searches(models: Sequence[Model]) -> Tasks:
                     **_read(model, place),
                     "script": place / "searched" / "model.alls",
                     "snapshot": ws.folder(model) / "calibration.safetensors",
+                    "statistics": _collected(model, place),
                 },
                 outputs={"mixed": place / "mixed.json"},
                 owner=model.name,
@@ -103,6 +104,13 @@ def searches(models: Sequence[Model]) -> Tasks:
                 code=compiling.compiler.noise_code(),
                 fault=compiling.fault_of("optimize"),
             )
+
+
+def _collected(model: Model, place: Path) -> tuple[Path, ...]:
+    """Return what the measuring compiler has collected for the presets, where it makes them; else the search does."""
+    compiler = ws.measuring(model).compiler
+    shares = compiler == ws.compiling(model).compiler and compiler.collects_statistics
+    return (place / "statistics.npz",) if shares else ()
 
 
 def _folder(model: Model, hw_arch: str) -> Path:

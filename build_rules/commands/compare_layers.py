@@ -43,6 +43,7 @@ def search_inputs(
                 folder / "split.json",
                 load_calibrated(folder / "calibration.json").count,
                 around=Surroundings(progress),
+                statistics=collected if (collected := parsed.with_name("statistics.npz")).is_file() else None,
             )
     raise InputError(f"{model.name}: no target of it is built; run `doit` first, then its layers can be measured.")
 

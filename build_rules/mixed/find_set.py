@@ -38,6 +38,7 @@ class SetInputs:
     """What a search reads. `script` is without any set, `endpoints` the `split.json`, `count` the samples there are.
 
     `held_out` are images that are no calibration images; None proves on calibration images that nothing is chosen by.
+    `statistics` is what the compiler has collected, without which every set that is tried is observed anew.
     """
 
     compiler: Compiler
@@ -48,6 +49,7 @@ class SetInputs:
     count: int
     held_out: Images | None = None
     around: Surroundings = QUIET
+    statistics: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,9 @@ def measure_noise(inputs: SetInputs) -> tuple[LayerNoise, ...]:
     """Return what each layer costs, loudest first. Raises `InputError` where the compiler cannot tell."""
     rows = divide(inputs.count)[0]
     return inputs.compiler.layer_noise(
-        NoiseJob(inputs.har, inputs.script, inputs.calibration, rows, inputs.endpoints, inputs.around)
+        NoiseJob(
+            inputs.har, inputs.script, inputs.calibration, rows, inputs.endpoints, inputs.around, inputs.statistics
+        )
     )
 
 
@@ -133,7 +137,15 @@ def find_set(inputs: SetInputs) -> Mixed:
     samples = Samples(inputs.calibration, split.input.name, parsed.input_shape)
     held_out = None if inputs.held_out is None else _Others(inputs.held_out, _Rows(samples, chosen))
     images = held_out or _Rows(samples, proven)
-    job = OptimizeJob(inputs.har, inputs.script, inputs.calibration, inputs.har, inputs.around, None, inputs.endpoints)
+    job = OptimizeJob(
+        inputs.har,
+        inputs.script,
+        inputs.calibration,
+        inputs.har,
+        inputs.around,
+        inputs.statistics,
+        inputs.endpoints if inputs.compiler.judges_by_objects else None,
+    )
 
     def exact(image: NDArray[np.uint8]) -> Tensors:
         return _delivered(split, parsed, inputs.compiler.run_float(job, image.transpose(2, 0, 1)))
