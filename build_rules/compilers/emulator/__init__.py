@@ -132,9 +132,11 @@ NOISE = (
 """What measures the noise of layers, and tries sets of them: it quantizes and runs, too."""
 
 
-def _left_out(commands: Sequence[str]) -> dict[str, list[str]]:
-    """Return the facts about what a script asks for and has no counterpart here."""
-    return {"not_emulated": list(commands)} if commands else {}
+def _left_out(asked: Sequence[str]) -> dict[str, list[str]]:
+    """Return the facts about what a script asks for and has no counterpart here, having told them in a line."""
+    if asked:
+        print(f"   accepted, not emulated: {', '.join(asked)}")
+    return {"not_emulated": list(asked)} if asked else {}
 
 
 @dataclass(frozen=True)
