@@ -144,8 +144,8 @@ class OptimizeJob:
 class NoiseJob:
     """Parsed HAR + model script + calibration snapshot -> what each layer costs, measured on `samples` (rows of it).
 
-    `endpoints` is the `split.json` of the cut, by which cells that hold objects are told; None counts all cells alike.
-    `statistics` as for `OptimizeJob`.
+    `endpoints` is the `endpoints.json` of the cut, by which cells that hold objects are told; None counts all cells
+    alike. `statistics` as for `OptimizeJob`.
     """
 
     har: Path

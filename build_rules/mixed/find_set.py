@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from build_rules.records.mixed_json import Mixed, MixedImages, MixedLayer, Mixed
 from build_rules.records.roles import SIGMOID
 from build_rules.records.split_json import Split, load_split
 
-__all__ = ["ImageFiles", "SetInputs", "divide", "find_set", "measure_noise"]
+__all__ = ["SetInputs", "divide", "find_set", "measure_noise"]
 
 CHOOSING, PROVING = 8, 40
 """Images that layers are chosen by, and calibration images that a set is proven on. Two samples tell the loudest layers
@@ -35,7 +35,7 @@ TOLD = 16
 
 @dataclass(frozen=True)
 class SetInputs:
-    """What a search reads. `script` is without any set, `endpoints` the `split.json`, `count` the samples there are.
+    """What a search reads. `script` is without any set, `endpoints` the `endpoints.json`, `count` counts the samples.
 
     `held_out` are images that are no calibration images; None proves on calibration images that nothing is chosen by.
     `statistics` is what the compiler has collected, without which every set that is tried is observed anew.
@@ -80,22 +80,6 @@ class _Others:
 
     def image(self, number: int) -> NDArray[np.uint8]:
         return self._images.image(self._numbers[number])
-
-
-@dataclass(frozen=True)
-class ImageFiles:
-    """Images from files; `load` fits one to the network, uint8 [H, W, C]."""
-
-    files: tuple[Path, ...]
-    load: Callable[[Path], NDArray[np.uint8]]
-
-    def __len__(self) -> int:
-        """Return how many there are."""
-        return len(self.files)
-
-    def image(self, number: int) -> NDArray[np.uint8]:
-        """Return one as the network takes it."""
-        return self.load(self.files[number])
 
 
 def divide(count: int) -> tuple[tuple[int, ...], tuple[int, ...]]:

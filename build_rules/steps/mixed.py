@@ -20,23 +20,25 @@ def run(
     parsed_har: Path,
     script: Path,
     snapshot: Path,
-    split_json: Path,
+    endpoints: Path,
     calibrated: Path,
     mixed: Path,
     compiler: Compiler,
     statistics: Sequence[Path] = (),
+    split_json: Sequence[Path] = (),
 ) -> None:
     """Find the smallest set of layers, and prove it on calibration images that it was not chosen by.
 
     `compiler` is one that can measure noise; where the network is compiled by another, its set is an estimate.
-    `statistics` is what it has collected for the presets, where it makes them.
+    `statistics` is what it has collected for the presets, where it makes them; where it does not, `split_json` says how
+    pixels are normalized, and it collects here what all sets share.
     """
     around, facts = Surroundings(progress, tell_warning), load_calibrated(calibrated)
     with TemporaryDirectory() as folder:
         collected = next(iter(statistics), None)
-        if collected is None and compiler.collects_statistics:
+        for cut in split_json if compiler.collects_statistics else ():
             collected = Path(folder) / "statistics.npz"
-            mean, std = in_pixels(facts.normalization, load_split(split_json).front)
+            mean, std = in_pixels(facts.normalization, load_split(cut).front)
             compiler.collect(StatisticsJob(parsed_har, snapshot, mean, std, collected, around))
         found = find_set(
             SetInputs(
@@ -44,7 +46,7 @@ def run(
                 parsed_har,
                 script,
                 snapshot,
-                split_json,
+                endpoints,
                 facts.count,
                 around=around,
                 statistics=collected,
