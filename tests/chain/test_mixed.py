@@ -9,11 +9,16 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from build_rules.commands.compare_layers import show_layers
+from build_rules.commands.compare_mixed import show_mixed
+from build_rules.declared.model import Model, load_models
+from build_rules.declared.settings import Settings
+from build_rules.errors import InputError
 from tests.compilers.nets import images
 from tests.doit_runs import doit
-from tests.mixed.nets import LOUD, loud_detector
+from tests.mixed.nets import FAST, LOUD, loud_detector
 
-MODEL = """{first}
+DECLARED = """{first}
 calibration_count = 12
 [[target]]
 preset = "accurate"
@@ -29,12 +34,13 @@ tensors = ["{scores}"]
 activation = "sigmoid"
 {last}
 """
+STEPS = ["alls", "calibration", "har", "hef", "meta", "parse", "split", "statistics"]
 AUTO = 'mixed_precision = "auto"'
 
 
 def declare(folder: Path, first: str = AUTO, last: str = "") -> None:
     boxes, scores = (folder / "ends").read_text().split()
-    (folder / "models/loud/model.toml").write_text(MODEL.format(first=first, boxes=boxes, scores=scores, last=last))
+    (folder / "models/loud/model.toml").write_text(DECLARED.format(first=first, boxes=boxes, scores=scores, last=last))
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +58,9 @@ def built_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     declare(folder)
     run = doit(folder)
     assert run.code == 0, run.err
-    assert run.steps == sorted(["alls", "alls", "calibration", "har", "hef", "meta", "mixed", "parse", "split", "statistics"])
+    assert run.steps == sorted(
+        ["alls", "alls", "calibration", "har", "hef", "meta", "mixed", "parse", "split", "statistics"]
+    )
     return folder
 
 
@@ -101,6 +109,65 @@ def test_switched_off_there_is_no_such_step(folder: Path) -> None:
     assert "mixed precision" not in (folder / "build/loud/hailo8l-accurate/model.alls").read_text()
     assert "mixed precision" not in doit(folder, "status", "loud").out
     assert "mixed:" not in doit(folder, "list", "--all").out
+
+
+def compared(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Model:
+    """The model as a command has it, in its repository; what is measured is what was built."""
+    monkeypatch.chdir(folder)
+    declare(folder, first="")
+    return load_models(Path("models"), Settings())[0]
+
+
+def test_layers_are_shown_worst_first_with_a_line_each(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = compared(folder, monkeypatch)
+    (folder / "build/loud/hailo8l-accurate/model.alls").write_text(FAST)  # as if nothing had been found yet
+    assert show_layers(model, False, lambda text: None) == 0
+    told = capsys.readouterr().out
+    first = next(line for line in told.splitlines() if "%" in line)
+    assert "loud/conv2" in first
+    assert "a8_w8_a16" in first
+    assert f"   quantization_param(onnx:{LOUD}, precision_mode=a8_w8_a16)" in told
+    assert show_layers(model, True, lambda text: None) == 0
+    rows = json.loads(capsys.readouterr().out)["layers"]
+    assert len(rows) == 5
+    assert rows[0]["nodes"][0] == LOUD
+    assert sum(row["share"] for row in rows) == pytest.approx(1)
+
+
+def test_lines_are_written_into_the_declaration_and_a_build_obeys_them(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = compared(folder, monkeypatch)
+    script = folder / "build/loud/hailo8l-accurate/model.alls"
+    script.write_text(FAST)
+    line = f'"quantization_param(onnx:{LOUD}, precision_mode=a8_w8_a16)"'
+    declaration = folder / "models/loud/model.toml"
+    before = declaration.read_text()
+    assert show_mixed(model, None, write=False, as_json=False, progress=lambda text: None) == 0
+    assert declaration.read_text() == before
+    assert "1 of 5 layers in 16 bits" in capsys.readouterr().out
+    assert show_mixed(model, None, write=True, as_json=False, progress=lambda text: None) == 0
+    told = capsys.readouterr().out
+    assert f"+    {line}" in told
+    assert all(each in declaration.read_text().splitlines() for each in before.splitlines() if each)
+    assert line in declaration.read_text()
+    script.write_text("")  # so that it is written anew
+    assert steps_after(folder)[:2] == ["alls", "har"]
+    assert "quantization_param(loud/conv2, precision_mode=a8_w8_a16)" in script.read_text()
+
+
+def test_a_declaration_that_cannot_be_read_is_told_before_anything_is_searched(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = compared(folder, monkeypatch)
+    (folder / "models/loud/model.toml").write_text("[alls\n")
+    with pytest.raises(InputError, match="not TOML"):
+        show_mixed(model, None, write=True, as_json=False, progress=pytest.fail)
+    shutil.rmtree(folder / "build/loud/hailo8l-accurate")
+    with pytest.raises(InputError, match="no target of it is built"):
+        show_layers(model, False, pytest.fail)
 
 
 def test_what_is_not_possible_is_an_error_of_the_model(folder: Path) -> None:
