@@ -11,10 +11,13 @@ from PIL import Image
 
 from build_rules.commands.compare_layers import show_layers
 from build_rules.commands.compare_mixed import show_mixed
+from build_rules.compilers.describe_har import describe
 from build_rules.declared.model import Model, load_models
 from build_rules.declared.settings import Settings
 from build_rules.errors import InputError
+from tests.chain.dfc_workspaces import choose_dfc
 from tests.compilers.nets import images
+from tests.dfc_double.environment import make_environment
 from tests.doit_runs import doit
 from tests.mixed.nets import FAST, LOUD, loud_detector
 
@@ -168,6 +171,21 @@ def test_a_declaration_that_cannot_be_read_is_told_before_anything_is_searched(
     shutil.rmtree(folder / "build/loud/hailo8l-accurate")
     with pytest.raises(InputError, match="no target of it is built"):
         show_layers(model, False, pytest.fail)
+
+
+def test_another_compiler_is_handed_what_the_emulator_chose(folder: Path, tmp_path: Path) -> None:
+    shutil.rmtree(folder / "build")
+    choose_dfc(folder, make_environment(tmp_path / "dfc"))
+    run = doit(folder)
+    assert run.code == 0, run.err
+    assert run.steps == sorted([*(step for step in STEPS if step != "statistics"), "alls", "mixed", "parse"])
+    assert "parse:loud:hailo8l" in run.executed
+    assert "mixed:loud:hailo8l" in run.executed
+    script = (folder / "build/loud/hailo8l-accurate-dfc/model.alls").read_text()
+    layers = describe(folder / "build/loud/hailo8l-dfc/parsed.har").layers
+    (name,) = (layer.name for layer in layers if LOUD in layer.original_names)
+    assert f"quantization_param({name}, precision_mode=a8_w8_a16)" in script
+    assert doit(folder).executed == []
 
 
 def test_what_is_not_possible_is_an_error_of_the_model(folder: Path) -> None:
