@@ -9,6 +9,7 @@ from build_rules.commands.command import show
 from build_rules.errors import InputError, printable
 
 if TYPE_CHECKING:
+    from build_rules.compilers.protocol import Compiler
     from build_rules.declared.model import Model
     from build_rules.mixed.find_set import SetInputs
     from build_rules.mixed.quantize_set import Images
@@ -20,11 +21,11 @@ SHOWN = 20
 
 
 def search_inputs(
-    model: Model, progress: Callable[[str], None], held_out: Images | None = None
+    model: Model, compiler: Compiler, progress: Callable[[str], None], held_out: Images | None = None
 ) -> tuple[str, SetInputs]:
     """Return the name of the first built target of a model, those that are made fastest first, and what to read of it.
 
-    Raises `InputError` when none is built.
+    `held_out` are images that are no calibration images, where there are some. Raises `InputError` when none is built.
     """
     from build_rules import workspace as ws
     from build_rules.compilers.protocol import Surroundings
@@ -36,7 +37,7 @@ def search_inputs(
         place, parsed = ws.target_folder(model, target), ws.arch_folder(model, target.hw_arch) / "parsed.har"
         if (place / "model.har").is_file() and parsed.is_file():
             return f"{model.name}:{ws.target_name(model, target)}", SetInputs(
-                ws.compiling(model).compiler,
+                compiler,
                 parsed,
                 place / "model.alls",
                 folder / "calibration.safetensors",
@@ -49,14 +50,13 @@ def search_inputs(
     raise InputError(f"{model.name}: no target of it is built; run `doit` first, then its layers can be measured.")
 
 
-def show_layers(model: Model, as_json: bool, progress: Callable[[str], None]) -> int:
+def show_layers(target: str, inputs: SetInputs, as_json: bool) -> int:
     """Measure and print; returns the exit code. Raises `InputError` where its compiler cannot tell what layers cost."""
     from build_rules.commands.render import render_json, render_table
     from build_rules.exit_codes import DONE
     from build_rules.mixed.advice import advise
     from build_rules.mixed.find_set import divide, measure_noise
 
-    target, inputs = search_inputs(model, progress)
     noises = measure_noise(inputs)
     advice = advise(noises, inputs.compiler.describe(inputs.har).layers)
     rows = [_row(noise, each) for noise, each in zip(noises, advice, strict=True)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +11,7 @@ from build_rules.exit_codes import DONE
 from build_rules.regular_file import find_fault, read_small
 
 if TYPE_CHECKING:
-    from build_rules.declared.model import Model
-    from build_rules.mixed.quantize_set import Images
+    from build_rules.mixed.find_set import SetInputs
     from build_rules.records.mixed_json import Mixed, MixedResult
 
 __all__ = ["show_mixed"]
@@ -22,23 +20,17 @@ DECLARATION_BYTES = 16 << 20
 COMMENT = "found and proven by `doit compare --mixed`"
 
 
-def show_mixed(
-    model: Model, held_out: Images | None, *, write: bool, as_json: bool, progress: Callable[[str], None]
-) -> int:
-    """Search, print and, when asked, write the lines into the model's `model.toml`; returns the exit code.
+def show_mixed(target: str, inputs: SetInputs, declaration: Path, *, write: bool, as_json: bool) -> int:
+    """Search, print and, when asked, write the lines into `declaration`, the model's `model.toml`.
 
-    `held_out` are images that are no calibration images, where there are some. Raises `InputError` as `show_layers`.
+    Returns the exit code. Raises `InputError` for a declaration that cannot be written to, before anything is searched, and as `find_set`.
     """
-    from build_rules.commands.compare_layers import search_inputs
     from build_rules.mixed.advice import wide_line
     from build_rules.mixed.find_set import find_set
     from build_rules.records.mixed_json import dump_mixed
-    from build_rules.workspace import DECLARATION
 
-    declaration = model.folder / DECLARATION
     if write:
-        _read(declaration)  # what cannot be written is told before anything is searched
-    target, inputs = search_inputs(model, progress, held_out)
+        _read(declaration)
     mixed = find_set(inputs)
     lines = [wide_line(layer.node, layer.mode) for layer in mixed.layers]
     show(dump_mixed(mixed) if as_json else _text(target, mixed, lines))
