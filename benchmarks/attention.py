@@ -28,6 +28,8 @@ from build_rules.alls.script import Name, parse_script  # noqa: E402
 from build_rules.calibration.pixels.images import decode  # noqa: E402
 from build_rules.calibration.pixels.letterbox import fit, place  # noqa: E402
 from build_rules.hef import read_members  # noqa: E402
+from build_rules.objects.average_precision import average_precisions  # noqa: E402
+from build_rules.objects.found import Objects  # noqa: E402
 from build_rules.records.split_json import load_split  # noqa: E402
 from tests.chain.conftest import make_workspace  # noqa: E402
 from tests.chain.test_accuracy import (  # noqa: E402
@@ -40,7 +42,6 @@ from tests.chain.test_accuracy import (  # noqa: E402
     rms_errors,
 )
 from tests.decoders import DECODERS, physical_outputs  # noqa: E402
-from training.average_precision import Detections, Truth, average_precision  # noqa: E402
 from training.scenes import Scene, jpeg_bytes, make_scene  # noqa: E402
 
 MODEL = "shapes-attn"
@@ -100,15 +101,17 @@ def run_float(folder: Path, files: Sequence[Path]) -> Tensors:
     }
 
 
-def score(found: Sequence[Detections], scenes: Sequence[Scene], pool: int) -> str:
+def score(found: Sequence[Objects], scenes: Sequence[Scene], pool: int) -> str:
     """Return mAP50 of each pool, and of all."""
-    truths = [
-        Truth(np.array([o.box for o in s.objects], np.float64).reshape(-1, 4), np.array([o.label for o in s.objects]))
-        for s in scenes
-    ]
+    truths = []
+    for scene in scenes:
+        boxes = np.array([thing.box for thing in scene.objects], np.float64).reshape(-1, 4)
+        labels = np.array([thing.label for thing in scene.objects], np.int64)
+        truths.append(Objects(boxes, np.ones(len(labels)), labels))
     ranges = [slice(start, start + pool) for start in range(0, len(scenes), pool)]
-    pools = [average_precision(found[part], truths[part], CLASSES).mean for part in ranges]
-    return f"{', '.join(f'{value:.4f}' for value in pools)}; all {average_precision(found, truths, CLASSES).mean:.4f}"
+    pools = [average_precisions(truths[part], found[part], CLASSES)[:, 0] for part in (*ranges, slice(None))]
+    *each, everything = [f"{np.nanmean(values):.4f}" for values in pools]
+    return f"{', '.join(each)}; all {everything}"
 
 
 def main() -> None:
@@ -135,7 +138,7 @@ def main() -> None:
             cases = [] if number else [("float", as_float(document), reference)]
             for case, described, values in (*cases, (name, document, tensors)):
                 found = [
-                    Detections(in_pixels_of(scene.image.shape[:2], one.boxes), one.scores.astype(float), one.classes)
+                    Objects(in_pixels_of(scene.image.shape[:2], one.boxes), one.scores.astype(float), one.classes)
                     for one, scene in zip(detect(DECODER, described, values), scenes, strict=True)
                 ]
                 errors = ", ".join(f"{error:.5f}" for error in rms_errors(described, values, reference).values())

@@ -20,8 +20,10 @@ __all__ = [
     "task_har",
     "task_hef",
     "task_meta",
+    "task_mixed",
     "task_parse",
     "task_split",
+    "task_statistics",
 ]
 
 ALL = 1 << 16
@@ -96,11 +98,17 @@ CALIBRATION = Rule(
     ),
     needs=(("cores", ALL), ("memory_mb", 900)),
 )
-# What these three do is the compiler's code, which each step adds.
+# What these four do is the compiler's code, which each step adds.
 PARSE = Rule(
     "parse",
     "build_rules.steps.parse:run",
     ("steps/parse.py", "compilers/protocol.py", "engine/messages.py", *RECORDS),
+)
+STATISTICS = Rule(
+    "statistics",
+    "build_rules.steps.statistics:run",
+    ("steps/statistics.py", "compilers/name_sample.py", "compilers/protocol.py", "engine/messages.py", *RECORDS),
+    needs=(("cores", 4), ("memory_mb", 600)),
 )
 ALLS = Rule(
     "alls",
@@ -112,6 +120,7 @@ ALLS = Rule(
         "compilers/archive.py",
         "compilers/har_file.py",
         "records/hardware.py",
+        "records/mixed_json.py",
         "regular_file.py",
         "versions.py",
         *RECORDS,
@@ -122,6 +131,7 @@ HAR = Rule(
     "build_rules.steps.har:run",
     (
         "steps/har.py",
+        "compilers/name_sample.py",
         "compilers/pixel_proof.py",
         "compilers/protocol.py",
         "engine/messages.py",
@@ -246,17 +256,17 @@ def task_calibration() -> Tasks:
 def task_parse() -> Tasks:
     """Let the compiler read the cut graph and name its layers."""
     for model in ws.compiled_models():
-        compiling = ws.compiling(model)
-        for hw_arch in dict.fromkeys(target.hw_arch for target in model.targets):
+        for compiling, hw_arch in ws.parsings(model):
+            place = ws.folder(model) / f"{hw_arch}{compiling.compiler.suffix}"
             yield PARSE.task(
-                f"{model.name}:{ws.arch_name(model, hw_arch)}",
+                f"{model.name}:{place.name}",
                 inputs={
                     "split_onnx": ws.folder(model) / "split.onnx",
                     "split_json": ws.folder(model) / "split.json",
                 },
                 outputs={
-                    **ws.logs(compiling, ws.arch_folder(model, hw_arch) / "parsed.log"),
-                    "parsed_har": ws.arch_folder(model, hw_arch) / "parsed.har",
+                    **ws.logs(compiling, place / "parsed.log"),
+                    "parsed_har": place / "parsed.har",
                 },
                 owner=model.name,
                 settings={"network_name": model.network_name, "hw_arch": hw_arch},
@@ -267,6 +277,45 @@ def task_parse() -> Tasks:
                 keeps=compiling.compiler.keeps_logs,
                 own_process=compiling.compiler.starts_programs,
                 fault=compiling.fault_of("parse"),
+            )
+
+
+def task_mixed() -> Tasks:
+    """Find the layers that 16 bits are worth, where a model asks for it."""
+    if asking := ws.searching_models():
+        from build_rules.mixed_tasks import searches
+
+        yield from searches(asking)
+
+
+def task_statistics() -> Tasks:
+    """Observe the network on the calibration samples, once for all presets, where a compiler collects that."""
+    for model in ws.compiled_models():
+        compiling = ws.compiling(model)
+        if not compiling.compiler.collects_statistics:
+            continue
+        for hw_arch in dict.fromkeys(target.hw_arch for target in model.targets):
+            yield STATISTICS.task(
+                f"{model.name}:{ws.arch_name(model, hw_arch)}",
+                inputs={
+                    "parsed_har": ws.arch_folder(model, hw_arch) / "parsed.har",
+                    "split_json": ws.folder(model) / "split.json",
+                    "calibrated": ws.folder(model) / "calibration.json",
+                    "snapshot": ws.folder(model) / "calibration.safetensors",
+                },
+                outputs={"statistics": ws.arch_folder(model, hw_arch) / "statistics.npz"},
+                owner=model.name,
+                settings={},
+                tools=compiling.tools["statistics"],
+                # Only errors say which image a sample was.
+                passed={
+                    "compiler": compiling.compiler,
+                    "chosen": str(ws.folder(model) / "calibration-images.json"),
+                },
+                code=compiling.compiler.code("statistics"),
+                needs=compiling.compiler.needs("statistics"),
+                own_process=compiling.compiler.starts_programs,
+                fault=compiling.fault_of("statistics"),
             )
 
 
@@ -281,6 +330,7 @@ def task_alls() -> Tasks:
                 "calibrated": ws.folder(model) / "calibration.json",
                 "parsed_har": ws.arch_folder(model, target.hw_arch) / "parsed.har",
                 "own_file": () if own is None or own.file is None else (own.file,),
+                **ws.found_set(model, target),
             },
             outputs={
                 "compile_script": ws.target_folder(model, target) / "compile.alls",
@@ -297,6 +347,10 @@ def task_alls() -> Tasks:
             passed={"declared_in": str(model.folder / "model.toml")},
             fault=model.fault("alls"),
         )
+    if asking := ws.searching_models():
+        from build_rules.mixed_tasks import scripts_to_search_with
+
+        yield from scripts_to_search_with(asking, ALLS)
 
 
 def task_har() -> Tasks:
@@ -313,6 +367,7 @@ def task_har() -> Tasks:
                 "split_onnx": ws.folder(model) / "split.onnx",
                 "feed": ws.target_folder(model, target) / "feed.json",
                 "endpoints": (ws.folder(model) / "endpoints.json",) if compiling.compiler.judges_by_objects else (),
+                "statistics": ws.collected(model, target, compiling),
             },
             outputs={
                 **ws.logs(compiling, place / "har.log"),

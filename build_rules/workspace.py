@@ -49,8 +49,12 @@ __all__ = [
     "compiling",
     "find_workspace_models",
     "folder",
+    "found_set",
     "logs",
+    "measuring",
+    "parsings",
     "preset_of",
+    "searching_models",
     "source_date_epoch",
     "target_folder",
     "target_name",
@@ -316,6 +320,46 @@ def _ask_once(compiler: Compiler) -> _Asked:
 def logs(compiling: Compiling, path: Path) -> dict[str, Path]:
     """Return the output that is what a compiler logs, where it keeps that."""
     return {"log": path} if compiling.compiler.keeps_logs else {}
+
+
+def searching_models() -> tuple[Model, ...]:
+    """Return the models that ask for layers to be found that 16 bits are worth."""
+    return tuple(model for model in compiled_models() if model.settings.mixed_precision != "off")
+
+
+def measuring(model: Model) -> Compiling:
+    """Ask the compiler that measures what layers cost: the model's, or the default one where that cannot."""
+    if _compiler_of(model).measures_noise:
+        return compiling(model)
+    from build_rules.compilers import DEFAULT_COMPILER
+
+    return _ask_once(model.settings.configured(DEFAULT_COMPILER)).compiling
+
+
+def parsings(model: Model) -> tuple[tuple[Compiling, str], ...]:
+    """Return the compilers that read a model's graph, and for which architectures."""
+    own = tuple((compiling(model), arch) for arch in dict.fromkeys(target.hw_arch for target in model.targets))
+    if model.settings.mixed_precision == "off" or _compiler_of(model).measures_noise:
+        return own
+    from build_rules.mixed_tasks import searched_archs
+
+    return (*own, *((measuring(model), arch) for arch in searched_archs(model)))
+
+
+def found_set(model: Model, target: Target) -> dict[str, tuple[Path, ...]]:
+    """Return the input of a target's script that says which layers 16 bits are worth, where they are looked for."""
+    if model.settings.mixed_precision == "off":
+        return {}
+    from build_rules.mixed_tasks import set_of
+
+    return set_of(model, target)
+
+
+def collected(model: Model, target: Target, compiling: Compiling) -> tuple[Path, ...]:
+    """Return the statistics that a target is quantized by, where its compiler collects them."""
+    if not compiling.compiler.collects_statistics:
+        return ()
+    return (arch_folder(model, target.hw_arch) / "statistics.npz",)
 
 
 def compiler_version(model: Model) -> str:

@@ -1,11 +1,10 @@
-"""How good is an ONNX detector on the held-out scenes? Decoded with plain `numpy`, so nothing but the file itself is
-measured.
+"""How good is an ONNX detector on the held-out scenes? Its own outputs are decoded with plain `numpy`, so nothing but
+the file itself is measured; the ruler is the build's (`build_rules.objects`), and its average precision COCO's.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +14,14 @@ import onnxruntime
 from numpy.typing import NDArray
 from PIL import Image
 
-from training.average_precision import AveragePrecision, Detections, Truth, average_precision, box_iou
+from build_rules.objects.average_precision import average_precisions
+from build_rules.objects.coco_truth import read_coco
+from build_rules.objects.found import Objects
+from build_rules.objects.suppress import box_iou, suppress
 from training.letterbox import Letterbox, fit, letterbox, resize_bilinear
 from training.scenes import CLASSES
 
-__all__ = ["Evaluation", "HeldOut", "evaluate", "load_held_out", "non_maximum_suppression"]
+__all__ = ["Evaluation", "HeldOut", "evaluate", "load_held_out"]
 
 LEAST_SCORE = 0.001
 NMS_OVERLAP = 0.7
@@ -32,55 +34,56 @@ Outputs = list[NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class HeldOut:
-    """One held-out picture with its truth."""
+    """One held-out picture with its truth, in its own pixels."""
 
     image: NDArray[np.uint8]
-    truth: Truth
+    truth: Objects
     instances: NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Average precision at 0.5 overlap; mean mask IoU over all objects (a missed one counts 0; None without masks)."""
+    """Average precision at 0.5 overlap, of each class; mean mask IoU over all objects (a missed one counts 0; None
+    without masks)."""
 
-    boxes: AveragePrecision
+    boxes: tuple[float, ...]
     mask_iou: float | None
+
+    @property
+    def mean(self) -> float:
+        """Mean over the classes that have objects."""
+        return float(np.nanmean(self.boxes))
 
 
 def load_held_out(folder: Path) -> list[HeldOut]:
-    """Read what `training.scenes` wrote."""
-    document = json.loads((folder / "truth.json").read_text(encoding="utf-8"))
-    pictures = []
-    for entry in document["images"]:
-        file = folder / entry["file"]
-        with Image.open(file) as image, Image.open(file.with_suffix(".png")) as instances:
-            boxes = np.array([thing["box"] for thing in entry["objects"]], np.float64).reshape(-1, 4)
-            labels = np.array([CLASSES.index(thing["class"]) for thing in entry["objects"]], np.int64)
-            pictures.append(HeldOut(np.asarray(image.convert("RGB")), Truth(boxes, labels), np.asarray(instances)))
-    return pictures
+    """Read what `training.scenes` wrote: pictures and truth in `folder`, and the instance maps beside it, if any."""
+    files = sorted(folder.glob("*.jpg"))
+    images = []
+    for file in files:
+        with Image.open(file) as image:
+            pixels = np.asarray(image.convert("RGB"))
+        instances = np.zeros(pixels.shape[:2], np.uint8)
+        if (known := folder.parent / "instances" / f"{file.stem}.png").exists():
+            with Image.open(known) as drawn:
+                instances = np.asarray(drawn)
+        images.append((pixels, instances))
+    sizes = [(image.shape[1], image.shape[0]) for image, _ in images]
+    truths = read_coco(folder / "truth.json", files, sizes, CLASSES, len(CLASSES))
+    return [
+        HeldOut(image, Objects(boxes, np.ones(len(labels)), labels), instances)
+        for (image, instances), (boxes, labels) in zip(images, truths, strict=True)
+    ]
 
 
-def non_maximum_suppression(found: Detections, overlap: float) -> NDArray[np.int64]:
-    """Indices of the detections that no better one of the same class overlaps by more than `overlap`, best first."""
-    left = np.argsort(-found.scores, kind="stable")
-    kept = []
-    while len(left):
-        first, left = left[0], left[1:]
-        kept.append(first)
-        overlaps = box_iou(found.boxes[[first]], found.boxes[left])[0]
-        left = left[(overlaps <= overlap) | (found.labels[left] != found.labels[first])]
-    return np.array(kept, np.int64)
-
-
-def _decode(output: NDArray[np.float32]) -> tuple[Detections, Floats]:
+def _decode(output: NDArray[np.float32]) -> tuple[Objects, Floats]:
     """`output0` without its batch axis (channels x cells) to detections in input pixels and their mask coefficients."""
     cells = output.astype(np.float64).T
     scores, labels = cells[:, 4 : 4 + len(CLASSES)].max(1), cells[:, 4 : 4 + len(CLASSES)].argmax(1)
     cells, labels, scores = cells[scores > LEAST_SCORE], labels[scores > LEAST_SCORE], scores[scores > LEAST_SCORE]
     boxes = np.concatenate((cells[:, :2] - cells[:, 2:4] / 2, cells[:, :2] + cells[:, 2:4] / 2), 1)
-    all_of_them = Detections(boxes, scores, labels.astype(np.int64))
-    kept = non_maximum_suppression(all_of_them, NMS_OVERLAP)[:MOST_DETECTIONS]
-    return Detections(boxes[kept], scores[kept], all_of_them.labels[kept]), cells[kept, 4 + len(CLASSES) :]
+    labels = labels.astype(np.int64)
+    kept = suppress(boxes, scores, labels, NMS_OVERLAP, MOST_DETECTIONS)
+    return Objects(boxes[kept], scores[kept], labels[kept]), cells[kept, 4 + len(CLASSES) :]
 
 
 def _mask(logits: Floats, box: Floats, place: Letterbox, picture: HeldOut, size: int) -> NDArray[np.bool_]:
@@ -95,7 +98,7 @@ def _mask(logits: Floats, box: Floats, place: Letterbox, picture: HeldOut, size:
     return np.asarray(mask & window)
 
 
-def _mask_ious(found: Detections, logits: Floats, place: Letterbox, picture: HeldOut, size: int) -> list[float]:
+def _mask_ious(found: Objects, logits: Floats, place: Letterbox, picture: HeldOut, size: int) -> list[float]:
     """For every object of the truth the mask IoU of the detection that overlaps it best, 0 when there is none."""
     shown = np.flatnonzero(found.scores >= SHOWN_SCORE)
     overlaps = box_iou(picture.truth.boxes, found.boxes[shown])
@@ -119,21 +122,21 @@ def evaluate(run: Callable[[NDArray[np.float32]], Outputs], pictures: list[HeldO
         pixels = letterbox(picture.image, size).transpose(2, 0, 1)[None]
         outputs = run(pixels.astype(np.float32) / np.float32(255))
         in_square, coefficients = _decode(outputs[0][0])
-        found = Detections(place.to_native(in_square.boxes), in_square.scores, in_square.labels)
+        found = Objects(place.to_native(in_square.boxes), in_square.scores, in_square.labels)
         everything.append(found)
         if len(outputs) > 1:
             masks += _mask_ious(
                 found, np.tensordot(coefficients, outputs[1][0].astype(np.float64), 1), place, picture, size
             )
-    precision = average_precision(everything, [picture.truth for picture in pictures], len(CLASSES))
-    return Evaluation(precision, float(np.mean(masks)) if masks else None)
+    precisions = average_precisions([picture.truth for picture in pictures], everything, len(CLASSES))
+    return Evaluation(tuple(precisions[:, 0].tolist()), float(np.mean(masks)) if masks else None)
 
 
 def report(result: Evaluation) -> str:
     """One line for a person."""
-    classes = " ".join(f"{name} {value:.3f}" for name, value in zip(CLASSES, result.boxes.per_class, strict=True))
+    classes = " ".join(f"{name} {value:.3f}" for name, value in zip(CLASSES, result.boxes, strict=True))
     masks = "" if result.mask_iou is None else f", mean mask IoU {result.mask_iou:.3f}"
-    return f"mAP50 {result.boxes.mean:.4f} ({classes}){masks}"
+    return f"mAP50 {result.mean:.4f} ({classes}){masks}"
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ import onnx
 import onnxruntime
 import torch
 
-from training.networks import MASKS, NETWORKS, STRIDES, Detector, fuse
+from training.networks import MASKS, NETWORKS, Detector, fuse
 from training.pool import INPUT_SIZE
 from training.scenes import CLASSES
 
@@ -27,6 +27,7 @@ DATA_SET = "shapes"
 DESCRIPTIONS = {
     "shapes-det": "Five shapes, boxes as distributions over bins (YOLOv8 design)",
     "shapes-seg": "Five shapes with masks, boxes as distributions over bins (YOLOv8 design)",
+    "shapes-wide": "Five shapes of every size, boxes as plain distances on one fine grid",
     "shapes-attn": "Five shapes, boxes as plain distances, attention before the neck (YOLO11 and YOLO26 design)",
 }
 
@@ -56,7 +57,7 @@ def _outputs(masks: bool, channels: int, cells: int) -> list[dict[str, Any]]:
     return [detection, protos] if masks else [detection]
 
 
-def _split_hint(masks: bool) -> dict[str, Any]:
+def _split_hint(masks: bool, strides: tuple[int, ...]) -> dict[str, Any]:
     """Where the head may be cut so that every part gets a quantization range of its own."""
     scores_end = 4 + len(CLASSES)
     boundaries: list[dict[str, Any]] = [
@@ -70,7 +71,7 @@ def _split_hint(masks: bool) -> dict[str, Any]:
         "target": "output0",
         "input_dtype": "uint8",
         "output_dtype": "int8",
-        "strides": list(STRIDES),
+        "strides": list(strides),
         "anchors_per_cell": 1,
         "description": "Boxes, scores and mask coefficients differ in range: quantize each on its own",
         "boundaries": boundaries,
@@ -80,7 +81,7 @@ def _split_hint(masks: bool) -> dict[str, Any]:
 def metadata(name: str) -> dict[str, Any]:
     """The `edgefirst.json` document of one model."""
     design = NETWORKS[name]
-    cells = sum((INPUT_SIZE // stride) ** 2 for stride in STRIDES)
+    cells = sum((INPUT_SIZE // stride) ** 2 for stride in design.strides)
     channels = 4 + len(CLASSES) + (MASKS if design.masks else 0)
     return {
         "schema_version": 2,
@@ -117,7 +118,7 @@ def metadata(name: str) -> dict[str, Any]:
         # Shapes overlap: suppressing a star because a circle stands before it costs three points of mAP50.
         "nms": "class_aware",
         "calibration": None,
-        "split_hints": [_split_hint(design.masks)],
+        "split_hints": [_split_hint(design.masks, design.strides)],
         "outputs": _outputs(design.masks, channels, cells),
     }
 

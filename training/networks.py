@@ -1,7 +1,9 @@
-"""Three tiny detectors with the head designs that converters meet in the field.
+"""Four tiny detectors with the head designs that converters meet in the field.
 
 `shapes-det` and `shapes-seg` follow the published YOLOv8 design (decoupled head, boxes as distributions over 16 bins),
 `shapes-attn` the published YOLO11/YOLO26 ideas (an attention block before the neck, boxes as four plain distances).
+`shapes-wide` is `shapes-attn` with one fine grid for every size from a few pixels to the whole picture.
+
 Layers sit in one numbered list, as that family's exports number them, so node names in the ONNX read like those of a
 full-size model: `/model.22/cv2.0/cv2.0.2/Conv`.
 
@@ -16,6 +18,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+
+from training.scenes import USUAL, WIDE, Spread
 
 __all__ = ["NETWORKS", "STRIDES", "Detector", "Raw", "anchor_grid", "build", "fuse"]
 
@@ -145,6 +149,15 @@ class Proto(nn.Module):
         return self.cv3(self.cv2(self.upsample(self.cv1(x))))  # type: ignore[no-any-return]
 
 
+def _through(branch: nn.Module, x: Tensor, noise: nn.Module | None) -> Tensor:
+    """What a branch answers, with noise before each of its layers when it trains."""
+    if noise is None or not noise.training:
+        return branch(x)  # type: ignore[no-any-return]
+    for layer in branch.children():
+        x = layer(noise(x))
+    return x
+
+
 class DFL(nn.Module):
     """The mean of a distribution over bins, as a convolution with the bin numbers for weights."""
 
@@ -169,15 +182,29 @@ class Raw:
     protos: Tensor | None = None
 
 
-def anchor_grid(size: int) -> tuple[Tensor, Tensor]:
+def anchor_grid(size: int, levels: tuple[int, ...] = STRIDES) -> tuple[Tensor, Tensor]:
     """Cell centres (2 x cells, in cells) and the stride of each (1 x cells), in the order of the concatenated maps."""
     centres, strides = [], []
-    for stride in STRIDES:
+    for stride in levels:
         along = torch.arange(size // stride) + 0.5
         y, x = torch.meshgrid(along, along, indexing="ij")
         centres.append(torch.stack((x.reshape(-1), y.reshape(-1))))
         strides.append(torch.full((1, len(along) ** 2), float(stride)))
     return torch.cat(centres, 1), torch.cat(strides, 1)
+
+
+class Noise(nn.Module):
+    """Noise of a share of the largest value, as coarse numbers would add; for training alone.
+
+    What follows learns to take its answer from many channels that agree, so that noise made here averages out.
+    """
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.share = share
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + torch.randn_like(x) * (self.share * x.detach().amax())
 
 
 def _branch(inputs: int, hidden: int, outputs: int, light: bool = False) -> nn.Sequential:
@@ -189,40 +216,54 @@ def _branch(inputs: int, hidden: int, outputs: int, light: bool = False) -> nn.S
     return nn.Sequential(Conv(inputs, hidden, 3), Conv(hidden, hidden, 3), nn.Conv2d(hidden, outputs, 1))
 
 
+@dataclass(frozen=True)
+class Design:
+    """What distinguishes the networks."""
+
+    direct: bool = False
+    masks: bool = False
+    attention: bool = False
+    strides: tuple[int, ...] = STRIDES  # all three, or the finest alone
+    box_hidden: int = HEAD_CHANNELS
+    noise: float = 0.0
+    spread: Spread = USUAL
+
+
 class Head(nn.Module):
     """Decoupled detection head: cv2 boxes, cv3 scores, cv4 mask coefficients, one branch per scale."""
 
     anchors: Tensor
     strides: Tensor
 
-    def __init__(
-        self, classes: int, inputs: tuple[int, ...], size: int, direct: bool = False, masks: bool = False
-    ) -> None:
+    def __init__(self, classes: int, inputs: tuple[int, ...], size: int, design: Design) -> None:
         super().__init__()
+        direct, masks = design.direct, design.masks
         self.classes, self.box_channels = classes, 4 if direct else 4 * REG_MAX
-        self.cv2 = nn.ModuleList(_branch(channels, HEAD_CHANNELS, self.box_channels) for channels in inputs)
+        self.cv2 = nn.ModuleList(_branch(channels, design.box_hidden, self.box_channels) for channels in inputs)
+        self.noise = Noise(design.noise) if design.noise else None
         self.cv3 = nn.ModuleList(_branch(channels, HEAD_CHANNELS, classes, light=direct) for channels in inputs)
         self.cv4 = nn.ModuleList(_branch(channels, MASK_CHANNELS, MASKS) for channels in inputs) if masks else None
         self.proto = Proto(inputs[0], MASKS) if masks else None
         self.dfl: nn.Module = nn.Identity() if direct else DFL()
-        anchors, strides = anchor_grid(size)
+        anchors, strides = anchor_grid(size, design.strides)
         self.register_buffer("anchors", anchors[None], persistent=False)
         self.register_buffer("strides", strides, persistent=False)
-        self._start_biases(size)
+        self._start_biases(size, design.strides)
 
-    def _start_biases(self, size: int) -> None:
+    def _start_biases(self, size: int, strides: tuple[int, ...]) -> None:
         """Begin with boxes of about two cells and with the few positives an image really has."""
-        for boxes, scores, stride in zip(self.cv2, self.cv3, STRIDES, strict=True):
+        for boxes, scores, stride in zip(self.cv2, self.cv3, strides, strict=True):
             nn.init.constant_(boxes[-1].bias, 1.0)  # type: ignore[index]
             nn.init.constant_(scores[-1].bias, math.log(4 / self.classes / (size / stride) ** 2))  # type: ignore[index]
 
     def raw(self, maps: list[Tensor]) -> Raw:
-        def over_cells(branches: nn.ModuleList, channels: int) -> Tensor:
+        def over_cells(branches: nn.ModuleList, channels: int, noise: nn.Module | None = None) -> Tensor:
             return torch.cat(
-                [branch(x).reshape(x.shape[0], channels, -1) for branch, x in zip(branches, maps, strict=True)], -1
+                [_through(b, x, noise).reshape(x.shape[0], channels, -1) for b, x in zip(branches, maps, strict=True)],
+                -1,
             )
 
-        boxes, scores = over_cells(self.cv2, self.box_channels), over_cells(self.cv3, self.classes)
+        boxes, scores = over_cells(self.cv2, self.box_channels, self.noise), over_cells(self.cv3, self.classes)
         if self.cv4 is None or self.proto is None:
             return Raw(boxes, scores)
         return Raw(boxes, scores, over_cells(self.cv4, MASKS), self.proto(maps[0]))
@@ -251,7 +292,7 @@ class Concat(nn.Module):
 class Detector(nn.Module):
     """Backbone, neck, head: `routes[i]` says which earlier layers feed layer i (-1 = the previous one)."""
 
-    def __init__(self, head: Head, attention: bool) -> None:
+    def __init__(self, classes: int, size: int, design: Design) -> None:
         super().__init__()
         c1, c2, c3, c4, c5 = CHANNELS
         layers: list[tuple[list[int], nn.Module]] = [
@@ -266,7 +307,7 @@ class Detector(nn.Module):
             ([-1], C2f(c5, c5, True)),
             ([-1], SPPF(c5)),
         ]
-        if attention:
+        if design.attention:
             layers.append(([-1], C2PSA(c5, 2)))
         deep = len(layers) - 1
         layers += [
@@ -276,14 +317,19 @@ class Detector(nn.Module):
             ([-1], nn.Upsample(scale_factor=2, mode="nearest")),
             ([-1, 4], Concat()),
             ([-1], C2f(c4 + c3, c3)),
-            ([-1], Conv(c3, c3, 3, 2)),
-            ([-1, deep + 3], Concat()),
-            ([-1], C2f(c3 + c4, c4)),
-            ([-1], Conv(c4, c4, 3, 2)),
-            ([-1, deep], Concat()),
-            ([-1], C2f(c4 + c5, c5)),
-            ([deep + 6, deep + 9, deep + 12], head),
         ]
+        if len(design.strides) == 3:
+            layers += [
+                ([-1], Conv(c3, c3, 3, 2)),
+                ([-1, deep + 3], Concat()),
+                ([-1], C2f(c3 + c4, c4)),
+                ([-1], Conv(c4, c4, 3, 2)),
+                ([-1, deep], Concat()),
+                ([-1], C2f(c4 + c5, c5)),
+            ]
+        levels = [deep + 6, deep + 9, deep + 12][: len(design.strides)]
+        head = Head(classes, CHANNELS[2 : 2 + len(levels)], size, design)
+        layers.append((levels, head))
         self.routes = [route for route, _ in layers]
         self.model = nn.ModuleList(layer for _, layer in layers)
 
@@ -310,26 +356,17 @@ class Detector(nn.Module):
         return self.head(self.features(images))  # type: ignore[no-any-return]
 
 
-@dataclass(frozen=True)
-class Design:
-    """What distinguishes the three."""
-
-    direct: bool = False
-    masks: bool = False
-    attention: bool = False
-
-
 NETWORKS = {
     "shapes-det": Design(),
     "shapes-seg": Design(masks=True),
     "shapes-attn": Design(direct=True, attention=True),
+    "shapes-wide": Design(direct=True, attention=True, strides=(8,), box_hidden=64, noise=0.005, spread=WIDE),
 }
 
 
 def build(name: str, classes: int, size: int) -> Detector:
     """A network by the name of its model folder, untrained."""
-    design = NETWORKS[name]
-    return Detector(Head(classes, CHANNELS[2:], size, design.direct, design.masks), design.attention)
+    return Detector(classes, size, NETWORKS[name])
 
 
 def fuse(network: nn.Module) -> None:

@@ -11,6 +11,7 @@ import io
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import Pool
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from training.letterbox import fit, letterbox
-from training.scenes import TRAINING_SEED, Scene, jpeg_bytes, make_scene
+from training.scenes import TRAINING_SEED, USUAL, Scene, Spread, jpeg_bytes, make_scene
 
 __all__ = ["INPUT_SIZE", "MASK_SIZE", "MAX_OBJECTS", "Batch", "TrainingPool", "load_pool"]
 
@@ -91,9 +92,9 @@ def _sampled_instances(scene: Scene) -> NDArray[np.uint8]:
     return np.where(inside, picked, 0).astype(np.uint8)
 
 
-def _sample(index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.float32]]:
+def _sample(index: int, spread: Spread) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.float32]]:
     """Scene `index`, through JPEG like every other picture the detectors will see."""
-    scene = make_scene(TRAINING_SEED, index)
+    scene = make_scene(TRAINING_SEED, index, spread)
     with Image.open(io.BytesIO(jpeg_bytes(scene.image))) as picture:
         image = letterbox(np.asarray(picture.convert("RGB")), INPUT_SIZE)
     truth = np.full((MAX_OBJECTS, 5), -1, np.float32)
@@ -103,10 +104,11 @@ def _sample(index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[n
     return image, _sampled_instances(scene), truth
 
 
-def load_pool(folder: Path, count: int) -> TrainingPool:
+def load_pool(folder: Path, count: int, spread: Spread = USUAL) -> TrainingPool:
     """The pool of `count` scenes, drawn now if it is not there yet."""
     shapes = {"images": (INPUT_SIZE, INPUT_SIZE, 3), "instances": (MASK_SIZE, MASK_SIZE), "truth": (MAX_OBJECTS, 5)}
-    files = {name: folder / f"{name}-{count}.npy" for name in shapes}
+    mark = f"-{spread.seed_offset}" if spread.seed_offset else ""
+    files = {name: folder / f"{name}-{count}{mark}.npy" for name in shapes}
     if not all(file.exists() for file in files.values()):
         folder.mkdir(parents=True, exist_ok=True)
         drawn = {
@@ -119,7 +121,7 @@ def load_pool(folder: Path, count: int) -> TrainingPool:
             for name, file in files.items()
         }
         with Pool(os.cpu_count()) as workers:
-            for index, sample in enumerate(workers.imap(_sample, range(count), chunksize=16)):
+            for index, sample in enumerate(workers.imap(partial(_sample, spread=spread), range(count), chunksize=16)):
                 drawn["images"][index], drawn["instances"][index], drawn["truth"][index] = sample
         for name, file in files.items():
             drawn[name].flush()

@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,8 +28,12 @@ __all__ = [
     "CLASSES",
     "HELDOUT_SEED",
     "TRAINING_SEED",
+    "USUAL",
+    "WIDE",
     "Scene",
     "SceneObject",
+    "Spread",
+    "coco_truth",
     "jpeg_bytes",
     "make_scene",
     "write_data_set",
@@ -38,14 +42,32 @@ __all__ = [
 CLASSES = ("circle", "square", "triangle", "star", "cross")
 SIZES = ((320, 240), (256, 256), (240, 320), (320, 320), (320, 180), (256, 192))  # width, height
 TRAINING_SEED, CALIBRATION_SEED, HELDOUT_SEED = 1, 2, 3
-SMALLEST, LARGEST = 18.0, 140.0  # diameter of the circle around a shape, in pixels
 LEAST_VISIBLE = 0.5  # share of a silhouette that must stay visible
-LEAST_PIXELS = 60
 LEAST_CONTRAST = 70.0  # Euclidean distance in RGB between a shape and what it lies on
 JPEG_QUALITY = 84
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How sizes are drawn: diameters in pixels of the circle around a shape, at most `share` of the short side.
+
+    Diameters are even on a logarithmic scale, or crowd at the small end where the exponent `skew` is above 1. Less than
+    `least_pixels` visible pixels make no object. `seed_offset` keeps the pools of one spread apart from another's.
+    """
+
+    smallest: float
+    largest: float
+    share: float
+    least_pixels: int
+    skew: float = 1.0
+    seed_offset: int = 0
+
+
+USUAL = Spread(smallest=18.0, largest=140.0, share=0.75, least_pixels=60)
+WIDE = Spread(smallest=10.0, largest=320.0, share=1.25, least_pixels=24, skew=2.0, seed_offset=10)
 
 
 @dataclass(frozen=True)
@@ -170,10 +192,18 @@ def _colour_unlike(rng: np.random.Generator, ground: Floats) -> Floats:
             return colour
 
 
-def _place(rng: np.random.Generator, label: int, x: Floats, y: Floats) -> tuple[Floats, float]:
+def _radius(rng: np.random.Generator, spread: Spread, short_side: int) -> float:
+    low, high = np.log(spread.smallest), np.log(min(spread.largest, spread.share * short_side))
+    drawn = rng.uniform(low, high)
+    if spread.skew != 1:
+        drawn = low + (high - low) * ((drawn - low) / (high - low)) ** spread.skew
+    return float(np.exp(drawn)) / 2
+
+
+def _place(rng: np.random.Generator, spread: Spread, label: int, x: Floats, y: Floats) -> tuple[Floats, float]:
     """How deep every pixel lies inside a shape of random size, place and rotation; and the shape's radius."""
     height, width = x.shape
-    radius = float(np.exp(rng.uniform(np.log(SMALLEST), np.log(min(LARGEST, 0.75 * min(width, height)))))) / 2
+    radius = _radius(rng, spread, min(width, height))
     cx, cy = rng.uniform(0.5 * radius, width - 0.5 * radius), rng.uniform(0.5 * radius, height - 0.5 * radius)
     angle, stretch = rng.uniform(0, 2 * np.pi), rng.uniform(0.9, 1.1)
     dx, dy = (x - cx) / radius, (y - cy) / radius
@@ -211,21 +241,22 @@ def _camera(rng: np.random.Generator, canvas: Floats, x: Floats, y: Floats) -> N
     return np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
 
 
-def make_scene(seed: int, index: int) -> Scene:
+def make_scene(seed: int, index: int, spread: Spread = USUAL) -> Scene:
     """Draw scene `index` of pool `seed`."""
-    rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, index])))
+    rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed + spread.seed_offset, index])))
     x, y = _grid(*SIZES[rng.integers(len(SIZES))])
     behind = _background(rng, x, y)
     canvas, labels, silhouettes = behind.copy(), list[int](), list[Bools]()
     owner = np.zeros(x.shape, np.uint8)
     for _ in range(int(rng.integers(1, 8))):
         label = int(rng.integers(len(CLASSES)))
-        depth, radius = _place(rng, label, x, y)
+        depth, radius = _place(rng, spread, label, x, y)
         silhouette = depth > 0
         after = np.where(silhouette, np.uint8(len(labels) + 1), owner)
         everyone = [*silhouettes, silhouette]
         seen = [int((after == number + 1).sum()) for number in range(len(everyone))]
-        if any(s < LEAST_PIXELS or s < LEAST_VISIBLE * shape.sum() for s, shape in zip(seen, everyone, strict=True)):
+        least = (max(spread.least_pixels, LEAST_VISIBLE * shape.sum()) for shape in everyone)
+        if any(pixels < needed for pixels, needed in zip(seen, least, strict=True)):
             continue
         _paint(rng, canvas, behind, depth, radius)
         labels.append(label)
@@ -244,25 +275,44 @@ def jpeg_bytes(image: NDArray[np.uint8]) -> bytes:
     return file.getvalue()
 
 
-def write_data_set(folder: Path, calibration: int, heldout: int) -> None:
-    """Write `calibration/NNNN.jpg`, `heldout/NNNN.jpg`, its instance maps `NNNN.png` and `heldout/truth.json`."""
-    for name in ("calibration", "heldout"):
+def write_data_set(folder: Path, calibration: int, heldout: int, spread: Spread = USUAL) -> None:
+    """Write `calibration/NNNN.jpg`, `heldout/NNNN.jpg`, its truth as COCO has it (`heldout/truth.json`), and for each
+    of its scenes the instance map `instances/NNNN.png`: these for the usual spread only, on which masks are learned."""
+    for name in ("calibration", "heldout", *(["instances"] if spread == USUAL else [])):
         (folder / name).mkdir(parents=True, exist_ok=True)
     for index in range(calibration):
-        (folder / "calibration" / f"{index:04}.jpg").write_bytes(jpeg_bytes(make_scene(CALIBRATION_SEED, index).image))
-    images = []
-    for index in range(heldout):
-        scene = make_scene(HELDOUT_SEED, index)
-        file = folder / "heldout" / f"{index:04}.jpg"
-        file.write_bytes(jpeg_bytes(scene.image))
-        Image.fromarray(scene.instances).save(file.with_suffix(".png"), optimize=True)
-        objects = [{"class": CLASSES[thing.label], "box": list(thing.box)} for thing in scene.objects]
-        images.append(
-            {"file": file.name, "width": scene.image.shape[1], "height": scene.image.shape[0], "objects": objects}
-        )
-    lines = ",\n".join("  " + json.dumps(image) for image in images)
-    truth = f'{{"classes": {json.dumps(CLASSES)},\n "images": [\n{lines}\n]}}\n'
-    (folder / "heldout" / "truth.json").write_text(truth, encoding="utf-8")
+        picture = make_scene(CALIBRATION_SEED, index, spread).image
+        (folder / "calibration" / f"{index:04}.jpg").write_bytes(jpeg_bytes(picture))
+    scenes = [make_scene(HELDOUT_SEED, index, spread) for index in range(heldout)]
+    for index, scene in enumerate(scenes):
+        (folder / "heldout" / f"{index:04}.jpg").write_bytes(jpeg_bytes(scene.image))
+        if spread != USUAL:
+            continue
+        Image.fromarray(scene.instances).save(folder / "instances" / f"{index:04}.png", optimize=True)
+    (folder / "heldout" / "truth.json").write_text(coco_truth(scenes), encoding="utf-8")
+
+
+def coco_truth(scenes: Sequence[Scene]) -> str:
+    """What is in the held-out scenes, as COCO has it: a box is x, y, width, height. Objects of a scene are in the order
+    of its instance map."""
+    images, annotations = [], []
+    for index, scene in enumerate(scenes):
+        height, width = scene.instances.shape
+        images.append({"id": index + 1, "file_name": f"{index:04}.jpg", "width": width, "height": height})
+        for thing in scene.objects:
+            x1, y1, x2, y2 = thing.box
+            box = [x1, y1, x2 - x1, y2 - y1]
+            annotations.append({
+                "id": len(annotations) + 1, "image_id": index + 1, "category_id": thing.label + 1, "bbox": box,
+                "area": box[2] * box[3], "iscrowd": 0,
+            })  # fmt: skip
+    categories = [{"id": label + 1, "name": name} for label, name in enumerate(CLASSES)]
+    sections = {"categories": categories, "images": images, "annotations": annotations}
+    lists = (
+        f' "{name}": [\n' + ",\n".join("  " + json.dumps(row) for row in rows) + "\n ]"
+        for name, rows in sections.items()
+    )
+    return "{\n" + ",\n".join(lists) + "\n}\n"
 
 
 def main() -> None:
@@ -270,8 +320,10 @@ def main() -> None:
     parser.add_argument("folder", nargs="?", type=Path, default=Path("models/scenes"))
     parser.add_argument("--calibration", type=int, default=288, help="number of calibration images")
     parser.add_argument("--heldout", type=int, default=64, help="number of held-out images")
+    parser.add_argument("--wide", action="store_true", help="shapes of every size, without instance maps")
     arguments = parser.parse_args()
-    write_data_set(arguments.folder, arguments.calibration, arguments.heldout)
+    spread = WIDE if arguments.wide else USUAL
+    write_data_set(arguments.folder, arguments.calibration, arguments.heldout, spread)
 
 
 if __name__ == "__main__":

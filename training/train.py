@@ -1,6 +1,6 @@
 """Train one example model and put its ONNX file in place: `python -m training.train shapes-det`.
 
-One recipe for all three: AdamW, a short warm-up, a cosine to nearly nothing, and the running average of the weights is
+One recipe for all: AdamW, a short warm-up, a cosine to nearly nothing, and the running average of the weights is
 what is kept. The held-out scenes are only looked at, never chosen by: the last weights are the result, whatever they
 score.
 """
@@ -22,12 +22,12 @@ from training.evaluate import evaluate, load_held_out, report
 from training.export import export
 from training.losses import Losses, Targets, detection_losses
 from training.networks import NETWORKS, Detector, build
-from training.pool import INPUT_SIZE, Batch, load_pool
-from training.scenes import CLASSES
+from training.pool import INPUT_SIZE, Batch, TrainingPool, load_pool
+from training.scenes import CLASSES, USUAL
+from training.start import start_from
 
 __all__ = ["train"]
 
-SCENES = 6000
 BATCH = 16
 LEARNING_RATE = 2e-3
 WEIGHT_DECAY = 0.02
@@ -94,15 +94,12 @@ def _held_out(network: Detector, folder: Path) -> str:
     return report(evaluate(run, load_held_out(folder), INPUT_SIZE))
 
 
-def _start(name: str, start: Path | None) -> Detector:
+def _start(name: str, start: Path | None, pool: TrainingPool) -> Detector:
     """A fresh network, or one that takes over whatever weights of another have the same name and shape."""
     torch.manual_seed(SEED)
     network = build(name, len(CLASSES), INPUT_SIZE)
     if start is not None:
-        known, mine = torch.load(start, weights_only=True), network.state_dict()
-        network.load_state_dict(
-            {k: v for k, v in known.items() if k in mine and v.shape == mine[k].shape}, strict=False
-        )
+        start_from(network, start, pool)
     return network
 
 
@@ -121,13 +118,14 @@ def _shown(losses: Losses) -> str:
     return " ".join(f"{part} {float(loss.detach()):.3f}" for part, loss in parts.items())
 
 
-def train(name: str, epochs: int, cache: Path, scenes: Path, start: Path | None, rate: float) -> Detector:
+def train(
+    name: str, epochs: int, cache: Path, scenes: Path, start: Path | None, rate: float, pool: TrainingPool
+) -> Detector:
     """Train and return the averaged network; its weights also go to `cache/NAME.pt` after every epoch."""
-    pool = load_pool(cache, SCENES)
-    network = _in_format(_start(name, start), torch.channels_last).train()
+    network = _in_format(_start(name, start, pool), torch.channels_last).train()
     average = RunningAverage(network)
     optimizer = torch.optim.AdamW(_parameter_groups(network), lr=rate)
-    steps = epochs * (SCENES // BATCH)
+    steps = epochs * (len(pool.images) // BATCH)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, steps))
     rng = np.random.Generator(np.random.PCG64(SEED))
     began = time.monotonic()
@@ -147,17 +145,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Train one example model.")
     parser.add_argument("model", choices=sorted(NETWORKS))
     parser.add_argument("--epochs", type=int, default=12)
-    parser.add_argument("--start", type=Path, help="weights to begin with, from another model's training")
+    parser.add_argument("--start", type=Path, help="weights to begin with: another training's, or an example's .onnx")
     parser.add_argument("--rate", type=float, default=LEARNING_RATE, help="the highest learning rate")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--scenes", type=int, default=6000, help="how many scenes an epoch has")
     parser.add_argument(
         "--cache", type=Path, default=Path("build/training"), help="where the scene pool and weights are kept"
     )
     parser.add_argument("--models", type=Path, default=Path("models"))
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    scenes = arguments.models / "scenes" / "heldout"
-    network = train(arguments.model, arguments.epochs, arguments.cache, scenes, arguments.start, arguments.rate)
+    design = NETWORKS[arguments.model]
+    pool = load_pool(arguments.cache, arguments.scenes, design.spread)
+    scenes = arguments.models / ("scenes" if design.spread == USUAL else "scenes-wide") / "heldout"
+    network = train(arguments.model, arguments.epochs, arguments.cache, scenes, arguments.start, arguments.rate, pool)
     file = arguments.models / arguments.model / f"{arguments.model}.onnx"
     export(_in_format(network, torch.contiguous_format), arguments.model, file)
 

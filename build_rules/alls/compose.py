@@ -9,7 +9,17 @@ from build_rules.alls.commands import COMPILE_STAGE
 from build_rules.alls.own_lines import Sizes, complete
 from build_rules.alls.script import Name, Script, Statement, Value
 
-__all__ = ["TUNED", "Adaround", "Attention", "Finetune", "FoldedActivation", "ScriptPlan", "Scripts", "compose_scripts"]
+__all__ = [
+    "TUNED",
+    "Adaround",
+    "Attention",
+    "Finetune",
+    "FoldedActivation",
+    "MixedLayer",
+    "ScriptPlan",
+    "Scripts",
+    "compose_scripts",
+]
 
 TUNED = 1024
 """Images that the fine-tune learns from, and adaround where nobody says how many."""
@@ -57,13 +67,23 @@ class Attention:
 
 
 @dataclass(frozen=True)
+class MixedLayer:
+    """A layer whose 16 bits were proven to be worth it, the `mode` for it, and why, in words."""
+
+    layer: str
+    mode: str
+    because: str
+
+
+@dataclass(frozen=True)
 class ScriptPlan:
     """Everything that the scripts decide, with every layer named as the compiler named it.
 
     `mean` and `std` are per channel and in pixel units: the network sees (pixel - mean) / std.
     `wide_outputs` are the `output_layerN` whose delivered tensor shall have 16 bits. At most one of `finetune` and
     `adaround` is run. `attention` is None for networks without any. `own` are the user's statements, in order, and
-    come last. `normalization` is what the layer is called that the script adds, which no other may be.
+    come last. `mixed` are layers that were found to be worth 16 bits. `normalization` is what the layer is called
+    that the script adds, which no other may be.
     """
 
     mean: tuple[float, ...]
@@ -77,6 +97,7 @@ class ScriptPlan:
     adaround: Adaround | None = None
     attention: Attention | None = None
     own: tuple[Statement, ...] = ()
+    mixed: tuple[MixedLayer, ...] = ()
     normalization: str = "normalization1"
 
 
@@ -172,6 +193,14 @@ def _precision(plan: ScriptPlan) -> Sequence[Statement]:
         *_because(
             "the outputs that the preset delivers in 16 bits",
             *(Statement("quantization_param", (Name(layer),), wide) for layer in plan.wide_outputs),
+        ),
+        *(
+            statement
+            for each in plan.mixed
+            for statement in _because(
+                f"mixed precision: {each.because}",
+                Statement("quantization_param", (Name(each.layer),), (("precision_mode", Name(each.mode)),)),
+            )
         ),
     )
 

@@ -10,6 +10,7 @@ from build_rules.alls.check import check_statement
 from build_rules.alls.commands import COMPILE_STAGE, layer_values, replace_layers
 from build_rules.alls.layers import Layers
 from build_rules.alls.script import Name, Origin, Statement, Value, parse_script
+from build_rules.alls.wide_layers import NEVER_WIDE, WIDE, kind_of
 from build_rules.errors import InputError
 
 __all__ = ["OwnLines", "Sizes", "complete", "level_of", "read_own_lines"]
@@ -27,8 +28,6 @@ NOT_FOR_USERS: Mapping[str, str] = {
     "nms_postprocess": "it puts a decode and a sigmoid into the HEF; here the decode runs on the host",
 }
 """Commands that would make something else of the network than what the build promises, and why."""
-
-WIDE, NEVER_WIDE = Name("a16_w16"), ("softmax", "matmul")
 
 FLAVOR, CONFIG, POST = (
     "model_optimization_flavor",
@@ -130,14 +129,14 @@ class _Reader:
         if statement.command == "quantization_param" and mode is not None:
             for layer in layers:
                 self.wide.pop(layer, None)
-            if mode == WIDE:
+            if isinstance(mode, Name) and mode.text in WIDE:
                 self.wide.update(dict.fromkeys(layers, self.place))
 
     def check_precision(self) -> None:
         """Refuse what would end in a crash hours later, once it is known what no later line takes back."""
         for layer, place in self.wide.items():
             self.place = place
-            if layer.rpartition("/")[2].rstrip("0123456789") in NEVER_WIDE:
+            if kind_of(layer) in NEVER_WIDE:
                 self.fail(
                     f"{layer} cannot have 16 bits: with a softmax or a product of two tensors in them the allocator "
                     "crashes; name other layers, or set it back to a8_w8 in a later line"

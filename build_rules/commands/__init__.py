@@ -14,12 +14,16 @@ what doit made of it (`task_command.py`).
 `verify_hef.py`  is a HEF undamaged and true, and who loads it?
 `strip.py`       the HEF as the compiler wrote it
 `infer.py`       what does a HEF or HAR make of images? (`npz.py`: the file that holds it)
+`compare_layers.py`, `compare_mixed.py`  what does each layer cost? which of them are worth 16 bits?
 `cache.py`       what is in a cache folder?
 `doctor.py`      can what is asked for be compiled here? (`repository_facts.py`: what is
                  asked for; `doctor_report.py`: the answer as a text for others)
 *steps*          `task_command.py`
 `why.py`         why does a step run?
 `status.py`      what is fresh?
+`report.py`      what does all of it look like? (`report_facts.py`: what the page is told of each model;
+                 `report_network.py`: what its network and the removed tail are made of; `report_comparisons.py`:
+                 what was compared)
 `plan.py`        what would a run do?
 *doit's own*     with what they lack
 `run.py`         builds

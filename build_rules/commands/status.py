@@ -10,7 +10,7 @@ from typing import Any
 
 from build_rules.commands.command import show
 from build_rules.commands.stage_facts import read_described_warnings
-from build_rules.commands.task_command import JSON_OPTION, TaskCommand, as_json, first_sentence, upstream
+from build_rules.commands.task_command import JSON_OPTION, Steps, TaskCommand, as_json, first_sentence, upstream
 from build_rules.engine.cleaning.leftovers import find_leftovers
 from build_rules.engine.doit_names import command_line_variables, recorded_tasks
 from build_rules.engine.freshness.current_run import current_run
@@ -21,7 +21,7 @@ from build_rules.engine.places import BUILD
 from build_rules.errors import printable
 from build_rules.exit_codes import DONE, FAILED
 
-__all__ = ["Status"]
+__all__ = ["Status", "target_rows"]
 
 Row = dict[str, Any]
 LEFT = "no longer declared"
@@ -44,15 +44,7 @@ class Status(TaskCommand):
     cmd_options = (JSON_OPTION,)
 
     def _execute(self, pos_args: list[str], json: bool) -> int:
-        steps = self.steps()
-        ends = _ends(steps.by_name, steps.writers)
-        statuses = steps.statuses(ends)
-        failures = read_failures()
-        cached = steps.cached(statuses)
-        ignored = steps.ignored(statuses)
-        rows = [_row(statuses[name], statuses, failures, cached, ignored) for name in ends]
-        rows += [_fresh_row(name) for ends in current_run.fresh_ends().values() for name in ends]
-        wanted = [row for row in sorted(rows, key=lambda row: (row["model"], row["target"])) if _matches(row, pos_args)]
+        wanted = [row for row in target_rows(self.steps()) if _matches(row, pos_args)]
         if not wanted and pos_args:
             raise self.refuse(f"no model is called {' or '.join(pos_args)}.")
         wanted = [row | {"warnings": _warnings(row)} for row in wanted]
@@ -69,6 +61,18 @@ class Status(TaskCommand):
         return [
             _fresh_row(left.task) | {"state": LEFT, "outputs": list(left.outputs)} for left in leftovers if left.outputs
         ]
+
+
+def target_rows(steps: Steps) -> list[Row]:
+    """Return a row for every model and target in order: `model`, `target`, `state`, `because` and what else is told."""
+    ends = _ends(steps.by_name, steps.writers)
+    statuses = steps.statuses(ends)
+    failures = read_failures()
+    cached = steps.cached(statuses)
+    ignored = steps.ignored(statuses)
+    rows = [_row(statuses[name], statuses, failures, cached, ignored) for name in ends]
+    rows += [_fresh_row(name) for ends in current_run.fresh_ends().values() for name in ends]
+    return sorted(rows, key=lambda row: (row["model"], row["target"]))
 
 
 def _ends(steps: Mapping[str, Step], writers: Mapping[str, str]) -> list[str]:

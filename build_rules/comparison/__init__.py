@@ -2,5 +2,6 @@
 
 ========================  ===========================================================================
 `measured.py`             the records that a comparison ends in
+`checklist.py`            the accuracy checklist of Hailo's support (`check_facts.py`: what files tell for it)
 ========================  ===========================================================================
 """

@@ -22,7 +22,7 @@ from build_rules.inference import new_session, session_options
 from build_rules.records.calibration_json import Feed
 from build_rules.records.split_json import swapped_order
 
-__all__ = ["prove_pixels"]
+__all__ = ["own_input", "prove_pixels"]
 
 LOOKED_AT = 16
 """Samples of which the most colourful is taken: grey ones would not show that colours are swapped."""
@@ -42,7 +42,7 @@ def prove_pixels(compiler: Compiler, job: OptimizeJob, exported: Path, feed: Fee
     source = session.get_inputs()[0]
     sample = _sample(job.calibration, source.name)
     names = [output.name for output in session.get_outputs()]
-    computed = session.run(names, {source.name: _own_input(sample, feed, source)})
+    computed = session.run(names, {source.name: own_input(sample, feed, source)})
     del session
     delivered = compiler.run_float(job, sample)
     tolerance = compiler.float_tolerance
@@ -86,7 +86,7 @@ def _sample(snapshot: Path, name: str) -> NDArray[np.uint8]:
     return max(looked_at, key=lambda sample: float(np.std(sample[0].astype(np.int16) - sample[-1])))
 
 
-def _own_input(sample: NDArray[np.uint8], feed: Feed, source: Any) -> NDArray[np.generic]:
+def own_input(sample: NDArray[np.uint8], feed: Feed, source: Any) -> NDArray[np.generic]:
     """Return a sample as the exported graph takes it: normalized, in its own order of colours, layout and type."""
     column = (-1, 1, 1)
     taken = feed.normalization

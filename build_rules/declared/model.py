@@ -35,7 +35,7 @@ T = TypeVar("T")
 _ABOVE = "above the first table: whatever stands below a [heading] is part of that table"
 PLACES: Mapping[str, str] = {
     **dict.fromkeys(("onnx", "labels", "calibration", "calibration_count", "skip_broken_images"), _ABOVE),
-    **dict.fromkeys(("compiler", "embed"), _ABOVE),
+    **dict.fromkeys(("compiler", "embed", "mixed_precision"), _ABOVE),
     **dict.fromkeys(("hw_arch", "preset"), "below [[target]]"),
     **dict.fromkeys(("normalization", "mean", "std", "color", "preprocessing", "shape"), "below [input]"),
     **dict.fromkeys(("proof", "outputs"), "below [split]"),

@@ -21,6 +21,7 @@ TABLE = "build_rules"
 MAX_CALIBRATION = 65536
 MAX_RESOURCE = 1 << 30
 EMBEDDINGS = ("append", "sealed")
+MIXED_PRECISION = ("off", "auto")
 CACHE_MODES = ("read-write", "read-only")
 Embedding = Literal["append", "sealed"]
 
@@ -45,7 +46,8 @@ class Settings:
 
     `resources` counts what steps share, beside what the machine has: `cores`, `memory_mb`, licences. `cache` is where
     results are shared with other machines. `calibration_folder` holds the snapshots that ONNX metadata name. These are
-    for the whole repository only. `compilers` are those that have a table of their own, with what it says.
+    for the whole repository only. `mixed_precision` says whether `accurate` looks for layers that 16 bits are worth
+    (`auto`) or not (`off`). `compilers` are those that have a table of their own, with what it says.
     """
 
     compiler: str = DEFAULT_COMPILER
@@ -53,6 +55,7 @@ class Settings:
     embed: Embedding = "append"
     calibration_count: int = 1024
     skip_broken_images: bool = False
+    mixed_precision: str = "off"
     targets: tuple[Target, ...] = (Target(),)
     resources: tuple[tuple[str, int], ...] = ()
     cache: str | None = None
@@ -115,6 +118,7 @@ def override(table: Table, base: Settings) -> Settings:
         embed="sealed" if table.choice("embed", EMBEDDINGS, base.embed) == "sealed" else "append",
         calibration_count=table.integer("calibration_count", base.calibration_count, 1, MAX_CALIBRATION),
         skip_broken_images=table.flag("skip_broken_images", base.skip_broken_images),
+        mixed_precision=table.choice("mixed_precision", MIXED_PRECISION, base.mixed_precision),
         targets=_read_targets(table, base.targets),
     )
 

@@ -8,5 +8,7 @@
 `match_objects.py`        which object of one network is which one of another
 `average_precision.py`    average precision, by the library that everybody compares with
 `measure_agreement.py`    how far what one network finds is what another finds (`agreement.py`: the record)
+`paired.py`               whether one network is worse than another, beyond chance
+`truth.py`                what people say is in images: `yolo_truth.py`, `coco_truth.py`
 ========================  ===========================================================================
 """

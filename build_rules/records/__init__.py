@@ -8,6 +8,7 @@
 `split_hint.py`        one split hint, whoever says it
 `calibration_json.py`  `calibration.json` and `feed.json`
 `stage_report.py`      `har.json` and `hef.json`: what a stage of the compiler did, and its warnings
+`mixed_json.py`        `mixed.json`: which layers 16 bits are worth, and what they bring
 `normalization.py`     what pixels become, as numbers; the others hold it
 =====================  =============================================================
 """

@@ -9,17 +9,28 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
+from typing import NoReturn
 
-from build_rules.alls.compose import TUNED, Adaround, Attention, Finetune, FoldedActivation, ScriptPlan, compose_scripts
+from build_rules.alls.compose import (
+    TUNED,
+    Adaround,
+    Attention,
+    Finetune,
+    FoldedActivation,
+    MixedLayer,
+    ScriptPlan,
+    compose_scripts,
+)
 from build_rules.alls.layers import Layers
 from build_rules.alls.own_lines import OwnLines, level_of, read_own_lines
-from build_rules.alls.script import Statement, format_script
+from build_rules.alls.script import Origin, Statement, format_script
 from build_rules.compilers.har_file import HnLayer, OutputLayer, hn_layers, outline_har, output_layers
 from build_rules.errors import InputError
 from build_rules.presets import Preset
 from build_rules.records.calibration_json import Calibrated, Feed, dump_feed, load_calibrated
 from build_rules.records.hardware import DEFAULT_ARCH, HARDWARE
-from build_rules.records.split_json import Endpoint, Front, Split, load_split
+from build_rules.records.mixed_json import load_mixed
+from build_rules.records.split_json import Endpoint, Split, in_pixels, load_split
 from build_rules.regular_file import SCRIPT_BYTES, read_small
 from build_rules.versions import is_emulated
 
@@ -44,11 +55,12 @@ def run(
     append: Sequence[str] = (),
     declared_in: str = "model.toml",
     own_file: Sequence[Path] = (),
+    mixed: Sequence[Path] = (),
 ) -> None:
     """Write the scripts of a preset, and what the exported graph takes, by which `har` proves it.
 
     `append` and `own_file` are lines of the user's, the latter none or one; `declared_in` is what errors call the file
-    that holds the former.
+    that holds the former. `mixed` is the record of layers that 16 bits are worth, where they were looked for.
     """
     har = outline_har(parsed_har)[0]
     split, facts = load_split(split_json), load_calibrated(calibrated)
@@ -62,7 +74,7 @@ def run(
         known_only=is_emulated(har.sdk_version),
     )
     plan = plan_script(split, facts, outputs, preset, layers, hw_arch, own)
-    scripts = compose_scripts(plan)
+    scripts = compose_scripts(replace(plan, mixed=_mixed(mixed, _named(str(har.hn.get("name")), layers))))
     script.write_text(format_script(scripts.optimize), encoding="utf-8")
     compile_script.write_text(format_script(scripts.compile), encoding="utf-8")
     swapped = split.front is not None and split.front.swapped
@@ -81,7 +93,7 @@ def plan_script(
     """Decide what the scripts say; layers are found by the ONNX node they come from."""
     by_endpoint = {endpoint.name: _layer_of(endpoint, outputs) for endpoint in split.endpoints}
     wide = [by_endpoint[e.name] for e in split.endpoints if e.kind.precision in preset.wide]
-    mean, std = _normalization(calibrated, split.front)
+    mean, std = in_pixels(calibrated.normalization, split.front)
     # A level of the user's decides which algorithms run, so also which of them need to be told how much data there is.
     level = level_of(own)
     tunes = preset.finetune if level is None else level == 2
@@ -131,6 +143,21 @@ def _own_places(append: Sequence[str], declared_in: str, own_file: Sequence[Path
     return places
 
 
+def _mixed(paths: Sequence[Path], layers: Layers) -> tuple[MixedLayer, ...]:
+    """Return the layers of a record with the names that this compiler gives them."""
+
+    def fail(problem: str) -> NoReturn:
+        raise InputError(
+            f"{paths[0]}: {problem}. Its layers were found in another graph; delete it and run doit again."
+        )
+
+    return tuple(
+        MixedLayer(layers.find_origin(Origin(layer.node), fail), layer.mode, f"{layer.node} {layer.because}")
+        for path in paths
+        for layer in load_mixed(path).layers
+    )
+
+
 def _read_text(path: Path) -> str:
     try:
         return read_small(path, SCRIPT_BYTES, "lines of a model script").decode("utf-8-sig")
@@ -165,22 +192,6 @@ def _attention(
 
 def _come_from(nodes: set[str], layers: tuple[HnLayer, ...], kind: str) -> tuple[HnLayer, ...]:
     return tuple(layer for layer in layers if layer.kind == kind and not nodes.isdisjoint(layer.original_names))
-
-
-def _normalization(calibrated: Calibrated, front: Front | None) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return (mean, std) in pixel units of what is done to pixels, before the graph and by its front, as one."""
-    mean, std = calibrated.normalization.in_pixels()
-    if front is None:
-        return mean, std
-    # ((p - m) / s - M) / S = (p - (m + M * s)) / (s * S)
-    together = zip(mean, std, front.mean, front.std, strict=True)
-    pairs = [(_plain(m + M * s), _plain(s * S)) for m, s, M, S in together]
-    return tuple(m for m, _ in pairs), tuple(s for _, s in pairs)
-
-
-def _plain(value: float) -> float:
-    """Return a product without the last digits, which are those of the arithmetic (58.394999999999996)."""
-    return float(f"{value:.9g}")
 
 
 def _layer_of(endpoint: Endpoint, layers: tuple[OutputLayer, ...]) -> OutputLayer:

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from build_rules.hef import read_hef, read_members
+from build_rules.objects.suppress import box_iou
 from tests.decoders import DECODERS, physical_outputs
 from tests.doit_runs import doit
 from tests.profiles import EVERYTHING
 from tests.shared import SHARED, corpus_model, corpus_truth, needs_shared
-from training.average_precision import box_iou
 
 pytestmark = needs_shared
 

@@ -16,14 +16,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from build_rules.compilers.describe_har import HarDescription
+    from build_rules.compilers.layer_noise import LayerNoise
     from build_rules.compilers.protocol import (
         CompileJob,
         Diagnosis,
         Finding,
+        NoiseJob,
         OptimizeJob,
         ParseJob,
         RunnableNetwork,
         Stage,
+        StatisticsJob,
         TargetRequest,
     )
     from build_rules.records.stage_report import StageReport
@@ -44,8 +47,10 @@ class MadeUp:
     starts_programs: ClassVar[bool] = True
     looks_outside: ClassVar[bool] = False
     float_tolerance: ClassVar[float] = 0.001
+    measures_noise: ClassVar[bool] = True
     keeps_logs: ClassVar[bool] = False
     judges_by_objects: ClassVar[bool] = False
+    collects_statistics: ClassVar[bool] = False
     suffix: ClassVar[str] = "-made_up"
 
     @classmethod
@@ -82,6 +87,9 @@ class MadeUp:
         print(f"   parse by {self}")
         return Emulator().parse(job)
 
+    def collect(self, job: StatisticsJob) -> None:
+        raise NotImplementedError
+
     def optimize(self, job: OptimizeJob) -> StageReport:
         print(f"   optimize by {self}")
         return Emulator().optimize(job)
@@ -101,6 +109,12 @@ class MadeUp:
 
     def simulate(self, har: Path, samples: NDArray[np.uint8]) -> Mapping[str, NDArray[np.float32]]:
         return Emulator().simulate(har, samples)
+
+    def layer_noise(self, job: NoiseJob) -> tuple[LayerNoise, ...]:
+        return Emulator().layer_noise(job)
+
+    def noise_code(self) -> tuple[str, ...]:
+        return ()
 
     def describe(self, har: Path) -> HarDescription:
         return Emulator().describe(har)

@@ -6,6 +6,7 @@ tensors, before anything is quantized, go to both decoders with the compiled doc
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -16,6 +17,7 @@ from PIL import Image
 from build_rules.metadata.checks import check_document
 from build_rules.metadata.compiled_document import BuildFacts, compile_document
 from build_rules.metadata.outputs import class_count
+from build_rules.objects.read_objects import ObjectReader
 from build_rules.records.split_json import Split
 from build_rules.trainer.document import TrainerDocument
 from tests.decoders import DECODERS, Detections
@@ -93,6 +95,27 @@ def test_what_the_network_sees_is_what_the_decoders_see(name: str, what: str, fi
         assert len(found.masks) == len(expected.scores)
         for index, mask in enumerate(found.masks[one] for one in order):
             assert agreement(mask, expected.boxes[index], expected.rest[index], outputs[1][0]) > 0.99
+
+
+@needs_shared
+@every_network
+def test_what_the_network_sees_is_what_our_objects_are(name: str, what: str) -> None:
+    split, anchors = split_of(name), anchors_of(name)
+    if anchors is not None and any(endpoint.role == "protos" for endpoint in split.endpoints):
+        pytest.skip("how many channels of its grids are scores, only its hints say")
+    levels = None if anchors is None else tuple(tuple((w, h) for w, h in level) for level in anchors.tolist())
+    outputs, tensors = seen(name, what)
+    reader = ObjectReader(split := replace(split, anchors=levels))
+    maps = {e.name: tensor[0] for e, tensor in zip(split.endpoints, tensors.values(), strict=True)}
+    maps |= {name: 1 / (1 + np.exp(-maps[name])) for name in split.folded}
+    own = candidates(split, outputs, reader.classes, anchors)
+    choice = choose(own)
+    expected = suppress(own, choice, aware=True)
+    found = ObjectReader(split, score=choice.score, overlap=choice.iou).read(maps)
+    boxes = (found.boxes / np.array([split.input.width, split.input.height] * 2)).astype(np.float32)
+    ours = proper(Detections(boxes, found.scores.astype(np.float32), found.labels, ()))
+    assert len(ours.scores) >= 5
+    partners(ours, expected, CLOSE)
 
 
 def agreement(mask: Array, box: Array, coefficients: Array, protos: Array) -> float:

@@ -53,14 +53,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from build_rules.compilers.describe_har import HarDescription
+    from build_rules.compilers.layer_noise import LayerNoise
     from build_rules.compilers.protocol import (
         CompileJob,
         Diagnosis,
         Finding,
+        NoiseJob,
         OptimizeJob,
         ParseJob,
         RunnableNetwork,
         Stage,
+        StatisticsJob,
         TargetRequest,
     )
     from build_rules.records.stage_report import StageReport
@@ -84,8 +87,10 @@ class Dfc(DfcSettings):
     starts_programs: ClassVar[bool] = True
     looks_outside: ClassVar[bool] = True
     float_tolerance: ClassVar[float] = 0.03  # its float network is its own, with some functions as the chip has them
+    measures_noise: ClassVar[bool] = False
     keeps_logs: ClassVar[bool] = True
     judges_by_objects: ClassVar[bool] = False
+    collects_statistics: ClassVar[bool] = False
     suffix: ClassVar[str] = "-dfc"
 
     @classmethod
@@ -144,6 +149,10 @@ class Dfc(DfcSettings):
 
         return parse(self, job)
 
+    def collect(self, job: StatisticsJob) -> None:
+        """Collect nothing: it computes its statistics itself, whenever it optimizes."""
+        raise NotImplementedError
+
     def optimize(self, job: OptimizeJob) -> StageReport:
         """Quantize as the model script says, into a HAR of state `quantized_model`."""
         from build_rules.compilers.dfc.drive import optimize
@@ -179,6 +188,17 @@ class Dfc(DfcSettings):
         from build_rules.compilers.dfc.drive import simulate
 
         return simulate(self, har, samples)
+
+    def layer_noise(self, job: NoiseJob) -> tuple[LayerNoise, ...]:
+        """Refuse: it measures noise as a part of `optimize` alone, and tells it in its log."""
+        raise InputError(
+            f"{job.har}: the Dataflow Compiler measures the noise of layers only while it quantizes; the emulator can "
+            "tell them of the same graph: run the command with compiler=emulator."
+        )
+
+    def noise_code(self) -> tuple[str, ...]:
+        """Return nothing: it measures none."""
+        return ()
 
     def describe(self, har: Path) -> HarDescription:
         """Say what is in a HAR."""

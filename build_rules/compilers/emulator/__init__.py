@@ -8,17 +8,25 @@ parse                     split.onnx -> parsed.har
 `graph.py`                which nodes hang on the image, which are constant, what shape has each tensor?
 `fuse.py`                 which nodes become one layer, and what is it called?
 `parse_onnx.py`           all of these: the layers as the vendor's HN lists them, and the weights
-optimize                  parsed.har, model.alls, snapshot -> model.har
+statistics                parsed.har, snapshot -> statistics.npz, which all presets share
+`observe.py`, `finite.py` which values does each tensor take on the samples? where does one cease to be a number?
+`collect.py`              all of these: what was observed, as a file
+optimize                  parsed.har, model.alls, snapshot, statistics.npz -> model.har
 `fold.py`                 which constants and batch normalizations become plain numbers?
 `fresh_names.py`          how is what will be added called, so that no tensor of the user's has that name?
 `network.py`              the network to be quantized: layers, delivered tensors, the way from pixels to its input
 `script_settings.py`      what does the model script ask of these layers?
 `modify.py`               which of that changes the HN: the normalization, and the activations that are folded
-`ranges.py`, `finite.py`  which values does each tensor take on them? where does one cease to be a number?
+`ranges.py`               which range of what was observed does a grid cover?
 `quantization_plan.py`    which tensors share a grid, in how many bits; the plan that all of it ends in
 `kernels.py`              how is a kernel rounded, and what does its bias make up for?
 `qdq.py`                  the float and the quantized network as ONNX graphs; a folded activation stands here
-`finetune.py`             which kernels are refitted to what the quantized network feeds them?
+`biases.py`               what of a bias does an accumulator of 32 bits hold?
+`finetune.py`             which of what the next four find is kept?
+`score_cells.py`          where in an output are the objects, as the float network sees it?
+`judging.py`              is a network better than another, on samples that had no part in making it?
+`range_search.py`         which range of each tensor harms the outputs least? (`beyond.py`: what lies beyond a tensor)
+`refit.py`                how are kernels refitted to what the quantized network feeds them?
 `optimize.py`             all of these: `optimize`, and `run_float`, by which the pixels are proven
 compile                   model.har -> model.hef
 `payload.py`              how does a HEF carry a network?
@@ -30,7 +38,7 @@ run                       model.hef or model.har, an image -> physical outputs
 layer noise               parsed.har, model.alls, a few samples -> what each layer costs
 `object_cells.py`         how much does each cell of an output count?
 `suffix_model.py`         what is computed behind one layer?
-`layer_noise.py`          all of it: the noise that each layer makes alone
+`measure_noise.py`        all of it: the noise that each layer makes alone
 of all                    `har_members.py` (what is kept in a HAR), `stored.py` (an ONNX inside a file),
                           `sessions.py` (the same bits on every machine, however many threads)
 ========================  ===========================================================================
@@ -61,6 +69,7 @@ if TYPE_CHECKING:
         OptimizeJob,
         ParseJob,
         Stage,
+        StatisticsJob,
         TargetRequest,
     )
     from build_rules.records.stage_report import StageReport
@@ -83,19 +92,35 @@ SHARED = (
     *("errors.py", "inference.py", "records/stage_report.py", "regular_file.py", "versions.py"),
 )
 ALLS = ("alls/check.py", "alls/commands.py", "alls/layers.py", "alls/script.py", "alls/values.py")
+OBSERVED = (
+    "compilers/samples.py",
+    "calibration/snapshot/safetensors_file.py",
+    "onnx_file/extent.py",
+    "varint.py",
+)
+OBJECTS = (
+    *("objects/agreement.py", "objects/average_precision.py", "objects/decode_scale.py", "objects/formulas.py"),
+    *("objects/found.py", "objects/match_objects.py", "objects/measure_agreement.py", "objects/read_objects.py"),
+    *("objects/suppress.py", "records/normalization.py", "records/roles.py"),
+    *("records/split_hint.py", "records/split_json.py"),
+)
 CODE: dict[Stage, tuple[str, ...]] = {
     "parse": (*SHARED, *_own("parse_onnx"), "compilers/begin_at.py"),
+    "statistics": (
+        *(place for place in SHARED if place != "records/stage_report.py"),
+        *_own("collect", "finite", "fold", "fresh_names", "network", "observe", "qdq", "quantization_plan"),
+        *_own("script_settings", "stored"),
+        *ALLS,
+        *OBSERVED,
+    ),
     "optimize": (
         *SHARED,
+        *_own("beyond", "biases", "collect", "judging", "observe", "range_search", "refit", "score_cells"),
         *_own("finetune", "finite", "fold", "fresh_names", "kernels", "modify", "network", "optimize", "qdq"),
         *_own("quantization_plan", "ranges", "runnable", "script_settings", "stored"),
         *ALLS,
-        *(
-            "compilers/samples.py",
-            "calibration/snapshot/safetensors_file.py",
-            "onnx_file/extent.py",
-            "varint.py",
-        ),
+        *OBSERVED,
+        *OBJECTS,
     ),
     "compile": (
         *SHARED,
@@ -106,11 +131,24 @@ CODE: dict[Stage, tuple[str, ...]] = {
         *("onnx_file/extent.py", "protobuf.py", "records/hardware.py", "varint.py"),
     ),
 }
+NOISE = (
+    *CODE["optimize"],
+    *_own("measure_noise", "object_cells", "payload", "run_hef", "suffix_model"),
+    *("compilers/describe_har.py", "compilers/layer_noise.py", "compilers/npz_numbers.py"),
+    *("hef/container.py", "hef/directory.py", "hef/features.py", "hef/header.py", "hef/host_work.py"),
+    *("hef/parsable.py", "hef/reader.py", "hef/refusals.py", "hef/schema.py", "hef/streams.py", "protobuf.py"),
+    *("objects/decode_scale.py", "objects/formulas.py", "objects/found.py", "objects/read_objects.py"),
+    *("objects/suppress.py", "records/hardware.py", "records/normalization.py", "records/roles.py"),
+    *("records/split_hint.py", "records/split_json.py"),
+)
+"""What measures the noise of layers, and tries sets of them: it quantizes and runs, too."""
 
 
-def _left_out(commands: Sequence[str]) -> dict[str, list[str]]:
-    """Return the facts about what a script asks for and has no counterpart here."""
-    return {"not_emulated": list(commands)} if commands else {}
+def _left_out(asked: Sequence[str]) -> dict[str, list[str]]:
+    """Return the facts about what a script asks for and has no counterpart here, having told them in a line."""
+    if asked:
+        print(f"   accepted, not emulated: {', '.join(asked)}")
+    return {"not_emulated": list(asked)} if asked else {}
 
 
 @dataclass(frozen=True)
@@ -125,6 +163,7 @@ class Emulator:
     measures_noise: ClassVar[bool] = True
     keeps_logs: ClassVar[bool] = False
     judges_by_objects: ClassVar[bool] = True
+    collects_statistics: ClassVar[bool] = True
     suffix: ClassVar[str] = ""
 
     @classmethod
@@ -171,6 +210,12 @@ class Emulator:
         write_har(job.output, parse(job, SDK_VERSION))
         return StageReport()
 
+    def collect(self, job: StatisticsJob) -> None:
+        """Observe the float network on every sample of the snapshot."""
+        from build_rules.compilers.emulator.collect import collect
+
+        job.output.write_bytes(collect(job))
+
     def optimize(self, job: OptimizeJob) -> StageReport:
         """Quantize as the model script says, into a HAR of state `quantized_model`."""
         from build_rules.compilers.emulator.optimize import optimize
@@ -212,9 +257,13 @@ class Emulator:
 
     def layer_noise(self, job: NoiseJob) -> tuple[LayerNoise, ...]:
         """Measure what each layer costs alone, loudest first."""
-        from build_rules.compilers.emulator.layer_noise import layer_noise
+        from build_rules.compilers.emulator.measure_noise import layer_noise
 
         return layer_noise(job)
+
+    def noise_code(self) -> tuple[str, ...]:
+        """Return the modules by which noise is measured, and sets are tried."""
+        return NOISE
 
     def describe(self, har: Path) -> HarDescription:
         """Say what is in a HAR."""

@@ -91,7 +91,9 @@ def _told(plan: Plan, first: Verdict, last: Verdict, judge: Judge, kept: Sequenc
     if not kept:
         return Tuned(plan, facts, "fine-tune: nothing was better on held-back samples, the level below is kept")
     facts["finetune_error_at_objects"] = round(now / before, 3) if before > 0 else 1.0
-    line = f"fine-tune: {' and '.join(kept)} kept; error at objects {now / before:.2f} of what it was on held-back samples"
+    line = (
+        f"fine-tune: {' and '.join(kept)} kept; error at objects {now / before:.2f} of what it was on held-back samples"
+    )
     if first.agreement and last.agreement and first.agreement.map50_95 is not None:
         line += f", agreement {first.agreement.map50_95:.3f} -> {last.agreement.map50_95 or 0.0:.3f}"
     return Tuned(plan, facts, line)
@@ -148,9 +150,7 @@ class _Pass:
         used = list(self.teachers)[: max(6, min(12, RANGE_VALUES // max(size, 1)))]
         targets = {index: self.teachers[index] for index in used}
         before = self._errors(plan, targets)
-        found = search_ranges(
-            self.network, plan, self.shared, self.fixed, self.samples, targets, before, self.progress
-        )
+        found = search_ranges(self.network, plan, self.shared, self.fixed, self.samples, targets, before, self.progress)
         if found.tensors == plan.tensors:
             return plan, verdict
         after = self.judge.verdict(found)

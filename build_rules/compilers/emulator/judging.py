@@ -42,7 +42,7 @@ is no object nobody reads boxes, and what background scores invent is seen in th
 
 @dataclass(frozen=True)
 class Reading:
-    """How objects are read of delivered outputs (by vstream, [1, H, W, C], real values), and their number of classes."""
+    """How objects are read of delivered outputs (by vstream, [1, H, W, C], real values), and of how many classes."""
 
     read: Callable[[Mapping[str, Floats]], Objects]
     classes: int
@@ -86,7 +86,9 @@ class Verdict:
         doubt = float(gain.std(ddof=1)) / len(gain) ** 0.5 if len(gain) > 1 else 0.0
         if not (now.sum() < GAIN * before.sum() and float(gain.mean()) > CONFIDENCE * doubt):
             return False
-        grown = [(shares[name], self.plain[name].sum() / than.plain[name].sum()) for name in names if than.plain[name].any()]
+        grown = [
+            (shares[name], self.plain[name].sum() / than.plain[name].sum()) for name in names if than.plain[name].any()
+        ]
         if sum(share * ratio for share, ratio in grown) > SPREAD * sum(share for share, _ in grown):
             return False
         return bool(outputs) or self.agrees_as_well(than)
@@ -141,7 +143,9 @@ class Judge:
         )
 
 
-def real_outputs(plan: Plan, delivered: Mapping[str, npt.NDArray[np.uint8] | npt.NDArray[np.uint16]]) -> dict[str, Floats]:
+def real_outputs(
+    plan: Plan, delivered: Mapping[str, npt.NDArray[np.uint8] | npt.NDArray[np.uint16]]
+) -> dict[str, Floats]:
     """Return delivered codes as real values."""
     return {
         name: np.asarray((delivered[name].astype(np.float32) - grid.zero_point) * np.float32(grid.scale))

@@ -35,7 +35,9 @@ class ObjectCells:
         for endpoint in split.endpoints:
             matching = [output.name for output in network.outputs if endpoint.node in output.original_names]
             if len(matching) != 1:
-                raise InputError(f"{endpoints}: endpoint {endpoint.name} is no output of the parsed network; build it again.")
+                raise InputError(
+                    f"{endpoints}: endpoint {endpoint.name} is no output of the parsed network; build it again."
+                )
             self._streams[endpoint.name] = matching[0]
             self.roles[matching[0]] = endpoint.role
         with suppress(InputError):
@@ -47,5 +49,6 @@ class ObjectCells:
             return {name: np.ones((*value.shape[:3], 1)) for name, value in delivered.items()}
         cells = self._reader.cells({name: delivered[stream][0] for name, stream in self._streams.items()})
         return {
-            stream: np.asarray(cells[name], dtype=np.float64)[None, :, :, None] for name, stream in self._streams.items()
+            stream: np.asarray(cells[name], dtype=np.float64)[None, :, :, None]
+            for name, stream in self._streams.items()
         }

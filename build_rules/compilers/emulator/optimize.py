@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from build_rules.compilers.emulator.biases import clipped_biases, with_integer_biases
+from build_rules.compilers.emulator.collect import read_collected
 from build_rules.compilers.emulator.finetune import finetune
 from build_rules.compilers.emulator.fuse import Layer
 from build_rules.compilers.emulator.har_members import QUANTIZED_MEMBER
@@ -18,6 +19,7 @@ from build_rules.compilers.emulator.judging import read_objects_by
 from build_rules.compilers.emulator.kernels import corrected_bias, quantize_kernel
 from build_rules.compilers.emulator.modify import modified_hn
 from build_rules.compilers.emulator.network import Floats, Network, kernel_axis, load_network
+from build_rules.compilers.emulator.observe import Observation, observe
 from build_rules.compilers.emulator.qdq import float_model, quantized_model
 from build_rules.compilers.emulator.quantization_plan import (
     Grid,
@@ -28,7 +30,7 @@ from build_rules.compilers.emulator.quantization_plan import (
     rounding_layers,
     share_grids,
 )
-from build_rules.compilers.emulator.ranges import Observation, inner_range, observe, outer_range
+from build_rules.compilers.emulator.ranges import inner_range, outer_range
 from build_rules.compilers.emulator.runnable import open_network, run_network
 from build_rules.compilers.emulator.script_settings import Settings, read_settings
 from build_rules.compilers.emulator.sessions import open_session, run
@@ -57,9 +59,11 @@ def optimize(job: OptimizeJob) -> Har:
     network = load_network(har)
     script = _read_text(job)
     settings = read_settings(script, str(job.script), har.hn)
+    _refuse_adaround(settings, job)
     samples = Samples(job.calibration, network.image, network.input_shape)
     indices = _selected(settings, samples, job)
-    plan = make_plan(network, settings, samples, indices)
+    kept = read_collected(job, settings, len(indices))
+    plan = make_plan(network, settings, samples, indices, kept, job.around.progress)
     report = _report(network, settings, plan, len(indices))
     if settings.finetune is not None:
         tuned = finetune(
@@ -78,6 +82,15 @@ def optimize(job: OptimizeJob) -> Har:
     quantized = quantized_model(network, plan).SerializeToString(deterministic=True)
     _check_runs(quantized, samples, job)
     return _quantized_har(har, network, settings, plan, script, report, quantized)
+
+
+def _refuse_adaround(settings: Settings, job: OptimizeJob) -> None:
+    if settings.adaround is not None:
+        raise InputError(
+            f"{job.script}: adaround (a line of its own, or optimization levels 3 and 4) is nothing that the emulator "
+            "does: it searches the better way to round weights, while what 8 bits cost is made by activations. Ask for "
+            "optimization_level=2, or switch it off: post_quantization_optimization(adaround, policy=disabled)."
+        )
 
 
 def _check_runs(quantized: bytes, samples: Samples, job: OptimizeJob) -> None:
@@ -122,14 +135,20 @@ def _selected(settings: Settings, samples: Samples, job: OptimizeJob) -> range:
     return range(wanted)
 
 
-def make_plan(network: Network, settings: Settings, samples: Samples, indices: Sequence[int]) -> Plan:
-    """Choose every grid, kernel and bias from what the float network does on the samples."""
+def make_plan(
+    network: Network,
+    settings: Settings,
+    samples: Samples,
+    indices: Sequence[int],
+    kept: Mapping[str, Observation] | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Plan:
+    """Choose every grid, kernel and bias from what the float network does on the samples, or was `kept` of that."""
     folded = {output: name for output, name in settings.folded.items() if name != "linear"}
     plan = Plan({}, {}, {}, {}, folded, settings.mean, settings.std)
     shared = share_grids(network, settings)
-    read = [layer.inputs[0] for layer in network.weighted]
     made = [tensor for layer in rounding_layers(network, shared) for tensor in layer.outputs]
-    observed = observe(network, plan, list(dict.fromkeys((*made, *read))), samples, indices)
+    observed = observe(network, plan, made, samples, indices, kept, progress)
     kernels = {
         layer.name: quantize_kernel(network.kernel(layer), kernel_axis(network.graph, layer), bits)
         for layer, bits in _weight_bits(network, settings).items()
@@ -243,7 +262,13 @@ def _asked_for(network: Network, settings: Settings) -> frozenset[str]:
 
 
 def _quantized_har(
-    har: Har, network: Network, settings: Settings, plan: Plan, script: str, report: Mapping[str, object], quantized: bytes
+    har: Har,
+    network: Network,
+    settings: Settings,
+    plan: Plan,
+    script: str,
+    report: Mapping[str, object],
+    quantized: bytes,
 ) -> Har:
     members = {
         **har.members,

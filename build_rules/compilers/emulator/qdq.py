@@ -42,9 +42,7 @@ class _Parts:
         self.operator("QuantizeLinear", [tensor, f"{result}/scale", f"{result}/zero"], result, DOMAIN)
 
 
-def float_model(
-    network: Network, plan: Plan, taps: Sequence[str] = (), *, delivers: bool = True
-) -> onnx.ModelProto:
+def float_model(network: Network, plan: Plan, taps: Sequence[str] = (), *, delivers: bool = True) -> onnx.ModelProto:
     """Return the float network on the device's input and outputs (float32 [1, H, W, C], named by vstream).
 
     `taps` are inner tensors to deliver besides, or alone where it does not deliver: what they do not need is left out.

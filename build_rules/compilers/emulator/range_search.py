@@ -95,7 +95,9 @@ class _Search:
     ) -> None:
         self.network, self.plan, self.samples, self.targets = network, plan, samples, targets
         self.whole = float_model(network, plan)
-        mass = {name: sum(float(t.weights[name].mean()) * t.weights[name].size for t in targets.values()) for name in before}
+        mass = {
+            name: sum(float(t.weights[name].mean()) * t.weights[name].size for t in targets.values()) for name in before
+        }
         whole = sum(mass.values()) or 1.0
         self.factors = {name: mass[name] / whole / before[name] if before[name] > 0 else 0.0 for name in before}
 
@@ -120,7 +122,9 @@ class _Search:
 
     def float_tensors(self, names: Sequence[str], indices: Sequence[int]) -> dict[int, dict[str, Floats]]:
         session = open_session(float_model(self.network, self.plan, names, delivers=False))
-        return dict(zip(indices, map_samples(lambda index: run(session, self.samples.sample(index)), indices), strict=True))
+        return dict(
+            zip(indices, map_samples(lambda index: run(session, self.samples.sample(index)), indices), strict=True)
+        )
 
     def best(self, tensors: Sequence[str]) -> Grid:
         part = self.part(tensors)

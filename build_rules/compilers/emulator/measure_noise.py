@@ -199,7 +199,9 @@ class _Measurement:
 
 
 def _is_quantized(plan: Plan, layer: Layer) -> bool:
-    return layer.name in plan.kernels or layer.name in plan.outputs or any(name in plan.tensors for name in layer.outputs)
+    return (
+        layer.name in plan.kernels or layer.name in plan.outputs or any(name in plan.tensors for name in layer.outputs)
+    )
 
 
 def _moments(seen: _Seen, streams: Sequence[str]) -> Powers:

@@ -1,0 +1,118 @@
+"""`doit compare MODEL --layers`: what each layer costs, worst first, and what would help it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from build_rules.commands.command import show
+from build_rules.errors import InputError, printable
+
+if TYPE_CHECKING:
+    from build_rules.compilers.protocol import Compiler
+    from build_rules.declared.model import Model
+    from build_rules.mixed.find_set import SetInputs
+
+__all__ = ["search_inputs", "show_layers"]
+
+SHOWN = 20
+"""Layers of the table; JSON has all of them."""
+
+
+def search_inputs(
+    model: Model, compiler: Compiler, progress: Callable[[str], None], hw_arch: str | None = None
+) -> tuple[str, SetInputs]:
+    """Return the name of the first built target of a model, those that are made fastest first, and what to read of it.
+
+    Raises `InputError` when none is built, and where the compiler cannot tell what layers cost.
+    """
+    from build_rules import workspace as ws
+    from build_rules.compilers.protocol import Surroundings
+    from build_rules.mixed.find_set import SetInputs
+    from build_rules.records.calibration_json import load_calibrated
+
+    folder = ws.folder(model)
+    for _, target in ws.targets((model,)):
+        place, parsed = ws.target_folder(model, target), ws.arch_folder(model, target.hw_arch) / "parsed.har"
+        if target.hw_arch == (hw_arch or target.hw_arch) and (place / "model.har").is_file() and parsed.is_file():
+            return f"{model.name}:{ws.target_name(model, target)}", SetInputs(
+                compiler,
+                parsed,
+                place / "model.alls",
+                folder / "calibration.safetensors",
+                folder / "split.json",
+                load_calibrated(folder / "calibration.json").count,
+                around=Surroundings(progress),
+            )
+    raise InputError(f"{model.name}: no target of it is built; run `doit` first, then its layers can be measured.")
+
+
+def show_layers(target: str, inputs: SetInputs, as_json: bool) -> int:
+    """Measure and print; returns the exit code."""
+    from build_rules.commands.render import render_json, render_table
+    from build_rules.exit_codes import DONE
+    from build_rules.mixed.advice import advise
+    from build_rules.mixed.find_set import divide, measure_noise
+
+    noises = measure_noise(inputs)
+    advice = advise(noises, inputs.compiler.describe(inputs.har).layers)
+    rows = [_row(noise, each) for noise, each in zip(noises, advice, strict=True)]
+    count = len(divide(inputs.count)[0])
+    if as_json:
+        facts = {"target": target, "measured_by": inputs.compiler.version(), "images": count, "layers": rows}
+        show(render_json(facts))
+        return DONE
+    show(
+        printable(
+            f"{target}: the noise that each of {len(rows)} layers makes alone at the cells that hold objects, worst "
+            f"first, on {count} calibration images, by {inputs.compiler.version()}"
+        )
+        + "\n"
+    )
+    show(render_table([_shown(row) for row in rows[:SHOWN]], long=("node",)))
+    if len(rows) > SHOWN:
+        rest = sum(row["share"] for row in rows[SHOWN:])
+        show(f"{len(rows) - SHOWN} more layers make {rest:.1%} together; --json has them\n")
+    show(_lines(rows))
+    return DONE
+
+
+def _row(noise: Any, advice: Any) -> dict[str, Any]:
+    return {
+        "layer": noise.layer,
+        "kind": noise.kind,
+        "nodes": list(noise.nodes),
+        "share": noise.share,
+        "by_weights": noise.weights,
+        "outputs": dict(noise.outputs),
+        "low": noise.low,
+        "high": noise.high,
+        "range_used": noise.used,
+        "bits": noise.bits,
+        "helps": advice.text,
+        "lines": list(advice.lines),
+    }
+
+
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    weights = row["by_weights"]
+    return {
+        "share": f"{row['share']:.1%}",
+        "layer": row["layer"],
+        "node": row["nodes"][0] if row["nodes"] else "",
+        "range": f"{row['low']:.4g} to {row['high']:.4g}",
+        "used": f"{row['range_used']:.0%}",
+        "by weights": "" if weights is None else f"{weights:.0%}",
+        "what helps": row["helps"],
+    }
+
+
+def _lines(rows: list[dict[str, Any]]) -> str:
+    lines = [row["lines"][0] for row in rows if row["lines"]]
+    if not lines:
+        return "no line of the model script would help one of them\n"
+    told = "".join(f"   {printable(line)}\n" for line in lines[:SHOWN])
+    return (
+        f"lines for [alls] append in model.toml, of each the better one:\n{told}"
+        "`doit compare MODEL --mixed` finds the fewest that do, and proves them\n"
+    )

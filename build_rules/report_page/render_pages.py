@@ -1,0 +1,117 @@
+"""Views to HTML, by the templates beside this file.
+
+Autoescape is on for all of them, and nothing in a template switches it off: names, labels and messages come from files
+of any origin. A page may load nothing and run no script but its own, whose digest its policy names, so that markup that
+came through all the same would do nothing either.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import math
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from build_rules.errors import InputError
+from build_rules.report_page.plots import HEIGHT, WIDTH
+from build_rules.report_page.views import IndexView, ModelView
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+__all__ = ["check_renderer", "render_index", "render_model"]
+
+TEMPLATES = Path(__file__).parent / "templates"
+SHOWN_AT_ONCE = 4
+"""Images with objects that are seen without a click: those in which most differs."""
+MISSING = "doit report makes its pages with Jinja2, which is not installed; pip install 'hailo-build-rules[report]'."
+
+
+def check_renderer() -> None:
+    """Raise `InputError` where Jinja2 is missing."""
+    _environment()
+
+
+def render_index(view: IndexView) -> str:
+    """Return the first page. Raises `InputError` where Jinja2 is missing."""
+    return _page("index.html.j2", view, TEMPLATES / "sort.js")
+
+
+def render_model(view: ModelView) -> str:
+    """Return the page of a model. Raises `InputError` where Jinja2 is missing."""
+    return _page("model.html.j2", view, None)
+
+
+def _page(template: str, view: IndexView | ModelView, script: Path | None) -> str:
+    environment = _environment()
+    code = "" if script is None else script.read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
+    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+    policy += f"; script-src 'sha256-{digest}'" if code else ""
+    return environment.get_template(template).render(page=view, script=_trusted(code), policy=policy)
+
+
+def _trusted(code: str) -> str:
+    """Return the script of ours, which is no text to escape."""
+    from markupsafe import Markup
+
+    return Markup(code)
+
+
+@cache
+def _environment() -> Environment:
+    try:
+        import jinja2
+    except ImportError as error:
+        raise InputError(MISSING) from error
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_shown,
+    )
+    environment.filters |= {"size": _size, "share": _share, "number": _number, "seconds": _seconds, "fixed": _fixed}
+    environment.globals |= {"PLOT_WIDTH": WIDTH, "PLOT_HEIGHT": HEIGHT, "SHOWN_AT_ONCE": SHOWN_AT_ONCE}
+    return environment
+
+
+def _shown(value: Any) -> Any:
+    """Return text that UTF-8 can hold: names of files may hold bytes that are none."""
+    if type(value) is str and not value.isascii():
+        return value.encode("utf-8", "replace").decode()
+    return value
+
+
+def _size(count: int | None) -> str:
+    """Return bytes for people."""
+    if count is None:
+        return "–"
+    for unit, name in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
+        if count >= unit:
+            return f"{count / unit:.1f} {name}"
+    return f"{count} B"
+
+
+def _share(value: float) -> str:
+    return f"{100 * value:.2f} %"
+
+
+def _number(value: float | None, digits: int = 4) -> str:
+    """Return a number with so many decimals; a dash for what is not known."""
+    return "–" if value is None or math.isnan(value) else "∞" if math.isinf(value) else f"{value:.{digits}f}"
+
+
+def _fixed(value: float) -> str:
+    """Return a coordinate as short as it can be."""
+    return f"{value:.2f}".rstrip("0").rstrip(".")
+
+
+def _seconds(value: float | None) -> str:
+    """Return a time for people."""
+    if value is None:
+        return "–"
+    return f"{value:.1f} s" if value < 60 else f"{value / 60:.1f} min" if value < 3600 else f"{value / 3600:.1f} h"

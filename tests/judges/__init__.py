@@ -1,0 +1,1 @@
+"""Programs of others as judges of what is built here."""

@@ -1,0 +1,1 @@
+"""Where HailoRT keeps its enumerations."""
