@@ -73,6 +73,8 @@ def search_ranges(
         and not _is_unit(plan.tensors[tensors[0]])
         and any(network.graph.consumers.get(tensor) for tensor in tensors)
     ]
+    if not open_groups:
+        return plan
     harms = search.screened(open_groups, progress)
     total = sum(harms.values())
     worst = sorted(open_groups, key=lambda tensors: (-harms[tensors], tensors))[:MOST_GROUPS]
