@@ -18,6 +18,8 @@ from build_rules.compilers.emulator.quantization_plan import Plan
 __all__ = ["clipped_biases", "with_integer_biases"]
 
 TOP = (1 << 31) - 1
+BOTH_WIDE = 1 << 16
+"""Products of 16 by 16 bits fill 32 by themselves, so they are summed up in coarser steps: those of 8 by 8 bits."""
 
 
 def with_integer_biases(network: Network, plan: Plan) -> Plan:
@@ -46,7 +48,8 @@ def _steps(network: Network, plan: Plan, layer: Layer) -> npt.NDArray[np.float64
     scales = plan.kernels[layer.name].scales.astype(np.float64)
     tensor = layer.inputs[0]
     if tensor in plan.tensors:
-        return scales * plan.tensors[tensor].scale
+        is_wide = plan.kernels[layer.name].bits == plan.tensors[tensor].bits == 16
+        return scales * plan.tensors[tensor].scale * (BOTH_WIDE if is_wide else 1)
     if tensor != network.graph.input:
         return None
     # Pixels are whole; those of channels with the same deviation are summed up in its unit.

@@ -9,8 +9,9 @@ import numpy as np
 
 from build_rules.compilers.emulator.biases import clipped_biases, with_integer_biases
 from build_rules.compilers.emulator.quantization_plan import Grid, Kernel, Plan
-from tests.compilers.nets import Net
+from tests.compilers.nets import NORMAL, Net
 from tests.compilers.parsed import network_of
+from tests.mixed.nets import loud_detector
 
 EMPTY = Plan({}, {}, {}, {}, {}, (0.0, 0.0, 0.0), (255.0, 255.0, 255.0))
 
@@ -36,3 +37,9 @@ def test_what_does_not_fit_is_the_last_step_and_told(tmp_path: Path) -> None:
     _, after, told = planned(tmp_path, [1.0, 0.0], 1e-10)
     assert after.biases["net/conv2"][0] == np.float32(((1 << 31) - 1) * np.float64(np.float32(1e-10)) * 0.5)
     assert told == ("net/conv2",)
+
+
+def test_sixteen_by_sixteen_bits_hold_a_usual_bias(tmp_path: Path) -> None:
+    wide = NORMAL + "quantization_param({*}, precision_mode=a16_w16)\n"
+    build = loud_detector(tmp_path, loudness=1.0).optimize(wide).compile()
+    assert max(build.errors()) < 2e-3
