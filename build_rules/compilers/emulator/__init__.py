@@ -23,7 +23,12 @@ optimize                  parsed.har, model.alls, snapshot, statistics.npz -> mo
 `quantization_plan.py`    which tensors share a grid, in how many bits; the plan that all of it ends in
 `kernels.py`              how is a kernel rounded, and what does its bias make up for?
 `qdq.py`                  the float and the quantized network as ONNX graphs; a folded activation stands here
-`finetune.py`             which kernels are refitted to what the quantized network feeds them?
+`biases.py`               what of a bias does an accumulator of 32 bits hold?
+`finetune.py`             which of what the next four find is kept?
+`score_cells.py`          where in an output are the objects, as the float network sees it?
+`judging.py`              is a network better than another, on samples that had no part in making it?
+`range_search.py`         which range of each tensor harms the outputs least? (`beyond.py`: what lies beyond a tensor)
+`refit.py`                how are kernels refitted to what the quantized network feeds them?
 `optimize.py`             all of these: `optimize`, and `run_float`, by which the pixels are proven
 compile                   model.har -> model.hef
 `payload.py`              how does a HEF carry a network?
@@ -95,6 +100,12 @@ OBSERVED = (
     "onnx_file/extent.py",
     "varint.py",
 )
+OBJECTS = (
+    *("objects/agreement.py", "objects/average_precision.py", "objects/decode_scale.py", "objects/formulas.py"),
+    *("objects/found.py", "objects/match_objects.py", "objects/measure_agreement.py", "objects/read_objects.py"),
+    *("objects/suppress.py", "records/normalization.py", "records/roles.py"),
+    *("records/split_hint.py", "records/split_json.py"),
+)
 CODE: dict[Stage, tuple[str, ...]] = {
     "parse": (*SHARED, *_own("parse_onnx", "sizes"), "compilers/begin_at.py"),
     "statistics": (
@@ -106,11 +117,12 @@ CODE: dict[Stage, tuple[str, ...]] = {
     ),
     "optimize": (
         *SHARED,
-        *_own("collect", "observe"),
+        *_own("beyond", "biases", "collect", "judging", "observe", "range_search", "refit", "score_cells"),
         *_own("finetune", "finite", "fold", "fresh_names", "kernels", "modify", "network", "optimize", "qdq"),
         *_own("quantization_plan", "ranges", "runnable", "script_settings", "stored"),
         *ALLS,
         *OBSERVED,
+        *OBJECTS,
     ),
     "compile": (
         *SHARED,
