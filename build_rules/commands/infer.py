@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from build_rules.compilers.describe_har import HarDescription
     from build_rules.compilers.protocol import Compiler
 
-__all__ = ["Infer"]
+__all__ = ["Infer", "configured"]
 
 BATCH_BYTES = 256 << 20
 """Pixels and real values that are held at one time; a compiler outside is started once for so many images."""
@@ -76,7 +76,7 @@ def _real_values(compiler: Compiler, har: Path, images: Sequence[Path]) -> Itera
     if description.input_shape is None:
         raise InputError(f"{har}: has no input, or several, so it takes no images.")
     load, count = loader(har, description.input_shape[1:]), _batch(description)
-    compiler = _configured(compiler, har)
+    compiler = configured(compiler, har)
     for start in range(0, len(images), count):
         batch = np.stack([load(image) for image in images[start : start + count]])
         outputs = compiler.simulate(har, batch)
@@ -91,7 +91,7 @@ def _batch(description: HarDescription) -> int:
     return max(1, BATCH_BYTES // (prod(description.input_shape or ()) + 4 * values))
 
 
-def _configured(compiler: Compiler, har: Path) -> Compiler:
+def configured(compiler: Compiler, har: Path) -> Compiler:
     """Return a compiler that has to be found with the settings of this repository, and of a model that is built here.
 
     Raises `InputError` for settings that are not possible.

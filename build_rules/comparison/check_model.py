@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from build_rules.calibration.chosen import load_chosen
 from build_rules.comparison.check_facts import compare_first_layer, look_at_kernels, look_at_samples
@@ -19,7 +20,7 @@ __all__ = ["check_model"]
 def check_model(
     inputs: ComparisonInputs, found: Sequence[Sequence[Objects] | None], float_truth: Precision | None
 ) -> tuple[Check, ...]:
-    """Return the answers; `found` is what the float network finds in each set of `inputs`, None where nobody can tell."""
+    """Return the answers; `found` is what float finds in each set of `inputs`, None where nobody can tell."""
     scores = {
         images.name: tuple(float(each.scores.max(initial=0.0)) for each in objects)
         for images, objects in zip(inputs.sets, found, strict=True)
@@ -38,8 +39,6 @@ def check_model(
 
 def _with_files(facts: CheckFacts, inputs: ComparisonInputs) -> CheckFacts:
     """Add what the calibration tells, where it is here."""
-    from dataclasses import replace
-
     files = inputs.files
     if files is None:
         return facts

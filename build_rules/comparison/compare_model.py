@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from build_rules.comparison.advice import Candidate, advise
+from build_rules.comparison.advice import Advice, Candidate, advise
 from build_rules.comparison.check_model import check_model
 from build_rules.comparison.comparison_inputs import ComparisonInputs, ImageSet, PresetInputs
 from build_rules.comparison.delivered import Tensors, exact_tensors, outputs_of, quantized_tensors
@@ -21,6 +21,7 @@ from build_rules.comparison.output_measures import Grid, OutputMeter
 from build_rules.compilers.describe_har import HarDescription, HarOutput, output_grids
 from build_rules.compilers.exported_graph import ExportedGraph
 from build_rules.errors import InputError
+from build_rules.objects.agreement import Precision
 from build_rules.objects.found import Objects
 from build_rules.objects.measure_agreement import agree, precision
 from build_rules.objects.read_objects import ObjectReader
@@ -88,14 +89,17 @@ def compare_model(inputs: ComparisonInputs, scratch: Path, progress: Progress = 
             notes.append(f"{preset.preset} could not be quantized, so it is left out: {error}")
     work = _Work(inputs, reader, networks, progress)
     results = [work.run(images) for images in inputs.sets]
-    advice = _advise(reader, networks, results)
+    presets = tuple(_preset(inputs.split, reader, net, number, results) for number, net in enumerate(networks))
+    advice = _advise(networks, presets, results)
     truths = [_precision(reader, result, result.exact) for result in results]
     checked = [result.exact.objects if reader else None for result in results]
     return Comparison(
         model=inputs.model,
         hw_arch=inputs.hw_arch,
-        float_truth=tuple((r.images.name, truth) for r, truth in zip(results, truths, strict=True) if truth is not None),
-        presets=tuple(_preset(inputs.split, reader, net, i, results) for i, net in enumerate(networks)),
+        float_truth=tuple(
+            (r.images.name, truth) for r, truth in zip(results, truths, strict=True) if truth is not None
+        ),
+        presets=presets,
         checks=check_model(inputs, checked, next((truth for truth in reversed(truths) if truth is not None), None)),
         take=advice.take,
         because=advice.because,
@@ -118,9 +122,7 @@ def _open(preset: PresetInputs, split: Split, scratch: Path) -> _Network:
         known = {stream: (scale, zero) for stream, scale, zero in output_grids(har)}
     except InputError:
         known = {}
-    grids = {
-        name: Grid(*known.get(output.stream, (nan, 0.0)), output.bits or 8) for name, output in outputs.items()
-    }
+    grids = {name: Grid(*known.get(output.stream, (nan, 0.0)), output.bits or 8) for name, output in outputs.items()}
     return _Network(preset, har, hef, description, outputs, grids)
 
 
@@ -141,9 +143,12 @@ class _Work:
 
     def run(self, images: ImageSet) -> _SetResult:
         """Run all images of a set, in their order."""
-        exact, quantized = _Seen(), tuple(
-            _Seen(meters={name: OutputMeter(grid) for name, grid in network.grids.items()})
-            for network in self._networks
+        exact, quantized = (
+            _Seen(),
+            tuple(
+                _Seen(meters={name: OutputMeter(grid) for name, grid in network.grids.items()})
+                for network in self._networks
+            ),
         )
         count = len(images.images)
         pool = ThreadPoolExecutor(max_workers=max(1, min(MAX_WORKERS, len(os.sched_getaffinity(0)))))
@@ -180,8 +185,8 @@ class _Work:
             for name, meter in seen.meters.items():
                 if delivered[name].shape != exact[name].shape:
                     raise InputError(
-                        f"{network.har}: delivers {name} as {list(delivered[name].shape)}, where the exported graph gives "
-                        f"{list(exact[name].shape)}; it is of another model, or was built from another cut."
+                        f"{network.har}: delivers {name} as {list(delivered[name].shape)}, where the exported graph "
+                        f"gives {list(exact[name].shape)}; it is of another model, or was built from another cut."
                     )
                 meter.add(exact[name], delivered[name], None if weights is None else weights[name])
             if self._reader is not None:
@@ -192,7 +197,7 @@ class _Work:
         self._progress(self._done, self._all, what)
 
 
-def _precision(reader: ObjectReader | None, result: _SetResult, seen: _Seen):  # type: ignore[no-untyped-def]
+def _precision(reader: ObjectReader | None, result: _SetResult, seen: _Seen) -> Precision | None:
     if reader is None or result.images.truth is None:
         return None
     return precision(result.images.truth, seen.objects, reader.classes)
@@ -231,7 +236,11 @@ def _preset(
 def _outputs(split: Split, network: _Network, seen: _Seen) -> tuple[OutputMeasure, ...]:
     measures = []
     for endpoint in split.endpoints:
-        output, grid, got = network.outputs[endpoint.name], network.grids[endpoint.name], seen.meters[endpoint.name].measured()
+        output, grid, got = (
+            network.outputs[endpoint.name],
+            network.grids[endpoint.name],
+            seen.meters[endpoint.name].measured(),
+        )
         measures.append(
             OutputMeasure(
                 stream=output.stream,
@@ -253,13 +262,12 @@ def _outputs(split: Split, network: _Network, seen: _Seen) -> tuple[OutputMeasur
     return tuple(measures)
 
 
-def _advise(reader: ObjectReader | None, networks: Sequence[_Network], results: Sequence[_SetResult]):  # type: ignore[no-untyped-def]
+def _advise(networks: Sequence[_Network], presets: Sequence[PresetMeasure], results: Sequence[_SetResult]) -> Advice:
     """Ask for advice by the images that nothing was calibrated on, where there are any."""
-    judged = next((result for result in reversed(results) if len(result.images.images)), None)
-    candidates = []
-    for index, network in enumerate(networks):
-        objects = judged.quantized[index].objects if judged and reader else None
-        candidates.append(Candidate(network.inputs.preset, network.inputs.har is not None, objects))
-    if judged is None or reader is None:
-        return advise(candidates, None, 0, "")
-    return advise(candidates, judged.exact.objects, reader.classes, judged.images.name)
+    index = max((i for i, result in enumerate(results) if len(result.images.images)), default=0)
+    judged = results[index]
+    candidates = [
+        Candidate(preset.preset, preset.built, preset.sets[index].agreement, judged.quantized[number].objects)
+        for number, preset in enumerate(presets)
+    ]
+    return advise(candidates, judged.exact.objects, judged.images.name)

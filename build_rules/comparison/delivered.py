@@ -1,4 +1,4 @@
-"""Which output of a network is which endpoint of the cut, and both in the same form: [H, W, C], behind what is folded."""
+"""Which output of a network is which endpoint of the cut, both in one form: [H, W, C], behind what is folded."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ def outputs_of(split: Split, description: HarDescription) -> dict[str, HarOutput
         matching = [output for output in description.outputs if endpoint.node in output.original_names]
         if len(matching) != 1:
             raise InputError(
-                f"{description.network}: the endpoint {endpoint.name} ({endpoint.node}) should be one output of it, but "
-                f"{len(matching)} come from there; it is of another model, or was built from another cut. Build it again."
+                f"{description.network}: the endpoint {endpoint.name} ({endpoint.node}) should be one output of it, "
+                f"but {len(matching)} come from there; it is of another model, or was built from another cut."
             )
         found[endpoint.name] = matching[0]
     return found
 
 
 def exact_tensors(split: Split, tensors: Sequence[Floats]) -> dict[str, Floats]:
-    """Return the tensors of the exported graph (in the order of the endpoints, NCHW, NCL or NC) as they are delivered."""
+    """Return tensors of the exported graph (in the order of the endpoints, NCHW, NCL or NC) as they are delivered."""
     return {
         endpoint.name: _activated(endpoint.name in split.folded, _as_cells(tensor))
         for endpoint, tensor in zip(split.endpoints, tensors, strict=True)
@@ -66,4 +66,5 @@ def _activated(folded: bool, values: Floats) -> Floats:
     """Return values behind the sigmoid that is folded (`Split.folded` folds no other activation)."""
     if not folded:
         return values
-    return np.float32(1) / (np.float32(1) + np.exp(-np.maximum(values, np.float32(-80))))
+    activated: Floats = np.float32(1) / (np.float32(1) + np.exp(-np.maximum(values, np.float32(-80))))
+    return activated

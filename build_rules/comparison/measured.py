@@ -25,8 +25,8 @@ class OutputMeasure:
     """One output of one preset on one set of images, both sides in real values and behind a folded activation.
 
     `snr` in dB over all cells, `snr_at_objects` with each cell weighted by the float network's best score there (None
-    without scores); `cosine` similarity; `saturated`: share of codes at either end of the grid where float's value is
-    more than half a step away from that end; `range_used`: share of the grid between the smallest and the largest code
+    without scores); `cosine` similarity; `saturated`: share of codes at either end of the grid where float's value lies
+    beyond it by more than half a step; `range_used`: share of the grid between the smallest and the largest code
     seen. `frame_bytes` are those that one frame delivers. A compiler that tells no grid leaves `scale`, `saturated` and
     `range_used` NaN, and `zero_point` 0.
     """
@@ -62,8 +62,8 @@ class SetMeasure:
 class PresetMeasure:
     """One preset. `hef_bytes` is the size of its file, estimated where it is `emulated` or not built.
 
-    `target` is `MODEL:TARGET`, or the HAR that was named. Where it is not `built`, no target has this preset, and it was
-    quantized for the comparison alone.
+    `target` is `MODEL:TARGET`, or the HAR that was named. Where it is not `built`, no target has this preset, and it
+    was quantized for the comparison alone.
     """
 
     preset: str

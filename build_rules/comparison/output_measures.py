@@ -1,4 +1,4 @@
-"""What quantizing does to one output, image by image: sums in float64 in the order of the images, and no tensor is kept.
+"""What quantizing does to one output: sums in float64 in the order of the images, of which no tensor is kept.
 
 Formulas, x what float gives, q what is delivered, w the weight of a cell, over all values of all images:
 SNR = 10 log10(sum x^2 / sum (x - q)^2), at objects 10 log10(sum w x^2 / sum w (x - q)^2); cosine = sum xq / sqrt(sum
@@ -26,7 +26,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Grid:
-    """The grid of a delivered tensor: real = scale * (code - zero_point), codes of `bits`. A scale of NaN is unknown."""
+    """The grid of a delivered tensor: real = scale * (code - zero_point), codes of `bits`. Scale NaN: unknown."""
 
     scale: float
     zero_point: float
@@ -56,7 +56,7 @@ class OutputMeter:
 
     def __init__(self, grid: Grid) -> None:
         self._grid, self._known = grid, isfinite(grid.scale) and grid.scale > 0
-        self._count = self._wrong_ends = 0
+        self._count = self._clipped = 0
         self._signal = self._noise = self._product = self._delivered = 0.0
         self._weighted: list[float] | None = None
         self._low, self._high = np.inf, -np.inf
@@ -75,18 +75,20 @@ class OutputMeter:
         if weights is not None:
             of_cells = weights.astype(np.float64)
             sums = [float((of_cells * values.sum(axis=-1)).sum()) for values in (squares, errors)]
-            self._weighted = sums if self._weighted is None else [a + b for a, b in zip(self._weighted, sums, strict=True)]
+            self._weighted = (
+                sums if self._weighted is None else [a + b for a, b in zip(self._weighted, sums, strict=True)]
+            )
         self._low, self._high = min(self._low, float(q.min())), max(self._high, float(q.max()))
         if self._known:
-            self._wrong_ends += self._at_wrong_end(x, q)
+            self._clipped += self._beyond(x, q)
         self._add_to_bins(x, q)
 
-    def _at_wrong_end(self, x: NDArray[np.float64], q: NDArray[np.float64]) -> int:
-        """Count values at an end of the grid that do not belong there: float's lie more than half a step away."""
+    def _beyond(self, x: NDArray[np.float64], q: NDArray[np.float64]) -> int:
+        """Count values at an end of the grid where float's lie beyond it: scores of 0 are rounded, not cut off."""
         half = self._grid.scale / 2
         first, last = self._grid.ends
-        at_end = ((q <= first + half) & (np.abs(x - first) > half)) | ((q >= last - half) & (np.abs(x - last) > half))
-        return int(np.count_nonzero(at_end))
+        clipped = ((q < first + half) & (x < first - half)) | ((q > last - half) & (x > last + half))
+        return int(np.count_nonzero(clipped))
 
     def _add_to_bins(self, x: NDArray[np.float64], q: NDArray[np.float64]) -> None:
         if self._edges is None:
@@ -107,7 +109,7 @@ class OutputMeter:
             snr=decibels(self._signal, self._noise),
             snr_at_objects=None if self._weighted is None else decibels(*self._weighted),
             cosine=_cosine(self._product, self._signal, self._delivered),
-            saturated=self._wrong_ends / max(self._count, 1) if self._known else nan,
+            saturated=self._clipped / max(self._count, 1) if self._known else nan,
             range_used=min(1.0, (self._high - self._low) / steps) if self._known else nan,
             histogram=Histogram(low, high, exact, quantized),
         )
