@@ -45,7 +45,7 @@ class Compare(BuildCommand, TaskCommand):
     doc_usage = "MODEL [IMAGES...] | FILE.har... IMAGES..."
     doc_description = (
         "Runs the float network and every preset on calibration images and on held-out ones (IMAGES: files, folders, "
-        "patterns; without any, those that [compare] in model.toml names), and tells how far the objects that are found "
+        "patterns; without any, those of [compare] in model.toml), and tells how far the objects that are found "
         "agree, what each output loses, and the answers to the accuracy checklist. With a truth it compares with that, "
         "too. Presets that no target builds are quantized for the comparison, which takes as long as building them. "
         "Nothing is built. Named HARs may be of either compiler; their model's build lies around the first one."
