@@ -50,7 +50,7 @@ def compare_hars(named: Sequence[Path], truth: Path | None, progress: Progress) 
             exported=folder / "split.onnx",
             feed=load_feed(hars[0].absolute().parent / "feed.json"),
             presets=tuple(
-                PresetInputs(name, str(har), compiler, "", har)
+                PresetInputs(name, str(har), compiler, "", har, har.with_name("model+meta.hef"))
                 for name, har, compiler in zip(_names(hars), hars, compilers, strict=True)
             ),
             sets=(held_out_set(images, loader(hars[0], shape), reader, truth),),

@@ -76,8 +76,8 @@ def list_held_out(named: Sequence[Path]) -> tuple[Path, ...]:
         if path.is_file() and path.suffix.lower() not in (".txt", ".safetensors"):
             files.append(path)
             continue
-        if (fault := find_fault(path)) is not None:
-            raise InputError(f"{path}: is no image; expected an image, {fault}.")
+        if find_fault(path) is not None:
+            raise InputError(f"{path}: there is no such image, folder or list of images.")
         sources = sources_of(path, list_sources(path))
         if sources.kind != "images":
             raise InputError(f"{path}: is a calibration snapshot; name images, a folder of images or a list of them.")

@@ -34,14 +34,10 @@ def comparison_text(comparison: Comparison, names: Sequence[str]) -> str:
 def _head(comparison: Comparison) -> str:
     presets = comparison.presets
     makers = ", ".join(dict.fromkeys(preset.sdk_version for preset in presets))
-    told = (
-        f"{comparison.model} on {comparison.hw_arch}: the float network, and what was quantized by compiler {makers}\n"
-    )
+    told = f"{comparison.model} on {comparison.hw_arch}: the float network, and what was quantized by {makers}\n"
     if any(preset.emulated for preset in presets):
-        told += (
-            "\nThis is the emulator, not the chip: it tells what to expect; files, and what presets lose, differ there."
-        )
-    return told + "\n"
+        told += "EMULATED: numbers of this project's emulator, not of the chip, whose losses and files differ\n"
+    return told
 
 
 def _set_head(measure: SetMeasure) -> str:

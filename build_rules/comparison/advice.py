@@ -84,7 +84,7 @@ def _is_worse(test: PairedTest) -> bool:
 
 def _no_better(test: PairedTest) -> str:
     if test.worse:
-        return f"is better by {-test.difference:.3f} of overlap and finds alone, which is less than matters"
+        return f"finds boxes better by {-test.difference:.3f} only"
     return "is not better beyond chance"
 
 
