@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from build_rules import workspace as ws
 from build_rules.commands.stage_facts import read_described_warnings
@@ -18,7 +18,10 @@ from build_rules.engine.freshness.records import digests_of
 from build_rules.engine.memory.durations import History
 from build_rules.errors import InputError
 from build_rules.regular_file import find_fault
-from build_rules.report_page.told import BuiltFrom, ToldModel, ToldTarget
+from build_rules.report_page.told import BuiltFrom, DetectedImage, ToldModel, ToldTarget
+
+if TYPE_CHECKING:
+    from build_rules.records.split_json import Split
 
 __all__ = ["tell_models", "with_all"]
 
@@ -134,13 +137,32 @@ def with_all(told: ToldModel, steps: Steps) -> ToldModel:
         return told
     parsed = [target.folder.parent / _arch(target) / "parsed.har" for target in told.targets]
     presets = [preset for name, preset in PRESETS.items() if any(name == target.preset for target in told.targets)]
+    detected, drawn_from, no_objects = _objects(told, split)
     return replace(
         told,
+        detected=detected,
+        drawn_from=drawn_from,
+        no_objects=no_objects,
         network=tell_network(told.onnx, told.folder / "split.onnx", list(dict.fromkeys(parsed)), split.input.height),
         frame_bytes=tuple(
             (preset.name, tuple(endpoint_bytes(endpoint, preset) for endpoint in split.endpoints)) for preset in presets
         ),
     )
+
+
+def _objects(told: ToldModel, split: Split) -> tuple[tuple[DetectedImage, ...], str, str]:
+    """Return what is found in some images, which images these are, and why nothing is drawn where that is so."""
+    from build_rules.commands.report_objects import calibration_samples, tell_objects
+
+    (model,) = (model for model in ws.find_workspace_models() if model.name == told.name)
+    if model.is_prebuilt:
+        return (), "", "Its executables were compiled elsewhere, so there is no network here to run beside float."
+    try:
+        samples = calibration_samples(told.folder, split)
+        detected = tell_objects(told, split, ws.compiling(model).compiler, samples)
+    except (InputError, OSError) as error:
+        return (), "", str(error)
+    return detected, f"{len(samples)} of the images that it was calibrated on: none are held out.", ""
 
 
 def _arch(target: ToldTarget) -> str:

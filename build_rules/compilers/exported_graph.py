@@ -12,7 +12,7 @@ from build_rules.inference import new_session, session_options
 from build_rules.records.calibration_json import Feed
 from build_rules.records.split_json import swapped_order
 
-__all__ = ["ExportedGraph"]
+__all__ = ["ExportedGraph", "own_input"]
 
 TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
 
@@ -31,12 +31,12 @@ class ExportedGraph:
 
     def run(self, sample: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         """Return the tensors that it makes of one sample (C, H, W), each as the graph has it."""
-        own = _own_input(sample, self._feed, self._source)
+        own = own_input(sample, self._feed, self._source)
         computed: list[NDArray[np.float32]] = self._session.run(list(self.outputs), {self.input: own})
         return computed
 
 
-def _own_input(sample: NDArray[np.uint8], feed: Feed, source: Any) -> NDArray[np.generic]:
+def own_input(sample: NDArray[np.uint8], feed: Feed, source: Any) -> NDArray[np.generic]:
     """Return a sample as the exported graph takes it: normalized, in its own order of colours, layout and type."""
     column = (-1, 1, 1)
     taken = feed.normalization

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["check_renderer", "render_index", "render_model"]
 
 TEMPLATES = Path(__file__).parent / "templates"
+SHOWN_AT_ONCE = 4
+"""Images with objects that are seen without a click: those in which most differs."""
 MISSING = "doit report makes its pages with Jinja2, which is not installed; pip install 'hailo-build-rules[report]'."
 
 
@@ -73,7 +75,7 @@ def _environment() -> Environment:
         finalize=_shown,
     )
     environment.filters |= {"size": _size, "share": _share, "number": _number, "seconds": _seconds, "fixed": _fixed}
-    environment.globals |= {"PLOT_WIDTH": WIDTH, "PLOT_HEIGHT": HEIGHT}
+    environment.globals |= {"PLOT_WIDTH": WIDTH, "PLOT_HEIGHT": HEIGHT, "SHOWN_AT_ONCE": SHOWN_AT_ONCE}
     return environment
 
 

@@ -78,14 +78,14 @@ class ToldTarget:
 
 @dataclass(frozen=True)
 class DetectedObject:
-    """An object in an image: x1 y1 x2 y2 in pixels of the input.
+    """An object in an image: x1 y1 x2 y2 in pixels of the input, the number of its class.
 
     `fate`: `both` (float and the preset have it), `lost` (the preset lacks it), `invented` (float lacks it).
     """
 
     box: tuple[float, float, float, float]
     score: float
-    label: str
+    label: int
     fate: str
 
 
