@@ -31,7 +31,7 @@ __all__ = ["Progress", "compare_model"]
 
 BATCH_BYTES, STARTED_BYTES = 64 << 20, 256 << 20
 """Pixels and real values that are held at one time, and those for which a compiler outside is started once."""
-MAX_WORKERS = 4
+AT_ONCE = 4
 
 Progress = Callable[[int, int, str], None]
 """Called with what is done, of how much, and what is done now."""
@@ -78,6 +78,8 @@ def compare_model(inputs: ComparisonInputs, scratch: Path, progress: Progress = 
     except InputError as error:
         reader = None
         notes.append(str(error))
+    for images in inputs.sets:  # what is no image is told before anything is quantized
+        images.images.image(0)
     networks = []
     for preset in inputs.presets:
         progress(0, 0, f"quantizing for {preset.preset}, which no target builds" if preset.har is None else "reading")
@@ -151,7 +153,7 @@ class _Work:
             ),
         )
         count = len(images.images)
-        pool = ThreadPoolExecutor(max_workers=max(1, min(MAX_WORKERS, len(os.sched_getaffinity(0)))))
+        pool = ThreadPoolExecutor(max_workers=max(1, min(AT_ONCE, len(os.sched_getaffinity(0)))))
         try:
             for start in range(0, count, self._batch):
                 numbers = range(start, min(start + self._batch, count))

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from build_rules.comparison.measured import Histogram
 
-__all__ = ["BINS", "MAX_DB", "Grid", "Measured", "OutputMeter"]
+__all__ = ["BINS", "HIGHEST_DB", "Grid", "Measured", "OutputMeter"]
 
 BINS = 64
-MAX_DB = 200.0
+HIGHEST_DB = 200.0
 """What is told where nothing differs at all; float32 holds 150 dB."""
 
 Floats = NDArray[np.float32]
@@ -116,10 +116,10 @@ class OutputMeter:
 
 
 def decibels(signal: float, noise: float) -> float:
-    """Return a ratio of powers in dB, within `MAX_DB` on both sides; 0 where there is neither signal nor noise."""
+    """Return a ratio of powers in dB, within `HIGHEST_DB` on both sides; 0 where there is neither signal nor noise."""
     if noise <= 0:
-        return MAX_DB if signal > 0 else 0.0
-    return max(-MAX_DB, min(MAX_DB, 10 * log10(signal / noise))) if signal > 0 else -MAX_DB
+        return HIGHEST_DB if signal > 0 else 0.0
+    return max(-HIGHEST_DB, min(HIGHEST_DB, 10 * log10(signal / noise))) if signal > 0 else -HIGHEST_DB
 
 
 def _cosine(product: float, first: float, second: float) -> float:

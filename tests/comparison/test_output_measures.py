@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from build_rules.comparison.output_measures import BINS, MAX_DB, Grid, OutputMeter
+from build_rules.comparison.output_measures import BINS, HIGHEST_DB, Grid, OutputMeter
 
 Floats = NDArray[np.float32]
 
@@ -66,12 +66,12 @@ def test_scores_of_zero_are_rounded_and_not_cut_off() -> None:
 def test_what_is_equal_and_what_is_nothing_have_numbers() -> None:
     grid, ones = Grid(0.5, 0, 8), np.ones((1, 2, 2, 3), np.float32)
     same = meter(grid, ones, ones).measured()
-    assert (same.snr, same.snr_at_objects) == (MAX_DB, None)
+    assert (same.snr, same.snr_at_objects) == (HIGHEST_DB, None)
     assert same.cosine == pytest.approx(1)
     nothing = meter(grid, 0 * ones, 0 * ones, np.zeros((1, 2, 2), np.float32)).measured()
     assert (nothing.snr, nothing.cosine, nothing.snr_at_objects) == (0, 1, 0)
     assert meter(grid, ones, 0 * ones).measured().cosine == 0
-    assert meter(grid, 0 * ones, ones).measured().snr == -MAX_DB
+    assert meter(grid, 0 * ones, ones).measured().snr == -HIGHEST_DB
 
 
 def test_without_a_grid_nothing_is_said_of_it() -> None:
