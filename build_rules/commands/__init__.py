@@ -15,6 +15,7 @@ what doit made of it (`task_command.py`).
 `verify_hef.py`  is a HEF undamaged and true, and who loads it?
 `strip.py`       the HEF as the compiler wrote it
 `infer.py`       what does a HEF or HAR make of images? (`npz.py`: the file that holds it)
+`load_images.py` images as a network takes them
 `compare_layers.py`, `compare_mixed.py`  what does each layer cost? which of them are worth 16 bits?
 `cache.py`       what is in a cache folder?
 `doctor.py`      can what is asked for be compiled here? (`repository_facts.py`: what is
@@ -25,6 +26,9 @@ what doit made of it (`task_command.py`).
 `report.py`      what does all of it look like? (`report_facts.py`: what the page is told of each model;
                  `report_network.py`: what its network and the removed tail are made of; `report_comparisons.py`:
                  what was compared)
+`compare.py`     is a preset good enough? (`compare_inputs.py`, `compare_images.py`: of what; `compare_hars.py`: HARs;
+                 `compare_text.py`: the tables; `compare_uncut.py`: what the cut buys; `other_presets.py`: a preset
+                 that is not built; `progress_line.py`: how far it is)
 `plan.py`        what would a run do?
 *doit's own*     with what they lack
 `run.py`         builds

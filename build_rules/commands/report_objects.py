@@ -187,7 +187,7 @@ def _float_objects(
 
 
 def _own_input(sample: Sample, feed: Any, source: Any) -> NDArray[Any]:
-    from build_rules.compilers.pixel_proof import own_input
+    from build_rules.compilers.exported_graph import own_input
 
     return own_input(sample.pixels.transpose(2, 0, 1), feed, source)
 
