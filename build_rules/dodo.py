@@ -124,6 +124,7 @@ HAR = Rule(
     "build_rules.steps.har:run",
     (
         "steps/har.py",
+        "compilers/exported_graph.py",
         "compilers/pixel_proof.py",
         "compilers/protocol.py",
         "engine/messages.py",

@@ -14,6 +14,7 @@ what doit made of it (`task_command.py`).
 `verify_hef.py`  is a HEF undamaged and true, and who loads it?
 `strip.py`       the HEF as the compiler wrote it
 `infer.py`       what does a HEF or HAR make of images? (`npz.py`: the file that holds it)
+`load_images.py` images as a network takes them
 `compare_layers.py`, `compare_mixed.py`  what does each layer cost? which of them are worth 16 bits?
 `cache.py`       what is in a cache folder?
 `doctor.py`      can what is asked for be compiled here? (`repository_facts.py`: what is

@@ -9,6 +9,7 @@ is.
 `describe_har.py`    what does it tell of layers and outputs? (`npz_numbers.py`: single numbers of an `.npz`)
 `begin_at.py`        how does a graph look that begins behind its front?
 `samples.py`         what is in one row of the calibration snapshot?
+`exported_graph.py`  what does the exported graph make of a sample?
 `pixel_proof.py`     does the parsed network see the pixels that the exported graph saw?
 `compiled_check.py`  is the HEF what was asked for? (`asked_outputs.py`: what was asked)
 `read_back.py`       what did a stage do?
