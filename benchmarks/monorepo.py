@@ -19,7 +19,7 @@ sys.path.insert(0, str(REPOSITORY))
 
 __all__ = ["STEPS", "environment", "generate", "peer_edges", "task_count"]
 
-STEPS = ("split", "calibration", "parse", "alls", "har", "hef", "meta")
+STEPS = ("split", "calibration", "parse", "statistics", "alls", "har", "hef", "meta")
 DECLARATION = "".join(
     f'[[target]]\nhw_arch = "{arch}"\npreset = "{preset}"\n\n'
     for arch in ("hailo8l", "hailo8")

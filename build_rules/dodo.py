@@ -23,6 +23,7 @@ __all__ = [
     "task_mixed",
     "task_parse",
     "task_split",
+    "task_statistics",
 ]
 
 ALL = 1 << 16
@@ -97,11 +98,17 @@ CALIBRATION = Rule(
     ),
     needs=(("cores", ALL), ("memory_mb", 900)),
 )
-# What these three do is the compiler's code, which each step adds.
+# What these four do is the compiler's code, which each step adds.
 PARSE = Rule(
     "parse",
     "build_rules.steps.parse:run",
     ("steps/parse.py", "compilers/protocol.py", "engine/messages.py", *RECORDS),
+)
+STATISTICS = Rule(
+    "statistics",
+    "build_rules.steps.statistics:run",
+    ("steps/statistics.py", "compilers/name_sample.py", "compilers/protocol.py", "engine/messages.py", *RECORDS),
+    needs=(("cores", 4), ("memory_mb", 600)),
 )
 ALLS = Rule(
     "alls",
@@ -125,6 +132,7 @@ HAR = Rule(
     (
         "steps/har.py",
         "compilers/exported_graph.py",
+        "compilers/name_sample.py",
         "compilers/pixel_proof.py",
         "compilers/protocol.py",
         "engine/messages.py",
@@ -281,6 +289,37 @@ def task_mixed() -> Tasks:
         yield from searches(asking)
 
 
+def task_statistics() -> Tasks:
+    """Observe the network on the calibration samples, once for all presets, where a compiler collects that."""
+    for model in ws.compiled_models():
+        compiling = ws.compiling(model)
+        if not compiling.compiler.collects_statistics:
+            continue
+        for hw_arch in dict.fromkeys(target.hw_arch for target in model.targets):
+            yield STATISTICS.task(
+                f"{model.name}:{ws.arch_name(model, hw_arch)}",
+                inputs={
+                    "parsed_har": ws.arch_folder(model, hw_arch) / "parsed.har",
+                    "split_json": ws.folder(model) / "split.json",
+                    "calibrated": ws.folder(model) / "calibration.json",
+                    "snapshot": ws.folder(model) / "calibration.safetensors",
+                },
+                outputs={"statistics": ws.arch_folder(model, hw_arch) / "statistics.npz"},
+                owner=model.name,
+                settings={},
+                tools=compiling.tools["statistics"],
+                # Only errors say which image a sample was.
+                passed={
+                    "compiler": compiling.compiler,
+                    "chosen": str(ws.folder(model) / "calibration-images.json"),
+                },
+                code=compiling.compiler.code("statistics"),
+                needs=compiling.compiler.needs("statistics"),
+                own_process=compiling.compiler.starts_programs,
+                fault=compiling.fault_of("statistics"),
+            )
+
+
 def task_alls() -> Tasks:
     """Write the model scripts that a preset asks for, with the user's own lines."""
     for model, target in ws.targets(ws.compiled_models()):
@@ -329,6 +368,7 @@ def task_har() -> Tasks:
                 "split_onnx": ws.folder(model) / "split.onnx",
                 "feed": ws.target_folder(model, target) / "feed.json",
                 "endpoints": (ws.folder(model) / "endpoints.json",) if compiling.compiler.judges_by_objects else (),
+                "statistics": ws.collected(model, target, compiling),
             },
             outputs={
                 **ws.logs(compiling, place / "har.log"),

@@ -8,6 +8,7 @@ what doit made of it (`task_command.py`).
 `inspect.py`     what is in a file? (`describe.py`; `describe_onnx.py`, `describe_hef.py`, `describe_har_file.py`)
 `left_beside.py` which records of the build lie near a HEF or HAR?
 `stage_facts.py` what did the stages of the compiler report?
+`mixed_facts.py` which layers were found to be worth 16 bits?
 `layer_map.py`   `inspect --map`: how are its layers called, from the ONNX to the stream?
 `render.py`      those facts, as text or JSON (`budget.py`: what the outputs weigh)
 `extract.py`     `inspect --extract`: what a HEF carries, as files

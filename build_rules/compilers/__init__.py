@@ -10,6 +10,7 @@ is.
 `begin_at.py`        how does a graph look that begins behind its front?
 `samples.py`         what is in one row of the calibration snapshot?
 `exported_graph.py`  what does the exported graph make of a sample?
+`name_sample.py`     which image is a sample that was found wrong?
 `pixel_proof.py`     does the parsed network see the pixels that the exported graph saw?
 `compiled_check.py`  is the HEF what was asked for? (`asked_outputs.py`: what was asked)
 `read_back.py`       what did a stage do?
@@ -80,12 +81,13 @@ class Compiling:
 def ask_compiler(compiler: Compiler, fault: str | None = None) -> Compiling:
     """Ask a compiler what its outputs depend on; `fault` is why it could not be found out about."""
     nothing: Mapping[str, str] = {}
-    stage, version, tools = STAGES[0], "", dict.fromkeys(STAGES, nothing)
+    stages: tuple[Stage, ...] = (*STAGES, "statistics") if compiler.collects_statistics else STAGES
+    stage, version, tools = STAGES[0], "", dict.fromkeys(stages, nothing)
     if fault is not None:
         return Compiling(compiler, version, tools, stage, fault)
     try:
         version = compiler.version()
-        for stage in STAGES:
+        for stage in stages:
             tools[stage] = compiler.tools(stage)
     except InputError as error:
         return Compiling(compiler, version, tools, stage, str(error))

@@ -35,11 +35,13 @@ __all__ = [
     "RunnableNetwork",
     "SampleError",
     "Stage",
+    "StatisticsJob",
     "Surroundings",
     "TargetRequest",
 ]
 
-Stage = Literal["parse", "optimize", "compile"]
+Stage = Literal["parse", "statistics", "optimize", "compile"]
+"""`statistics` is a stage of those compilers alone that collect them."""
 
 
 class SampleError(InputError):
@@ -102,6 +104,21 @@ class ParseJob:
     end_nodes: tuple[str, ...]
     output: Path
     start: str | None = None
+    around: Surroundings = QUIET
+
+
+@dataclass(frozen=True)
+class StatisticsJob:
+    """Parsed HAR + calibration snapshot -> what the network does on all samples, for every preset that is to come.
+
+    `mean` and `std`, per channel in pixel units, are what a model script's normalization will say.
+    """
+
+    har: Path
+    calibration: Path
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    output: Path
     around: Surroundings = QUIET
 
 
@@ -218,6 +235,8 @@ class Compiler(Protocol):
     """Whether each stage leaves a log, an output beside the file that it writes."""
     judges_by_objects: ClassVar[bool]
     """Whether `optimize` looks at decoded objects to judge what it has done, and so depends on what outputs mean."""
+    collects_statistics: ClassVar[bool]
+    """Whether what the network does on the calibration samples is a file of its own, which all presets share."""
     suffix: ClassVar[str]
     """Ends the names of its tasks and folders (`hef:MODEL:hailo8l-fast-dfc`), so that what two compilers make lies
     apart and switching between them makes nothing again. Only the default compiler has none."""
@@ -270,6 +289,10 @@ class Compiler(Protocol):
 
     def parse(self, job: ParseJob) -> StageReport:
         """Translate the cut ONNX graph. This report, and those of the others, say only what no log says."""
+        ...
+
+    def collect(self, job: StatisticsJob) -> None:
+        """Write what the network does on the calibration samples; only called where it `collects_statistics`."""
         ...
 
     def optimize(self, job: OptimizeJob) -> StageReport:

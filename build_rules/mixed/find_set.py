@@ -17,6 +17,7 @@ from build_rules.errors import InputError
 from build_rules.mixed.candidates import Candidate, barred_modes, candidates, mode_of, reason
 from build_rules.mixed.quantize_set import Images, SetTrials, Tensors
 from build_rules.mixed.search import MAX_LAYERS, Found, Trial, find_smallest
+from build_rules.objects.read_objects import ObjectReader
 from build_rules.records.mixed_json import Mixed, MixedImages, MixedLayer, MixedResult
 from build_rules.records.roles import SIGMOID
 from build_rules.records.split_json import Split, load_split
@@ -120,14 +121,11 @@ def measure_noise(inputs: SetInputs) -> tuple[LayerNoise, ...]:
 def find_set(inputs: SetInputs) -> Mixed:
     """Return the smallest set of layers whose 16 bits bring the objects of the quantized network to those of float.
 
-    Raises `InputError` for too few images, and when nobody decodes the outputs.
+    With too few images, and when nobody decodes the outputs, nothing is chosen, and the record says why.
     """
-    if inputs.count < LEAST:
-        raise InputError(
-            f"{inputs.calibration}: {inputs.count} calibration images are too few to choose layers by some and "
-            f"to prove them on others; add images, {LEAST} at least."
-        )
     split = load_split(inputs.endpoints)
+    if (obstacle := _obstacle(inputs, split)) is not None:
+        return Mixed("not judged", obstacle, inputs.compiler.version(), MixedImages(0, 0, "calibration"), (), ())
     parsed = inputs.compiler.describe(inputs.har)
     if parsed.input_shape is None:
         raise InputError(f"{inputs.har}: has no input, or several, so it takes no images.")
@@ -140,11 +138,25 @@ def find_set(inputs: SetInputs) -> Mixed:
     def exact(image: NDArray[np.uint8]) -> Tensors:
         return _delivered(split, parsed, inputs.compiler.run_float(job, image.transpose(2, 0, 1)))
 
-    trials = SetTrials(inputs.compiler, job, split, images, exact)
     noises = measure_noise(inputs)
+    trials = SetTrials(inputs.compiler, job, split, images, exact)
     found = find_smallest(candidates(noises, parsed.layers), trials.try_set, trials.helps)
     told = MixedImages(len(chosen), len(images), "held-out" if held_out else "calibration")
     return _mixed(found, noises, parsed, told, inputs.compiler.version())
+
+
+def _obstacle(inputs: SetInputs, split: Split) -> str | None:
+    """Return why nothing can be judged, None when it can."""
+    if inputs.count < LEAST:
+        return (
+            f"{inputs.count} calibration images are too few to choose layers by some and to prove them on others; add "
+            f"images, {LEAST} at least"
+        )
+    try:
+        ObjectReader(split)
+    except InputError as error:
+        return str(error)
+    return None
 
 
 def _delivered(split: Split, parsed: HarDescription, tensors: Sequence[NDArray[np.float32]]) -> Tensors:

@@ -52,6 +52,7 @@ __all__ = [
     "TileGrid",
     "Tiling",
     "dump_split",
+    "in_pixels",
     "load_split",
     "only_endpoints",
     "swapped_order",
@@ -366,3 +367,19 @@ def _front(front: dict[str, Any] | None) -> Front | None:
 
 def _anchors(levels: Any) -> Anchors | None:
     return None if levels is None else tuple(tuple((pair[0], pair[1]) for pair in level) for level in levels)
+
+
+def in_pixels(normalization: Normalization, front: Front | None) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return (mean, std) in pixel units of what is done to pixels, before the graph and by its front, as one."""
+    mean, std = normalization.in_pixels()
+    if front is None:
+        return mean, std
+    # ((p - m) / s - M) / S = (p - (m + M * s)) / (s * S)
+    together = zip(mean, std, front.mean, front.std, strict=True)
+    pairs = [(_plain(m + M * s), _plain(s * S)) for m, s, M, S in together]
+    return tuple(m for m, _ in pairs), tuple(s for _, s in pairs)
+
+
+def _plain(value: float) -> float:
+    """Return a product without the last digits, which are those of the arithmetic (58.394999999999996)."""
+    return float(f"{value:.9g}")

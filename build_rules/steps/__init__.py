@@ -4,6 +4,7 @@
 `split.py`        model.onnx -> split.onnx, split.json
 `calibration.py`  images or a snapshot -> calibration.safetensors, calibration.json
 `parse.py`        split.onnx -> parsed.har
+`statistics.py`   parsed.har, calibration.safetensors -> statistics.npz, for compilers that collect them
 `mixed.py`        which layers 16 bits are worth -> mixed.json
 `alls.py`         what the preset asks for, and those layers -> model.alls, feed.json
 `har.py`          parsed.har, model.alls, calibration.safetensors -> model.har

@@ -30,7 +30,7 @@ from build_rules.presets import Preset
 from build_rules.records.calibration_json import Calibrated, Feed, dump_feed, load_calibrated
 from build_rules.records.hardware import DEFAULT_ARCH, HARDWARE
 from build_rules.records.mixed_json import load_mixed
-from build_rules.records.split_json import Endpoint, Front, Split, load_split
+from build_rules.records.split_json import Endpoint, Split, in_pixels, load_split
 from build_rules.regular_file import SCRIPT_BYTES, read_small
 from build_rules.versions import is_emulated
 
@@ -93,7 +93,7 @@ def plan_script(
     """Decide what the scripts say; layers are found by the ONNX node they come from."""
     by_endpoint = {endpoint.name: _layer_of(endpoint, outputs) for endpoint in split.endpoints}
     wide = [by_endpoint[e.name] for e in split.endpoints if e.kind.precision in preset.wide]
-    mean, std = _normalization(calibrated, split.front)
+    mean, std = in_pixels(calibrated.normalization, split.front)
     # A level of the user's decides which algorithms run, so also which of them need to be told how much data there is.
     level = level_of(own)
     tunes = preset.finetune if level is None else level == 2
@@ -147,13 +147,15 @@ def _mixed(paths: Sequence[Path], layers: Layers) -> tuple[MixedLayer, ...]:
     """Return the layers of a record with the names that this compiler gives them."""
 
     def fail(problem: str) -> NoReturn:
-        raise InputError(f"{paths[0]}: {problem}. Its layers were found in another graph; delete it and run doit again.")
+        raise InputError(f"{paths[0]}: {problem}. Its layers are those of another graph; delete it and run doit again.")
 
-    return tuple(
-        MixedLayer(layers.find_origin(Origin(layer.node), fail), layer.mode, f"{layer.node} {layer.because}")
-        for path in paths
-        for layer in load_mixed(path).layers
-    )
+    found: list[MixedLayer] = []
+    for record in map(load_mixed, paths):
+        for number, layer in enumerate(record.layers):
+            why = f"{layer.node} {layer.because}"
+            because = (why,) if number else (record.because, why)
+            found.append(MixedLayer(layers.find_origin(Origin(layer.node), fail), layer.mode, because))
+    return tuple(found)
 
 
 def _read_text(path: Path) -> str:
@@ -190,22 +192,6 @@ def _attention(
 
 def _come_from(nodes: set[str], layers: tuple[HnLayer, ...], kind: str) -> tuple[HnLayer, ...]:
     return tuple(layer for layer in layers if layer.kind == kind and not nodes.isdisjoint(layer.original_names))
-
-
-def _normalization(calibrated: Calibrated, front: Front | None) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return (mean, std) in pixel units of what is done to pixels, before the graph and by its front, as one."""
-    mean, std = calibrated.normalization.in_pixels()
-    if front is None:
-        return mean, std
-    # ((p - m) / s - M) / S = (p - (m + M * s)) / (s * S)
-    together = zip(mean, std, front.mean, front.std, strict=True)
-    pairs = [(_plain(m + M * s), _plain(s * S)) for m, s, M, S in together]
-    return tuple(m for m, _ in pairs), tuple(s for _, s in pairs)
-
-
-def _plain(value: float) -> float:
-    """Return a product without the last digits, which are those of the arithmetic (58.394999999999996)."""
-    return float(f"{value:.9g}")
 
 
 def _layer_of(endpoint: Endpoint, layers: tuple[OutputLayer, ...]) -> OutputLayer:

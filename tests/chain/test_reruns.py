@@ -18,7 +18,7 @@ from tests.chain.conftest import make_workspace, single_target
 from tests.doit_runs import doit
 
 MODEL = "shapes-det"
-ALL = ["alls", "calibration", "har", "hef", "meta", "parse", "split"]
+ALL = ["alls", "calibration", "har", "hef", "meta", "parse", "split", "statistics"]
 
 
 @pytest.fixture(scope="module")

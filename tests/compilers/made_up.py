@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         ParseJob,
         RunnableNetwork,
         Stage,
+        StatisticsJob,
         TargetRequest,
     )
     from build_rules.records.stage_report import StageReport
@@ -49,6 +50,7 @@ class MadeUp:
     measures_noise: ClassVar[bool] = True
     keeps_logs: ClassVar[bool] = False
     judges_by_objects: ClassVar[bool] = False
+    collects_statistics: ClassVar[bool] = False
     suffix: ClassVar[str] = "-made_up"
 
     @classmethod
@@ -84,6 +86,9 @@ class MadeUp:
     def parse(self, job: ParseJob) -> StageReport:
         print(f"   parse by {self}")
         return Emulator().parse(job)
+
+    def collect(self, job: StatisticsJob) -> None:
+        raise NotImplementedError
 
     def optimize(self, job: OptimizeJob) -> StageReport:
         print(f"   optimize by {self}")

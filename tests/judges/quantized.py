@@ -64,7 +64,7 @@ class Quantized:
 
 def scaled(image: Pixels) -> npt.NDArray[np.float32]:
     """Pixels over 255 in a batch of one, as exports take them."""
-    return image[None].astype(np.float32) / np.float32(255)
+    return np.asarray(image[None] / np.float32(255), np.float32)
 
 
 def fitted(pictures: list[Path], size: tuple[int, int]) -> Pixels:

@@ -76,7 +76,7 @@ def decibels(reference: Outputs, found: Outputs) -> dict[str, float]:
 def worse_outputs(made: Quantized, held_out: Pixels) -> dict[str, tuple[float, float]]:
     """Theirs and ours, for every output in which ours is worse, on pictures that neither was calibrated on."""
     reference = made.of(made.float_network().SerializeToString(), held_out)
-    ours, worse = decibels(reference, made.ours(held_out)), {}
+    ours, worse = decibels(reference, made.ours(held_out)), dict[str, tuple[float, float]]()
     assert len(ours) >= 5
     for method in METHODS:
         theirs = decibels(reference, made.of(quantized_by_onnxruntime(made, method), held_out))

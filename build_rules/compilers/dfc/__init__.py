@@ -63,6 +63,7 @@ if TYPE_CHECKING:
         ParseJob,
         RunnableNetwork,
         Stage,
+        StatisticsJob,
         TargetRequest,
     )
     from build_rules.records.stage_report import StageReport
@@ -89,6 +90,7 @@ class Dfc(DfcSettings):
     measures_noise: ClassVar[bool] = False
     keeps_logs: ClassVar[bool] = True
     judges_by_objects: ClassVar[bool] = False
+    collects_statistics: ClassVar[bool] = False
     suffix: ClassVar[str] = "-dfc"
 
     @classmethod
@@ -146,6 +148,10 @@ class Dfc(DfcSettings):
         from build_rules.compilers.dfc.drive import parse
 
         return parse(self, job)
+
+    def collect(self, job: StatisticsJob) -> None:
+        """Collect nothing: it computes its statistics itself, whenever it optimizes."""
+        raise NotImplementedError
 
     def optimize(self, job: OptimizeJob) -> StageReport:
         """Quantize as the model script says, into a HAR of state `quantized_model`."""

@@ -8,13 +8,16 @@ parse                     split.onnx -> parsed.har
 `graph.py`                which nodes hang on the image, which are constant, what shape has each tensor?
 `fuse.py`                 which nodes become one layer, and what is it called?
 `parse_onnx.py`           all of these: the layers as the vendor's HN lists them, and the weights
-optimize                  parsed.har, model.alls, snapshot -> model.har
+statistics                parsed.har, snapshot -> statistics.npz, which all presets share
+`observe.py`, `finite.py` which values does each tensor take on the samples? where does one cease to be a number?
+`collect.py`              all of these: what was observed, as a file
+optimize                  parsed.har, model.alls, snapshot, statistics.npz -> model.har
 `fold.py`                 which constants and batch normalizations become plain numbers?
 `fresh_names.py`          how is what will be added called, so that no tensor of the user's has that name?
 `network.py`              the network to be quantized: layers, delivered tensors, the way from pixels to its input
 `script_settings.py`      what does the model script ask of these layers?
 `modify.py`               which of that changes the HN: the normalization, and the activations that are folded
-`ranges.py`, `finite.py`  which values does each tensor take on them? where does one cease to be a number?
+`ranges.py`               which range of what was observed does a grid cover?
 `quantization_plan.py`    which tensors share a grid, in how many bits; the plan that all of it ends in
 `kernels.py`              how is a kernel rounded, and what does its bias make up for?
 `qdq.py`                  the float and the quantized network as ONNX graphs; a folded activation stands here
@@ -61,6 +64,7 @@ if TYPE_CHECKING:
         OptimizeJob,
         ParseJob,
         Stage,
+        StatisticsJob,
         TargetRequest,
     )
     from build_rules.records.stage_report import StageReport
@@ -83,19 +87,28 @@ SHARED = (
     *("errors.py", "inference.py", "records/stage_report.py", "regular_file.py", "versions.py"),
 )
 ALLS = ("alls/check.py", "alls/commands.py", "alls/layers.py", "alls/script.py", "alls/values.py")
+OBSERVED = (
+    "compilers/samples.py",
+    "calibration/snapshot/safetensors_file.py",
+    "onnx_file/extent.py",
+    "varint.py",
+)
 CODE: dict[Stage, tuple[str, ...]] = {
     "parse": (*SHARED, *_own("parse_onnx"), "compilers/begin_at.py"),
+    "statistics": (
+        *(place for place in SHARED if place != "records/stage_report.py"),
+        *_own("collect", "finite", "fold", "fresh_names", "network", "observe", "qdq", "quantization_plan"),
+        *_own("script_settings", "stored"),
+        *ALLS,
+        *OBSERVED,
+    ),
     "optimize": (
         *SHARED,
+        *_own("collect", "observe"),
         *_own("finetune", "finite", "fold", "fresh_names", "kernels", "modify", "network", "optimize", "qdq"),
         *_own("quantization_plan", "ranges", "runnable", "script_settings", "stored"),
         *ALLS,
-        *(
-            "compilers/samples.py",
-            "calibration/snapshot/safetensors_file.py",
-            "onnx_file/extent.py",
-            "varint.py",
-        ),
+        *OBSERVED,
     ),
     "compile": (
         *SHARED,
@@ -119,9 +132,11 @@ NOISE = (
 """What measures the noise of layers, and tries sets of them: it quantizes and runs, too."""
 
 
-def _left_out(commands: Sequence[str]) -> dict[str, list[str]]:
-    """Return the facts about what a script asks for and has no counterpart here."""
-    return {"not_emulated": list(commands)} if commands else {}
+def _left_out(asked: Sequence[str]) -> dict[str, list[str]]:
+    """Return the facts about what a script asks for and has no counterpart here, having told them in a line."""
+    if asked:
+        print(f"   accepted, not emulated: {', '.join(asked)}")
+    return {"not_emulated": list(asked)} if asked else {}
 
 
 @dataclass(frozen=True)
@@ -136,6 +151,7 @@ class Emulator:
     measures_noise: ClassVar[bool] = True
     keeps_logs: ClassVar[bool] = False
     judges_by_objects: ClassVar[bool] = True
+    collects_statistics: ClassVar[bool] = True
     suffix: ClassVar[str] = ""
 
     @classmethod
@@ -181,6 +197,12 @@ class Emulator:
 
         write_har(job.output, parse(job, SDK_VERSION))
         return StageReport()
+
+    def collect(self, job: StatisticsJob) -> None:
+        """Observe the float network on every sample of the snapshot."""
+        from build_rules.compilers.emulator.collect import collect
+
+        job.output.write_bytes(collect(job))
 
     def optimize(self, job: OptimizeJob) -> StageReport:
         """Quantize as the model script says, into a HAR of state `quantized_model`."""

@@ -8,8 +8,8 @@ import numpy.typing as npt
 from build_rules.compilers.emulator.fuse import Layer
 from build_rules.compilers.emulator.graph import attribute
 from build_rules.compilers.emulator.network import Floats, Network, kernel_axis
+from build_rules.compilers.emulator.observe import Observation
 from build_rules.compilers.emulator.quantization_plan import Kernel
-from build_rules.compilers.emulator.ranges import Observation
 
 __all__ = ["corrected_bias", "per_channel", "quantize_kernel", "real_kernel"]
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from build_rules.compilers.emulator.collect import read_collected
 from build_rules.compilers.emulator.finetune import finetune, improved_outputs
 from build_rules.compilers.emulator.har_members import QUANTIZED_MEMBER
 from build_rules.compilers.emulator.kernels import corrected_bias, quantize_kernel
 from build_rules.compilers.emulator.modify import modified_hn
 from build_rules.compilers.emulator.network import Floats, Network, kernel_axis, load_network
+from build_rules.compilers.emulator.observe import Observation, observe
 from build_rules.compilers.emulator.qdq import float_model, quantized_model
 from build_rules.compilers.emulator.quantization_plan import (
     Grid,
@@ -25,7 +27,7 @@ from build_rules.compilers.emulator.quantization_plan import (
     rounding_layers,
     share_grids,
 )
-from build_rules.compilers.emulator.ranges import Observation, inner_range, observe, outer_range
+from build_rules.compilers.emulator.ranges import inner_range, outer_range
 from build_rules.compilers.emulator.runnable import open_network, run_network
 from build_rules.compilers.emulator.script_settings import Settings, read_settings
 from build_rules.compilers.emulator.sessions import open_session, run
@@ -53,7 +55,8 @@ def optimize(job: OptimizeJob) -> Har:
     settings = read_settings(script, str(job.script), har.hn)
     samples = Samples(job.calibration, network.image, network.input_shape)
     indices = _selected(settings, samples, job)
-    plan = make_plan(network, settings, samples, indices)
+    kept = read_collected(job, settings, len(indices))
+    plan = make_plan(network, settings, samples, indices, kept, job.around.progress)
     if settings.finetune is not None:
         before = plan
         plan = finetune(network, before, samples, range(settings.finetune.dataset_size or len(indices)))
@@ -106,14 +109,20 @@ def _selected(settings: Settings, samples: Samples, job: OptimizeJob) -> range:
     return range(wanted)
 
 
-def make_plan(network: Network, settings: Settings, samples: Samples, indices: Sequence[int]) -> Plan:
-    """Choose every grid, kernel and bias from what the float network does on the samples."""
+def make_plan(
+    network: Network,
+    settings: Settings,
+    samples: Samples,
+    indices: Sequence[int],
+    kept: Mapping[str, Observation] | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Plan:
+    """Choose every grid, kernel and bias from what the float network does on the samples, or was `kept` of that."""
     folded = {output: name for output, name in settings.folded.items() if name != "linear"}
     plan = Plan({}, {}, {}, {}, folded, settings.mean, settings.std)
     shared = share_grids(network, settings)
-    read = [layer.inputs[0] for layer in network.weighted]
     made = [tensor for layer in rounding_layers(network, shared) for tensor in layer.outputs]
-    observed = observe(network, plan, list(dict.fromkeys((*made, *read))), samples, indices)
+    observed = observe(network, plan, made, samples, indices, kept, progress)
     kernels = {
         layer.name: quantize_kernel(network.kernel(layer), kernel_axis(network.graph, layer), bits)
         for layer, bits in _weight_bits(network, settings).items()

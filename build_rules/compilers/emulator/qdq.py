@@ -15,7 +15,7 @@ from onnx import helper, numpy_helper
 from build_rules.compilers.emulator.network import Delivered, Network, kernel_axis, prefix, to_nhwc
 from build_rules.compilers.emulator.quantization_plan import Grid, Kernel, Plan
 
-__all__ = ["float_model", "quantized_model", "real_output", "seen"]
+__all__ = ["DOMAIN", "float_model", "quantized_model", "real_output", "seen"]
 
 DOMAIN = "com.microsoft"
 OPERATORS = {"sigmoid": "Sigmoid", "relu": "Relu", "tanh": "Tanh"}
@@ -42,16 +42,17 @@ class _Parts:
         self.operator("QuantizeLinear", [tensor, f"{result}/scale", f"{result}/zero"], result, DOMAIN)
 
 
-def float_model(network: Network, plan: Plan, taps: Sequence[str] = ()) -> onnx.ModelProto:
+def float_model(network: Network, plan: Plan, taps: Sequence[str] = (), *, delivers: bool = True) -> onnx.ModelProto:
     """Return the float network on the device's input and outputs (float32 [1, H, W, C], named by vstream).
 
-    `taps` are inner tensors to deliver besides. Of `plan` only normalization and folded activations are used.
+    `taps` are inner tensors to deliver besides, or alone where it does not deliver: what they do not need is left out.
+    Of `plan` only normalization and folded activations are used.
     """
     parts = _Parts()
     parts.add(prefix(network, plan.mean, plan.std))
     parts.nodes += network.graph.model.graph.node
     parts.constants += network.graph.model.graph.initializer
-    for output in network.outputs:
+    for output in network.outputs if delivers else ():
         _deliver(parts, output, plan.folded.get(output.name), output.name)
         parts.outputs.append(helper.make_tensor_value_info(output.name, onnx.TensorProto.FLOAT, output.shape))
     return _assemble(network, parts, taps)

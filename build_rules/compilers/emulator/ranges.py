@@ -1,106 +1,20 @@
-"""What the float network does on calibration data, reduced to a few numbers per tensor; and ranges chosen from that."""
+"""Ranges of tensors, chosen from what was observed of them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
-from build_rules.compilers.emulator.finite import maskable, not_finite
-from build_rules.compilers.emulator.network import Floats, Network
-from build_rules.compilers.emulator.qdq import float_model
-from build_rules.compilers.emulator.quantization_plan import Plan
-from build_rules.compilers.emulator.sessions import map_samples, open_session, run
-from build_rules.compilers.samples import Samples
+from build_rules.compilers.emulator.observe import Observation
 
-__all__ = ["Observation", "inner_range", "observe", "outer_range"]
-
-KEPT_VALUES = 32768
-"""Values kept per tensor over all samples, to choose its range by."""
+__all__ = ["inner_range", "outer_range"]
 
 BINS = 2048
 WIDE_STEPS = 1 << 13
 """Steps that 16-bit tensors hold beyond either end of the range seen: an eighth of all they have."""
 
-MASKED = -5000.0
-"""Before a softmax, values from here on down are those of a mask (-1e4, -65504, -1e9, -infinity are usual)."""
-
 SHRINKS = np.linspace(1.0, 0.2, 41)
-
-
-@dataclass(frozen=True)
-class Observation:
-    """One tensor over all calibration samples: exact extremes, some values, the mean per channel (axis 1).
-
-    All of these are of its finite values; `masked` says that there were others: -infinity, as masks of attention are.
-    """
-
-    low: float
-    high: float
-    values: Floats
-    channel_means: Floats
-    masked: bool = False
-
-
-def observe(
-    network: Network, plan: Plan, tensors: Sequence[str], samples: Samples, indices: Sequence[int]
-) -> dict[str, Observation]:
-    """Run the float network on the samples `indices` and observe `tensors` and every delivered output (by vstream).
-
-    Raises `SampleError` for a sample on which the network fails or gives what is no number.
-    """
-    session = open_session(float_model(network, plan, tensors))
-    keep, masks = max(64, KEPT_VALUES // len(indices)), maskable(network)
-
-    def observe_sample(index: int) -> dict[str, Observation]:
-        values = run(session, samples.sample(index))
-        observed = {name: _observe(value, keep, name in masks) for name, value in values.items()}
-        sound = {name: each for name, each in observed.items() if each is not None}
-        if len(sound) < len(observed) or any(sound[output.name].masked for output in network.outputs):
-            raise not_finite(network, plan, samples.sample(index), index)
-        return sound
-
-    return _merge(map_samples(observe_sample, indices))
-
-
-def _observe(value: Floats, keep: int, is_maskable: bool) -> Observation | None:
-    """Return the observation of one sample; None when it is neither finite nor a mask over finite values."""
-    if is_maskable and value.min() <= MASKED:
-        value = np.where(value <= MASKED, np.float32(-np.inf), value)
-    flat = value.reshape(-1)
-    low, high = float(flat.min()), float(flat.max())
-    axes = tuple(axis for axis in range(value.ndim) if axis != 1)
-    # An odd step walks through all channels and columns instead of hitting the same ones again and again.
-    step = max(1, flat.size // keep) | 1
-    if np.isfinite(low) and np.isfinite(high):
-        with np.errstate(over="ignore"):
-            means = value.mean(axis=axes)
-        if not np.isfinite(means).all():  # large values, whose sum no float holds
-            means = value.mean(axis=axes, dtype=np.float64)
-        return Observation(low, high, flat[::step].copy(), np.asarray(means, dtype=np.float32))
-    is_finite = np.isfinite(value)
-    if high == np.inf or np.isnan(high) or not is_finite.any():
-        return None
-    finite, kept = value[is_finite], flat[::step]
-    counts = np.maximum(is_finite.sum(axis=axes), 1)
-    means = np.where(is_finite, value, 0).sum(axis=axes, dtype=np.float64) / counts
-    return Observation(float(finite.min()), high, kept[np.isfinite(kept)], np.asarray(means, np.float32), masked=True)
-
-
-def _merge(observed: Sequence[Mapping[str, Observation]]) -> dict[str, Observation]:
-    merged = {}
-    for name in observed[0]:
-        parts = [each[name] for each in observed]
-        merged[name] = Observation(
-            low=min(part.low for part in parts),
-            high=max(part.high for part in parts),
-            values=np.concatenate([part.values for part in parts]),
-            channel_means=np.stack([part.channel_means for part in parts]).mean(axis=0, dtype=np.float64).astype("f4"),
-            masked=any(part.masked for part in parts),
-        )
-    return merged
 
 
 def inner_range(observation: Observation, bits: int) -> tuple[float, float]:

@@ -6,8 +6,10 @@ Every session computes with one thread; several samples run at once, and their r
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from typing import Any, TypeVar
 
@@ -17,12 +19,13 @@ import onnx
 
 from build_rules.inference import Session, load_onnxruntime, new_session, session_options
 
-__all__ = ["map_samples", "open_session", "run", "sum_samples", "worker_count"]
+__all__ = ["each_sample", "in_order", "map_samples", "open_session", "run", "sum_samples", "worker_count"]
 
 MAX_WORKERS = 4
 MAX_RUN_BYTES = 4 << 30
 """What a network of unknown origin may hold in memory while it runs; YOLOv8n at 640x640 holds 40 MB."""
 
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 Sums = dict[str, npt.NDArray[Any]]
 
@@ -64,20 +67,46 @@ def map_samples(work: Callable[[int], Result], samples: Sequence[int], workers: 
 
     `work` must reduce what it computes: all returned values are held at once, activations must not be.
     """
-    count = worker_count() if workers is None else workers
-    with ThreadPoolExecutor(max_workers=count) as pool:
-        return list(pool.map(work, samples))
+    return list(in_order(work, samples, workers))
 
 
 def sum_samples(work: Callable[[int], Sums], samples: Sequence[int], workers: int | None = None) -> Sums:
     """Return the element-wise sum of `work(sample)` over the samples, in float64 and in sample order."""
-    count = worker_count() if workers is None else workers
     total: Sums = {}
-    with ThreadPoolExecutor(max_workers=count) as pool:
-        for part in pool.map(work, samples):
-            for key, value in part.items():
-                total[key] = total[key] + value if key in total else value.astype(np.float64)
+    for part in in_order(work, samples, workers):
+        for key, value in part.items():
+            total[key] = total[key] + value if key in total else value.astype(np.float64)
     return total
+
+
+def each_sample(
+    work: Callable[[int], Result], samples: Sequence[int], doing: str, progress: Callable[[str], None] | None = None
+) -> Iterator[Result]:
+    """Yield `work(sample)` in the order of the samples, and tell how far that is and what time is left."""
+    began = time.monotonic()
+    for number, result in enumerate(in_order(work, samples), start=1):
+        yield result
+        if progress is not None:
+            left = (time.monotonic() - began) / number * (len(samples) - number)
+            progress(f"{doing} {number} of {len(samples)} samples, {left:.0f} s left")
+
+
+def in_order(work: Callable[[Item], Result], items: Iterable[Item], workers: int | None = None) -> Iterator[Result]:
+    """Yield `work(item)` in the order of the items, computed by a few threads a few items ahead, so memory is bounded.
+
+    When whoever reads stops, or is interrupted, no further item is begun, and those that run are not waited for.
+    """
+    count = worker_count() if workers is None else workers
+    pool, ahead = ThreadPoolExecutor(max_workers=count), deque[Future[Result]]()
+    try:
+        for item in items:
+            ahead.append(pool.submit(work, item))
+            if len(ahead) > count:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def run(session: Session, image: npt.NDArray[Any], options: Any = None) -> dict[str, npt.NDArray[Any]]:

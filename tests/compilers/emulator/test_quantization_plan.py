@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from build_rules.compilers.emulator.kernels import quantize_kernel, real_kernel
+from build_rules.compilers.emulator.observe import Observation
 from build_rules.compilers.emulator.quantization_plan import grid, group_bits, rounding_layers, share_grids
-from build_rules.compilers.emulator.ranges import Observation, inner_range, outer_range
+from build_rules.compilers.emulator.ranges import inner_range, outer_range
 from build_rules.compilers.emulator.script_settings import Precision, Settings
 from tests.compilers.nets import Net
 from tests.compilers.parsed import network_of
@@ -48,7 +49,8 @@ def test_a_kernel_of_zeros_stays_zero() -> None:
 
 
 def observation(values: np.ndarray) -> Observation:
-    return Observation(float(values.min()), float(values.max()), values, np.zeros(1, dtype=np.float32))
+    lows, highs = (np.full(100, end, np.float32) for end in (values.min(), values.max()))
+    return Observation(lows, highs, values, np.zeros(1, dtype=np.float32))
 
 
 def test_rare_values_do_not_take_all_steps() -> None:

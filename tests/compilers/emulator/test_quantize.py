@@ -136,7 +136,7 @@ def test_finetune_lowers_the_error_of_narrow_weights(tmp_path: Path, capsys: pyt
     tuned = Build(tmp_path / "b", *detector()).all(
         narrow + "post_quantization_optimization(finetune, policy=enabled, dataset_size=24)\n"
     )
-    told = re.fullmatch(r"   fine-tune: (\d) of 3 outputs improved on held-back images\n", capsys.readouterr().out)
+    told = re.search(r"   fine-tune: (\d) of 3 outputs improved on held-back images\n", capsys.readouterr().out)
     before, after = plain.errors(SIGMOID), tuned.errors(SIGMOID)
     assert told is not None
     assert int(told[1]) == sum(now != then for now, then in zip(after, before, strict=True)) > 0
@@ -173,7 +173,10 @@ def test_deconvolution_and_dense(tmp_path: Path) -> None:
         ("quantization_param({mat*}, precision_mode=a16_w16)", "line 2.*matches no layer"),
         ("quantization_param(conv1, precision_mode=a4_w4)", "line 2.*a4_w4"),
         ("quantization_param(conv1, precison_mode=a8_w8)", "line 2.*precison_mode"),
-        ("quantisation_param(conv1, precision_mode=a8_w8)", "line 2.*quantisation_param.*not known"),
+        (
+            "quantisation_param(conv1, precision_mode=a8_w8)",
+            "line 2: there is no command 'quantisation_param' .did you mean quantization_param",
+        ),
         ("n2 = normalization([0.0], [255.0])", "line 2.*1 means"),
         ("n2 = normalization([0.0, 0.0, 0.0], [0.0, 1.0, 1.0])", "line 2.*deviation of 0"),
         ("model_optimization_config(calibration, calibset_size=999)", "calibset_size=999.*24 samples"),

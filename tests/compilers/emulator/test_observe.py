@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from build_rules.compilers.emulator.ranges import MASKED, Observation, _observe
+from build_rules.compilers.emulator.observe import MASKED, Observation, _observe
 
 INF = float("inf")
 
 
-def observed(value: Any, keep: int = 64, is_maskable: bool = False) -> Observation | None:
-    return _observe(np.asarray(value, np.float32), keep, is_maskable)
+def observed(value: Any, keep: int = 64, is_maskable: bool = False, shift: int = 0) -> Observation | None:
+    return _observe(np.asarray(value, np.float32), keep, is_maskable, shift)
 
 
 @pytest.mark.parametrize(
@@ -49,3 +49,9 @@ def test_an_odd_number_of_values_is_stepped_over(keep: int, step: int) -> None:
     found = observed(value, keep)
     assert found is not None
     assert found.values.tolist() == list(range(0, 64, step))
+
+
+def test_other_samples_show_other_places() -> None:
+    value = np.arange(64, dtype=np.float32).reshape(1, 4, 16)
+    seen = [observed(value, 16, shift=shift) for shift in range(5)]
+    assert sorted(number for each in seen if each is not None for number in each.values) == list(range(64))
