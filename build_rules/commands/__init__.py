@@ -25,7 +25,7 @@ what doit made of it (`task_command.py`).
 `status.py`      what is fresh?
 `report.py`      what does all of it look like? (`report_facts.py`: what the page is told of each model;
                  `report_network.py`: what its network and the removed tail are made of; `report_comparisons.py`:
-                 what was compared)
+                 what was compared, what layers cost; `report_objects.py`: what is found in some images)
 `plan.py`        what would a run do?
 *doit's own*     with what they lack
 `run.py`         builds
