@@ -157,7 +157,7 @@ def test_a_softmax_that_nobody_folds_is_applied() -> None:
 
 def test_as_many_as_are_wanted_are_found() -> None:
     split = Head(nc=3).split
-    maps = noise(split, 11, 0.2)
+    maps = noise(split, 11, 0.1)
     everything, few = ObjectReader(split, most=10_000).read(maps), ObjectReader(split, most=17).read(maps)
     assert len(everything.scores) > 300
     np.testing.assert_array_equal(few.boxes, everything.boxes[:17])
