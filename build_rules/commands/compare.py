@@ -94,7 +94,7 @@ class Compare(BuildCommand, TaskCommand):
             asked = Asked(tuple(map(Path, pos_args[1:])), _path(truth))
             self._end_at_once(model)
             if layers or mixed:
-                return self._layers(model, mixed, write, json)
+                return self._layers(model, asked, mixed, write, json)
             return self._uncut(model, asked, json) if uncut else self._compare(model, asked, json)
         except InputError as error:
             raise InvalidCommand(str(error)) from error
@@ -111,14 +111,19 @@ class Compare(BuildCommand, TaskCommand):
         line.end()
         return self._tell_all(compared, json, class_names(model))
 
-    def _layers(self, model: Model, mixed: bool, write: bool, json: bool) -> int:
+    def _layers(self, model: Model, asked: Asked, mixed: bool, write: bool, json: bool) -> int:
         from build_rules import workspace as ws
+        from build_rules.commands.compare_inputs import gather
         from build_rules.commands.compare_layers import search_inputs, show_layers
         from build_rules.commands.compare_mixed import show_mixed
 
         line = self._line()
         compiler = ws.compiling(model).compiler
-        target, inputs = search_inputs(model, compiler, lambda text: line.tell(0, 0, text))
+        chip = next(gather(model, self.steps(), asked))
+        held_out = next((each.images for each in chip.sets if each.name == "held-out"), None)
+        target, inputs = search_inputs(
+            model, compiler, lambda text: line.tell(0, 0, text), hw_arch=chip.hw_arch, held_out=held_out
+        )
         if not mixed:
             return show_layers(target, inputs, json)
         return show_mixed(target, inputs, model.folder / ws.DECLARATION, write=write, as_json=json)

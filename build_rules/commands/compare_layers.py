@@ -21,11 +21,16 @@ SHOWN = 20
 
 
 def search_inputs(
-    model: Model, compiler: Compiler, progress: Callable[[str], None], held_out: Images | None = None
+    model: Model,
+    compiler: Compiler,
+    progress: Callable[[str], None],
+    *,
+    hw_arch: str | None = None,
+    held_out: Images | None = None,
 ) -> tuple[str, SetInputs]:
     """Return the name of the first built target of a model, those that are made fastest first, and what to read of it.
 
-    `held_out` are images that are no calibration images, where there are some. Raises `InputError` when none is built.
+    `hw_arch` None: of whatever chip. `held_out` are images that are no calibration images, where there are some. Raises `InputError` when none is built.
     """
     from build_rules import workspace as ws
     from build_rules.compilers.protocol import Surroundings
@@ -35,7 +40,8 @@ def search_inputs(
     folder = ws.folder(model)
     for _, target in ws.targets((model,)):
         place, parsed = ws.target_folder(model, target), ws.arch_folder(model, target.hw_arch) / "parsed.har"
-        if (place / "model.har").is_file() and parsed.is_file():
+        is_asked = hw_arch in (None, target.hw_arch)
+        if is_asked and (place / "model.har").is_file() and parsed.is_file():
             return f"{model.name}:{ws.target_name(model, target)}", SetInputs(
                 compiler,
                 parsed,

@@ -83,7 +83,7 @@ def tell_layers(model: Model, chips: Sequence[ComparisonInputs]) -> tuple[tuple[
     for chip in chips:
         compiler = ws.compiling(model).compiler
         try:
-            target, inputs = search_inputs(model, compiler, lambda _: None, chip.hw_arch)
+            target, inputs = search_inputs(model, compiler, lambda _: None, hw_arch=chip.hw_arch)
             rows = divide(inputs.count)[0][:NOISE_IMAGES]
             job = NoiseJob(inputs.har, inputs.script, inputs.calibration, rows, inputs.endpoints, inputs.around)
             noises = compiler.layer_noise(job)
