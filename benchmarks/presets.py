@@ -2,19 +2,22 @@
 
 Usage: python benchmarks/presets.py [EXAMPLE...] [--pages ONNX FOLDER] [--model ONNX CALIBRATION HELDOUT [TRUTH]]...
                                     [--images N] [--heldout N] [--toml TEXT] [--folder DIR] [--no-examples]
+                                    [--peer PYTHON]
 
-Each model is built with its three presets by the real doit, then float and presets run on the held-out pictures. Of what
-is decoded it prints AP50-95 and mean IoU against the float network (its objects scored 0.25 and more), objects lost
-and invented, mAP50-95 against the truth where there is one (COCO JSON or YOLO labels), and whether a preset is worse
-than the one below it beyond what chance explains (paired bootstrap, 95 %).
+Each model is built with its three presets by the real doit, then float and presets run on the held-out pictures. Of
+what is decoded it prints AP50-95 and mean IoU against the float network (its objects scored 0.25 and more), objects
+lost and invented, mAP50-95 against the truth where there is one (COCO JSON or YOLO labels), and whether a preset is
+worse than the one below it beyond what chance explains (paired bootstrap, 95 %).
 
-ONNX of `--pages` is a document detector, FOLDER has `calibration/` and `heldout/`. Nothing of other people's models is
-kept, unless `--folder` says where.
+PYTHON of `--peer` is an interpreter that has NNCF (`pip install nncf onnx onnxruntime`: too large for the tests): its
+8-bit network, from the same cut and samples, is one more row. ONNX of `--pages` is a document detector, FOLDER has
+`calibration/` and `heldout/`. Nothing of other people's models is kept, unless `--folder` says where.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
@@ -24,7 +27,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
+from safetensors.numpy import load_file
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
@@ -125,7 +130,7 @@ def normalized(image: Pixels, feed: Feed) -> NDArray[np.float32]:
     sample = image.transpose(2, 0, 1)
     numbers, column = feed.normalization, (-1, 1, 1)
     values = (sample * np.float64(numbers.scale) - np.reshape(numbers.mean, column)) / np.reshape(numbers.std, column)
-    return (values[swapped_order(3)] if feed.swapped else values)[None].astype(np.float32)
+    return np.asarray((values[swapped_order(3)] if feed.swapped else values)[None], np.float32)
 
 
 def quantized(har: Path, split: Split, images: Sequence[Pixels]) -> Iterator[Tensors]:
@@ -138,6 +143,38 @@ def quantized(har: Path, split: Split, images: Sequence[Pixels]) -> Iterator[Ten
         outputs = Emulator().simulate(har, batch)
         for row in range(len(batch)):
             yield {name: outputs[stream][row] for name, stream in streams.items()}
+
+
+def by_peer(python: str, build_folder: Path, split: Split, images: Sequence[Pixels]) -> Iterator[Tensors]:
+    """Yield what the same cut network delivers, quantized to 8 bits by a library of others."""
+    with tempfile.TemporaryDirectory(prefix="peer-") as name:
+        folder = Path(name)
+        source, samples, target = folder / "float.onnx", folder / "samples.npy", folder / "quantized.onnx"
+        onnx.save(with_folded(build_folder / "split.onnx", split), str(source))
+        np.save(samples, load_file(build_folder / "calibration.safetensors")[split.input.name])
+        script = Path(__file__).with_name("peer_nncf.py")
+        quiet = {**os.environ, "NNCF_CI": "1"}  # else it sends statistics
+        subprocess.run([python, script, source, samples, target], check=True, env=quiet, stdout=subprocess.DEVNULL)
+        session = new_session(target.read_bytes(), session_options())
+        for image in images:
+            values = session.run(None, {split.input.name: image.transpose(2, 0, 1)[None] / np.float32(255)})
+            pairs = zip(split.endpoints, values, strict=True)
+            yield {endpoint.name: value[0].transpose(1, 2, 0) for endpoint, value in pairs}
+
+
+def with_folded(split_onnx: Path, split: Split) -> onnx.ModelProto:
+    """Return the cut network with the activations that are folded, its outputs those of the split in their order."""
+    model = onnx.load(str(split_onnx))
+    names = []
+    for endpoint in split.endpoints:
+        names.append(endpoint.tensor)
+        if endpoint.name in split.folded:
+            names[-1] = f"{endpoint.name}_folded"
+            model.graph.node.append(onnx.helper.make_node("Sigmoid", [endpoint.tensor], names[-1:], names[-1]))
+    del model.graph.output[:]
+    float_, pairs = onnx.TensorProto.FLOAT, zip(names, split.endpoints, strict=True)
+    model.graph.output.extend(onnx.helper.make_tensor_value_info(name, float_, one.shape) for name, one in pairs)
+    return model
 
 
 def judge(name: str, reader: ObjectReader, tensors: Iterator[Tensors], truths: Iterator[Tensors]) -> Verdict:
@@ -156,7 +193,7 @@ def judge(name: str, reader: ObjectReader, tensors: Iterator[Tensors], truths: I
 # ------------------------------------------------------------------------------------------------------------- printing
 
 
-def measure(subject: Subject, folder: Path) -> None:
+def measure(subject: Subject, folder: Path, peer: str | None) -> None:
     """Build, run and print one model."""
     print(f"\n{subject.name}: {len(subject.calibration)} pictures calibrate, {len(subject.held_out)} judge", flush=True)
     made = build(subject, folder)
@@ -171,26 +208,37 @@ def measure(subject: Subject, folder: Path) -> None:
         truth = read_truth(subject.truth, subject.held_out, [at for _, at in pairs], labels, reader.classes)
     print(f"  {'':9}{'AP50-95':>8}{'AP50':>8}{'IoU':>8}{'lost':>6}{'inv.':>6}  {'mAP50-95':>8}{'mAP50':>8}  lowest SNR")
     print(f"  {'float':9}{'':36}  {against(truth, floats.objects, reader.classes)}")
+    rows = {preset: quantized(made / f"hailo8l-{preset}" / "model.har", split, images) for preset in PRESETS}
+    if peer is not None:
+        rows = {"NNCF": by_peer(peer, made, split, images), **rows}
     below: Verdict | None = None
-    for preset in PRESETS:
-        har = made / f"hailo8l-{preset}" / "model.har"
-        found = judge(preset, reader, quantized(har, split, images), in_float(made, split, images))
-        one = agree(floats.objects, found.objects, reader.classes)
-        shown = "".join(f"{number or 0:8.3f}" for number in (one.map50_95, one.map50, one.mean_iou))
-        worst = min(found.decibels, key=lambda output: found.decibels[output])
-        print(
-            f"  {preset:9}{shown}{one.lost:6}{one.invented:6}  {against(truth, found.objects, reader.classes)}"
-            f"  {found.decibels[worst]:.1f} dB {worst}",
-            flush=True,
-        )
+    for name, tensors in rows.items():
+        found = judge(name, reader, tensors, in_float(made, split, images))
+        print_row(floats, found, truth, reader.classes)
         if below is not None:
-            test = is_worse(floats.objects, below.objects, found.objects)
-            told = "WORSE" if test else "not worse"
-            print(
-                f"  {'':9}{told} than {below.name}: {test.difference:+.4f}, in 95 of 100 draws "
-                f"{test.low:+.4f} to {test.high:+.4f} ({test.objects} objects)"
-            )
+            print_test(floats, below, found)
         below = found
+
+
+def print_row(floats: Verdict, found: Verdict, truth: Sequence[Objects] | None, classes: int) -> None:
+    """Print what one quantized network finds."""
+    one = agree(floats.objects, found.objects, classes)
+    shown = "".join(f"{number or 0:8.3f}" for number in (one.map50_95, one.map50, one.mean_iou))
+    worst = min(found.decibels, key=lambda output: found.decibels[output])
+    print(
+        f"  {found.name:9}{shown}{one.lost:6}{one.invented:6}  {against(truth, found.objects, classes)}"
+        f"  {found.decibels[worst]:.1f} dB {worst}",
+        flush=True,
+    )
+
+
+def print_test(floats: Verdict, below: Verdict, found: Verdict) -> None:
+    """Print whether a network is worse than the one before it."""
+    test = is_worse(floats.objects, below.objects, found.objects)
+    print(
+        f"  {'':9}{'WORSE' if test else 'not worse'} than {below.name}: {test.difference:+.4f}, in 95 of 100 draws "
+        f"{test.low:+.4f} to {test.high:+.4f} ({test.objects} objects)"
+    )
 
 
 def against(truth: Sequence[Objects] | None, found: Sequence[Objects], classes: int) -> str:
@@ -250,12 +298,13 @@ def main() -> None:
     parser.add_argument("--heldout", type=int, help="pictures that judge, at most")
     parser.add_argument("--toml", default="", help="further lines for model.toml of models that are no examples")
     parser.add_argument("--folder", type=Path, help="where builds are kept; else they are thrown away")
+    parser.add_argument("--peer", metavar="PYTHON", help="an interpreter that has NNCF")
     parser.add_argument("--no-examples", action="store_true", help="only what --pages and --model name")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="presets-") as thrown_away:
         folder = arguments.folder or Path(thrown_away)
         for subject in subjects(arguments):
-            measure(subject, folder)
+            measure(subject, folder, arguments.peer)
 
 
 if __name__ == "__main__":

@@ -131,6 +131,7 @@ HAR = Rule(
     "build_rules.steps.har:run",
     (
         "steps/har.py",
+        "compilers/exported_graph.py",
         "compilers/name_sample.py",
         "compilers/pixel_proof.py",
         "compilers/protocol.py",

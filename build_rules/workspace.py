@@ -355,6 +355,13 @@ def found_set(model: Model, target: Target) -> dict[str, tuple[Path, ...]]:
     return set_of(model, target)
 
 
+def collected(model: Model, target: Target, compiling: Compiling) -> tuple[Path, ...]:
+    """Return the statistics that a target is quantized by, where its compiler collects them."""
+    if not compiling.compiler.collects_statistics:
+        return ()
+    return (arch_folder(model, target.hw_arch) / "statistics.npz",)
+
+
 def compiler_version(model: Model) -> str:
     """Return what the metadata say of the compiler."""
     from build_rules.compilers import PREBUILT

@@ -295,7 +295,8 @@ def write_data_set(folder: Path, calibration: int, heldout: int, spread: Spread 
 def coco_truth(scenes: Sequence[Scene]) -> str:
     """What is in the held-out scenes, as COCO has it: a box is x, y, width, height. Objects of a scene are in the order
     of its instance map."""
-    images, annotations = [], []
+    images: list[dict[str, object]] = []
+    annotations: list[dict[str, object]] = []
     for index, scene in enumerate(scenes):
         height, width = scene.instances.shape
         images.append({"id": index + 1, "file_name": f"{index:04}.jpg", "width": width, "height": height})

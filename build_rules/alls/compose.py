@@ -10,6 +10,7 @@ from build_rules.alls.own_lines import Sizes, complete
 from build_rules.alls.script import Name, Script, Statement, Value
 
 __all__ = [
+    "MIXED",
     "TUNED",
     "Adaround",
     "Attention",
@@ -21,6 +22,8 @@ __all__ = [
     "compose_scripts",
 ]
 
+MIXED = "mixed precision"
+"""How the comments begin that tell why a layer has 16 bits; by them others tell which layers these are."""
 TUNED = 1024
 """Images that the fine-tune learns from, and adaround where nobody says how many."""
 
@@ -68,11 +71,11 @@ class Attention:
 
 @dataclass(frozen=True)
 class MixedLayer:
-    """A layer whose 16 bits were proven to be worth it, the `mode` for it, and why, in words."""
+    """A layer whose 16 bits were proven to be worth it, the `mode` for it, and why, in lines of words."""
 
     layer: str
     mode: str
-    because: str
+    because: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -195,12 +198,13 @@ def _precision(plan: ScriptPlan) -> Sequence[Statement]:
             *(Statement("quantization_param", (Name(layer),), wide) for layer in plan.wide_outputs),
         ),
         *(
-            statement
-            for each in plan.mixed
-            for statement in _because(
-                f"mixed precision: {each.because}",
-                Statement("quantization_param", (Name(each.layer),), (("precision_mode", Name(each.mode)),)),
+            Statement(
+                "quantization_param",
+                (Name(each.layer),),
+                (("precision_mode", Name(each.mode)),),
+                comments=tuple(f"{MIXED}: {line}" for line in each.because),
             )
+            for each in plan.mixed
         ),
     )
 

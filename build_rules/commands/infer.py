@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from build_rules.commands.command import BuildCommand, check_file, show
+from build_rules.commands.load_images import loader
 from build_rules.errors import InputError, printable
 
 if TYPE_CHECKING:
     from build_rules.compilers.describe_har import HarDescription
     from build_rules.compilers.protocol import Compiler
 
-__all__ = ["Infer"]
+__all__ = ["Infer", "configured"]
 
 BATCH_BYTES = 256 << 20
 """Pixels and real values that are held at one time; a compiler outside is started once for so many images."""
@@ -57,7 +58,7 @@ class Infer(BuildCommand):
         else:
             session = compiler.open(network)
             height, width, channels = session.input_shape[1:]
-            load = _loader(network, (height, width, channels))
+            load = loader(network, (height, width, channels))
             outputs = write_stacked(target, in_order(lambda image: session.run(load(image)), images))
             told = "from an emulated network" if compiler.is_emulated else "from a network as it is on the device"
         show(printable(f"{target}: {outputs} outputs of {len(images)} images, {told}") + "\n")
@@ -77,8 +78,8 @@ def _real_values(compiler: Compiler, har: Path, images: Sequence[Path]) -> Itera
         )
     if description.input_shape is None:
         raise InputError(f"{har}: has no input, or several, so it takes no images.")
-    load, count = _loader(har, description.input_shape[1:]), _batch(description)
-    compiler = _configured(compiler, har)
+    load, count = loader(har, description.input_shape[1:]), _batch(description)
+    compiler = configured(compiler, har)
     for start in range(0, len(images), count):
         batch = np.stack(list(in_order(load, images[start : start + count])))
         outputs = compiler.simulate(har, batch)
@@ -93,7 +94,7 @@ def _batch(description: HarDescription) -> int:
     return max(1, BATCH_BYTES // (prod(description.input_shape or ()) + 4 * values))
 
 
-def _configured(compiler: Compiler, har: Path) -> Compiler:
+def configured(compiler: Compiler, har: Path) -> Compiler:
     """Return a compiler that has to be found with the settings of this repository, and of a model that is built here.
 
     Raises `InputError` for settings that are not possible.
@@ -125,80 +126,3 @@ def _check_target(target: Path, sources: tuple[Path, ...]) -> None:
         raise InputError(f"{target}: cannot be written, since there is no folder {target.parent}.")
     if any(target.exists() and target.samefile(source) for source in sources):
         raise InputError(f"{target}: is one of the files to read; give --output another name.")
-
-
-def _loader(hef: Path, shape: tuple[int, int, int]) -> Callable[[Path], Any]:
-    """Return a function from an image file to the uint8 [H, W, C] input of the network, whose `shape` that is."""
-    from build_rules.calibration.pixels.adaptor import convert
-    from build_rules.calibration.pixels.images import decode
-    from build_rules.calibration.pixels.letterbox import fit, place
-
-    document = _document(hef)
-    resize, color = _resize(hef, document), _color(hef, document, shape[2])
-
-    def load(path: Path) -> Any:
-        image = decode(path)
-        fitted = fit(image, place((image.shape[0], image.shape[1]), (shape[0], shape[1]), resize))
-        return convert(fitted, color).transpose(1, 2, 0)
-
-    return load
-
-
-def _document(hef: Path) -> Mapping[str, Any]:
-    """Return the metadata that a HEF carries, none without a document; of a HAR, the same as the build knows it."""
-    if hef.suffix.lower() == ".har":
-        return _known_beside(hef)
-    from build_rules.hef import read_members
-    from build_rules.metadata.examine import load_document
-
-    try:
-        return load_document(read_members(hef)) or {}
-    except InputError as error:
-        raise InputError(str(error) if str(error).startswith(f"{hef}: ") else f"{hef}: {error}") from error
-
-
-def _known_beside(har: Path) -> Mapping[str, Any]:
-    """Return what metadata would say of the pixels, from what a build has left in the folder of the HAR's model."""
-    from build_rules.commands.left_beside import find_calibrated, find_split
-
-    calibrated, split = find_calibrated(har), find_split(har)
-    if calibrated is None or split is None:
-        return {}
-    color = split.preprocessing.color
-    told = {} if color is None else {"cameraadaptor": color}
-    return {"hailo": {"calibration_geometry": {"resize": calibrated.geometry.resize}}, "input": told}
-
-
-def _resize(hef: Path, document: Mapping[str, Any]) -> str:
-    """Return how the calibration images were fitted; letterbox where the file does not tell."""
-    from build_rules.calibration.pixels.letterbox import RESIZES
-    from build_rules.metadata.examine import DOCUMENT
-
-    section: Any = document
-    for name in ("hailo", "calibration_geometry"):
-        section = section.get(name, {})
-        if not isinstance(section, dict):
-            raise InputError(f"{hef}: '{name}' in its {DOCUMENT} is not an object; append the metadata again.")
-    resize = section.get("resize", "letterbox")
-    if resize not in RESIZES:
-        raise InputError(
-            f"{hef}: its calibration images were fitted by {str(resize)[:40]!r}; doit infer can fit images by "
-            f"{' or '.join(RESIZES)}."
-        )
-    return str(resize)
-
-
-def _color(hef: Path, document: Mapping[str, Any], channels: int) -> str:
-    """Return the camera adaptor of the network's input."""
-    from build_rules.trainer.preprocessing import read_color
-
-    try:
-        color = read_color(document, channels)
-    except InputError as error:
-        raise error.within(hef) from error
-    if color is None:
-        raise InputError(
-            f"{hef}: its input has {channels} channels, and its metadata do not say of which colours "
-            "(input.cameraadaptor); build it with metadata that do."
-        )
-    return color

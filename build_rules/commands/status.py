@@ -47,7 +47,7 @@ class Status(TaskCommand):
         wanted = [row for row in target_rows(self.steps()) if _matches(row, pos_args)]
         if not wanted and pos_args:
             raise self.refuse(f"no model is called {' or '.join(pos_args)}.")
-        wanted = [row | {"warnings": _warnings(row)} for row in wanted]
+        wanted = [row | {"warnings": _warnings(row), "mixed_precision": _mixed(row)} for row in wanted]
         left = [row for row in self._leftovers() if _matches(row, pos_args)]
         show(as_json(wanted + left) if json else _as_text(wanted) + _left_over(left))
         self.finish()
@@ -91,6 +91,16 @@ def _warnings(row: Row) -> list[str]:
     return [*read_described_warnings(Path(BUILD) / row["model"] / row["target"])] if row["target"] else []
 
 
+def _mixed(row: Row) -> list[str]:
+    """Return which layers of a target were found to be worth 16 bits, after what they bring."""
+    from build_rules.commands.mixed_facts import read_found_layers
+    from build_rules.presets import PRESETS
+
+    if not any(f"-{preset.name}" in row["target"] for preset in PRESETS.values() if preset.mixed):
+        return []
+    return [*read_found_layers(Path(BUILD) / row["model"] / row["target"])]
+
+
 def _matches(row: Row, patterns: list[str]) -> bool:
     return not patterns or any(fnmatchcase(row["model"], pattern) for pattern in patterns)
 
@@ -98,7 +108,8 @@ def _matches(row: Row, patterns: list[str]) -> bool:
 def _fresh_row(name: str) -> Row:
     _, model, target = [*name.split(":", 2), "", ""][:3]
     return {"model": model, "target": target, "state": "fresh", "task": name, "because": "", "when": None} | {
-        "warnings": []
+        "warnings": [],
+        "mixed_precision": [],
     }
 
 
@@ -137,6 +148,8 @@ def _as_text(rows: list[Row]) -> str:
     for row in rows:
         reason = "" if row["state"] == "fresh" else f"  {_short(row)}"
         lines.append(f"{row['model']}:{row['target']}".ljust(width) + f"  {row['state']:11}{reason}".rstrip())
+        if found := row["mixed_precision"]:
+            lines.append(f"   mixed precision: {_cut(found[0])}")
         if warnings := row["warnings"]:
             more = f" (and {len(warnings) - 1} more, `doit inspect` shows them)" if len(warnings) > 1 else ""
             lines.append(f"   warning: {_cut(first_sentence(warnings[0]))}{more}")

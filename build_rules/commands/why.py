@@ -32,7 +32,7 @@ class Why(TaskCommand):
     doc_description = (
         "Follows what a step reads back to the first thing that is not as it was: an input, a setting, a tool, the "
         "rule's own code, an output that is gone. Of a step that compiles, also what its compiler had to be helped "
-        "with. Nothing is run."
+        "with, and where layers were found to be worth 16 bits, which and why. Nothing is run."
     )
     cmd_options = ()
 
@@ -49,6 +49,7 @@ class Why(TaskCommand):
             lines = [f"{name} is left out because of `doit ignore`; otherwise"] if name in ignored else []
             lines += _story(statuses[name], statuses, steps)
             lines += _remedies(steps.by_name[name])
+            lines += _found_layers(steps.by_name[name])
             if name in failures and statuses[name].state != "fresh":
                 when = datetime.fromtimestamp(failures[name].when).strftime("%Y-%m-%d %H:%M")
                 message, *log = failures[name].text.splitlines()
@@ -90,6 +91,14 @@ def _remedies(step: Step) -> Iterator[str]:
         tried = None if did is None else did.facts.get(REMEDIES)
         for text in tried if isinstance(tried, list) else ():
             yield f"   what lies there was made with a remedy, since it did not fit as asked: {text}"
+
+
+def _found_layers(step: Step) -> Iterator[str]:
+    """Tell which layers were found to be worth 16 bits, of the step that looks for them and of those behind it."""
+    from build_rules.commands.mixed_facts import tell_found_layers
+
+    written = list(step.outputs.values())
+    yield from tell_found_layers(written if step.name.startswith(("mixed:", "alls:")) else step.input_files())
 
 
 def _with_origin(status: StepStatus, cause: Cause, statuses: Mapping[str, StepStatus], steps: Steps) -> str:

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-import hashlib
+import json
+import zipfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import xxhash
 from numpy.typing import NDArray
 
-from build_rules.calibration.chosen import Chosen, load_chosen
-from build_rules.comparison.checklist import CheckFacts, FirstLayer, KernelFacts, SampleFacts
+from build_rules.calibration.chosen import Chosen
+from build_rules.comparison.checklist import FirstLayer, KernelFacts, LayerRange, SampleFacts
+from build_rules.compilers.layer_noise import LayerNoise
 from build_rules.errors import InputError
-from build_rules.objects.found import Objects
-from build_rules.records.calibration_json import load_calibrated
-from build_rules.records.split_json import CAMERA_ADAPTORS, Split, load_split
+from build_rules.records.split_json import CAMERA_ADAPTORS, Split
 
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["best_scores", "compare_first_layer", "look_at_kernels", "look_at_samples", "read_facts"]
+__all__ = [
+    "compare_first_layer",
+    "look_at_kernels",
+    "look_at_samples",
+    "ranges_of",
+    "read_ranges",
+]
 
 LOOKED_AT = 1024
 """Samples that are looked at, evenly spread over the snapshot."""
@@ -31,33 +37,44 @@ SIDE = 8
 NEAR = 3.0
 """Mean difference of two pictures, in grey levels, that nobody sees."""
 FLAT = 2.0
-"""Deviation of all pixels, in grey levels, of a sample with one colour."""
+"""Deviation of the pixels, in levels of each channel, of a sample with one colour."""
 MADE_ANEW = 4
 """Images that are made into samples again."""
+STATISTICS_FORMAT = 1
+TAILS = (0.1, 99.9)
+
+Floats = NDArray[np.floating[Any]]
 
 
-def read_facts(folder: Path, calibration: Path | None, built: bool) -> CheckFacts:
-    """Return what the files of a model's `folder` below `build/` tell; what its networks tell, who runs them adds.
+def ranges_of(noise: Sequence[LayerNoise]) -> tuple[LayerRange, ...]:
+    """Return the ranges that were seen when the noise of layers was measured."""
+    return tuple(LayerRange(layer.layer, layer.low, layer.high, layer.used) for layer in noise)
 
-    `calibration` is what the model was calibrated from, None when its metadata named a snapshot; `built` says that one
-    of its networks was quantized, before which the pixels are proven. What is not there yet is not known.
+
+def read_ranges(statistics: Path) -> tuple[LayerRange, ...] | None:
+    """Return the ranges of a `statistics.npz` of the emulator, by tensor; None where there is none of its format 1.
+
+    Its arrays hold the numbers of one tensor after the other: `lows` and `highs` of each sample, `values` of all; JSON
+    as bytes, `about`, lists the tensors and says how many each has.
     """
-    split, snapshot = load_split(folder / "split.json"), folder / "calibration.safetensors"
-    facts = CheckFacts(proof=split.proof, pixels_proven=built, kernels=look_at_kernels(folder / "split.onnx"))
-    if not snapshot.is_file():
-        return facts
-    chosen = load_chosen(folder / "calibration-images.json")
-    return replace(
-        facts,
-        count=load_calibrated(folder / "calibration.json").count,
-        samples=look_at_samples(snapshot, split.input.name),
-        first_layer=compare_first_layer(snapshot, split, chosen, calibration),
-    )
+    try:
+        with np.load(statistics, allow_pickle=False) as file:
+            about = json.loads(file["about"].tobytes())
+            if about["format"] != STATISTICS_FORMAT:
+                return None
+            lows, highs, values = file["lows"], file["highs"], file["values"]
+            ends = [np.cumsum([tensor[part] for tensor in about["tensors"]]) for part in ("samples", "values")]
+        split = [np.split(array, end) for array, end in ((lows, ends[0]), (highs, ends[0]), (values, ends[1]))]
+        named = zip((tensor["name"] for tensor in about["tensors"]), *split, strict=False)
+        return tuple(_range(name, *parts) for name, *parts in named if all(map(len, parts)))
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
+        return None
 
 
-def best_scores(images: Sequence[Objects]) -> tuple[float, ...]:
-    """Return the best score in each image, 0 where nothing is found."""
-    return tuple(float(objects.scores.max(initial=0)) for objects in images)
+def _range(name: str, lows: Floats, highs: Floats, values: Floats) -> LayerRange:
+    low, high = float(lows.min()), float(highs.max())
+    below, above = np.percentile(values, TAILS)
+    return LayerRange(name, low, high, float((above - below) / (high - low)) if high > low else 0.0)
 
 
 def look_at_samples(snapshot: Path, name: str) -> SampleFacts:
@@ -67,23 +84,34 @@ def look_at_samples(snapshot: Path, name: str) -> SampleFacts:
     opened = open_snapshot(snapshot)
     pixels = samples(opened, name)
     levels = 255.0 if opened.dtype == "float32" else 1.0
-    digests: Counter[bytes] = Counter()
+    digests: Counter[str] = Counter()
     pictures, flat = [], 0
     for index in np.unique(np.linspace(0, len(pixels) - 1, min(len(pixels), LOOKED_AT)).round().astype(np.int64)):
-        sample = np.asarray(pixels[index])
-        digests[hashlib.sha256(sample.tobytes()).digest()] += 1
-        flat += bool(sample.std(dtype=np.float64) * levels < FLAT)
-        pictures.append(_small(sample) * levels)
+        sample = np.ascontiguousarray(pixels[index])
+        digests[xxhash.xxh3_128_hexdigest(sample.data)] += 1
+        flat += _is_flat(sample, levels)
+        pictures.append(_small(sample).ravel() * levels)
     looked_at = len(pictures)
     return SampleFacts(looked_at, looked_at - len(digests), flat, _alike(np.stack(pictures)))
 
 
+def _is_flat(sample: NDArray[np.generic], levels: float) -> bool:
+    """Say whether the middle of a sample (C, H, W), which no border reaches, has one colour."""
+    _, height, width = sample.shape
+    middle = sample[:, height // 4 : height - height // 4, width // 4 : width - width // 4]
+    # Every eighth pixel tells nearly always; where it does not, all of them do.
+    return all(
+        float(part.reshape(len(part), -1).std(axis=1, dtype=np.float64).max()) * levels < FLAT
+        for part in (middle[:, ::8, ::8], middle)
+    )
+
+
 def _small(sample: NDArray[np.generic]) -> NDArray[np.float32]:
-    """Return the means of squares of a sample (C, H, W)."""
+    """Return the means of squares of a sample (C, H, W), (C, SIDE, SIDE)."""
     rows, columns = (np.arange(min(SIDE, size)) * size // min(SIDE, size) for size in sample.shape[1:])
     sums = np.add.reduceat(np.add.reduceat(sample, rows, axis=1, dtype=np.float64), columns, axis=2)
     areas = np.diff([*rows, sample.shape[1]])[:, None] * np.diff([*columns, sample.shape[2]])
-    return np.asarray(sums / areas, np.float32).ravel()
+    return np.asarray(sums / areas, np.float32)
 
 
 def _alike(pictures: NDArray[np.float32]) -> int:

@@ -15,11 +15,10 @@ from math import sqrt
 from typing import Literal
 
 from build_rules.comparison.measured import Check
-from build_rules.compilers.layer_noise import LayerNoise
 from build_rules.objects.agreement import Precision
 from build_rules.records.split_json import Proof
 
-__all__ = ["CheckFacts", "FirstLayer", "KernelFacts", "SampleFacts", "run_checklist"]
+__all__ = ["CheckFacts", "FirstLayer", "KernelFacts", "LayerRange", "SampleFacts", "run_checklist"]
 
 CALIBRATED_ON, TUNED_ON = 64, 1024
 """Images of which Hailo's compiler takes ranges by default, and of which its fine-tune learns."""
@@ -73,6 +72,17 @@ class KernelFacts:
 
 
 @dataclass(frozen=True)
+class LayerRange:
+    """The values of one layer on the calibration samples: `low` to `high`, and the share `used` of that range between
+    their 0.1 and 99.9 percentiles."""
+
+    layer: str
+    low: float
+    high: float
+    used: float
+
+
+@dataclass(frozen=True)
 class CheckFacts:
     """What is known of one model; None and empty is unknown.
 
@@ -87,7 +97,7 @@ class CheckFacts:
     samples: SampleFacts | None = None
     first_layer: FirstLayer = FirstLayer(unknown="nothing is built yet")
     kernels: KernelFacts | None = None
-    noise: tuple[LayerNoise, ...] | None = None
+    ranges: tuple[LayerRange, ...] | None = None
     calibration_scores: tuple[float, ...] = ()
     held_out_scores: tuple[float, ...] = ()
     shown_score: float = 0.25
@@ -104,7 +114,7 @@ def run_checklist(facts: CheckFacts) -> tuple[Check, ...]:
         _diverse(facts.samples),
         _domain(facts.calibration_scores, facts.held_out_scores),
         _kernels(facts.kernels),
-        _ranges(facts.noise),
+        _ranges(facts.ranges),
     )
 
 
@@ -242,15 +252,18 @@ def _kernels(facts: KernelFacts | None) -> Check:
     return Check(subject, "not known", text)
 
 
-def _ranges(noise: Sequence[LayerNoise] | None) -> Check:
+def _ranges(layers: Sequence[LayerRange] | None) -> Check:
     subject = "no layers with wide ranges"
-    if noise is None:
+    if not layers:
         return Check(subject, "not known", "the ranges of layers were not measured", "run doit compare MODEL --layers")
-    wide = sorted((layer for layer in noise if layer.used < NARROW), key=lambda layer: (layer.used, layer.layer))
+    moving = [layer for layer in layers if layer.high > layer.low]
+    wide = sorted((one for one in moving if one.used < NARROW), key=lambda one: (one.used, one.layer))
     if not wide:
-        return Check(subject, "passed", f"in all of {len(noise)} layers 998 of 1000 values fill a quarter of the range")
+        return Check(
+            subject, "passed", f"in all of {len(layers)} layers 998 of 1000 values fill a quarter of the range"
+        )
     named = [f"{layer.layer} ({layer.used:.0%} of {layer.low:.3g} to {layer.high:.3g})" for layer in wide]
-    text = f"in {len(wide)} of {len(noise)} layers 998 of 1000 values fill less than a quarter of it: {_some(named)}"
+    text = f"in {len(wide)} of {len(layers)} layers 998 of 1000 values fill less than a quarter of it: {_some(named)}"
     return Check(subject, "failed", text, "clip their activations, or give them 16 bits: doit compare MODEL --layers")
 
 

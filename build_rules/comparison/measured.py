@@ -25,8 +25,10 @@ class OutputMeasure:
     """One output of one preset on one set of images, both sides in real values and behind a folded activation.
 
     `snr` in dB over all cells, `snr_at_objects` with each cell weighted by the float network's best score there (None
-    without scores); `cosine` similarity; `saturated`: share of codes at either end of the grid; `range_used`: share of
-    the grid between the smallest and the largest code seen. `frame_bytes` are those that one frame delivers.
+    without scores); `cosine` similarity; `saturated`: share of codes at either end of the grid where float's value lies
+    beyond it by more than half a step; `range_used`: share of the grid between the smallest and the largest code
+    seen. `frame_bytes` are those that one frame delivers. A compiler that tells no grid leaves `scale`, `saturated` and
+    `range_used` NaN, and `zero_point` 0.
     """
 
     stream: str
@@ -58,7 +60,11 @@ class SetMeasure:
 
 @dataclass(frozen=True)
 class PresetMeasure:
-    """One preset. `hef_bytes` is the size of its file, estimated where it is `emulated` or not built."""
+    """One preset. `hef_bytes` is the size of its file, estimated where it is `emulated` or not built.
+
+    `target` is `MODEL:TARGET`, or the HAR that was named. Where it is not `built`, no target has this preset, and it
+    was quantized for the comparison alone.
+    """
 
     preset: str
     target: str
@@ -68,6 +74,7 @@ class PresetMeasure:
     frame_bytes: int
     wide_layers: tuple[str, ...]
     sets: tuple[SetMeasure, ...]
+    built: bool = True
 
 
 @dataclass(frozen=True)
@@ -85,7 +92,7 @@ class Comparison:
     """Float and every preset of one model and one chip, side by side.
 
     `float_truth` is the float network against the truth, by set name, where there is one. `take` is the preset to take,
-    None when none can be told; `because` is one sentence.
+    None when none can be told; `because` is one sentence. `notes` are sentences on what was not compared, and why.
     """
 
     model: str
@@ -95,3 +102,4 @@ class Comparison:
     checks: tuple[Check, ...]
     take: str | None
     because: str
+    notes: tuple[str, ...] = ()

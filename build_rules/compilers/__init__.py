@@ -10,6 +10,7 @@ is.
 `begin_at.py`        how does a graph look that begins behind its front?
 `in_order.py`        how do several images run at once?
 `samples.py`         what is in one row of the calibration snapshot?
+`exported_graph.py`  what does the exported graph make of a sample?
 `name_sample.py`     which image is a sample that was found wrong?
 `pixel_proof.py`     does the parsed network see the pixels that the exported graph saw?
 `compiled_check.py`  is the HEF what was asked for? (`asked_outputs.py`: what was asked)

@@ -10,17 +10,15 @@ from __future__ import annotations
 
 from math import prod
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from build_rules.calibration.snapshot.safetensors_file import read_header
+from build_rules.compilers.exported_graph import ExportedGraph
 from build_rules.compilers.protocol import Compiler, OptimizeJob
 from build_rules.errors import InputError
-from build_rules.inference import new_session, session_options
 from build_rules.records.calibration_json import Feed
-from build_rules.records.split_json import swapped_order
 
 __all__ = ["prove_pixels"]
 
@@ -29,7 +27,6 @@ LOOKED_AT = 16
 HALF_TOLERANCE = 0.03
 """Difference, as a part of what the values deviate from their mean, that is allowed to graphs of 16-bit floats: the
 chip computes more exactly. To others it is what the compiler's own arithmetic makes (`float_tolerance`)."""
-TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
 Floats = NDArray[np.float32]
 
 
@@ -38,12 +35,10 @@ def prove_pixels(compiler: Compiler, job: OptimizeJob, exported: Path, feed: Fee
 
     Raises `InputError` with the endpoint and the size of the difference when they do not agree.
     """
-    session = new_session(str(exported), session_options())
-    source = session.get_inputs()[0]
-    sample = _sample(job.calibration, source.name)
-    names = [output.name for output in session.get_outputs()]
-    computed = session.run(names, {source.name: _own_input(sample, feed, source)})
-    del session
+    graph = ExportedGraph(exported, feed)
+    sample = _sample(job.calibration, graph.input)
+    names, computed = graph.outputs, graph.run(sample)
+    del graph
     delivered = compiler.run_float(job, sample)
     tolerance = compiler.float_tolerance
     for name, expected, actual in zip(names, computed, delivered, strict=True):
@@ -84,20 +79,6 @@ def _sample(snapshot: Path, name: str) -> NDArray[np.uint8]:
         raise InputError(f"{snapshot}: holds no whole sample; run doit again when it is complete.")
     looked_at = np.frombuffer(content, np.uint8).reshape(count, *entry.shape[1:])
     return max(looked_at, key=lambda sample: float(np.std(sample[0].astype(np.int16) - sample[-1])))
-
-
-def _own_input(sample: NDArray[np.uint8], feed: Feed, source: Any) -> NDArray[np.generic]:
-    """Return a sample as the exported graph takes it: normalized, in its own order of colours, layout and type."""
-    column = (-1, 1, 1)
-    taken = feed.normalization
-    values = (sample * np.float64(taken.scale) - np.reshape(taken.mean, column)) / np.reshape(taken.std, column)
-    if feed.swapped:
-        values = values[swapped_order(len(values))]
-    image = values[None]
-    if image.shape != tuple(source.shape):
-        image = image.transpose(0, 2, 3, 1)
-    kind = TYPES[source.type]
-    return np.ascontiguousarray(np.rint(image) if kind is np.uint8 else image).astype(kind)
 
 
 def _difference(expected: Floats, actual: Floats) -> float:

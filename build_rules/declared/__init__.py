@@ -8,6 +8,7 @@
 `input_table.py`     `[input]`: what the network takes
 `metadata_table.py`  `[metadata]`: what the compiled document says
 `alls_table.py`      `[alls]`: lines that are appended to the model script
+`compare_table.py`   `[compare]`: by which images `doit compare` compares
 `faults.py`          what is declared wrongly, and which step does it stop?
 ===================  ========================================================================================
 """

@@ -41,6 +41,7 @@ PLACES: Mapping[str, str] = {
     **dict.fromkeys(("proof", "outputs"), "below [split]"),
     "anchors": "below [[split.endpoint]] or [[split.hint]]",
     **dict.fromkeys(("append", "file"), "below [alls]"),
+    **dict.fromkeys(("images", "truth"), "below [compare]"),
     **dict.fromkeys(("name", "description", "nms", "decoder_version"), "below [metadata]"),
 }
 """Where keys belong that stand in a table that does not have them."""
@@ -155,6 +156,7 @@ def _read_declared(table: Table, settings: Settings) -> _Declared:
         _read_alls(table),
         override(table, settings),
     )
+    table.content("compare")  # read by who compares: a fault in it stops no step
     # Before any default is looked for: a misspelled key would otherwise look like a missing file.
     table.close()
     return declared

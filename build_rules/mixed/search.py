@@ -1,7 +1,8 @@
 """The smallest set of layers that helps: which sets are tried, and which one is taken.
 
 Tried are no layer and all of them, which tells what can be won; then the loudest, 1, 2, 4, ...; between the last that
-does not do and the first that does, the smallest that does; and of that each layer is left out, the quietest first.
+does not do and the first that does, the smallest that does; and of that each layer is left out, the quietest first. A
+set does when it is within `ENOUGH` of what is wanted, or when no paired test over objects can tell the two apart.
 """
 
 from __future__ import annotations
@@ -62,14 +63,19 @@ def find_smallest(
 
     `try_set` tries one, `helps(before, after)` tells whether the second finds what the first does not, beyond luck.
     """
-    return _Search(candidates, try_set).run(helps)
+    return _Search(candidates, try_set, helps).run()
 
 
 class _Search:
     """Remembers what was tried: no set is tried twice."""
 
-    def __init__(self, candidates: Sequence[Candidate], try_set: Callable[[tuple[Candidate, ...]], Trial]) -> None:
-        self.candidates, self._try = tuple(candidates), try_set
+    def __init__(
+        self,
+        candidates: Sequence[Candidate],
+        try_set: Callable[[tuple[Candidate, ...]], Trial],
+        helps: Callable[[Trial, Trial], bool],
+    ) -> None:
+        self.candidates, self._try, self.helps = tuple(candidates), try_set, helps
         self._tried: dict[tuple[Candidate, ...], Trial] = {}
 
     def trial(self, chosen: tuple[Candidate, ...]) -> Trial:
@@ -80,28 +86,31 @@ class _Search:
     def loudest(self, count: int) -> Trial:
         return self.trial(self.candidates[:count])
 
+    def does(self, trial: Trial, wanted: Trial) -> bool:
+        return trial.value >= wanted.value - ENOUGH or not self.helps(trial, wanted)
+
     @property
     def has_time(self) -> bool:
         return len(self._tried) < MAX_TRIALS
 
-    def run(self, helps: Callable[[Trial, Trial], bool]) -> Found:
+    def run(self) -> Found:
         before = self.loudest(0)
         if before.agreement.map50_95 is None:
             return self._found("no objects", before, None, None)
         if not self.candidates:
             return self._found("spread", before, None, None)
         best = self.trial(self.candidates)
-        if before.value >= best.value - ENOUGH:
+        if self.does(before, best):
             return self._found("not needed" if before.value >= 1 - 2 * ENOUGH else "spread", before, best, None)
-        taken = self._leave_out(self._smallest(best.value))
-        if not helps(before, taken):
+        taken = self._leave_out(self._smallest(best))
+        if not self.helps(before, taken):
             return self._found("spread", before, best, None)
         return self._found("found", before, best, taken)
 
     def _found(self, outcome: Outcome, before: Trial, best: Trial | None, taken: Trial | None) -> Found:
         return Found(outcome, before, best, taken, len(self._tried))
 
-    def _smallest(self, best: float) -> Trial:
+    def _smallest(self, best: Trial) -> Trial:
         """Return the fewest of the loudest that do; where none does, the fewest that come as near as any."""
         sizes = [size for size in (1, 2, 4, 8, MAX_LAYERS) if size < len(self.candidates)]
         sizes.append(min(len(self.candidates), MAX_LAYERS))
@@ -109,19 +118,19 @@ class _Search:
         tried: list[Trial] = []
         for size in sizes:
             tried.append(self.loudest(size))
-            if tried[-1].value >= best - ENOUGH:
+            if self.does(tried[-1], best):
                 break
-        wanted = max(trial.value for trial in tried) - ENOUGH
-        does = next(trial for trial in tried if trial.value >= wanted)
+        wanted = max(tried, key=lambda trial: trial.value)
+        does = next(trial for trial in tried if self.does(trial, wanted))
         below = max(
             (len(trial.candidates) for trial in tried if len(trial.candidates) < len(does.candidates)), default=0
         )
         return self._between(below, does, wanted)
 
-    def _between(self, below: int, does: Trial, wanted: float) -> Trial:
+    def _between(self, below: int, does: Trial, wanted: Trial) -> Trial:
         while len(does.candidates) - below > 1 and self.has_time:
             middle = self.loudest((below + len(does.candidates)) // 2)
-            if middle.value >= wanted:
+            if self.does(middle, wanted):
                 does = middle
             else:
                 below = len(middle.candidates)

@@ -26,7 +26,8 @@ class ObjectReader:
 
     Known differences from the decoders: they give a hundred objects at most, approximate the exponentials of anchor
     grids to a percent, and score a grid of one class by its objectness alone, where ours, as the graph, has the
-    product. A softmax that a head ends in is applied, as in the graph; they apply none.
+    product. A softmax that a head ends in is applied, as in the graph; they apply none. Boxes whose sides are the wrong
+    way round, which they deliver, are left out.
     """
 
     def __init__(self, split: Split, *, score: float = 0.001, overlap: float = 0.7, most: int = 300) -> None:
@@ -47,8 +48,10 @@ class ObjectReader:
         """
         levels = [scale.read(tensors, self._score) for scale in self._scales]
         boxes = np.concatenate([level.boxes for level in levels])
-        scores = np.concatenate([level.scores for level in levels])
-        labels = np.concatenate([level.labels for level in levels])
+        proper = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+        boxes = boxes[proper]
+        scores = np.concatenate([level.scores for level in levels])[proper]
+        labels = np.concatenate([level.labels for level in levels])[proper]
         kept = suppress(boxes, scores, labels, self._overlap, self._most)
         return Objects(boxes[kept], scores[kept], labels[kept])
 

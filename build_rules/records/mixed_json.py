@@ -75,7 +75,9 @@ class MixedResult:
 
 @dataclass(frozen=True)
 class Mixed:
-    """The whole of `mixed.json`. `outcome`: `found`, `not needed`, `spread` or `no objects`; `because` in a sentence.
+    """The whole of `mixed.json`. `outcome`: `found`, `not needed`, `spread`, `no objects` or `not judged`.
+
+    `because` says it in a sentence.
 
     `layers` are the set, empty unless one was found; `before` and the others are None where nothing was tried.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +19,17 @@ from build_rules.report_page.cut_picture import draw_cut, shape_text
 from build_rules.report_page.hef_view import view_hef
 from build_rules.report_page.jpeg import as_uri, sheet_picture
 from build_rules.report_page.page_names import home_link
-from build_rules.report_page.told import DetectedImage, ToldModel, ToldTarget
+from build_rules.report_page.told import DetectedImage, DetectedObject, ToldModel, ToldTarget
 from build_rules.report_page.views import (
     CalibrationView,
     DetectedView,
     EndpointRow,
     Fact,
+    FoundView,
     ImageRow,
     ModelView,
     Picture,
+    SideView,
     TargetRow,
 )
 
@@ -56,7 +58,7 @@ def gather_model(told: ToldModel) -> ModelView:
         targets=tuple(target_row(target, told.comparisons) for target in told.targets),
         comparisons=tuple(view_comparison(comparison, classes) for comparison in told.comparisons),
         not_compared=told.not_compared,
-        detected=tuple(map(_detected, told.detected)),
+        detected=tuple(_detected(image, classes) for image in told.detected),
         drawn_from=told.drawn_from,
         no_objects=told.no_objects,
         cut=None if split is None else draw_cut(split, told.network),
@@ -228,8 +230,18 @@ def _images(chosen: Chosen) -> tuple[ImageRow, ...]:
     return tuple(ImageRow(name, "in the snapshot that was given") for name in chosen.image_ids)
 
 
-def _detected(image: DetectedImage) -> DetectedView:
+def _detected(image: DetectedImage, classes: Sequence[str]) -> DetectedView:
     fates = Counter(found.fate for side in image.sides for found in side.objects)
+    sides = tuple(
+        SideView(side.by, side.emulated, tuple(_found(found, classes) for found in side.objects))
+        for side in image.sides
+    )
     text = f"{image.name}, as the network sees it"
     picture = Picture(as_uri(image.jpeg), image.width, image.height, text)
-    return DetectedView(image.name, picture, image.sides, fates["lost"], fates["invented"])
+    return DetectedView(image.name, picture, sides, fates["lost"], fates["invented"])
+
+
+def _found(found: DetectedObject, classes: Sequence[str]) -> FoundView:
+    x1, y1, x2, y2 = found.box
+    name = classes[found.label] if found.label < len(classes) else str(found.label)
+    return FoundView(x1, y1, max(0.0, x2 - x1), max(0.0, y2 - y1), name, found.score, found.fate)

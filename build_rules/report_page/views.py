@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from build_rules.comparison.measured import Check
-from build_rules.report_page.told import BuiltFrom, LayerCost, Side
+from build_rules.report_page.told import BuiltFrom, LayerCost
 
 __all__ = [
     "AgreementRow",
@@ -18,6 +18,7 @@ __all__ = [
     "DetectedView",
     "EndpointRow",
     "Fact",
+    "FoundView",
     "HefView",
     "HistogramView",
     "ImageRow",
@@ -26,6 +27,7 @@ __all__ = [
     "ModelView",
     "OutputRow",
     "Picture",
+    "SideView",
     "StreamRow",
     "TargetRow",
     "Verdict",
@@ -246,8 +248,31 @@ class ComparisonView:
     classes: tuple[ClassRow, ...]
     outputs: tuple[OutputRow, ...]
     checks: tuple[Check, ...]
+    notes: tuple[str, ...]
     wide: tuple[tuple[str, tuple[str, ...]], ...]
     emulated: bool
+
+
+@dataclass(frozen=True)
+class FoundView:
+    """An object, in pixels of the input; `fate` is `both`, `lost` or `invented`."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    name: str
+    score: float
+    fate: str
+
+
+@dataclass(frozen=True)
+class SideView:
+    """What one network found in an image."""
+
+    by: str
+    emulated: bool
+    objects: tuple[FoundView, ...]
 
 
 @dataclass(frozen=True)
@@ -256,7 +281,7 @@ class DetectedView:
 
     name: str
     picture: Picture
-    sides: tuple[Side, ...]
+    sides: tuple[SideView, ...]
     lost: int
     invented: int
 

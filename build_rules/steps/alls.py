@@ -147,13 +147,15 @@ def _mixed(paths: Sequence[Path], layers: Layers) -> tuple[MixedLayer, ...]:
     """Return the layers of a record with the names that this compiler gives them."""
 
     def fail(problem: str) -> NoReturn:
-        raise InputError(f"{paths[0]}: {problem}. Its layers were found in another graph; delete it and run doit again.")
+        raise InputError(f"{paths[0]}: {problem}. Its layers are those of another graph; delete it and run doit again.")
 
-    return tuple(
-        MixedLayer(layers.find_origin(Origin(layer.node), fail), layer.mode, f"{layer.node} {layer.because}")
-        for path in paths
-        for layer in load_mixed(path).layers
-    )
+    found: list[MixedLayer] = []
+    for record in map(load_mixed, paths):
+        for number, layer in enumerate(record.layers):
+            why = f"{layer.node} {layer.because}"
+            because = (why,) if number else (record.because, why)
+            found.append(MixedLayer(layers.find_origin(Origin(layer.node), fail), layer.mode, because))
+    return tuple(found)
 
 
 def _read_text(path: Path) -> str:

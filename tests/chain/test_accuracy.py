@@ -23,6 +23,7 @@ from PIL import Image
 
 from build_rules.calibration.pixels.images import decode
 from build_rules.calibration.pixels.letterbox import fit, place
+from build_rules.compilers.emulator import Emulator
 from build_rules.compilers.har_file import read_har
 from build_rules.hef import read_members
 from build_rules.objects.coco_truth import read_coco
@@ -34,6 +35,8 @@ from build_rules.records.split_json import load_split
 from tests.chain.conftest import MODELS, make_workspace
 from tests.decoders import DECODERS, Detections, physical_outputs, resolve_model_config
 from tests.doit_runs import doit
+from tests.judges.same_numbers import of_document, of_har, of_hef
+from tests.judges.validator import needs_validator, validate, write_yolo
 
 EXAMPLES = ("shapes-det", "shapes-seg", "shapes-attn")
 PRESETS = ("fast", "balanced", "accurate")
@@ -204,6 +207,43 @@ def test_edgefirst_resolves_the_executable_itself(examples: Path, model: str, pr
     assert any("normalize=unsigned [embedded edgefirst.json" in line for line in told)
     assert any("resize=letterbox-center" in line for line in told)
     assert any(f"size={INPUT[1]}x{INPUT[0]}" in line for line in told)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("model", EXAMPLES)
+def test_executable_metadata_archive_and_inference_tell_the_same_numbers(
+    examples: Path, model: str, preset: str, quantized: Mapping[tuple[str, str], tuple[dict[str, Any], Tensors]]
+) -> None:
+    folder = examples / f"build/{model}/hailo8l-{preset}"
+    document, delivered = quantized[model, preset]
+    grids = of_hef(folder / "model.hef")
+    assert of_hef(folder / "model+meta.hef") == of_document(document) == of_har(folder / "model.har") == grids
+    assert grids.keys() == delivered.keys()
+    scenes = [decode(MODELS / "scenes/heldout" / name) for name, _ in truth()[:3]]
+    images = np.stack([fit(scene, place((scene.shape[0], scene.shape[1]), INPUT)) for scene in scenes])
+    computed = Emulator().simulate(folder / "model.har", images)
+    for name, grid in grids.items():
+        stored = delivered[name][: len(scenes)]
+        assert stored.dtype == np.dtype(f"uint{grid.bits}")
+        real = grid.scale * (stored.astype(np.float32) - np.float32(grid.zero_point))
+        np.testing.assert_array_equal(real, computed[name])
+
+
+@needs_validator
+@pytest.mark.parametrize("preset", PRESETS)
+def test_edgefirsts_validator_measures_what_we_measure(
+    examples: Path,
+    tmp_path: Path,
+    preset: str,
+    quantized: Mapping[tuple[str, str], tuple[dict[str, Any], Tensors]],
+) -> None:
+    images = [MODELS / "scenes/heldout" / name for name, _ in truth()]
+    data_set = write_yolo(tmp_path, images, [objects for _, objects in truth()], NAMES)
+    hef = examples / f"build/shapes-det/hailo8l-{preset}/model+meta.hef"
+    theirs = validate(hef, data_set, tmp_path)
+    ours = map50(detect(next(iter(DECODERS)), *quantized["shapes-det", preset]))
+    print(f"shapes-det {preset}: EdgeFirst's validator {theirs}, ours {ours:.4f}")
+    assert abs(theirs.map50 - ours) < 0.02  # it fits pictures with OpenCV, and integrates in another way
 
 
 def rms_errors(document: Mapping[str, Any], tensors: Tensors, reference: Tensors) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,21 +12,19 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from build_rules.calibration.chosen import Chosen, dump_chosen
+from build_rules.calibration.chosen import Chosen
 from build_rules.calibration.produce import produce_snapshot
 from build_rules.calibration.snapshot.parameters import parameters_for
 from build_rules.comparison.check_facts import (
-    best_scores,
     compare_first_layer,
     look_at_kernels,
     look_at_samples,
-    read_facts,
+    ranges_of,
+    read_ranges,
 )
-from build_rules.comparison.checklist import run_checklist
-from build_rules.objects.found import Objects
-from build_rules.records.calibration_json import Calibrated, Geometry, dump_calibrated
-from build_rules.records.normalization import UNIT
-from build_rules.records.split_json import ModelInput, Preprocessing, Proof, Split, dump_split
+from build_rules.comparison.checklist import LayerRange
+from build_rules.compilers.layer_noise import LayerNoise
+from build_rules.records.split_json import ModelInput, Preprocessing, Split
 from tests.metadata.synthetic import Array
 
 SIZE = 48
@@ -58,9 +57,10 @@ def test_samples_that_differ_are_told_from_those_that_do_not(tmp_path: Path) -> 
     first, *rest = noise(12)
     near = first.copy()
     near[:6, :6] = np.clip(near[:6, :6] + 40, 0, 255)
-    _, snapshot, _ = made(tmp_path, [first, near, np.full((64, 48, 3), 114), *rest])
+    black, red = np.zeros((64, 48, 3)), np.full((48, 64, 3), [250, 10, 10])  # each with a border of another grey
+    _, snapshot, _ = made(tmp_path, [first, near, black, red, *rest])
     facts = look_at_samples(snapshot, "images")
-    assert (facts.looked_at, facts.repeated, facts.flat, facts.alike) == (14, 0, 1, 2)
+    assert (facts.looked_at, facts.repeated, facts.flat, facts.alike) == (15, 0, 2, 2)
 
 
 def test_samples_that_are_the_same_are_counted(tmp_path: Path) -> None:
@@ -135,27 +135,33 @@ def test_a_graph_without_convolutions_has_none(tmp_path: Path) -> None:
     assert (facts.convolutions, facts.without, facts.uneven) == (0, (), "")
 
 
-def test_the_files_of_a_build_are_read(tmp_path: Path) -> None:
-    split = replace(PLAIN, proof=Proof(0.0, 2))
-    pool, _, chosen = made(tmp_path, noise(9), split)
-    graph_of(tmp_path, conv("bare", "x", "w"), helper.make_node("Relu", ["bare"], ["y"]), w=np.ones((4, 3, 1, 1)))
-    (tmp_path / "split.json").write_text(dump_split(split))
-    geometry = Geometry("letterbox", (SIZE, SIZE))
-    (tmp_path / "calibration.json").write_text(dump_calibrated(Calibrated(chosen.snapshot, 9, geometry, UNIT)))
-    (tmp_path / "calibration-images.json").write_text(dump_chosen(chosen))
-    facts = read_facts(tmp_path, pool, built=True)
-    states = {one.subject: one.state for one in run_checklist(facts)}
-    assert states["cut and normalization equal the original"] == "passed"
-    assert states["first layer fed with the same bytes"] == "passed"
-    assert states["calibration: enough images"] == "failed"
-    assert states["calibration: diverse"] == "passed"
-    assert states["convolutions have batch normalization"] == "failed"
-    (tmp_path / "calibration.safetensors").unlink()
-    unmade = {one.subject: one.state for one in run_checklist(read_facts(tmp_path, pool, built=False))}
-    assert unmade["calibration: diverse"] == unmade["cut and normalization equal the original"] == "not known"
+def test_the_statistics_of_the_emulator_tell_ranges(tmp_path: Path) -> None:
+    values = np.random.default_rng(1).normal(0, 1, 20_000).astype(np.float32)
+    tensors = [
+        {"name": "/only_read", "samples": 0, "values": 0, "means": 3, "masked": False},
+        {"name": "/wide", "samples": 2, "values": 20_000, "means": 0, "masked": False},
+        {"name": "/constant", "samples": 2, "values": 1, "means": 0, "masked": False},
+    ]
+    file = tmp_path / "statistics.npz"
+
+    def save(number: int) -> None:
+        about = json.dumps({"format": number, "tensors": tensors}).encode()
+        lows, highs = np.array([-4, -3.5, 2, 2], np.float32), np.array([3, 60, 2, 2], np.float32)
+        arrays = {"lows": lows, "highs": highs, "values": np.append(values, np.float32(2))}
+        np.savez(file, about=np.frombuffer(about, np.uint8), **arrays)  # type: ignore[arg-type]
+
+    save(1)
+    wide, constant = read_ranges(file) or ()
+    assert (wide.layer, wide.low, wide.high) == ("/wide", -4, 60)
+    assert wide.used == pytest.approx(2 * 3.09 / 64, rel=0.1)
+    assert constant == LayerRange("/constant", 2, 2, 0)
+    save(2)
+    assert read_ranges(file) is None
+    file.write_bytes(b"PK")
+    assert read_ranges(file) is None
+    assert read_ranges(tmp_path / "absent.npz") is None
 
 
-def test_an_image_without_objects_scores_nothing() -> None:
-    some = Objects(np.zeros((2, 4)), np.array([0.5, 0.75]), np.zeros(2, np.int64))
-    none = Objects(np.zeros((0, 4)), np.zeros(0), np.zeros(0, np.int64))
-    assert best_scores([some, none]) == (0.75, 0)
+def test_the_noise_of_layers_tells_ranges() -> None:
+    noise = LayerNoise("net/conv1", "conv", ("/conv1",), 0.5, (), -1.0, 9.0, 0.2, 8)
+    assert ranges_of([noise]) == (LayerRange("net/conv1", -1.0, 9.0, 0.2),)

@@ -6,9 +6,15 @@ from dataclasses import replace
 
 import pytest
 
-from build_rules.comparison.checklist import CheckFacts, FirstLayer, KernelFacts, SampleFacts, run_checklist
+from build_rules.comparison.checklist import (
+    CheckFacts,
+    FirstLayer,
+    KernelFacts,
+    LayerRange,
+    SampleFacts,
+    run_checklist,
+)
 from build_rules.comparison.measured import Check
-from build_rules.compilers.layer_noise import LayerNoise
 from build_rules.objects.agreement import Precision
 from build_rules.records.split_json import Proof
 
@@ -25,8 +31,8 @@ SUBJECTS = (
 FLOAT, CUT, FIRST, ENOUGH, DIVERSE, DOMAIN, NORMS, RANGES = range(8)
 
 
-def noise(layer: str, used: float) -> LayerNoise:
-    return LayerNoise(layer, "conv", (layer,), 0.1, (), -1.0, 9.0, used, 8)
+def seen(layer: str, used: float, high: float = 9.0) -> LayerRange:
+    return LayerRange(layer, -1.0, high, used)
 
 
 GOOD = CheckFacts(
@@ -36,7 +42,7 @@ GOOD = CheckFacts(
     samples=SampleFacts(1024, 2, 0, 100),
     first_layer=FirstLayer(4),
     kernels=KernelFacts(10, 10, (), "/conv3", 3.0),
-    noise=(noise("net/conv1", 0.9), noise("net/conv2", 0.5)),
+    ranges=(seen("net/conv1", 0.9), seen("net/conv2", 0.5), seen("net/const", 0, -1.0)),
     calibration_scores=(0.9, 0.8) * 10,
     held_out_scores=(0.9, 0.7) * 10,
     float_truth=Precision(64, 200, 0.91, 0.7),
@@ -74,7 +80,7 @@ def test_of_nothing_nothing_is_known() -> None:
             {"kernels": KernelFacts(9, 0, ("/a", "/b", "/c", "/d"), "/e", 40)},
             "/a, /b, /c and 1 more; the channels",
         ),
-        (RANGES, {"noise": (noise("n/conv1", 0.2), noise("n/conv2", 0.05))}, "n/conv2 (5% of -1 to 9), n/conv1 (20%"),
+        (RANGES, {"ranges": (seen("n/conv1", 0.2), seen("n/conv2", 0.05))}, "n/conv2 (5% of -1 to 9), n/conv1 (20%"),
     ],
 )
 def test_what_is_wrong_fails_with_advice(index: int, changes: dict[str, object], words: str) -> None:

@@ -11,6 +11,7 @@ import pytest
 from build_rules.errors import InputError
 from build_rules.metadata.compiled_document import compile_document
 from build_rules.objects.found import Objects
+from build_rules.objects.measure_agreement import agree
 from build_rules.objects.read_objects import ObjectReader
 from build_rules.records.split_hint import SplitBoundary, SplitHint
 from build_rules.records.split_json import Endpoint, Split
@@ -156,10 +157,24 @@ def test_a_softmax_that_nobody_folds_is_applied() -> None:
 
 def test_as_many_as_are_wanted_are_found() -> None:
     split = Head(nc=3).split
-    maps = noise(split, 11, 0.2)
+    maps = noise(split, 11, 0.1)
     everything, few = ObjectReader(split, most=10_000).read(maps), ObjectReader(split, most=17).read(maps)
     assert len(everything.scores) > 300
     np.testing.assert_array_equal(few.boxes, everything.boxes[:17])
+
+
+@pytest.mark.parametrize("head", ["dfl", "direct", "grid"])
+def test_a_network_of_noise_agrees_with_itself(head: str) -> None:
+    split = replace(anchor_split(3), anchors=ANCHORS) if head == "grid" else Head(head, nc=3).split
+    maps = noise(split, 13, 0.02)
+    if head == "direct":
+        maps |= {name: array * np.where(array > 4, -1, 1) for name, array in maps.items() if name.startswith("boxes")}
+    found = ObjectReader(split).read(maps)
+    # A box whose sides are the wrong way round is none.
+    assert (found.boxes[:, 2:] > found.boxes[:, :2]).all()
+    result = agree([found], [found], 3)
+    assert (result.map50_95, result.mean_iou, result.lost, result.invented) == (1, 1, 0, 0)
+    assert result.objects >= 10
 
 
 def test_nothing_is_found_in_nothing() -> None:

@@ -89,14 +89,16 @@ def _output(endpoint: Endpoint, bits: int) -> OutputMeasure:
 def target(folder: Path, preset: str, state: str = "fresh", *, emulated: bool = True, because: str = "") -> ToldTarget:
     compiler = "emulator 0.1.0" if emulated else "dfc 3.33.0"
     name = f"hailo8l-{preset}"
-    return ToldTarget(name, "hailo8l", preset, compiler, emulated, state, because, folder / name, 12.5)
+    return ToldTarget(
+        name, "hailo8l", preset, compiler, emulated, state, because, folder / name, folder / "hailo8l", 12.5
+    )
 
 
-def detected(name: str, label: str, emulated: bool = True) -> DetectedImage:
+def detected(name: str, emulated: bool = True) -> DetectedImage:
     pixels = np.linspace(0, 255, 128 * 96 * 3).astype(np.uint8).reshape(96, 128, 3)
-    both = DetectedObject((10.0, 12.0, 60.0, 70.0), 0.91, label, "both")
-    lost = DetectedObject((70.5, 20.0, 120.0, 80.0), 0.31, label, "lost")
-    made = DetectedObject((5.0, 60.0, 30.0, 90.0), 0.27, label, "invented")
+    both = DetectedObject((10.0, 12.0, 60.0, 70.0), 0.91, 0, "both")
+    lost = DetectedObject((70.5, 20.0, 120.0, 80.0), 0.31, 0, "lost")
+    made = DetectedObject((5.0, 60.0, 30.0, 90.0), 0.27, 1, "invented")
     sides = (Side("float", False, (both, lost)), *(Side(by, emulated, (both, made)) for by in PRESETS))
     return DetectedImage(name, 128, 96, encode(Image.fromarray(pixels)), sides)
 
@@ -115,7 +117,9 @@ def model(folder: Path, name: str = "net", label: str = "circle", *, emulated: b
     document = {"description": label, "dataset": {"classes": [label, "square"]}, "model": {"task": "detection"}}
     targets[0].folder.mkdir(exist_ok=True)
     (targets[0].folder / "edgefirst.json").write_text(json.dumps(document))
-    layer = LayerCost(f"net/{label}", "conv", (f"/{label}/Conv",), 0.49, -3.0, 17.0, 0.2, 8)
+    layer = LayerCost(
+        f"net/{label}", "conv", (f"/{label}/Conv",), 0.49, -3.0, 17.0, 0.2, 8, "16 bits", ("quantization_param(x)",)
+    )
     return ToldModel(
         name=name,
         folder=place,
@@ -123,7 +127,7 @@ def model(folder: Path, name: str = "net", label: str = "circle", *, emulated: b
         is_prebuilt=False,
         targets=targets,
         comparisons=(comparison(emulated),),
-        detected=(detected("a.jpg", label, emulated), detected("b.jpg", label, emulated)),
+        detected=(detected("a.jpg", emulated), detected("b.jpg", emulated)),
         drawn_from="2 held-out images.",
         layers=((targets[0].name, (layer,)),),
         network=Network((Stage(2, 3, 1), Stage(8, 20, 9)), 400_000, 240, 32, (("Reshape", 8),), (("o", (1, 9, 1344)),)),

@@ -133,7 +133,6 @@ def test_what_is_not_there_is_said(tmp_path: Path) -> None:
     assert "preset = 'fats' is not possible" in index(broken).words
     assert "compiled elsewhere" not in words
     assert "elsewhere (prebuilt)" in page(replace(nothing, is_prebuilt=True)).words
-    assert "There are no models yet" in index().words
 
 
 def test_files_that_are_no_files_of_the_build_are_told_of(tmp_path: Path) -> None:

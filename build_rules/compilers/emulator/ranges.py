@@ -38,8 +38,8 @@ def _reached(observation: Observation) -> tuple[float, float]:
 
     Unseen images reach beyond a few. Largest values follow Gumbel's distribution, of which the largest of N exceeds
     that of n by ln(N / n) of its scale, and that is sqrt(6) / pi of the standard deviation. Images that agree, as they
-    do behind an activation that is bounded, widen nothing, and no range crosses 0. Measured with 4 and 8 photographs
-    on others: up to 9 dB better than without, up to 2 dB worse where the few have seen all there is.
+    do behind a bounded activation, widen nothing, and no range crosses 0. Measured with 4 and 8 photographs on others:
+    up to 9 dB better than without, up to 2 dB worse where the few have seen all there is.
     """
     low, high = min(observation.low, 0.0), max(observation.high, 0.0)
     growth = GUMBEL * math.log(max(1.0, ENOUGH / observation.samples))

@@ -64,11 +64,15 @@ def test_what_is_wrong_is_told_with_its_line(line: str, told: str) -> None:
     assert told in str(caught.value)
 
 
-def test_it_changes_no_byte_and_stands_in_the_report(tmp_path: Path) -> None:
+def test_it_changes_no_byte_is_told_and_stands_in_the_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     build = Build(tmp_path, *detector()).parse().optimize(FAST)
     script, hef = tmp_path / "compile.alls", tmp_path / "placed.hef"
     script.write_text("resources_param(max_utilization=0.8)\n", encoding="utf-8")
+    capsys.readouterr()
     report = Emulator().compile(CompileJob(build.har, hef, script))
+    assert capsys.readouterr().out == "   accepted, not emulated: resources_param\n"
     assert report.facts == {"not_emulated": ["resources_param"]}
     assert hef.read_bytes() == build.compile().hef.read_bytes()
     script.write_text("resources_param(max_utilisation=0.8)\n", encoding="utf-8")
