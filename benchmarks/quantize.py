@@ -1,6 +1,7 @@
 """What quantizing costs beside onnxruntime's own quantizer, and what running the result costs beside the float network.
 
-Usage: python benchmarks/quantize.py [--onnx FILE] [--images FOLDER] [--count 256] [--infer 96] [--runs 3] [--folder DIR]
+Usage: python benchmarks/quantize.py [--onnx FILE] [--images FOLDER] [--count 256] [--infer 96] [--runs 3]
+                                     [--folder DIR]
 
 Without a file the detector of `benchmarks/detector.py` is generated, without images pictures are. The model is built up
 to its scripts. Then, by turns in every round and each in a process of its own, on the same cut graph and samples:
@@ -14,7 +15,7 @@ to its scripts. Then, by turns in every round and each in a process of its own, 
 
 Printed are medians of seconds, of a processor's seconds (which tell more on a busy machine) and of peak memory, and the
 medians of the ratios within a round: `fast` to the peer; `second` to `fast`; `accurate` with the statistics to `fast`;
-images per second of `infer` to `float`, what both take to start left out (two runs, of a sixth of the images and of all).
+images per second of `infer` to `float`, without what both take to start (two runs: a sixth of the images, and all).
 """
 
 from __future__ import annotations
@@ -106,7 +107,7 @@ class Parts:
         quantize_static(
             str(self.model / "split.onnx"),
             "peer.onnx",
-            Reader(),  # type: ignore[arg-type]
+            Reader(),
             quant_format=QuantFormat.QDQ,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
