@@ -13,7 +13,7 @@ from tests.chain.conftest import make_small, make_workspace
 from tests.doit_runs import Run, doit
 from tests.shared import SHARED
 
-STEPS = 7
+STEPS = 8
 META = "meta:shapes-det:hailo8l-fast"
 HEF = "build/shapes-det/hailo8l-fast/model+meta.hef"
 

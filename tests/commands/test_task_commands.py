@@ -41,7 +41,7 @@ def test_what_is_fresh(folder: Path) -> None:
         assert (run.code, run.out.splitlines()) == (0, ["shapes-det:hailo8l-fast  fresh", "1 fresh"])
         assert doit(folder).code == 0
     assert doit(folder, "why", META).out.startswith(f"{META} is up to date; it ran last because it has never been")
-    assert doit(folder, "plan").out == "0 would run, 0 more if these change what they read, 7 up to date\n"
+    assert doit(folder, "plan").out == "0 would run, 0 more if these change what they read, 8 up to date\n"
 
 
 def test_a_setting_is_told_with_its_line_and_what_it_leads_to(folder: Path) -> None:
@@ -50,7 +50,7 @@ def test_a_setting_is_told_with_its_line_and_what_it_leads_to(folder: Path) -> N
     told = doit(folder, "why", HAR).out.splitlines()
     assert told[0] == f"{HAR} runs if this changes what it reads:"
     assert told[1] == f"   calibration:shapes-det: setting count changed: 8 -> 6 ({declared})"
-    assert told[2] == "   by way of alls:shapes-det:hailo8l-fast"
+    assert told[2] == "   by way of alls:shapes-det:hailo8l-fast, statistics:shapes-det:hailo8l"
     status = doit(folder, "status")
     assert (status.code, "stale        calibration:shapes-det: setting count changed: 8 -> 6" in status.out) == (
         1,
@@ -154,7 +154,7 @@ def test_what_was_never_built(tmp_path: Path) -> None:
     single_target(folder, "shapes-det")
     assert "never built  split:shapes-det: it has never been built" in doit(folder, "status").out
     assert doit(folder, "plan", "--json").code == 0
-    assert len(json.loads(doit(folder, "plan", "--json").out)) == 7
+    assert len(json.loads(doit(folder, "plan", "--json").out)) == 8
     assert sorted(path.name for path in folder.iterdir() if path.name != "build") == ["dodo.py", "models"]
 
 
