@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,7 +95,7 @@ class Compare(BuildCommand, TaskCommand):
             asked = Asked(tuple(map(Path, pos_args[1:])), _path(truth))
             self._end_at_once(model)
             if layers or mixed:
-                return self._layers(model, mixed, write, json)
+                return self._layers(model, asked, mixed, write, json)
             return self._uncut(model, asked, json) if uncut else self._compare(model, asked, json)
         except InputError as error:
             raise InvalidCommand(str(error)) from error
@@ -111,8 +112,9 @@ class Compare(BuildCommand, TaskCommand):
         line.end()
         return self._tell_all(compared, json, class_names(model))
 
-    def _layers(self, model: Model, mixed: bool, write: bool, json: bool) -> int:
+    def _layers(self, model: Model, asked: Asked, mixed: bool, write: bool, json: bool) -> int:
         from build_rules import workspace as ws
+        from build_rules.commands.compare_inputs import held_out_images
         from build_rules.commands.compare_layers import search_inputs, show_layers
         from build_rules.commands.compare_mixed import show_mixed
 
@@ -120,7 +122,10 @@ class Compare(BuildCommand, TaskCommand):
         compiler = ws.compiling(model).compiler
         target, inputs = search_inputs(model, compiler, lambda text: line.tell(0, 0, text))
         if not mixed:
+            if not asked.is_usual:
+                raise self.usage_error("--layers measures on calibration images; it takes no others, and no truth.")
             return show_layers(target, inputs, json)
+        inputs = replace(inputs, held_out=held_out_images(model, asked))
         return show_mixed(target, inputs, model.folder / ws.DECLARATION, write=write, as_json=json)
 
     def _uncut(self, model: Model, asked: Asked, json: bool) -> int:
