@@ -141,7 +141,7 @@ class Compare(BuildCommand, TaskCommand):
 
     def _tell_all(self, compared: Sequence[Comparison], json: bool, names: Sequence[str]) -> int:
         from build_rules.commands.compare_text import comparison_text
-        from build_rules.comparison.store import dump
+        from build_rules.comparison.kept_comparison import dump
 
         if json:
             show(as_json([{**dump(each), "class_names": list(names)} for each in compared]))

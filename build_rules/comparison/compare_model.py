@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from build_rules.comparison.advice import Advice, Candidate, advise
 from build_rules.comparison.check_model import check_model
+from build_rules.comparison.choose_preset import Advice, Candidate, advise
 from build_rules.comparison.comparison_inputs import ComparisonInputs, ImageSet, PresetInputs
 from build_rules.comparison.delivered import Tensors, exact_tensors, outputs_of, quantized_tensors
 from build_rules.comparison.measured import Comparison, OutputMeasure, PresetMeasure, SetMeasure
