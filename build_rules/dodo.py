@@ -281,14 +281,6 @@ def task_parse() -> Tasks:
             )
 
 
-def task_mixed() -> Tasks:
-    """Find the layers that 16 bits are worth, where a model asks for it."""
-    if asking := ws.searching_models():
-        from build_rules.mixed_tasks import searches
-
-        yield from searches(asking)
-
-
 def task_statistics() -> Tasks:
     """Observe the network on the calibration samples, once for all presets, where a compiler collects that."""
     for model in ws.compiled_models():
@@ -318,6 +310,14 @@ def task_statistics() -> Tasks:
                 own_process=compiling.compiler.starts_programs,
                 fault=compiling.fault_of("statistics"),
             )
+
+
+def task_mixed() -> Tasks:
+    """Find the layers that 16 bits are worth, where a model asks for it."""
+    if asking := ws.searching_models():
+        from build_rules.mixed_tasks import searches
+
+        yield from searches(asking)
 
 
 def task_alls() -> Tasks:
@@ -368,7 +368,9 @@ def task_har() -> Tasks:
                 "split_onnx": ws.folder(model) / "split.onnx",
                 "feed": ws.target_folder(model, target) / "feed.json",
                 "endpoints": (ws.folder(model) / "endpoints.json",) if compiling.compiler.judges_by_objects else (),
-                "statistics": ws.collected(model, target, compiling),
+                "statistics": (ws.arch_folder(model, target.hw_arch) / "statistics.npz",)
+                if compiling.compiler.collects_statistics
+                else (),
             },
             outputs={
                 **ws.logs(compiling, place / "har.log"),

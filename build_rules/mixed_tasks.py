@@ -71,7 +71,12 @@ def scripts_to_search_with(models: Sequence[Model], scripts: Rule) -> Tasks:
             place = _folder(model, hw_arch)
             yield scripts.task(
                 f"{model.name}:{place.name}-searched",
-                inputs={**_read(model, place), "own_file": ()},
+                inputs={
+                    "split_json": ws.folder(model) / "split.json",
+                    "calibrated": ws.folder(model) / "calibration.json",
+                    "parsed_har": place / "parsed.har",
+                    "own_file": (),
+                },
                 outputs={
                     "compile_script": place / "searched" / "compile.alls",
                     "feed": place / "searched" / "feed.json",
@@ -91,9 +96,12 @@ def searches(models: Sequence[Model]) -> Tasks:
             yield MIXED.task(
                 f"{model.name}:{place.name}",
                 inputs={
-                    **_read(model, place),
+                    "calibrated": ws.folder(model) / "calibration.json",
+                    "endpoints": ws.folder(model) / "endpoints.json",
+                    "parsed_har": place / "parsed.har",
                     "script": place / "searched" / "model.alls",
                     "snapshot": ws.folder(model) / "calibration.safetensors",
+                    **_collected(model, place),
                 },
                 outputs={"mixed": place / "mixed.json"},
                 owner=model.name,
@@ -105,13 +113,13 @@ def searches(models: Sequence[Model]) -> Tasks:
             )
 
 
+def _collected(model: Model, place: Path) -> Inputs:
+    """Return what the measuring compiler has collected for the presets, or what it collects that by itself from."""
+    compiler = ws.measuring(model).compiler
+    if compiler == ws.compiling(model).compiler and compiler.collects_statistics:
+        return {"statistics": (place / "statistics.npz",)}
+    return {"split_json": (ws.folder(model) / "split.json",)}
+
+
 def _folder(model: Model, hw_arch: str) -> Path:
     return ws.folder(model) / f"{hw_arch}{ws.measuring(model).compiler.suffix}"
-
-
-def _read(model: Model, place: Path) -> dict[str, Path]:
-    return {
-        "split_json": ws.folder(model) / "split.json",
-        "calibrated": ws.folder(model) / "calibration.json",
-        "parsed_har": place / "parsed.har",
-    }

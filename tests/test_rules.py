@@ -128,7 +128,7 @@ def test_a_compiler_names_the_code_of_each_stage_and_no_other(compiler: Compiler
 def test_a_compiler_names_the_code_by_which_noise_is_measured(name: str) -> None:
     file, compiler = module_file(COMPILERS[name].split(":")[0]), find_compiler(name)
     assert file is not None
-    called = ("layer_noise", "simulate", "describe", *STAGES["optimize"])
+    called = ("layer_noise", "collect", "simulate", "describe", *STAGES["optimize"])
     reached = reached_from(imports_of(file, called), [file])
     assert sorted(set(compiler.noise_code())) == (sorted(reached) if compiler.measures_noise else [])
 

@@ -67,6 +67,8 @@ def test_a_repository_of_one_line_builds(python: Path, tmp_path: Path) -> None:
     assert "7 up to date" in run(python, tmp_path).stdout
     assert "meta:shapes-det:hailo8l-fast" in run(python, tmp_path, "list", "--all").stdout
     assert "0.1.0-emulated" in run(python, tmp_path, "inspect", hef).stdout
+    assert run(python, tmp_path, "report").returncode == 0
+    assert "nodes removed" in (tmp_path / "build/report/models/shapes-det.html").read_text()
 
 
 def test_hailo_s_compiler_is_driven_from_there(python: Path, tmp_path: Path) -> None:

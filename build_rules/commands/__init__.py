@@ -25,7 +25,7 @@ what doit made of it (`task_command.py`).
 `status.py`      what is fresh?
 `report.py`      what does all of it look like? (`report_facts.py`: what the page is told of each model;
                  `report_network.py`: what its network and the removed tail are made of; `report_comparisons.py`:
-                 what was compared)
+                  what was compared, what layers cost; `report_objects.py`: what is found in some images)
 `compare.py`     is a preset good enough? (`compare_inputs.py`, `compare_images.py`: of what; `compare_hars.py`: HARs;
                  `compare_text.py`: the tables; `compare_uncut.py`: what the cut buys; `other_presets.py`: a preset
                  that is not built; `progress_line.py`: how far it is)

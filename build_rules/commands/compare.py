@@ -9,7 +9,6 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,18 +113,21 @@ class Compare(BuildCommand, TaskCommand):
 
     def _layers(self, model: Model, asked: Asked, mixed: bool, write: bool, json: bool) -> int:
         from build_rules import workspace as ws
-        from build_rules.commands.compare_inputs import held_out_images
+        from build_rules.commands.compare_inputs import gather
         from build_rules.commands.compare_layers import search_inputs, show_layers
         from build_rules.commands.compare_mixed import show_mixed
 
         line = self._line()
         compiler = ws.compiling(model).compiler
-        target, inputs = search_inputs(model, compiler, lambda text: line.tell(0, 0, text))
+        chip = next(gather(model, self.steps(), asked))
+        held_out = next((each.images for each in chip.sets if each.name == "held-out"), None)
+        target, inputs = search_inputs(
+            model, compiler, lambda text: line.tell(0, 0, text), hw_arch=chip.hw_arch, held_out=held_out
+        )
         if not mixed:
             if not asked.is_usual:
                 raise self.usage_error("--layers measures on calibration images; it takes no others, and no truth.")
             return show_layers(target, inputs, json)
-        inputs = replace(inputs, held_out=held_out_images(model, asked))
         return show_mixed(target, inputs, model.folder / ws.DECLARATION, write=write, as_json=json)
 
     def _uncut(self, model: Model, asked: Asked, json: bool) -> int:

@@ -39,6 +39,9 @@ class _Rows:
         pixels: NDArray[np.uint8] = self.samples.sample(self.rows[number])[0]
         return pixels
 
+    def name(self, number: int) -> str:
+        return f"calibration sample {self.rows[number]}"
+
 
 @dataclass(frozen=True)
 class _Files:
@@ -52,6 +55,9 @@ class _Files:
 
     def image(self, number: int) -> NDArray[np.uint8]:
         return self.load(self.files[number])
+
+    def name(self, number: int) -> str:
+        return self.files[number].name
 
 
 def calibration_set(snapshot: Path, source: ModelInput) -> ImageSet:

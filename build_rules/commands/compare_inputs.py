@@ -17,7 +17,6 @@ from build_rules.commands.task_command import Steps
 from build_rules.comparison.comparison_inputs import (
     CheckFiles,
     ComparisonInputs,
-    Images,
     ImageSet,
     PresetInputs,
     digest_of,
@@ -45,7 +44,6 @@ __all__ = [
     "compare",
     "compared_before",
     "gather",
-    "held_out_images",
     "kept_at",
     "scratch_folder",
     "scratch_folders",
@@ -232,18 +230,6 @@ def _held_out(har: Path, split: Split, resize: str, chosen: _Chosen, names: Sequ
     shape = (split.input.height, split.input.width, split.input.channels)
     reader = None if chosen.truth is None else truth_reader(chosen.truth, split, resize, names)
     return held_out_set(chosen.files, loader(har, shape), reader, chosen.truth)
-
-
-def held_out_images(model: Model, asked: Asked) -> Images | None:
-    """Return the images that nothing was calibrated on, None without any. Raises as `gather` does."""
-    chosen = _images(model, asked)
-    hars = [ws.target_folder(model, target) / "model.har" for _, target in ws.targets((model,))]
-    har = next((har for har in hars if har.is_file()), None)
-    if not chosen.files or har is None:
-        return None
-    source = load_split(ws.folder(model) / "split.json").input
-    load = loader(har, (source.height, source.width, source.channels))
-    return held_out_set(chosen.files, load, None, None).images
 
 
 def truth_reader(

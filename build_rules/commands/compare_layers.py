@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from build_rules.compilers.protocol import Compiler
     from build_rules.declared.model import Model
     from build_rules.mixed.find_set import SetInputs
+    from build_rules.mixed.quantize_set import Images
 
 __all__ = ["search_inputs", "show_layers"]
 
@@ -20,11 +21,17 @@ SHOWN = 20
 
 
 def search_inputs(
-    model: Model, compiler: Compiler, progress: Callable[[str], None], hw_arch: str | None = None
+    model: Model,
+    compiler: Compiler,
+    progress: Callable[[str], None],
+    *,
+    hw_arch: str | None = None,
+    held_out: Images | None = None,
 ) -> tuple[str, SetInputs]:
     """Return the name of the first built target of a model, those that are made fastest first, and what to read of it.
 
-    Raises `InputError` when none is built, and where the compiler cannot tell what layers cost.
+    `hw_arch` None: of whatever chip. `held_out` are images that are no calibration images, where there are some. Raises
+    `InputError` when none is built.
     """
     from build_rules import workspace as ws
     from build_rules.compilers.protocol import Surroundings
@@ -34,21 +41,24 @@ def search_inputs(
     folder = ws.folder(model)
     for _, target in ws.targets((model,)):
         place, parsed = ws.target_folder(model, target), ws.arch_folder(model, target.hw_arch) / "parsed.har"
-        if target.hw_arch == (hw_arch or target.hw_arch) and (place / "model.har").is_file() and parsed.is_file():
+        is_asked = hw_arch in (None, target.hw_arch)
+        if is_asked and (place / "model.har").is_file() and parsed.is_file():
             return f"{model.name}:{ws.target_name(model, target)}", SetInputs(
                 compiler,
                 parsed,
                 place / "model.alls",
                 folder / "calibration.safetensors",
-                folder / "split.json",
+                folder / "endpoints.json",
                 load_calibrated(folder / "calibration.json").count,
-                around=Surroundings(progress),
+                held_out,
+                Surroundings(progress),
+                collected if (collected := parsed.with_name("statistics.npz")).is_file() else None,
             )
     raise InputError(f"{model.name}: no target of it is built; run `doit` first, then its layers can be measured.")
 
 
 def show_layers(target: str, inputs: SetInputs, as_json: bool) -> int:
-    """Measure and print; returns the exit code."""
+    """Measure and print; returns the exit code. Raises `InputError` where its compiler cannot tell what layers cost."""
     from build_rules.commands.render import render_json, render_table
     from build_rules.exit_codes import DONE
     from build_rules.mixed.advice import advise

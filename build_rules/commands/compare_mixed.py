@@ -23,7 +23,11 @@ COMMENT = "found and proven by `doit compare --mixed`"
 
 
 def show_mixed(target: str, inputs: SetInputs, declaration: Path, *, write: bool, as_json: bool) -> int:
-    """Search, print and, when asked, write the lines into `declaration`, the model's `model.toml`."""
+    """Search, print and, when asked, write the lines into `declaration`, the model's `model.toml`.
+
+    Returns the exit code. Raises `InputError` as `find_set`, and for a declaration that cannot be written to, before
+    anything is searched.
+    """
     from build_rules.mixed.advice import wide_line
     from build_rules.mixed.find_set import find_set
     from build_rules.records.mixed_json import dump_mixed

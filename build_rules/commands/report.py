@@ -19,6 +19,9 @@ from build_rules.errors import InputError, printable
 from build_rules.exit_codes import DONE
 
 if TYPE_CHECKING:
+    from build_rules.commands.progress_line import ProgressLine
+    from build_rules.comparison.comparison_inputs import ComparisonInputs
+    from build_rules.declared.model import Model
     from build_rules.report_page.told import ToldModel
 
 __all__ = ["Report"]
@@ -77,18 +80,59 @@ class Report(TaskCommand):
         return len(wanted)
 
     def _make_page(self, told: ToldModel, steps: Steps) -> ToldModel:
-        """Write the page of a model; return what the table of all says of it."""
-        from build_rules.commands.report_facts import with_all
-        from build_rules.report_page.gather_model import gather_model
+        """Write the page of a model, unless it is there as it would be; return what the table of all says of it."""
+        from build_rules import workspace as ws
+        from build_rules.commands.progress_line import ProgressLine
+        from build_rules.commands.report_comparisons import gather_all
+        from build_rules.commands.report_facts import page_key, with_sources
         from build_rules.report_page.page_names import page_file
+        from build_rules.report_page.render_pages import is_made_from
+
+        (model,) = (model for model in ws.find_workspace_models() if model.name == told.name)
+        line = ProgressLine()
+        chips, not_compared = gather_all(model, steps)
+        told = replace(with_sources(told, steps), not_compared=not_compared)
+        key = page_key(told, steps, chips)
+        place = FOLDER / page_file(told.name)
+        is_new = not is_made_from(place, key)
+        told = self._measured(told, model, chips, line, whole=is_new)
+        if is_new:
+            self._write_page(place, key, told, line)
+        return told
+
+    def _measured(
+        self, told: ToldModel, model: Model, chips: Sequence[ComparisonInputs], line: ProgressLine, *, whole: bool
+    ) -> ToldModel:
+        """Return a model with its comparisons; `whole`: with objects in images and what layers cost as well."""
+        from concurrent.futures import ThreadPoolExecutor
+
+        from build_rules.commands.report_comparisons import compare_all, tell_layers
+        from build_rules.commands.report_objects import tell_objects
+        from build_rules.inference import load_onnxruntime
+
+        if chips:
+            load_onnxruntime()  # before there are two threads that would
+        with ThreadPoolExecutor(max_workers=1) as beside:  # a comparison by the emulator keeps one core busy
+            layers = beside.submit(tell_layers, model, chips) if whole else None
+            comparisons, fault = compare_all(model, chips, line.tell)
+            told = replace(told, comparisons=comparisons, not_compared=told.not_compared or fault)
+            if layers is None or not chips:
+                return told
+            try:
+                detected, drawn_from = tell_objects(chips[0])
+                told = replace(told, detected=detected, drawn_from=drawn_from)
+            except InputError as error:
+                told = replace(told, no_objects=str(error))
+            return replace(told, layers=layers.result())
+
+    def _write_page(self, place: Path, key: str, told: ToldModel, line: ProgressLine) -> None:
+        from build_rules.report_page.gather_model import gather_model
         from build_rules.report_page.render_pages import render_model
         from build_rules.report_page.write_report import write_page
 
-        whole = with_all(told, steps)
-        place = FOLDER / page_file(told.name)
+        line.end()
         make_folder(place.parent)
-        write_page(place, render_model(gather_model(whole)))
-        return replace(told, comparisons=whole.comparisons)
+        write_page(place, render_model(gather_model(told), key))
 
     def _as_it_lies(self, told: ToldModel) -> ToldModel:
         """Return a model that is not asked for, with what was compared before."""

@@ -14,16 +14,29 @@ from build_rules.commands.status import target_rows
 from build_rules.commands.task_command import Steps, first_sentence
 from build_rules.declared.model import Model
 from build_rules.declared.settings import Target
+from build_rules.engine.freshness.key import Kind
 from build_rules.engine.freshness.records import digests_of
 from build_rules.engine.memory.durations import History
 from build_rules.errors import InputError
 from build_rules.regular_file import find_fault
-from build_rules.report_page.told import BuiltFrom, DetectedImage, ToldModel, ToldTarget
+from build_rules.report_page.told import BuiltFrom, ToldModel, ToldTarget
+from build_rules.versions import library_version
 
 if TYPE_CHECKING:
-    from build_rules.records.split_json import Split
+    from build_rules.comparison.comparison_inputs import ComparisonInputs
 
-__all__ = ["tell_models", "with_all"]
+__all__ = ["page_key", "tell_models", "with_sources"]
+
+PAGES = Kind(
+    "report",
+    "",
+    (
+        *("report_page", "comparison", "objects", "mixed", "hef", "metadata", "calibration/chosen.py", "compilers"),
+        *("commands/report_comparisons.py", "commands/report_facts.py", "commands/report_network.py"),
+        *("commands/report_objects.py", "commands/compare_inputs.py", "commands/budget.py"),
+    ),
+)
+"""What the page of a model is made of besides what is told of it."""
 
 FEW = 8
 """Files of one role that are named one by one; of more (calibration images) there is one digest of all."""
@@ -67,6 +80,7 @@ def _tell_target(
         state="not known" if row is None else row["state"],
         because="" if row is None else first_sentence(row["because"]),
         folder=folder,
+        arch_folder=ws.arch_folder(model, target.hw_arch),
         seconds=sum(known) if known and not model.is_prebuilt else None,
         warnings=read_described_warnings(folder),
     )
@@ -122,8 +136,8 @@ def _common(paths: Sequence[str]) -> str:
     return Path(*first[:shared]).as_posix()
 
 
-def with_all(told: ToldModel, steps: Steps) -> ToldModel:
-    """Return a model with all that its own page tells."""
+def with_sources(told: ToldModel, steps: Steps) -> ToldModel:
+    """Return a model with what it was built from, what its network is made of, and what its endpoints weigh."""
     from build_rules.commands.budget import endpoint_bytes
     from build_rules.commands.report_network import tell_network
     from build_rules.presets import PRESETS
@@ -135,36 +149,29 @@ def with_all(told: ToldModel, steps: Steps) -> ToldModel:
         split = load_split(told.folder / "split.json")
     except (InputError, OSError):
         return told
-    parsed = [target.folder.parent / _arch(target) / "parsed.har" for target in told.targets]
+    parsed = [folder / "parsed.har" for folder in dict.fromkeys(target.arch_folder for target in told.targets)]
     presets = [preset for name, preset in PRESETS.items() if any(name == target.preset for target in told.targets)]
-    detected, drawn_from, no_objects = _objects(told, split)
     return replace(
         told,
-        detected=detected,
-        drawn_from=drawn_from,
-        no_objects=no_objects,
-        network=tell_network(told.onnx, told.folder / "split.onnx", list(dict.fromkeys(parsed)), split.input.height),
+        network=tell_network(told.onnx, told.folder / "split.onnx", parsed, split.input.height),
         frame_bytes=tuple(
             (preset.name, tuple(endpoint_bytes(endpoint, preset) for endpoint in split.endpoints)) for preset in presets
         ),
     )
 
 
-def _objects(told: ToldModel, split: Split) -> tuple[tuple[DetectedImage, ...], str, str]:
-    """Return what is found in some images, which images these are, and why nothing is drawn where that is so."""
-    from build_rules.commands.report_objects import calibration_samples, tell_objects
+def page_key(told: ToldModel, steps: Steps, chips: Sequence[ComparisonInputs]) -> str:
+    """Return one digest of all that the page of a model is made of, by content; `told` is without pictures."""
+    from build_rules.comparison.comparison_inputs import digest_of
+    from build_rules.report_page.render_pages import TEMPLATES
 
-    (model,) = (model for model in ws.find_workspace_models() if model.name == told.name)
-    if model.is_prebuilt:
-        return (), "", "Its executables were compiled elsewhere, so there is no network here to run beside float."
-    try:
-        samples = calibration_samples(told.folder, split)
-        detected = tell_objects(told, split, ws.compiling(model).compiler, samples)
-    except (InputError, OSError) as error:
-        return (), "", str(error)
-    return detected, f"{len(samples)} of the images that it was calibrated on: none are held out.", ""
-
-
-def _arch(target: ToldTarget) -> str:
-    """Return the folder that the presets of a target's chip share: its name without the preset."""
-    return target.name.replace(f"-{target.preset}", "", 1)
+    code = hashlib.sha256(PAGES.code_digest().encode())
+    for template in sorted(TEMPLATES.iterdir()):
+        code.update(template.read_bytes())
+    libraries = ("jinja2", "numpy", "onnxruntime", "pillow")
+    parts = [code.hexdigest(), *map(library_version, libraries), repr(told)]
+    for name, step in steps.by_name.items():
+        record = steps.record(name) if step.owner == told.name else {}
+        parts += [f"{path} {digest}" for path, digest in digests_of(record.get("outputs", {})).items()]
+    parts += [digest_of(inputs, "") for inputs in chips]
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()

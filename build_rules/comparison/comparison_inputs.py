@@ -35,6 +35,10 @@ class Images(Protocol):
         """Return one, uint8 [H, W, C]; called from several threads."""
         ...
 
+    def name(self, number: int) -> str:
+        """Return what people call it."""
+        ...
+
 
 @dataclass(frozen=True)
 class ImageSet:

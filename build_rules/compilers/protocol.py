@@ -144,7 +144,8 @@ class OptimizeJob:
 class NoiseJob:
     """Parsed HAR + model script + calibration snapshot -> what each layer costs, measured on `samples` (rows of it).
 
-    `endpoints` is the `split.json` of the cut, by which cells that hold objects are told; None counts all cells alike.
+    `endpoints` is the `endpoints.json` of the cut, by which cells that hold objects are told; None counts all cells
+    alike. `statistics` as for `OptimizeJob`.
     """
 
     har: Path
@@ -153,6 +154,7 @@ class NoiseJob:
     samples: tuple[int, ...]
     endpoints: Path | None = None
     around: Surroundings = QUIET
+    statistics: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -340,7 +342,7 @@ class Compiler(Protocol):
     def noise_code(self) -> tuple[str, ...]:
         """Return the modules that noise is measured and sets of layers are tried with; none where it cannot measure.
 
-        Those of `layer_noise`, `optimize`, `run_float`, `simulate` and `describe`.
+        Those of `layer_noise`, `collect`, `optimize`, `run_float`, `simulate` and `describe`.
         """
         ...
 

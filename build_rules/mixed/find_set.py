@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from build_rules.records.mixed_json import Mixed, MixedImages, MixedLayer, Mixed
 from build_rules.records.roles import SIGMOID
 from build_rules.records.split_json import Split, load_split
 
-__all__ = ["ImageFiles", "SetInputs", "divide", "find_set", "measure_noise"]
+__all__ = ["SetInputs", "divide", "find_set", "measure_noise"]
 
 CHOOSING, PROVING = 8, 40
 """Images that layers are chosen by, and calibration images that a set is proven on. Two samples tell the loudest layers
@@ -35,9 +35,10 @@ TOLD = 16
 
 @dataclass(frozen=True)
 class SetInputs:
-    """What a search reads. `script` is without any set, `endpoints` the `split.json`, `count` the samples there are.
+    """What a search reads. `script` is without any set, `endpoints` the `endpoints.json`, `count` counts the samples.
 
     `held_out` are images that are no calibration images; None proves on calibration images that nothing is chosen by.
+    `statistics` is what the compiler has collected, without which every set that is tried is observed anew.
     """
 
     compiler: Compiler
@@ -48,6 +49,7 @@ class SetInputs:
     count: int
     held_out: Images | None = None
     around: Surroundings = QUIET
+    statistics: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -80,22 +82,6 @@ class _Others:
         return self._images.image(self._numbers[number])
 
 
-@dataclass(frozen=True)
-class ImageFiles:
-    """Images from files; `load` fits one to the network, uint8 [H, W, C]."""
-
-    files: tuple[Path, ...]
-    load: Callable[[Path], NDArray[np.uint8]]
-
-    def __len__(self) -> int:
-        """Return how many there are."""
-        return len(self.files)
-
-    def image(self, number: int) -> NDArray[np.uint8]:
-        """Return one as the network takes it."""
-        return self.load(self.files[number])
-
-
 def divide(count: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return the rows of a snapshot that layers are chosen by, and those that a set is proven on: no row is in both.
 
@@ -114,7 +100,9 @@ def measure_noise(inputs: SetInputs) -> tuple[LayerNoise, ...]:
     """Return what each layer costs, loudest first. Raises `InputError` where the compiler cannot tell."""
     rows = divide(inputs.count)[0]
     return inputs.compiler.layer_noise(
-        NoiseJob(inputs.har, inputs.script, inputs.calibration, rows, inputs.endpoints, inputs.around)
+        NoiseJob(
+            inputs.har, inputs.script, inputs.calibration, rows, inputs.endpoints, inputs.around, inputs.statistics
+        )
     )
 
 
@@ -133,7 +121,15 @@ def find_set(inputs: SetInputs) -> Mixed:
     samples = Samples(inputs.calibration, split.input.name, parsed.input_shape)
     held_out = None if inputs.held_out is None else _Others(inputs.held_out, _Rows(samples, chosen))
     images = held_out or _Rows(samples, proven)
-    job = OptimizeJob(inputs.har, inputs.script, inputs.calibration, inputs.har, inputs.around, None, inputs.endpoints)
+    job = OptimizeJob(
+        inputs.har,
+        inputs.script,
+        inputs.calibration,
+        inputs.har,
+        inputs.around,
+        inputs.statistics,
+        inputs.endpoints if inputs.compiler.judges_by_objects else None,
+    )
 
     def exact(image: NDArray[np.uint8]) -> Tensors:
         return _delivered(split, parsed, inputs.compiler.run_float(job, image.transpose(2, 0, 1)))

@@ -40,6 +40,7 @@ def view_comparison(comparison: Comparison, labels: Sequence[str]) -> Comparison
         classes=tuple(_classes(comparison, labels)),
         outputs=tuple(_outputs(comparison)),
         checks=comparison.checks,
+        notes=comparison.notes,
         wide=tuple((preset.preset, preset.wide_layers) for preset in comparison.presets if preset.wide_layers),
         emulated=emulated,
     )

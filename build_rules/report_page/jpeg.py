@@ -16,7 +16,7 @@ QUALITY = 80
 SHEET_QUALITY = 70
 SHEET_SIDE = 1600
 """A sheet of 256 samples is as large as that; larger ones are reduced to it."""
-SHEET_PIXELS = 1 << 26
+MAX_SHEET_PIXELS = 1 << 26
 """A sheet of as many samples as there can be has no more."""
 
 
@@ -43,7 +43,7 @@ def sheet_picture(path: Path, text: str) -> Picture | None:
         return None
     try:
         with Image.open(path) as image:
-            if image.width * image.height > SHEET_PIXELS:
+            if image.width * image.height > MAX_SHEET_PIXELS:
                 raise InputError(f"{path}: has more pixels than any contact sheet; delete it and run doit again.")
             image.thumbnail((SHEET_SIDE, SHEET_SIDE), Image.Resampling.BILINEAR)
             return Picture(as_uri(encode(image, SHEET_QUALITY)), image.width, image.height, text)

@@ -21,9 +21,11 @@ from build_rules.report_page.views import IndexView, ModelView
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-__all__ = ["check_renderer", "render_index", "render_model"]
+__all__ = ["TEMPLATES", "check_renderer", "is_made_from", "render_index", "render_model"]
 
 TEMPLATES = Path(__file__).parent / "templates"
+HEAD = 1024
+"""Bytes in which a page has said what it is made from."""
 SHOWN_AT_ONCE = 4
 """Images with objects that are seen without a click: those in which most differs."""
 MISSING = "doit report makes its pages with Jinja2, which is not installed; pip install 'hailo-build-rules[report]'."
@@ -39,18 +41,27 @@ def render_index(view: IndexView) -> str:
     return _page("index.html.j2", view, TEMPLATES / "sort.js")
 
 
-def render_model(view: ModelView) -> str:
-    """Return the page of a model. Raises `InputError` where Jinja2 is missing."""
-    return _page("model.html.j2", view, None)
+def render_model(view: ModelView, key: str = "") -> str:
+    """Return the page of a model, which says by `key` what it was made from. Raises as `render_index` does."""
+    return _page("model.html.j2", view, None, key)
 
 
-def _page(template: str, view: IndexView | ModelView, script: Path | None) -> str:
+def is_made_from(page: Path, key: str) -> bool:
+    """Say whether a page is there that says so by its `key`."""
+    try:
+        with page.open("rb") as stream:
+            return f'content="{key}"'.encode() in stream.read(HEAD)
+    except OSError:
+        return False
+
+
+def _page(template: str, view: IndexView | ModelView, script: Path | None, key: str = "") -> str:
     environment = _environment()
     code = "" if script is None else script.read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
     policy += f"; script-src 'sha256-{digest}'" if code else ""
-    return environment.get_template(template).render(page=view, script=_trusted(code), policy=policy)
+    return environment.get_template(template).render(page=view, script=_trusted(code), policy=policy, key=key)
 
 
 def _trusted(code: str) -> str:
@@ -74,7 +85,14 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=_shown,
     )
-    environment.filters |= {"size": _size, "share": _share, "number": _number, "seconds": _seconds, "fixed": _fixed}
+    environment.filters |= {
+        "size": _size,
+        "share": _share,
+        "number": _number,
+        "seconds": _seconds,
+        "fixed": _fixed,
+        "short": _short,
+    }
     environment.globals |= {"PLOT_WIDTH": WIDTH, "PLOT_HEIGHT": HEIGHT, "SHOWN_AT_ONCE": SHOWN_AT_ONCE}
     return environment
 
@@ -97,7 +115,11 @@ def _size(count: int | None) -> str:
 
 
 def _share(value: float) -> str:
-    return f"{100 * value:.2f} %"
+    return "–" if math.isnan(value) else f"{100 * value:.2f} %"
+
+
+def _short(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.6g}"
 
 
 def _number(value: float | None, digits: int = 4) -> str:

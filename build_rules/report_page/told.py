@@ -59,9 +59,9 @@ class Network:
 class ToldTarget:
     """One target. `state` is that of `doit status`, `because` why it is not fresh, empty when it is.
 
-    `folder` is where its outputs lie. `compiler` is its name and version; `emulated`: nothing it makes runs on
-    a device.
-    `seconds` is what quantizing and compiling take here, the median of the last runs, None when no run is remembered.
+    `folder` is where its outputs lie, `arch_folder` where what the presets of its chip share does. `compiler` is its
+    name and version; `emulated`: nothing it makes runs on a device. `seconds` is what quantizing and compiling take
+    here, the median of the last runs, None when no run is remembered.
     """
 
     name: str
@@ -72,6 +72,7 @@ class ToldTarget:
     state: str
     because: str
     folder: Path
+    arch_folder: Path
     seconds: float | None
     warnings: tuple[str, ...] = ()
 
@@ -111,7 +112,10 @@ class DetectedImage:
 
 @dataclass(frozen=True)
 class LayerCost:
-    """One layer and its share (0..1) of the noise that quantization makes at objects."""
+    """One layer and its share (0..1) of the noise that quantization makes at objects.
+
+    `advice` says what would help, `lines` are those of the model script that say so.
+    """
 
     layer: str
     kind: str
@@ -121,6 +125,8 @@ class LayerCost:
     high: float
     used: float
     bits: int
+    advice: str = ""
+    lines: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -128,8 +134,8 @@ class ToldModel:
     """One model. `folder` is where what its targets share lies; `faults` are what is declared wrongly.
 
     `not_compared` says why there is no comparison, `no_objects` why no objects are drawn; `drawn_from` what images they
-    are drawn on. `layers` are by target name, worst first. `frame_bytes` are by preset what each endpoint of the split
-    weighs.
+    are drawn on. `layers` are by what they were measured of, worst first. `frame_bytes` are by preset what each
+    endpoint of the split weighs.
     """
 
     name: str

@@ -248,6 +248,7 @@ class ComparisonView:
     classes: tuple[ClassRow, ...]
     outputs: tuple[OutputRow, ...]
     checks: tuple[Check, ...]
+    notes: tuple[str, ...]
     wide: tuple[tuple[str, tuple[str, ...]], ...]
     emulated: bool
 

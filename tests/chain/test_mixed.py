@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from build_rules.commands.compare_layers import search_inputs, show_layers
+from build_rules.commands.compare_mixed import show_mixed
+from build_rules.compilers.describe_har import describe
+from build_rules.compilers.emulator import Emulator
+from build_rules.compilers.protocol import Surroundings
+from build_rules.declared.model import load_models
+from build_rules.declared.settings import Settings
+from build_rules.errors import InputError
+from build_rules.mixed.find_set import SetInputs
+from tests.chain.dfc_workspaces import choose_dfc
 from tests.compilers.nets import images
+from tests.dfc_double.environment import make_environment
 from tests.doit_runs import doit
-from tests.mixed.nets import LOUD, loud_detector
+from tests.mixed.nets import FAST, LOUD, loud_detector
 
-MODEL = """{first}
+DECLARED = """{first}
 calibration_count = 12
 [[target]]
 preset = "accurate"
@@ -29,12 +41,13 @@ tensors = ["{scores}"]
 activation = "sigmoid"
 {last}
 """
+STEPS = ["alls", "calibration", "har", "hef", "meta", "parse", "split", "statistics"]
 AUTO = 'mixed_precision = "auto"'
 
 
 def declare(folder: Path, first: str = AUTO, last: str = "") -> None:
     boxes, scores = (folder / "ends").read_text().split()
-    (folder / "models/loud/model.toml").write_text(MODEL.format(first=first, boxes=boxes, scores=scores, last=last))
+    (folder / "models/loud/model.toml").write_text(DECLARED.format(first=first, boxes=boxes, scores=scores, last=last))
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +65,9 @@ def built_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     declare(folder)
     run = doit(folder)
     assert run.code == 0, run.err
-    assert run.steps == ["alls", "alls", "calibration", "har", "hef", "meta", "mixed", "parse", "split"]
+    assert run.steps == sorted(
+        ["alls", "alls", "calibration", "har", "hef", "meta", "mixed", "parse", "split", "statistics"]
+    )
     return folder
 
 
@@ -101,6 +116,87 @@ def test_switched_off_there_is_no_such_step(folder: Path) -> None:
     assert "mixed precision" not in (folder / "build/loud/hailo8l-accurate/model.alls").read_text()
     assert "mixed precision" not in doit(folder, "status", "loud").out
     assert "mixed:" not in doit(folder, "list", "--all").out
+
+
+Asked = tuple[str, SetInputs]
+
+
+def asked(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Asked:
+    """What a command reads of the model, as if nothing had been found yet."""
+    monkeypatch.chdir(folder)
+    declare(folder, first="")
+    (folder / "build/loud/hailo8l-accurate/model.alls").write_text(FAST)
+    return search_inputs(load_models(Path("models"), Settings())[0], Emulator(), lambda text: None)
+
+
+def test_layers_are_shown_worst_first_with_a_line_each(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target, inputs = asked(folder, monkeypatch)
+    assert target == "loud:hailo8l-accurate"
+    assert show_layers(target, inputs, False) == 0
+    told = capsys.readouterr().out
+    first = next(line for line in told.splitlines() if "%" in line)
+    assert "loud/conv2" in first
+    assert "a8_w8_a16" in first
+    assert f"   quantization_param(onnx:{LOUD}, precision_mode=a8_w8_a16)" in told
+    assert show_layers(target, inputs, True) == 0
+    rows = json.loads(capsys.readouterr().out)["layers"]
+    assert len(rows) == 5
+    assert rows[0]["nodes"][0] == LOUD
+    assert sum(row["share"] for row in rows) == pytest.approx(1)
+
+
+def test_lines_are_written_into_the_declaration_and_a_build_obeys_them(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target, inputs = asked(folder, monkeypatch)
+    line = f'"quantization_param(onnx:{LOUD}, precision_mode=a8_w8_a16)"'
+    declaration = folder / "models/loud/model.toml"
+    before = declaration.read_text()
+    assert show_mixed(target, inputs, declaration, write=False, as_json=False) == 0
+    assert declaration.read_text() == before
+    assert "1 of 5 layers in 16 bits" in capsys.readouterr().out
+    assert show_mixed(target, inputs, declaration, write=True, as_json=False) == 0
+    told = capsys.readouterr().out
+    assert f"+    {line}" in told
+    assert all(each in declaration.read_text().splitlines() for each in before.splitlines() if each)
+    assert line in declaration.read_text()
+    (folder / "build/loud/hailo8l-accurate/model.alls").write_text("")  # so that it is written anew
+    assert steps_after(folder)[:2] == ["alls", "har"]
+    script = (folder / "build/loud/hailo8l-accurate/model.alls").read_text()
+    assert "quantization_param(loud/conv2, precision_mode=a8_w8_a16)" in script
+
+
+def test_a_declaration_that_cannot_be_read_is_told_before_anything_is_searched(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, inputs = asked(folder, monkeypatch)
+    declaration = folder / "models/loud/model.toml"
+    declaration.write_text("[alls\n")
+    searched = replace(inputs, around=Surroundings(pytest.fail))
+    with pytest.raises(InputError, match="not TOML"):
+        show_mixed(target, searched, declaration, write=True, as_json=False)
+    declare(folder)
+    shutil.rmtree(folder / "build/loud/hailo8l-accurate")
+    (model,) = load_models(Path("models"), Settings())
+    with pytest.raises(InputError, match="no target of it is built"):
+        search_inputs(model, Emulator(), lambda text: None)
+
+
+def test_another_compiler_is_handed_what_the_emulator_chose(folder: Path, tmp_path: Path) -> None:
+    shutil.rmtree(folder / "build")
+    choose_dfc(folder, make_environment(tmp_path / "dfc"))
+    run = doit(folder)
+    assert run.code == 0, run.err
+    assert run.steps == sorted([*(step for step in STEPS if step != "statistics"), "alls", "mixed", "parse"])
+    assert "parse:loud:hailo8l" in run.executed
+    assert "mixed:loud:hailo8l" in run.executed
+    script = (folder / "build/loud/hailo8l-accurate-dfc/model.alls").read_text()
+    layers = describe(folder / "build/loud/hailo8l-dfc/parsed.har").layers
+    (name,) = (layer.name for layer in layers if LOUD in layer.original_names)
+    assert f"quantization_param({name}, precision_mode=a8_w8_a16)" in script
+    assert doit(folder).executed == []
 
 
 def test_what_is_not_possible_is_an_error_of_the_model(folder: Path) -> None:

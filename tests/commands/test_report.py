@@ -41,6 +41,8 @@ def test_what_was_really_built_is_on_its_page(reported: Path) -> None:
     assert page.count("data:image/jpeg;base64,") == 9, "and the contact sheet"
     assert '"found both"' in page
     assert 'href="models/shapes-det.html"' in (reported / INDEX).read_text()
+    assert "Presets compared on hailo8l" in page
+    assert "Which layers cost most" in page
     assert not [*reported.rglob("*.partial")]
 
 
@@ -51,6 +53,18 @@ def test_equal_bytes_again_and_in_another_folder(reported: Path, tmp_path: Path)
     assert run.code == 0, run.err
     for name in (INDEX, PAGE):
         assert (tmp_path / "of another name" / name).read_bytes() == (reported / name).read_bytes()
+
+
+def test_a_page_is_left_until_what_it_shows_changes(reported: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "w"
+    shutil.copytree(reported, folder, symlinks=True)
+    before = (folder / PAGE).stat().st_ino
+    assert doit(folder, "report").code == 0
+    assert (folder / PAGE).stat().st_ino == before
+    labels = "a\nb\nc\nd\nanother\n"
+    (folder / "models/shapes-det/labels.txt").write_text(labels)
+    assert doit(folder, "report").code == 0
+    assert "stale" in (folder / PAGE).read_text()
 
 
 def test_a_name_that_no_model_has(reported: Path) -> None:

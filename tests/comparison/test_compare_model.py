@@ -36,6 +36,9 @@ class Made:
     def image(self, number: int) -> NDArray[np.uint8]:
         return np.ascontiguousarray(self._pixels[number].transpose(1, 2, 0))
 
+    def name(self, number: int) -> str:
+        return f"{number}.png"
+
 
 def endpoint(name: str, role: str, node: str, channels: int, activation: str | None = None) -> Endpoint:
     encoding, shape = ("dfl" if role == "boxes" else None), (1, channels, SIZE // 2, SIZE // 2)

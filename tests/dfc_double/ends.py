@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import onnx
 
-from build_rules.compilers.emulator.graph import STATIC_SOURCES, UNSUPPORTED
+from build_rules.compilers.emulator.graph import STATIC_SOURCES
+from build_rules.compilers.emulator.operators import SUPPORTED
 
 __all__ = ["Refusal", "choose_ends", "choose_start", "explain_operators", "give_shapes"]
 
@@ -86,7 +87,7 @@ def explain_operators(graph: onnx.GraphProto, ends: Iterable[str]) -> None:
         if node.op_type not in STATIC_SOURCES and from_image.intersection(node.input):
             from_image.update(node.output)
     computed = [node for node in graph.node if node.output[0] in alive and node.output[0] in from_image]
-    bad = [node for node in computed if node.op_type in UNSUPPORTED]
+    bad = [node for node in computed if node.op_type not in SUPPORTED]
     if not bad:
         return
     told = [f" UnsupportedOperationError in op {node.name}: {node.op_type} operation is unsupported" for node in bad]

@@ -1,4 +1,4 @@
-"""A model cut, calibrated and quantized as `fast` does it, and the float network beside it: what judges are shown."""
+"""A model cut, calibrated and quantized as a preset does it, and the float network beside it: what judges are shown."""
 
 from __future__ import annotations
 
@@ -76,8 +76,8 @@ def fitted(pictures: list[Path], size: tuple[int, int]) -> Pixels:
     return np.stack(rows)
 
 
-def quantize(model: Path, name: str, pictures: list[Path], folder: Path) -> Quantized:
-    """Cut `model` and quantize it on all of `pictures`, with the script of `fast`."""
+def quantize(model: Path, name: str, pictures: list[Path], folder: Path, preset: str = "fast") -> Quantized:
+    """Cut `model` and quantize it on all of `pictures`, with the script of `preset`."""
     f = folder
     split.run(model, f / "split.onnx", f / "split.json", name, None, None, None)
     calibration.run(
@@ -88,7 +88,7 @@ def quantize(model: Path, name: str, pictures: list[Path], folder: Path) -> Quan
     alls.run(
         *(f / "split.json", f / "calibration.json", f / "parsed.har", f / "model.alls", f / "compile.alls"),
         f / "feed.json",
-        PRESETS["fast"],
+        PRESETS[preset],
         "hailo8l",
     )
     Emulator().optimize(OptimizeJob(f / "parsed.har", f / "model.alls", f / "snapshot", f / "model.har"))

@@ -12,13 +12,27 @@ from numpy.typing import NDArray
 from build_rules.compilers.dfc import Dfc
 from build_rules.compilers.emulator import Emulator
 from build_rules.errors import InputError
-from build_rules.mixed.find_set import ImageFiles, SetInputs, divide, find_set
+from build_rules.mixed.find_set import SetInputs, divide, find_set
 from build_rules.records.mixed_json import Mixed, dump_mixed, load_mixed
 from build_rules.records.split_json import dump_split, load_split
 from tests.compilers.nets import images
 from tests.mixed.nets import LOUD, loud_detector
 
 SAMPLES = 9
+
+
+class Pictures:
+    """Images of uint8 [N, C, H, W] as a comparison has them."""
+
+    def __init__(self, pixels: NDArray[np.uint8]) -> None:
+        self.pixels = pixels
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def image(self, number: int) -> NDArray[np.uint8]:
+        picture: NDArray[np.uint8] = self.pixels[number].transpose(1, 2, 0)
+        return picture
 
 
 @pytest.fixture(scope="module")
@@ -69,16 +83,7 @@ def test_no_image_is_chosen_by_and_proven_on(count: int) -> None:
 
 def test_held_out_images_are_used_but_for_those_that_layers_were_chosen_by(inputs: SetInputs) -> None:
     """The same pictures by other names."""
-    pixels = images(SAMPLES)
-    calm = images(3, seed=5)
-
-    def load(path: Path) -> NDArray[np.uint8]:
-        source = pixels if path.suffix == ".old" else calm
-        picture: NDArray[np.uint8] = source[int(path.stem)].transpose(1, 2, 0)
-        return picture
-
-    files = tuple(Path(f"{n}.old") for n in range(SAMPLES)) + tuple(Path(f"{n}.new") for n in range(3))
-    told = find_set(replace(inputs, held_out=ImageFiles(files, load)))
+    told = find_set(replace(inputs, held_out=Pictures(np.concatenate([images(SAMPLES), images(3, seed=5)]))))
     assert (told.images.proven_set, told.images.proven_on) == ("held-out", SAMPLES + 3 - told.images.chosen_by)
     assert [layer.node for layer in told.layers] == [LOUD]
 

@@ -19,7 +19,7 @@ PACKAGE = REPOSITORY / "build_rules"
 TABLES = ("records/roles.py", "records/hardware.py")
 ENCODED = {encoding for role in ROLES.values() for encoding in role.encodings}
 OTHER_LANGUAGES = {
-    "alls/own_lines.py": "the HN's words for kinds of layers",
+    "alls/wide_layers.py": "the HN's words for kinds of layers",
     "compilers/emulator/": "the model script's and the emulator's own words for what layers apply",
     "hef/schema.py": "a HEF's words for what the host computes",
 }

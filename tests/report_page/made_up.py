@@ -89,7 +89,9 @@ def _output(endpoint: Endpoint, bits: int) -> OutputMeasure:
 def target(folder: Path, preset: str, state: str = "fresh", *, emulated: bool = True, because: str = "") -> ToldTarget:
     compiler = "emulator 0.1.0" if emulated else "dfc 3.33.0"
     name = f"hailo8l-{preset}"
-    return ToldTarget(name, "hailo8l", preset, compiler, emulated, state, because, folder / name, 12.5)
+    return ToldTarget(
+        name, "hailo8l", preset, compiler, emulated, state, because, folder / name, folder / "hailo8l", 12.5
+    )
 
 
 def detected(name: str, emulated: bool = True) -> DetectedImage:
@@ -115,7 +117,9 @@ def model(folder: Path, name: str = "net", label: str = "circle", *, emulated: b
     document = {"description": label, "dataset": {"classes": [label, "square"]}, "model": {"task": "detection"}}
     targets[0].folder.mkdir(exist_ok=True)
     (targets[0].folder / "edgefirst.json").write_text(json.dumps(document))
-    layer = LayerCost(f"net/{label}", "conv", (f"/{label}/Conv",), 0.49, -3.0, 17.0, 0.2, 8)
+    layer = LayerCost(
+        f"net/{label}", "conv", (f"/{label}/Conv",), 0.49, -3.0, 17.0, 0.2, 8, "16 bits", ("quantization_param(x)",)
+    )
     return ToldModel(
         name=name,
         folder=place,

@@ -6,10 +6,13 @@ version that it is emulated, and runs on no device. One file per question, in th
 ========================  ===========================================================================
 parse                     split.onnx -> parsed.har
 `graph.py`                which nodes hang on the image, which are constant, what shape has each tensor?
+`operators.py`            for which operators has a chip a layer, and under which conditions?
 `fuse.py`                 which nodes become one layer, and what is it called?
+`sizes.py`                is it larger than any network that is known of the chip?
 `parse_onnx.py`           all of these: the layers as the vendor's HN lists them, and the weights
 statistics                parsed.har, snapshot -> statistics.npz, which all presets share
 `observe.py`, `finite.py` which values does each tensor take on the samples? where does one cease to be a number?
+`observing_graph.py`      how does a network give a few numbers of its tensors instead of the tensors?
 `collect.py`              all of these: what was observed, as a file
 optimize                  parsed.har, model.alls, snapshot, statistics.npz -> model.har
 `fold.py`                 which constants and batch normalizations become plain numbers?
@@ -21,7 +24,12 @@ optimize                  parsed.har, model.alls, snapshot, statistics.npz -> mo
 `quantization_plan.py`    which tensors share a grid, in how many bits; the plan that all of it ends in
 `kernels.py`              how is a kernel rounded, and what does its bias make up for?
 `qdq.py`                  the float and the quantized network as ONNX graphs; a folded activation stands here
-`finetune.py`             which kernels are refitted to what the quantized network feeds them?
+`biases.py`               what of a bias does an accumulator of 32 bits hold?
+`finetune.py`             which of what the next four find is kept?
+`score_cells.py`          where in an output are the objects, as the float network sees it?
+`judging.py`              is a network better than another, on samples that had no part in making it?
+`range_search.py`         which range of each tensor harms the outputs least? (`beyond.py`: what lies beyond a tensor)
+`refit.py`                how are kernels refitted to what the quantized network feeds them?
 `optimize.py`             all of these: `optimize`, and `run_float`, by which the pixels are proven
 compile                   model.har -> model.hef
 `payload.py`              how does a HEF carry a network?
@@ -82,7 +90,7 @@ def _own(*modules: str) -> tuple[str, ...]:
 
 
 SHARED = (
-    *_own("__init__", "fuse", "graph", "har_members", "sessions"),
+    *_own("__init__", "fuse", "graph", "har_members", "operators", "sessions"),
     *("compilers/archive.py", "compilers/har_file.py", "compilers/protocol.py"),
     *("errors.py", "inference.py", "records/stage_report.py", "regular_file.py", "versions.py"),
 )
@@ -93,22 +101,30 @@ OBSERVED = (
     "onnx_file/extent.py",
     "varint.py",
 )
+OBJECTS = (
+    *("objects/agreement.py", "objects/average_precision.py", "objects/decode_scale.py", "objects/formulas.py"),
+    *("objects/found.py", "objects/match_objects.py", "objects/measure_agreement.py", "objects/read_objects.py"),
+    *("objects/suppress.py", "records/normalization.py", "records/roles.py"),
+    *("records/split_hint.py", "records/split_json.py"),
+)
 CODE: dict[Stage, tuple[str, ...]] = {
-    "parse": (*SHARED, *_own("parse_onnx"), "compilers/begin_at.py"),
+    "parse": (*SHARED, *_own("parse_onnx", "sizes"), "compilers/begin_at.py"),
     "statistics": (
         *(place for place in SHARED if place != "records/stage_report.py"),
-        *_own("collect", "finite", "fold", "fresh_names", "network", "observe", "qdq", "quantization_plan"),
-        *_own("script_settings", "stored"),
+        *_own("collect", "finite", "fold", "fresh_names", "network", "observe", "observing_graph"),
+        *_own("qdq", "quantization_plan", "script_settings", "stored"),
         *ALLS,
         *OBSERVED,
     ),
     "optimize": (
         *SHARED,
-        *_own("collect", "observe"),
+        *_own("beyond", "biases", "collect", "judging", "observe", "range_search", "refit", "score_cells"),
+        *_own("observing_graph"),
         *_own("finetune", "finite", "fold", "fresh_names", "kernels", "modify", "network", "optimize", "qdq"),
         *_own("quantization_plan", "ranges", "runnable", "script_settings", "stored"),
         *ALLS,
         *OBSERVED,
+        *OBJECTS,
     ),
     "compile": (
         *SHARED,
@@ -192,11 +208,13 @@ class Emulator:
     def parse(self, job: ParseJob) -> StageReport:
         """Translate the cut ONNX graph into a HAR of state `hailo_model`."""
         from build_rules.compilers.emulator.parse_onnx import parse
+        from build_rules.compilers.emulator.sizes import tell_sizes
         from build_rules.compilers.har_file import write_har
         from build_rules.records.stage_report import StageReport
 
-        write_har(job.output, parse(job, SDK_VERSION))
-        return StageReport()
+        har = parse(job, SDK_VERSION)
+        write_har(job.output, har)
+        return StageReport({}, tell_sizes(har.hn, job.hw_arch))
 
     def collect(self, job: StatisticsJob) -> None:
         """Observe the float network on every sample of the snapshot."""

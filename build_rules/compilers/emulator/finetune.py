@@ -1,303 +1,192 @@
-"""The fine-tune pass: refit the last convolutions of every output to the quantized network's own features.
+"""The fine-tune pass: ranges and kernels that lower the error of the whole output, where the objects are.
 
-A convolution that reads rounded tensors is no longer the best map from what it reads to what the float network makes
-of it. Its least-squares correction has a closed form (ridge regression towards the present kernel), so no training is
-needed:
-
-    minimize  |A (W + D) - Z|^2 + r |D|^2      over D,    A: rounded inputs (im2col, 1), Z: float pre-activations.
-
-Layers are refitted from the far end towards the outputs, since each changes what the next one reads. A refit is kept
-only when it lowers the error of its output on samples that took no part in it.
-
-Depth, ridge, shares and the threshold were chosen on trained detectors by the error on images outside the calibration
-set: a weaker ridge, three layers or half the judges lower the error on the judges and raise it on new images.
+Two kinds of steps, each kept only when samples that had no part in it say that it is better (`judging.py`): the ranges
+of the tensors that harm most (`range_search.py`), then the last convolutions of every output, refitted to what the
+quantized network feeds them (`refit.py`); as many times as the script has epochs, or until nothing more is kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
-import onnx
-from onnx import helper
 
 from build_rules.compilers.emulator.finite import not_finite
-from build_rules.compilers.emulator.fuse import WEIGHTED, Layer
-from build_rules.compilers.emulator.graph import attribute
-from build_rules.compilers.emulator.kernels import quantize_kernel
-from build_rules.compilers.emulator.network import Floats, Network
-from build_rules.compilers.emulator.qdq import float_model, quantized_model, seen
-from build_rules.compilers.emulator.quantization_plan import Kernel, Plan
-from build_rules.compilers.emulator.sessions import map_samples, open_session, run, sum_samples
+from build_rules.compilers.emulator.judging import Judge, Reading, Verdict, real_outputs
+from build_rules.compilers.emulator.network import Network
+from build_rules.compilers.emulator.qdq import float_model, quantized_model
+from build_rules.compilers.emulator.quantization_plan import Plan
+from build_rules.compilers.emulator.range_search import search_ranges
+from build_rules.compilers.emulator.refit import DEPTH, Candidate, Refit, candidates
+from build_rules.compilers.emulator.score_cells import Target, Targets, cell_weights, score_outputs, weighted_errors
+from build_rules.compilers.emulator.sessions import map_samples, open_session, run
 from build_rules.compilers.samples import Samples
 
-__all__ = ["Candidate", "candidates", "finetune", "improved_outputs", "patches"]
+__all__ = ["Tuned", "finetune"]
 
-Doubles = npt.NDArray[np.float64]
+LOOKED_AT = 64
+"""Of more samples than these the ones with most objects would hardly be better ones."""
 
-DEPTH = 2
-MAX_SAMPLES = 72
-"""More images than this add little: what counts are positions, and each image gives hundreds."""
+HELD_BACK = 2
+"""One sample in this many judges instead of teaching: what is kept depends on them, and judging is cheap."""
 
-HELD_BACK = 3
-"""One sample in this many judges instead of teaching."""
+MOST_VALUES = 24 << 20
+"""Delivered values held, of all samples that teach or judge; YOLOv8n at 640x640 delivers 1.2 million for each."""
 
-MAX_ROWS = 12288
-RIDGE = 3e-2
-GAIN = 0.98
-"""A refit must bring the held-back error below this part of what it was."""
-
-CONFIDENCE = 2.0
-"""... and by this many standard errors of the mean gain, so that luck with the judges is not taken for skill."""
+MOST_USED = 64
+RANGE_VALUES = 120 << 20
+"""Inner values of the samples that ranges are searched on: 6 of YOLOv8n at 640x640, 12 of a small network."""
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """A convolution that serves one output only; `depth` counts the convolutions between it and that output."""
+class Tuned:
+    """The plan that was kept, and what is to be told of it: facts for the report, and one line."""
 
-    layer: Layer
-    output: str
-    depth: int
-
-
-def finetune(network: Network, plan: Plan, samples: Samples, indices: Sequence[int]) -> Plan:
-    """Return `plan` with refitted kernels and biases where that lowers the error on held-back samples."""
-    chosen = candidates(network)
-    used = [indices[i * len(indices) // MAX_SAMPLES] for i in range(MAX_SAMPLES)]
-    used = sorted(set(used))
-    judges, teachers = used[::HELD_BACK], [index for i, index in enumerate(used) if i % HELD_BACK]
-    if not teachers or not chosen:
-        return plan
-    teacher = _Teacher(network, plan, samples, chosen, teachers, judges)
-    errors = teacher.errors(plan)
-    for depth in reversed(range(DEPTH)):
-        layers = [each for each in chosen if each.depth == depth]
-        refitted = teacher.refit(plan, layers) if layers else plan
-        after = teacher.errors(refitted)
-        better = {name for name in errors if _is_lower(after[name], errors[name])}
-        plan = _accept(plan, refitted, [each.layer.name for each in layers if each.output in better])
-        errors = {name: after[name] if name in better else errors[name] for name in errors}
-    return plan
+    plan: Plan
+    facts: Mapping[str, object]
+    line: str
 
 
-def improved_outputs(network: Network, before: Plan, after: Plan) -> tuple[str, ...]:
-    """Return the outputs for which `finetune` kept a refit, since it lowered their error on held-back samples."""
-    kept = {
-        each.output
-        for each in candidates(network)
-        if after.kernels[each.layer.name] is not before.kernels[each.layer.name]
-    }
-    return tuple(output.name for output in network.outputs if output.name in kept)
+def finetune(
+    network: Network,
+    plan: Plan,
+    shared: Mapping[str, str],
+    fixed: frozenset[str],
+    samples: Samples,
+    indices: Sequence[int],
+    epochs: int,
+    reading: Reading | None,
+    progress: Callable[[str], None],
+) -> Tuned:
+    """Return `plan`, or a better one; `shared` and `fixed` are as `search_ranges` takes them.
+
+    Nothing that the judging samples do not confirm is kept, so that the result is `plan` itself at worst.
+    """
+    judges, teachers = _chosen(network, plan, samples, indices)
+    if not teachers:
+        return Tuned(plan, {"finetune_kept": []}, "fine-tune: too few samples to learn from, the level below is kept")
+    judge = Judge(network, samples, judges, reading)
+    pass_ = _Pass(network, shared, fixed, samples, teachers, judge, progress)
+    first = judge.verdict(plan)
+    best, verdict = plan, first
+    kept: list[str] = []
+    for epoch in range(max(1, epochs)):
+        steps = len(kept)
+        for name, step in (("ranges", pass_.ranges), ("kernels", pass_.kernels)):
+            progress(f"fine-tune: {name}, pass {epoch + 1}")
+            best, after = step(best, verdict)
+            if after is not verdict:
+                kept.append(name)
+            verdict = after
+        if len(kept) == steps:
+            break
+    return _told(best, first, verdict, judge, tuple(dict.fromkeys(kept)))
 
 
-def _is_lower(after: Doubles, before: Doubles) -> bool:
-    """Whether errors per judging sample fell by enough to expect the same on new images (one-sided paired test)."""
-    gain = before - after
-    doubt = float(gain.std(ddof=1)) / len(gain) ** 0.5 if len(gain) > 1 else 0.0
-    return after.sum() < GAIN * before.sum() and float(gain.mean()) > CONFIDENCE * doubt
+def _told(plan: Plan, first: Verdict, last: Verdict, judge: Judge, kept: Sequence[str]) -> Tuned:
+    names = tuple(plan.outputs)
+    before, now = (float(v.loss(first, judge.shares, names).sum()) for v in (first, last))
+    facts: dict[str, object] = {"finetune_kept": list(kept), "finetune_judges": len(judge.targets)}
+    if not kept:
+        return Tuned(plan, facts, "fine-tune: nothing was better on held-back samples, the level below is kept")
+    facts["finetune_error_at_objects"] = round(now / before, 3) if before > 0 else 1.0
+    line = (
+        f"fine-tune: {' and '.join(kept)} kept; error at objects {now / before:.2f} of what it was on held-back samples"
+    )
+    if first.agreement and last.agreement and first.agreement.map50_95 is not None:
+        line += f", agreement {first.agreement.map50_95:.3f} -> {last.agreement.map50_95 or 0.0:.3f}"
+    return Tuned(plan, facts, line)
 
 
-def _accept(plan: Plan, refitted: Plan, layers: Sequence[str]) -> Plan:
-    kernels = {**plan.kernels, **{name: refitted.kernels[name] for name in layers}}
-    return replace(plan, kernels=kernels, biases={**plan.biases, **{name: refitted.biases[name] for name in layers}})
+def _chosen(network: Network, plan: Plan, samples: Samples, indices: Sequence[int]) -> tuple[Targets, Targets]:
+    """Return samples that judge and samples that teach: those on which the float network finds most."""
+    looked = sorted({indices[i * len(indices) // LOOKED_AT] for i in range(LOOKED_AT)})
+    session, scores = open_session(float_model(network, plan)), score_outputs(network, plan.folded)
+    size = sum(int(np.prod(output.shape)) for output in network.outputs)
+    count = max(4, min(MOST_USED, MOST_VALUES // size))
+
+    def target(index: int) -> Target:
+        delivered = run(session, samples.sample(index))
+        if not all(np.isfinite(value).all() for value in delivered.values()):
+            raise not_finite(network, plan, samples.sample(index), index)
+        return Target(delivered, cell_weights(delivered, scores))
+
+    def mass(index: int) -> float:
+        return sum(float(weights.mean()) for weights in target(index).weights.values())
+
+    if len(looked) > count:
+        found = dict(zip(looked, map_samples(mass, looked), strict=True))
+        looked = sorted(looked, key=lambda index: (-found[index], index))[:count]
+    targets = dict(zip(looked, map_samples(target, looked), strict=True))
+    judges = looked[::HELD_BACK]
+    return {i: targets[i] for i in judges}, {i: targets[i] for i in looked if i not in judges}
 
 
-def candidates(network: Network) -> tuple[Candidate, ...]:
-    """Return the ordinary convolutions, at most `DEPTH` from an output, whose result reaches that output alone."""
-    reached: dict[str, dict[str, int]] = {}
-    for output in network.outputs:
-        reached.setdefault(output.tensor, {})[output.name] = 0
-    refittable = []
-    for layer in reversed(network.layers):
-        depths: dict[str, int] = {}
-        for tensor in layer.outputs:
-            for name, depth in reached.get(tensor, {}).items():
-                depths[name] = min(depth, depths.get(name, depth))
-        if len(depths) == 1 and _is_plain(network, layer):
-            (output_name, depth), *_ = depths.items()
-            if depth < DEPTH:
-                refittable.append(Candidate(layer, output_name, depth))
-        step = 1 if layer.kind in WEIGHTED else 0
-        for tensor in layer.inputs:
-            beyond = reached.setdefault(tensor, {})
-            for name, depth in depths.items():
-                beyond[name] = min(depth + step, beyond.get(name, depth + step))
-    return tuple(refittable[::-1])
-
-
-def _is_plain(network: Network, layer: Layer) -> bool:
-    node = network.graph.nodes[layer.nodes[0]]
-    shape = network.graph.shapes[node.output[0]]
-    return layer.kind == "conv" and attribute(node, "group", 1) == 1 and len(shape) == 4 and layer.raw == node.output[0]
-
-
-class _Teacher:
-    """What the float network says: targets at some positions of the teaching samples, outputs of the judging ones."""
+class _Pass:
+    """The steps, each from a plan and its verdict to those that are kept."""
 
     def __init__(
         self,
         network: Network,
-        plan: Plan,
+        shared: Mapping[str, str],
+        fixed: frozenset[str],
         samples: Samples,
-        chosen: Sequence[Candidate],
-        teachers: Sequence[int],
-        judges: Sequence[int],
+        teachers: Targets,
+        judge: Judge,
+        progress: Callable[[str], None],
     ) -> None:
-        self.network, self.samples, self.teachers, self.judges = network, samples, teachers, judges
-        rows = MAX_ROWS // len(teachers)
-        self.positions = {each.layer.name: _positions(network, each.layer, rows) for each in chosen}
-        session = open_session(float_model(network, plan, [each.layer.raw for each in chosen]))
+        self.network, self.shared, self.fixed, self.samples = network, shared, fixed, samples
+        self.teachers, self.judge, self.progress = teachers, judge, progress
+        self.searched = False
+        self.refit: Refit | None = None
 
-        def targets(index: int) -> dict[str, Floats]:
-            values = run(session, samples.sample(index))
-            if not all(np.isfinite(values[each.layer.raw]).all() for each in chosen):
-                raise not_finite(network, plan, samples.sample(index), index)
-            return {each.layer.name: _at(values[each.layer.raw][0], self.positions[each.layer.name]) for each in chosen}
+    def ranges(self, plan: Plan, verdict: Verdict) -> tuple[Plan, Verdict]:
+        """Search ranges, once: a search takes everything else in float, so that a second one would find the same."""
+        if self.searched:
+            return plan, verdict
+        self.searched = True
+        size = sum(int(np.prod(self.network.graph.shapes[tensor])) for tensor in plan.tensors)
+        used = list(self.teachers)[: max(6, min(12, RANGE_VALUES // max(size, 1)))]
+        targets = {index: self.teachers[index] for index in used}
+        before = self._errors(plan, targets)
+        found = search_ranges(self.network, plan, self.shared, self.fixed, self.samples, targets, before, self.progress)
+        if found.tensors == plan.tensors:
+            return plan, verdict
+        after = self.judge.verdict(found)
+        return (found, after) if after.is_better(verdict, self.judge.shares) else (plan, verdict)
 
-        self.targets = dict(zip(teachers, map_samples(targets, teachers), strict=True))
-        plain = open_session(float_model(network, plan))
+    def kernels(self, plan: Plan, verdict: Verdict) -> tuple[Plan, Verdict]:
+        """Refit from the far convolutions to the outputs; each output decides for itself, decoded objects for all."""
+        chosen = candidates(self.network)
+        if not chosen:
+            return plan, verdict
+        if self.refit is None:
+            self.refit = Refit(self.network, plan, self.samples, chosen, self.teachers)
+        tuned, state = plan, verdict
+        for depth in reversed(range(DEPTH)):
+            layers = [each for each in chosen if each.depth == depth]
+            if not layers:
+                continue
+            refitted = self.refit.refitted(tuned, layers)
+            after = self.judge.verdict(refitted)
+            better = [name for name in plan.outputs if after.is_better(state, self.judge.shares, (name,))]
+            if better:
+                tuned = _accept(tuned, refitted, [each for each in layers if each.output in better])
+                state = self.judge.verdict(tuned)
+        return (tuned, state) if state is not verdict and state.agrees_as_well(verdict) else (plan, verdict)
 
-        def truth(index: int) -> dict[str, Floats]:
-            values = run(plain, samples.sample(index))
-            if not all(np.isfinite(value).all() for value in values.values()):
-                raise not_finite(network, plan, samples.sample(index), index)
-            return values
-
-        self.truth = dict(zip(judges, map_samples(truth, judges), strict=True))
-
-    def errors(self, plan: Plan) -> dict[str, Doubles]:
-        """Return the mean squared error (of real values) of every output on every judging sample."""
+    def _errors(self, plan: Plan, targets: Targets) -> dict[str, float]:
         session = open_session(quantized_model(self.network, plan))
 
-        def squared_errors(index: int) -> dict[str, float]:
-            delivered = run(session, self.samples.sample(index))
-            squares = {}
-            for name, grid in plan.outputs.items():
-                real = (delivered[name].astype(np.float32) - grid.zero_point) * np.float32(grid.scale)
-                squares[name] = float(np.mean((real - self.truth[index][name]) ** 2, dtype=np.float64))
-            return squares
+        def one(index: int) -> dict[str, float]:
+            return weighted_errors(real_outputs(plan, run(session, self.samples.sample(index))), targets[index])
 
-        judged = map_samples(squared_errors, self.judges)
-        return {name: np.asarray([each[name] for each in judged]) for name in plan.outputs}
-
-    def refit(self, plan: Plan, chosen: Sequence[Candidate]) -> Plan:
-        """Return `plan` with the kernels and biases of `chosen` refitted to what the quantized network feeds them."""
-        inputs = {each.layer.name: seen(plan, each.layer.inputs[0]) for each in chosen}
-        session = open_session(quantized_model(self.network, plan, list(dict.fromkeys(inputs.values()))))
-        products = open_session(_normal_equations())
-        folded = {each.layer.name: plan.folded.get(each.output) if each.depth == 0 else None for each in chosen}
-        present = {each.layer.name: _flat(self.network, plan, each.layer) for each in chosen}
-
-        def normal_equations(index: int) -> dict[str, npt.NDArray[np.float32]]:
-            values = run(session, self.samples.sample(index))
-            parts = {}
-            for each in chosen:
-                name = each.layer.name
-                rows = patches(self.network, each.layer, values[inputs[name]][0], self.positions[name])
-                target = self.targets[index][name]
-                weight = _importance(target, folded[name])
-                feeds = {"rows": rows * weight, "target": target * weight, "kernel": present[name]}
-                parts[f"{name}/gram"], parts[f"{name}/cross"] = products.run(None, feeds)
-            return parts
-
-        sums = sum_samples(normal_equations, self.teachers)
-        kernels, biases = dict(plan.kernels), dict(plan.biases)
-        for name, flat in present.items():
-            gram = _held_towards(sums[f"{name}/gram"])
-            wanted = flat + _steady(np.asarray(np.linalg.solve(gram, sums[f"{name}/cross"])))
-            kernels[name], biases[name] = _rounded(wanted, gram, plan.kernels[name])
-        return replace(plan, kernels=kernels, biases=biases)
+        parts = map_samples(one, tuple(targets))
+        return {name: sum(part[name] for part in parts) / len(parts) for name in plan.outputs}
 
 
-def _positions(network: Network, layer: Layer, count: int) -> npt.NDArray[np.int64]:
-    _, _, height, width = network.graph.shapes[layer.raw]
-    step = max(1, height * width // count)
-    return np.arange(0, height * width, step if step == 1 else step | 1)
-
-
-def _at(value: Floats, positions: npt.NDArray[np.int64]) -> Floats:
-    """Return [positions, channels] of a [C, H, W] tensor."""
-    return np.ascontiguousarray(value.reshape(len(value), -1)[:, positions].T)
-
-
-def patches(network: Network, layer: Layer, value: Floats, positions: npt.NDArray[np.int64]) -> Floats:
-    """Return what the kernel sees at some output positions of a [C, H, W] input: [positions, C * kh * kw + 1].
-
-    Columns are in the order of an OIHW kernel's rows; the last is 1, for the bias.
-    """
-    node = network.graph.nodes[layer.nodes[0]]
-    _, _, _, out_width = network.graph.shapes[layer.raw]
-    kernel_h, kernel_w = network.kernel(layer).shape[2:]
-    strides, dilations = attribute(node, "strides", [1, 1]), attribute(node, "dilations", [1, 1])
-    top, left, bottom, right = attribute(node, "pads", [0, 0, 0, 0])
-    padded = np.pad(value, ((0, 0), (top, bottom), (left, right)))
-    rows, columns = positions // out_width * strides[0], positions % out_width * strides[1]
-    taps = [
-        padded[:, rows + i * dilations[0], columns + j * dilations[1]] for i in range(kernel_h) for j in range(kernel_w)
-    ]
-    seen_by_kernel = np.stack(taps, axis=1).reshape(-1, len(positions)).T
-    return np.concatenate([seen_by_kernel, np.ones((len(positions), 1), dtype=np.float32)], axis=1)
-
-
-def _importance(target: Floats, folded: str | None) -> Floats:
-    """Return a weight per row: under a sigmoid, errors count by its slope, so where it is saturated they hardly do."""
-    if folded != "sigmoid":
-        return np.ones((len(target), 1), dtype=np.float32)
-    probability = 1 / (1 + np.exp(-np.clip(target, -30, 30)))
-    slope = (probability * (1 - probability)).max(axis=1, keepdims=True)
-    return np.asarray(slope + 0.01, dtype=np.float32)
-
-
-def _flat(network: Network, plan: Plan, layer: Layer) -> Floats:
-    """Return the kernel before rounding, and the bias, as [C * kh * kw + 1, O]."""
-    kernel = network.kernel(layer)
-    return np.concatenate([kernel.reshape(len(kernel), -1).T, plan.biases[layer.name][None]]).astype(np.float32)
-
-
-def _normal_equations() -> onnx.ModelProto:
-    """Return a model that computes A^T A and A^T (Z - A W): single-threaded, unlike numpy's products."""
-    nodes = [
-        helper.make_node("MatMul", ["rows", "kernel"], ["made"]),
-        helper.make_node("Sub", ["target", "made"], ["missing"]),
-        helper.make_node("Transpose", ["rows"], ["turned"], perm=[1, 0]),
-        helper.make_node("MatMul", ["turned", "rows"], ["gram"]),
-        helper.make_node("MatMul", ["turned", "missing"], ["cross"]),
-    ]
-    kind = onnx.TensorProto.FLOAT
-    inputs = [helper.make_tensor_value_info(name, kind, [None, None]) for name in ("rows", "target", "kernel")]
-    outputs = [helper.make_tensor_value_info(name, kind, [None, None]) for name in ("gram", "cross")]
-    graph = helper.make_graph(nodes, "normal_equations", inputs, outputs)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-
-
-def _held_towards(gram: Doubles) -> Doubles:
-    """Return G + r I; the bias (last row) is not held by the ridge."""
-    ridge = np.full(len(gram), RIDGE * np.mean(np.diag(gram)[:-1]))
-    ridge[-1] = 1e-6 * gram[-1, -1]
-    return np.asarray(gram + np.diag(ridge))
-
-
-def _steady(solution: Doubles) -> Doubles:
-    """Drop the last bits of a solver's result, which depend on how many threads it used."""
-    unit = 2.0 ** (np.ceil(np.log2(np.abs(solution).max() + 1e-30)) - 20)
-    return np.asarray(np.rint(solution / unit) * unit)
-
-
-def _rounded(wanted: Doubles, gram: Doubles, like: Kernel) -> tuple[Kernel, Floats]:
-    """Round a kernel row by row, making up for each row's error in the rows still to come, lastly in the bias.
-
-    Row i's error e changes the rest by -U[i, i+1:] e / U[i, i], with U^T U the inverse of the Gram matrix, which keeps
-    the squared error of the outputs least (Frantar et al. 2022, GPTQ, algorithm 1).
-    """
-    shape = like.values.shape
-    scales = quantize_kernel(wanted[:-1].T.reshape(shape).astype(np.float32), 0, like.bits).scales
-    upper = _steady(np.asarray(np.linalg.cholesky(np.linalg.inv(gram)).T, dtype=np.float64))
-    top = (1 << (like.bits - 1)) - 1
-    left, values = wanted.copy(), np.zeros(wanted[:-1].shape, dtype=like.values.dtype)
-    for row in range(len(values)):
-        values[row] = np.clip(np.rint(left[row] / scales), -top, top)
-        error = (left[row] - values[row] * scales) / upper[row, row]
-        left[row + 1 :] -= upper[row, row + 1 :, None] * error
-    return Kernel(np.ascontiguousarray(values.T.reshape(shape)), scales, like.bits), left[-1].astype(np.float32)
+def _accept(plan: Plan, refitted: Plan, chosen: Sequence[Candidate]) -> Plan:
+    names = [each.layer.name for each in chosen]
+    kernels = {**plan.kernels, **{name: refitted.kernels[name] for name in names}}
+    return replace(plan, kernels=kernels, biases={**plan.biases, **{name: refitted.biases[name] for name in names}})

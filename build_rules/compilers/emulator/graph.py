@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,6 @@ from build_rules.errors import InputError
 
 __all__ = ["Graph", "attribute", "end_tensors", "evaluate", "load_model", "read_graph"]
 
-UNSUPPORTED = frozenset(
-    {
-        *("ArgMax", "Compress", "CumSum", "Gather", "GatherElements", "GatherND", "If", "Loop", "NonMaxSuppression"),
-        *("NonZero", "OneHot", "RoiAlign", "Scan", "ScatterElements", "ScatterND", "Tile", "TopK", "Unique", "Where"),
-    }
-)
 IMAGE_CHANNELS = (1, 2, 3, 4)
 STATIC_SOURCES = frozenset({"Constant", "Shape", "Size"})
 
@@ -90,11 +84,15 @@ def end_tensors(graph: onnx.GraphProto, end_nodes: Sequence[str]) -> tuple[str, 
     return tuple(_delivered(graph, end) for end in end_nodes)
 
 
-def read_graph(model: onnx.ModelProto, outputs: Sequence[str]) -> Graph:
+def read_graph(
+    model: onnx.ModelProto,
+    outputs: Sequence[str],
+    check: Callable[[Sequence[onnx.NodeProto]], None] | None = None,
+) -> Graph:
     """Look at a cut graph that is to deliver the tensors `outputs`, in this order.
 
-    Raises `InputError` when there are none, the input is not one static image, or an operator is one that the compiler
-    cannot place on the device.
+    `check` gets the data nodes before anything is run to learn their shapes. Raises what it raises, and `InputError`
+    when there are no outputs, or the input is not one static image.
     """
     graph = model.graph
     initializers = {tensor.name for tensor in graph.initializer}
@@ -106,7 +104,8 @@ def read_graph(model: onnx.ModelProto, outputs: Sequence[str]) -> Graph:
     alive = _ancestors(graph, outputs)
     constants = _constants(alive, initializers)
     nodes = tuple(node for node in alive if not constants.issuperset(filter(None, node.output)))
-    _check_operators(nodes)
+    if check is not None:
+        check(nodes)
     return Graph(
         model=model,
         nodes=nodes,
@@ -167,15 +166,6 @@ def _constants(nodes: Iterable[onnx.NodeProto], initializers: set[str]) -> froze
         if node.op_type in STATIC_SOURCES or (read and constants.issuperset(read)):
             constants.update(filter(None, node.output))
     return frozenset(constants)
-
-
-def _check_operators(nodes: Iterable[onnx.NodeProto]) -> None:
-    for node in nodes:
-        if node.op_type in UNSUPPORTED or node.domain not in ("", "ai.onnx"):
-            raise InputError(
-                f"node {node.name or node.output[0]!r}: operator {node.op_type} cannot run on the device "
-                "(UnsupportedOperation); the graph must be cut before it, so name earlier end nodes."
-            )
 
 
 def _consumers(nodes: Iterable[onnx.NodeProto]) -> dict[str, tuple[int, ...]]:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from build_rules.compilers.emulator.collect import read_collected
 from build_rules.compilers.emulator.fuse import Layer, original_names
 from build_rules.compilers.emulator.network import Floats, Network, load_network
 from build_rules.compilers.emulator.object_cells import ObjectCells
@@ -26,7 +27,7 @@ from build_rules.compilers.emulator.sessions import map_samples, open_session, r
 from build_rules.compilers.emulator.suffix_model import alone, read_behind, suffix_model
 from build_rules.compilers.har_file import read_har
 from build_rules.compilers.layer_noise import LayerNoise
-from build_rules.compilers.protocol import NoiseJob
+from build_rules.compilers.protocol import NoiseJob, OptimizeJob
 from build_rules.compilers.samples import Samples
 
 __all__ = ["layer_noise"]
@@ -77,7 +78,9 @@ def layer_noise(job: NoiseJob) -> tuple[LayerNoise, ...]:
     settings = read_settings(job.script.read_text(encoding="utf-8"), str(job.script), har.hn)
     samples = Samples(job.calibration, network.image, network.input_shape)
     job.around.progress("ranges of all tensors")
-    plan = make_plan(network, settings, samples, range(min(settings.calibset_size or 64, samples.count)))
+    indices = range(min(settings.calibset_size or 64, samples.count))
+    quantizing = OptimizeJob(job.har, job.script, job.calibration, job.har, job.around, job.statistics)
+    plan = make_plan(network, settings, samples, indices, read_collected(quantizing, settings, len(indices)))
     measurement = _Measurement(network, plan, ObjectCells(network, job.endpoints), samples, job)
     return measurement.measure()
 

@@ -16,6 +16,7 @@ from build_rules.compilers.emulator.fresh_names import rename, reserved
 from build_rules.compilers.emulator.fuse import WEIGHTED, Layer, fuse_layers
 from build_rules.compilers.emulator.graph import Graph, attribute, end_tensors, read_graph
 from build_rules.compilers.emulator.har_members import META_MEMBER, ONNX_MEMBER
+from build_rules.compilers.emulator.operators import check_known
 from build_rules.compilers.emulator.stored import read_stored
 from build_rules.compilers.har_file import Har, output_layers
 from build_rules.errors import InputError
@@ -90,7 +91,7 @@ def load_network(har: Har) -> Network:
     # What is added to the graph is named after its tensors and its layers; no tensor of the user's may be called so.
     others = reserved(model.graph, har.name)
     rename(model.graph, others)
-    graph = read_graph(model, [others.get(name, name) for name in outputs])
+    graph = read_graph(model, [others.get(name, name) for name in outputs], check_known)
     for fold in (fold_constants, fold_batch_norm):
         graph = read_graph(fold(graph, har.name), graph.outputs)
     source = next(layer for layer in har.hn["layers"].values() if layer["type"] == "input_layer")

@@ -13,11 +13,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-import onnx
-from onnx import helper
 
 from build_rules.compilers.emulator.finite import maskable, not_finite
 from build_rules.compilers.emulator.network import Floats, Network
+from build_rules.compilers.emulator.observing_graph import Reduced, observing_model, read_reduced, step_over
 from build_rules.compilers.emulator.qdq import float_model
 from build_rules.compilers.emulator.quantization_plan import Plan, rounding_layers, share_grids
 from build_rules.compilers.emulator.script_settings import Settings
@@ -132,7 +131,11 @@ def _folded(seen: Observation, activation: str | None) -> Observation:
 
 
 class _Observer:
-    """A network that delivers some tensors, and of those that layers with a kernel read the means."""
+    """Runs a network sample by sample, and keeps what is to be known of some tensors.
+
+    Usually that is reduced within the network. Where a sample gives values that are not finite, or may be masks, all
+    tensors are looked at one by one: whether one does depends on the sample alone.
+    """
 
     def __init__(
         self,
@@ -144,76 +147,56 @@ class _Observer:
         indices: Sequence[int],
     ) -> None:
         self.network, self.plan, self.samples, self.indices = network, plan, samples, indices
-        self.tensors, self.read = tuple(dict.fromkeys(tensors)), tuple(dict.fromkeys(read))
+        self.tensors, self.read = frozenset(tensors), frozenset(read)
+        self.names = tuple(dict.fromkeys((*tensors, *read)))
         self.keep, self.masks = max(64, KEPT_VALUES // len(indices)), maskable(network)
-        # Averaged where they are made; only a few bytes of what is merely read are then delivered.
-        planes = [name for name in self.read if len(network.graph.shapes[name]) == 4]
-        self.means = {name: f"{network.name}/mean/{number}" for number, name in enumerate(planes)}
-        model = float_model(network, plan, tuple(dict.fromkeys((*self.tensors, *self.read))), delivers=False)
-        kept = [output for output in model.graph.output if output.name not in self.means or output.name in self.tensors]
-        del model.graph.output[:]
-        model.graph.output.extend([*kept, *(onnx.ValueInfoProto(name=name) for name in self.means.values())])
-        model.graph.node.extend(
-            helper.make_node("GlobalAveragePool", [name], [mean]) for name, mean in self.means.items()
-        )
-        self.session = open_session(model)
+        self.quick = open_session(observing_model(network, plan, self.names, self.tensors, self.keep))
 
     @cached_property
     def careful(self) -> Session:
-        """Return the session that delivers whole tensors, to look for what is not finite."""
-        tensors = tuple(dict.fromkeys((*self.tensors, *self.read)))
-        return open_session(float_model(self.network, self.plan, tensors, delivers=False))
+        """Return the session that delivers whole tensors."""
+        return open_session(float_model(self.network, self.plan, self.names, delivers=False))
 
     def observe(self, progress: Callable[[str], None] | None) -> dict[str, Observation]:
         """Return the observations of all samples."""
-        parts: dict[str, list[Observation]] = {}
+        parts: dict[str, list[Observation]] = {name: [] for name in self.names}
         for seen in each_sample(self._observe_sample, range(len(self.indices)), "observing", progress):
             for name, part in seen.items():
-                parts.setdefault(name, []).append(part)
+                parts[name].append(part)
         return {name: _merge(each) for name, each in parts.items()}
 
     def _observe_sample(self, number: int) -> dict[str, Observation]:
-        index = self.indices[number]
-        image, shift = self.samples.sample(index), number * PLACES
-        values = run(self.session, image)
-        seen = {name: self._quick(name, values, shift) for name in dict.fromkeys((*self.tensors, *self.read))}
-        if any(each is None for each in seen.values()):
-            values = run(self.careful, image)
-            seen = {name: _observe(value, self.keep, name in self.masks, shift) for name, value in values.items()}
+        index, shift = self.indices[number], number * PLACES
+        image = self.samples.sample(index)
+        reduced = read_reduced(self.network, self.quick, self.names, image, shift)
+        if all(self._is_plain(name, each) for name, each in reduced.items()):
+            return {name: self._observation(name, each) for name, each in reduced.items()}
+        values = run(self.careful, image)
+        seen = {name: _observe(value, self.keep, name in self.masks, shift) for name, value in values.items()}
         sound = {name: each for name, each in seen.items() if each is not None}
-        if len(sound) < len(seen) or any(
-            sound[out.tensor].masked for out in self.network.outputs if out.tensor in sound
-        ):
+        if len(sound) < len(seen) or any(sound[name].masked for name in self.network.graph.outputs if name in sound):
             raise not_finite(self.network, self.plan, image, index)
-        return {name: self._only_what_is_needed(name, each) for name, each in sound.items()}
+        return {name: self._needed(name, each) for name, each in sound.items()}
 
-    def _quick(self, name: str, values: Mapping[str, Floats], shift: int) -> Observation | None:
-        """Return the observation of a tensor of finite values; None when it holds others, or ones that may be masks."""
-        means = values[self.means[name]].reshape(-1) if name in self.means else NONE
-        if not np.isfinite(means).all():
-            return None
-        if name not in values:
-            return Observation(NONE, NONE, NONE, means)
-        if name in self.read and name not in self.means:
-            return _observe(values[name], self.keep, name in self.masks, shift)
-        value = values[name]
-        lows, highs = value.min(keepdims=True).reshape(1), value.max(keepdims=True).reshape(1)
-        if not (np.isfinite(lows[0]) and np.isfinite(highs[0])) or (name in self.masks and lows[0] <= MASKED):
-            return None
-        return Observation(lows, highs, _some(value, self.keep, shift), means)
+    def _is_plain(self, name: str, reduced: Reduced) -> bool:
+        """Say whether a tensor holds nothing but finite values, and no mask; one that is NaN makes its mean NaN."""
+        ends = [] if reduced.low is None or reduced.high is None else [reduced.low, reduced.high]
+        masked = name in self.masks and bool(ends) and ends[0] <= MASKED
+        return not masked and bool(np.isfinite(reduced.means).all() and np.isfinite(ends).all())
 
-    def _only_what_is_needed(self, name: str, seen: Observation) -> Observation:
-        if name not in self.tensors:
-            return Observation(NONE, NONE, NONE, seen.channel_means)
-        return seen if name in self.read else replace(seen, channel_means=NONE)
+    def _observation(self, name: str, reduced: Reduced) -> Observation:
+        low, high = (NONE if end is None else np.full(1, end, np.float32) for end in (reduced.low, reduced.high))
+        return self._needed(name, Observation(low, high, NONE if reduced.some is None else reduced.some, reduced.means))
+
+    def _needed(self, name: str, seen: Observation) -> Observation:
+        means = seen.channel_means if name in self.read else NONE
+        return replace(seen, channel_means=means) if name in self.tensors else Observation(NONE, NONE, NONE, means)
 
 
 def _some(value: Floats, keep: int, shift: int) -> Floats:
     """Return about `keep` values of a tensor; which ones, changes from sample to sample."""
-    flat = value.reshape(-1)
-    # An odd step walks through all channels and columns instead of hitting the same ones again and again.
-    step = max(1, flat.size // keep) | 1
-    kept: Floats = flat[shift % step :: step].copy()
+    step = step_over(value.size, keep)
+    kept: Floats = value.reshape(-1)[shift % step :: step].copy()
     return kept
 
 

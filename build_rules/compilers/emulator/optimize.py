@@ -10,9 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from build_rules.compilers.emulator.biases import clipped_biases, with_integer_biases
 from build_rules.compilers.emulator.collect import read_collected
-from build_rules.compilers.emulator.finetune import finetune, improved_outputs
+from build_rules.compilers.emulator.finetune import finetune
+from build_rules.compilers.emulator.fuse import Layer
 from build_rules.compilers.emulator.har_members import QUANTIZED_MEMBER
+from build_rules.compilers.emulator.judging import read_objects_by
 from build_rules.compilers.emulator.kernels import corrected_bias, quantize_kernel
 from build_rules.compilers.emulator.modify import modified_hn
 from build_rules.compilers.emulator.network import Floats, Network, kernel_axis, load_network
@@ -39,6 +42,9 @@ from build_rules.errors import InputError
 __all__ = ["make_plan", "optimize", "run_float"]
 
 DEFAULT_SAMPLES = 64
+EPOCHS = 4
+"""Passes of a fine-tune that names none, as the vendor's."""
+
 UNIT_RANGE = {"sigmoid": (0.0, 1.0), "hardsigmoid": (0.0, 1.0)}
 
 
@@ -53,18 +59,38 @@ def optimize(job: OptimizeJob) -> Har:
     network = load_network(har)
     script = _read_text(job)
     settings = read_settings(script, str(job.script), har.hn)
+    _refuse_adaround(settings, job)
     samples = Samples(job.calibration, network.image, network.input_shape)
     indices = _selected(settings, samples, job)
     kept = read_collected(job, settings, len(indices))
     plan = make_plan(network, settings, samples, indices, kept, job.around.progress)
+    report = _report(network, settings, plan, len(indices))
     if settings.finetune is not None:
-        before = plan
-        plan = finetune(network, before, samples, range(settings.finetune.dataset_size or len(indices)))
-        improved = improved_outputs(network, before, plan)
-        print(f"   fine-tune: {len(improved)} of {len(network.outputs)} outputs improved on held-back images")
+        tuned = finetune(
+            network,
+            plan,
+            share_grids(network, settings),
+            _asked_for(network, settings),
+            samples,
+            range(settings.finetune.dataset_size or len(indices)),
+            settings.finetune.epochs or EPOCHS,
+            read_objects_by(network, job.endpoints),
+            job.around.progress,
+        )
+        print(f"   {tuned.line}")
+        plan, report = tuned.plan, {**report, **tuned.facts}
     quantized = quantized_model(network, plan).SerializeToString(deterministic=True)
     _check_runs(quantized, samples, job)
-    return _quantized_har(har, network, settings, plan, script, len(indices), quantized)
+    return _quantized_har(har, network, settings, plan, script, report, quantized)
+
+
+def _refuse_adaround(settings: Settings, job: OptimizeJob) -> None:
+    if settings.adaround is not None:
+        raise InputError(
+            f"{job.script}: adaround (a line of its own, or optimization levels 3 and 4) is nothing that the emulator "
+            "does: it searches the better way to round weights, while what 8 bits cost is made by activations. Ask for "
+            "optimization_level=2, or switch it off: post_quantization_optimization(adaround, policy=disabled)."
+        )
 
 
 def _check_runs(quantized: bytes, samples: Samples, job: OptimizeJob) -> None:
@@ -127,13 +153,14 @@ def make_plan(
         layer.name: quantize_kernel(network.kernel(layer), kernel_axis(network.graph, layer), bits)
         for layer, bits in _weight_bits(network, settings).items()
     }
-    return replace(
+    chosen = replace(
         plan,
         tensors=_grids(network, settings, shared, observed),
         kernels=kernels,
         biases=_biases(network, settings, kernels, observed),
         outputs={output.name: _output_grid(network, settings, output.name, observed) for output in network.outputs},
     )
+    return with_integer_biases(network, chosen)
 
 
 def _weight_bits(network: Network, settings: Settings) -> dict[Any, int]:
@@ -160,7 +187,7 @@ def _grids(
     for layer in rounding_layers(network, shared):
         for tensor in layer.outputs:
             group = shared[tensor]
-            low, high = _range(layer.kind, layer.activation, observed[tensor], bits[group])
+            low, high = _range(settings, layer, observed[tensor], bits[group])
             group_range = ranges.get(group, (low, high))
             ranges[group] = (min(group_range[0], low), max(group_range[1], high))
             # No grid holds -infinity: what is masked stays as it is until the softmax makes zero of it.
@@ -169,10 +196,24 @@ def _grids(
     return {tensor: grid(*ranges[shared[tensor]], bits[shared[tensor]]) for tensor in rounded}
 
 
-def _range(kind: str, activation: str, observation: Observation, bits: int) -> tuple[float, float]:
-    if kind == "softmax":
+def _range(settings: Settings, layer: Layer, observation: Observation, bits: int) -> tuple[float, float]:
+    if asked := _asked_range(settings, layer.name, observation):
+        return asked
+    if layer.kind == "softmax":
         return 0.0, 1.0
-    return UNIT_RANGE.get(activation) or inner_range(observation, bits)
+    return UNIT_RANGE.get(layer.activation) or inner_range(observation, bits)
+
+
+def _asked_range(settings: Settings, layer: str, observation: Observation) -> tuple[float, float] | None:
+    """Return the range that a line of the script gives a layer, itself or by percentiles of what was observed."""
+    if layer in settings.ranges:
+        return settings.ranges[layer]
+    if layer not in settings.clipping or not len(observation.values):
+        return None
+    low, high = np.percentile(observation.values.astype(np.float64), settings.clipping[layer])
+    # The ends are not clipped where all is wanted: of the values only some are kept, the extremes are exact.
+    below, above = settings.clipping[layer]
+    return observation.low if below <= 0 else float(low), observation.high if above >= 100 else float(high)
 
 
 def _biases(
@@ -195,21 +236,40 @@ def _output_grid(network: Network, settings: Settings, name: str, observed: Mapp
     bits = settings.output_bits.get(output.output_layer, precision.output_bits if precision else 8)
     layer = next(each for each in network.layers if each.name == name)
     activation = settings.folded.get(name, layer.activation)
+    if asked := _asked_range(settings, name, observed[name]):
+        return grid(*asked, bits)
     if activation in UNIT_RANGE or layer.kind == "softmax":
         return grid(0.0, 1.0, bits)
     return grid(*outer_range(observed[name], bits), bits)
 
 
-def _quantized_har(
-    har: Har, network: Network, settings: Settings, plan: Plan, script: str, count: int, quantized: bytes
-) -> Har:
-    report = {
+def _report(network: Network, settings: Settings, plan: Plan, count: int) -> dict[str, object]:
+    report: dict[str, object] = {
         "emulated": True,
         "calibration_samples": count,
         "bias_correction": settings.bias_correction,
         "finetune": settings.finetune is not None,
         "not_emulated": list(settings.not_emulated),
     }
+    clipped = clipped_biases(network, plan)
+    return {**report, "biases_beyond_32_bits": list(clipped)} if clipped else report
+
+
+def _asked_for(network: Network, settings: Settings) -> frozenset[str]:
+    """Return the tensors whose range a line of the script gives; nothing else may change it."""
+    asked = {*settings.ranges, *settings.clipping}
+    return frozenset(tensor for layer in network.layers if layer.name in asked for tensor in layer.outputs)
+
+
+def _quantized_har(
+    har: Har,
+    network: Network,
+    settings: Settings,
+    plan: Plan,
+    script: str,
+    report: Mapping[str, object],
+    quantized: bytes,
+) -> Har:
     members = {
         **har.members,
         har.name + ".alls": script.encode(),

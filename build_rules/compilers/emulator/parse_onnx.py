@@ -13,6 +13,7 @@ from build_rules.compilers.begin_at import begin_at
 from build_rules.compilers.emulator.fuse import WEIGHTED, Layer, fuse_layers, original_names
 from build_rules.compilers.emulator.graph import Graph, attribute, end_tensors, load_model, read_graph
 from build_rules.compilers.emulator.har_members import META_MEMBER, ONNX_MEMBER
+from build_rules.compilers.emulator.operators import check_known, check_operators
 from build_rules.compilers.har_file import Har, dump_npz
 from build_rules.compilers.protocol import ParseJob
 from build_rules.errors import InputError
@@ -29,7 +30,8 @@ def parse(job: ParseJob, sdk_version: str) -> Har:
     try:
         if job.start is not None:
             model = begin_at(model, job.start)
-        graph = read_graph(model, end_tensors(model.graph, job.end_nodes))
+        graph = read_graph(model, end_tensors(model.graph, job.end_nodes), check_known)
+        check_operators(graph)
         layers = fuse_layers(graph, job.net_name)
         hn = describe(graph, layers, job.net_name)
         weights = native_weights(graph, layers)

@@ -15,11 +15,12 @@ from build_rules.errors import InputError
 __all__ = ["MODES", "Adaround", "Finetune", "Precision", "Settings", "named_layers", "read_settings"]
 
 PERFORMED: Mapping[str, frozenset[str]] = {
-    "quantization_param": frozenset({"precision_mode"}),
+    "quantization_param": frozenset({"precision_mode", "force_range_out"}),
     "model_optimization_flavor": frozenset({"optimization_level", "compression_level", "batch_size"}),
     "model_optimization_config(calibration)": frozenset({"calibset_size", "batch_size"}),
     "post_quantization_optimization(bias_correction)": frozenset({"policy"}),
-    "post_quantization_optimization(finetune)": frozenset({"policy", "dataset_size"}),
+    "post_quantization_optimization(finetune)": frozenset({"policy", "dataset_size", "epochs", "batch_size"}),
+    "pre_quantization_optimization(activation_clipping)": frozenset({"layers", "mode", "clipping_values"}),
 }
 """What is obeyed, by subject and option; whatever else a script asks for is told (`Settings.skipped`).
 

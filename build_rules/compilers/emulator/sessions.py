@@ -42,6 +42,8 @@ def open_session(model: onnx.ModelProto | bytes, bounded: bool = False) -> Sessi
     so their results would depend on the machine.
     """
     options = session_options()
+    # What frees memory is computed as soon as it can be: a network that is observed needs half as much.
+    options.execution_order = load_onnxruntime().ExecutionOrder.PRIORITY_BASED
     options.add_session_config_entry("session.disable_quant_qdq", "1")
     options.add_session_config_entry("session.load_model_format", "ONNX")  # what was checked, not what it looks like
     if bounded:

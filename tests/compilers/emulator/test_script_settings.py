@@ -49,7 +49,6 @@ BEFORE = [
     "ew_add_to_conv",
     "matmul_correction",
     "matmul_equalization",
-    "activation_clipping",
     "weights_clipping",
     "layer_decomposition",
     "dead_channels_removal",

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from build_rules.compilers.emulator.finetune import candidates
+from build_rules.compilers.emulator.refit import candidates
 from tests.compilers.nets import Net
 from tests.compilers.parsed import network_of
 
