@@ -125,6 +125,8 @@ class Compare(BuildCommand, TaskCommand):
             model, compiler, lambda text: line.tell(0, 0, text), hw_arch=chip.hw_arch, held_out=held_out
         )
         if not mixed:
+            if not asked.is_usual:
+                raise self.usage_error("--layers measures on calibration images; it takes no others, and no truth.")
             return show_layers(target, inputs, json)
         return show_mixed(target, inputs, model.folder / ws.DECLARATION, write=write, as_json=json)
 
