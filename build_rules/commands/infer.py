@@ -39,7 +39,7 @@ class Infer(BuildCommand):
     )
 
     def run(self, options: Mapping[str, Any], files: tuple[Path, ...]) -> int:
-        """Run the images one after the other."""
+        """Run the images, several at once; outputs keep their order."""
         if len(files) < 2 or not options["output"]:
             raise self.usage_error("needs a HEF or HAR, at least one image and --output.")
         for file in files:
@@ -49,6 +49,7 @@ class Infer(BuildCommand):
 
         from build_rules.commands.npz import write_stacked
         from build_rules.compilers import find_maker
+        from build_rules.compilers.in_order import in_order
 
         compiler, network, images = find_maker(files[0]), files[0], files[1:]
         if network.suffix.lower() == ".har":
@@ -58,7 +59,7 @@ class Infer(BuildCommand):
             session = compiler.open(network)
             height, width, channels = session.input_shape[1:]
             load = loader(network, (height, width, channels))
-            outputs = write_stacked(target, (session.run(load(image)) for image in images))
+            outputs = write_stacked(target, in_order(lambda image: session.run(load(image)), images))
             told = "from an emulated network" if compiler.is_emulated else "from a network as it is on the device"
         show(printable(f"{target}: {outputs} outputs of {len(images)} images, {told}") + "\n")
         return 0
@@ -67,6 +68,8 @@ class Infer(BuildCommand):
 def _real_values(compiler: Compiler, har: Path, images: Sequence[Path]) -> Iterator[Mapping[str, Any]]:
     """Return what the network makes of each image, in batches, since some compilers take long to start."""
     import numpy as np
+
+    from build_rules.compilers.in_order import in_order
 
     description = compiler.describe(har)
     if not description.is_quantized:
@@ -78,7 +81,7 @@ def _real_values(compiler: Compiler, har: Path, images: Sequence[Path]) -> Itera
     load, count = loader(har, description.input_shape[1:]), _batch(description)
     compiler = configured(compiler, har)
     for start in range(0, len(images), count):
-        batch = np.stack([load(image) for image in images[start : start + count]])
+        batch = np.stack(list(in_order(load, images[start : start + count])))
         outputs = compiler.simulate(har, batch)
         if any(len(values) != len(batch) for values in outputs.values()):
             raise InputError(f"{har}: {compiler.name} gave other outputs than one for each image.")

@@ -8,6 +8,7 @@ is.
 `har_file.py`        what is in a HAR? (`archive.py`: the archive beneath it, within bounds)
 `describe_har.py`    what does it tell of layers and outputs? (`npz_numbers.py`: single numbers of an `.npz`)
 `begin_at.py`        how does a graph look that begins behind its front?
+`in_order.py`        how do several images run at once?
 `samples.py`         what is in one row of the calibration snapshot?
 `exported_graph.py`  what does the exported graph make of a sample?
 `name_sample.py`     which image is a sample that was found wrong?

@@ -21,10 +21,10 @@ from tests.doit_runs import doit
 MODEL = "models/shapes-det"
 BUILT = "build/shapes-det/calibration.safetensors"
 NAME = "calibration-ds-1-0123456789abcdef.safetensors"
-ALL = ["alls", "calibration", "har", "hef", "meta", "parse", "split"]
+ALL = ["alls", "calibration", "har", "hef", "meta", "parse", "split", "statistics"]
 PIXELS = np.random.default_rng(1).integers(0, 256, (4, 3, 256, 256), dtype=np.uint8)
 OTHER = PIXELS // 3
-AFTER_PIXELS = ["calibration", "har", "hef", "meta"]
+AFTER_PIXELS = ["calibration", "har", "hef", "meta", "statistics"]
 
 
 def store(path: Path, pixels: NDArray[Any] = PIXELS, name: str = "images", **changes: Any) -> Path:

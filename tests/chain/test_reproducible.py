@@ -16,6 +16,7 @@ OUTPUTS = {
     "split": "split.json",
     "calibration": "calibration.json",
     "parse": "hailo8l/parsed.har",
+    "statistics": "hailo8l/statistics.npz",
     "alls": "hailo8l-fast/model.alls",
     "har": "hailo8l-fast/model.har",
     "hef": "hailo8l-fast/model.hef",

@@ -110,12 +110,12 @@ def test_target_added(folder: Path) -> None:
     targets = "[[target]]\n[[target]]\npreset = 'accurate'\n[[target]]\nhw_arch = 'hailo8'"
     single_target(folder, MODEL, "calibration_count = 8", 'labels = "labels.txt"', targets)
     added = ["alls", "har", "hef", "meta"]
-    assert steps_after(folder) == sorted(added + added + ["parse"])
+    assert steps_after(folder) == sorted(added + added + ["parse", "statistics"])
 
 
 def test_targets_from_the_command_line(folder: Path) -> None:
     run = doit(folder, "hw_arch=hailo8", "preset=balanced", f"meta:{MODEL}:hailo8-balanced")
-    assert run.steps == ["alls", "har", "hef", "meta", "parse"]
+    assert run.steps == ["alls", "har", "hef", "meta", "parse", "statistics"]
     assert steps_after(folder) == []
 
 
@@ -130,7 +130,7 @@ def test_pixels_of_a_selected_image(folder: Path) -> None:
         copy = folder / "models/other/calibration" / image.name
         pixels = np.asarray(Image.open(copy))
         Image.fromarray(255 - pixels).save(copy, quality=90)
-    assert steps_after(folder) == ["calibration", "har", "hef", "meta"]
+    assert steps_after(folder) == ["calibration", "har", "hef", "meta", "statistics"]
 
 
 def test_an_image_that_is_not_selected(folder: Path) -> None:
@@ -206,7 +206,7 @@ def test_weights(folder: Path) -> None:
         weights.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weights) * np.float32(1.01), weights.name))
 
     edit_onnx(folder / f"models/{MODEL}/{MODEL}.onnx", nudge)
-    assert steps_after(folder) == ["alls", "har", "hef", "meta", "parse", "split"]
+    assert steps_after(folder) == ["alls", "har", "hef", "meta", "parse", "split", "statistics"]
 
 
 def test_only_metadata(folder: Path) -> None:
@@ -231,7 +231,7 @@ def test_the_table_metadata(folder: Path) -> None:
     single_target(folder, MODEL, *lines, described, "[metadata.validation]\nscore = 0.3\n")
     assert steps_after(folder) == ["meta", "split"], "thresholds are told on; the cut stays as it was"
     single_target(folder, MODEL, *lines, described, "[metadata.validation]\nscore = 0.3\nnormalization = 'signed'\n")
-    assert steps_after(folder) == ["alls", "calibration", "har", "hef", "meta", "parse", "split"]
+    assert steps_after(folder) == ["alls", "calibration", "har", "hef", "meta", "parse", "split", "statistics"]
     document = json.loads((folder / f"build/{MODEL}/hailo8l-fast/edgefirst.json").read_text())
     assert document["validation"]["score"] == 0.3
     assert "127.5" in (folder / f"build/{MODEL}/hailo8l-fast/model.alls").read_text()
@@ -247,7 +247,7 @@ def test_split_hints(folder: Path) -> None:
     edit_onnx(folder / f"models/{MODEL}/{MODEL}.onnx", rename)
     # Without the hint's activation no sigmoid is folded by hint; the walk finds the one in the graph all the same.
     # The hints are part of the record of the cut, so what reads that looks again; nothing is compiled again.
-    assert steps_after(folder) == ["alls", "calibration", "meta", "parse", "split"]
+    assert steps_after(folder) == ["alls", "calibration", "meta", "parse", "split", "statistics"]
 
 
 def test_what_is_said_of_the_input(folder: Path) -> None:
@@ -278,7 +278,7 @@ def test_weights_in_a_file_beside_the_onnx(folder: Path) -> None:
     weights = path.with_name("weights.data")
     values = np.fromfile(weights, np.float32) * np.float32(1.01)
     values.tofile(weights)
-    assert steps_after(folder) == ["alls", "har", "hef", "meta", "parse", "split"]
+    assert steps_after(folder) == ["alls", "har", "hef", "meta", "parse", "split", "statistics"]
 
 
 def test_labels_named_for_the_first_time(folder: Path) -> None:
@@ -295,6 +295,7 @@ def test_labels_named_for_the_first_time(folder: Path) -> None:
         ("calibration.safetensors", "calibration"),
         ("calibration.json", "calibration"),
         ("hailo8l/parsed.har", "parse"),
+        ("hailo8l/statistics.npz", "statistics"),
         ("hailo8l-fast/model.alls", "alls"),
         ("hailo8l-fast/compile.alls", "alls"),
         ("hailo8l-fast/model.har", "har"),
@@ -318,7 +319,7 @@ def test_an_edited_setting(folder: Path) -> None:
     run = doit(folder)
     assert run.steps == ["calibration", "calibration"], "both models read the setting; equal bytes end it there"
     single_target(folder, MODEL, "calibration_count = 7", 'labels = "labels.txt"')
-    assert steps_after(folder) == ["alls", "calibration", "har", "hef", "meta"]
+    assert steps_after(folder) == ["alls", "calibration", "har", "hef", "meta", "statistics"]
 
 
 def test_source_date_epoch_is_metadata_only(folder: Path) -> None:

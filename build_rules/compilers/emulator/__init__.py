@@ -91,7 +91,7 @@ def _own(*modules: str) -> tuple[str, ...]:
 
 SHARED = (
     *_own("__init__", "fuse", "graph", "har_members", "operators", "sessions"),
-    *("compilers/archive.py", "compilers/har_file.py", "compilers/protocol.py"),
+    *("compilers/archive.py", "compilers/har_file.py", "compilers/in_order.py", "compilers/protocol.py"),
     *("errors.py", "inference.py", "records/stage_report.py", "regular_file.py", "versions.py"),
 )
 ALLS = ("alls/check.py", "alls/commands.py", "alls/layers.py", "alls/script.py", "alls/values.py")
@@ -108,7 +108,7 @@ OBJECTS = (
     *("records/split_hint.py", "records/split_json.py"),
 )
 CODE: dict[Stage, tuple[str, ...]] = {
-    "parse": (*SHARED, *_own("parse_onnx", "sizes"), "compilers/begin_at.py"),
+    "parse": (*SHARED, *_own("parse_onnx", "sizes"), "compilers/begin_at.py", "records/hardware.py"),
     "statistics": (
         *(place for place in SHARED if place != "records/stage_report.py"),
         *_own("collect", "finite", "fold", "fresh_names", "network", "observe", "observing_graph"),

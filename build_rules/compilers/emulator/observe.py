@@ -133,8 +133,8 @@ def _folded(seen: Observation, activation: str | None) -> Observation:
 class _Observer:
     """Runs a network sample by sample, and keeps what is to be known of some tensors.
 
-    Usually that is reduced within the network. Where a sample gives values that are not finite, or may be masks, all
-    tensors are looked at one by one: whether one does depends on the sample alone.
+    Usually that is reduced within the network. Where that cannot be, and where a sample gives values that are not
+    finite or may be masks, all tensors are looked at one by one: it depends on network and sample alone.
     """
 
     def __init__(
@@ -150,7 +150,14 @@ class _Observer:
         self.tensors, self.read = frozenset(tensors), frozenset(read)
         self.names = tuple(dict.fromkeys((*tensors, *read)))
         self.keep, self.masks = max(64, KEPT_VALUES // len(indices)), maskable(network)
-        self.quick = open_session(observing_model(network, plan, self.names, self.tensors, self.keep))
+        self.quick = self._open_quick()
+
+    def _open_quick(self) -> Session | None:
+        """Open the network that reduces its tensors; None when its operators are too old, or tensors are no floats."""
+        try:
+            return open_session(observing_model(self.network, self.plan, self.names, self.tensors, self.keep))
+        except Exception:  # onnxruntime's errors share no other base class
+            return None
 
     @cached_property
     def careful(self) -> Session:
@@ -168,9 +175,10 @@ class _Observer:
     def _observe_sample(self, number: int) -> dict[str, Observation]:
         index, shift = self.indices[number], number * PLACES
         image = self.samples.sample(index)
-        reduced = read_reduced(self.network, self.quick, self.names, image, shift)
-        if all(self._is_plain(name, each) for name, each in reduced.items()):
-            return {name: self._observation(name, each) for name, each in reduced.items()}
+        if self.quick is not None:
+            reduced = read_reduced(self.network, self.quick, self.names, image, shift)
+            if all(self._is_plain(name, each) for name, each in reduced.items()):
+                return {name: self._observation(name, each) for name, each in reduced.items()}
         values = run(self.careful, image)
         seen = {name: _observe(value, self.keep, name in self.masks, shift) for name, value in values.items()}
         sound = {name: each for name, each in seen.items() if each is not None}

@@ -12,6 +12,7 @@ from build_rules.compilers.emulator.har_members import QUANTIZED_MEMBER
 from build_rules.compilers.emulator.payload import unpack_payload
 from build_rules.compilers.emulator.runnable import Tensors, open_network, run_network
 from build_rules.compilers.har_file import read_har
+from build_rules.compilers.in_order import in_order
 from build_rules.errors import InputError
 from build_rules.hef.reader import read_payload
 from build_rules.inference import Session
@@ -58,7 +59,7 @@ def simulate(path: Path, samples: npt.NDArray[np.uint8]) -> dict[str, npt.NDArra
     if not len(samples):
         raise InputError(f"{path}: is to be run on no sample.")
     session, grids = HostSession(path), output_grids(path)
-    results = [session.run(sample) for sample in samples]
+    results = list(in_order(session.run, samples))
     if missing := [name for name, _, _ in grids if name not in results[0]]:
         raise InputError(f"{path}: its network does not deliver {missing[0]}; build it again.")
     return {

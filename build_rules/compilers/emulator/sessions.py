@@ -5,11 +5,8 @@ Every session computes with one thread; several samples run at once, and their r
 
 from __future__ import annotations
 
-import os
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any, TypeVar
 
@@ -17,22 +14,16 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from build_rules.compilers.in_order import in_order
 from build_rules.inference import Session, load_onnxruntime, new_session, session_options
 
-__all__ = ["each_sample", "in_order", "map_samples", "open_session", "run", "sum_samples", "worker_count"]
+__all__ = ["each_sample", "map_samples", "open_session", "run", "sum_samples"]
 
-MAX_WORKERS = 4
 MAX_RUN_BYTES = 4 << 30
 """What a network of unknown origin may hold in memory while it runs; YOLOv8n at 640x640 holds 40 MB."""
 
-Item = TypeVar("Item")
 Result = TypeVar("Result")
 Sums = dict[str, npt.NDArray[Any]]
-
-
-def worker_count() -> int:
-    """Return how many samples run at once; it never changes a result, only the time and memory taken."""
-    return max(1, min(MAX_WORKERS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2))
 
 
 def open_session(model: onnx.ModelProto | bytes, bounded: bool = False) -> Session:
@@ -91,24 +82,6 @@ def each_sample(
         if progress is not None:
             left = (time.monotonic() - began) / number * (len(samples) - number)
             progress(f"{doing} {number} of {len(samples)} samples, {left:.0f} s left")
-
-
-def in_order(work: Callable[[Item], Result], items: Iterable[Item], workers: int | None = None) -> Iterator[Result]:
-    """Yield `work(item)` in the order of the items, computed by a few threads a few items ahead, so memory is bounded.
-
-    When whoever reads stops, or is interrupted, no further item is begun, and those that run are not waited for.
-    """
-    count = worker_count() if workers is None else workers
-    pool, ahead = ThreadPoolExecutor(max_workers=count), deque[Future[Result]]()
-    try:
-        for item in items:
-            ahead.append(pool.submit(work, item))
-            if len(ahead) > count:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def run(session: Session, image: npt.NDArray[Any], options: Any = None) -> dict[str, npt.NDArray[Any]]:

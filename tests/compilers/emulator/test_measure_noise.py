@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from build_rules.compilers.emulator import Emulator, sessions
+from build_rules.compilers import in_order
+from build_rules.compilers.emulator import Emulator
 from build_rules.compilers.emulator import measure_noise as module
 from build_rules.compilers.layer_noise import LayerNoise
 from build_rules.compilers.protocol import NoiseJob, Surroundings
@@ -66,7 +67,7 @@ def test_sixteen_bits_take_the_noise_away(loud: Build) -> None:
 def test_groups_threads_and_what_is_held_change_nothing(loud: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = measure(loud)
     monkeypatch.setattr(module, "HELD_BYTES", 1)  # one sample after the other
-    monkeypatch.setattr(sessions, "MAX_WORKERS", 1)
+    monkeypatch.setattr(in_order, "MAX_WORKERS", 1)
     told = measure(loud)
     assert [each.layer for each in told] == [each.layer for each in expected]
     np.testing.assert_allclose([each.share for each in told], [each.share for each in expected], rtol=1e-12)

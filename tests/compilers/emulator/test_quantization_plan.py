@@ -60,6 +60,21 @@ def test_rare_values_do_not_take_all_steps() -> None:
     assert -2 > low > seen.low * 0.8
 
 
+def of_images(*highs: float) -> Observation:
+    ends = np.asarray(highs, np.float32)
+    values = np.linspace(-1, ends.max(), 4096, dtype=np.float32)
+    return Observation(np.full(len(ends), -1, np.float32), ends, values, np.zeros(1, np.float32))
+
+
+def test_a_few_images_that_differ_widen_the_range() -> None:
+    few, many = of_images(2, 4, 6, 8), of_images(*[2, 4, 6, 8] * 8)
+    assert inner_range(many, 8)[1] <= 8.001
+    assert 9 < inner_range(few, 8)[1] < 11
+    assert inner_range(few, 8)[0] == inner_range(many, 8)[0] >= -1.001, "their lower ends agree"
+    assert inner_range(of_images(8, 8, 8, 8), 8) == inner_range(of_images(*[8] * 32), 8)
+    assert inner_range(of_images(8), 8)[1] <= 8.001, "one image tells nothing of others"
+
+
 def test_exact_and_wide_ranges() -> None:
     seen = observation(np.asarray([0, 1, 4], dtype=np.float32))
     assert outer_range(seen, 8) == (0, 4)

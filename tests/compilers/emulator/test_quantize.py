@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from build_rules.compilers.emulator import Emulator, sessions
+from build_rules.compilers import in_order
+from build_rules.compilers.emulator import Emulator
 from build_rules.compilers.emulator.har_members import QUANTIZED_MEMBER
 from build_rules.compilers.emulator.judging import Verdict
 from build_rules.compilers.emulator.run_hef import HostSession
@@ -264,7 +265,7 @@ def test_same_bytes_twice_and_with_any_number_of_threads(tmp_path: Path, monkeyp
     script = FOLDED + "post_quantization_optimization(finetune, policy=enabled)\n"
     results = []
     for count in (1, 2, 3):
-        monkeypatch.setattr(sessions, "worker_count", lambda count=count: count)
+        monkeypatch.setattr(in_order, "worker_count", lambda count=count: count)
         build = Build(tmp_path / str(count), *detector()).all(script)
         results.append((build.har.read_bytes(), build.hef.read_bytes()))
     assert results[0] == results[1] == results[2]

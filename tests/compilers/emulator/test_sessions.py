@@ -8,7 +8,8 @@ import threading
 import numpy as np
 import pytest
 
-from build_rules.compilers.emulator.sessions import MAX_WORKERS, Sums, map_samples, sum_samples, worker_count
+from build_rules.compilers.emulator.sessions import Sums, each_sample, map_samples, sum_samples
+from build_rules.compilers.in_order import MAX_WORKERS, in_order, worker_count
 
 
 @pytest.mark.parametrize(("processors", "workers"), [(1, 1), (2, 2), (4, 4), (5, 4), (64, 4)])
@@ -66,3 +67,32 @@ def test_sums_are_those_of_the_samples_in_order_in_float64(workers: int | None) 
     assert np.array_equal(total["all"], in_order)
     assert total["all"].dtype == total["late"].dtype == np.float64
     assert np.allclose(total["late"], parts[11:].sum(axis=0, dtype=np.float64))
+
+
+def test_only_a_few_are_begun_before_they_are_asked_for_and_none_after_that() -> None:
+    begun: list[int] = []
+
+    def work(number: int) -> int:
+        begun.append(number)
+        return number
+
+    results = in_order(work, range(1000), workers=2)
+    assert [next(results) for _ in range(3)] == [0, 1, 2]
+    results.close()
+    assert len(begun) <= 3 + 2 + 1
+
+
+def test_an_error_comes_in_its_turn_and_ends_the_work() -> None:
+    def work(number: int) -> int:
+        return 6 // (3 - number)
+
+    results = in_order(work, range(1000), workers=3)
+    assert [next(results) for _ in range(3)] == [2, 3, 6]
+    with pytest.raises(ZeroDivisionError):
+        next(results)
+
+
+def test_how_far_it_is_is_told_with_the_time_left() -> None:
+    told: list[str] = []
+    assert list(each_sample(abs, [-4, -5], "observing", told.append)) == [4, 5]
+    assert told == ["observing 1 of 2 samples, 0 s left", "observing 2 of 2 samples, 0 s left"]
