@@ -2,7 +2,7 @@
 
 Usage: python benchmarks/null_build.py [--models 1,100,1000] [--runs 7] [--no-peers]
 
-For each size a repository is generated (`benchmarks/monorepo.py`: 20 steps and 30 files for each model). Every tool
+For each size a repository is generated (`benchmarks/monorepo.py`: 22 steps and 32 files for each model). Every tool
 then checks the same inputs and outputs of every step and finds nothing to do, one after the other in every round.
 Printed are medians and the ratio to plain doit in the same round, which is what counts: machines differ. Also printed:
 what one changed `labels.txt` costs beyond its own step, and one model asked for by name.
@@ -89,7 +89,7 @@ def measure(models: int, runs: int, with_peers: bool) -> None:
         medians = {name: statistics.median(row[name] for row in rounds) for name in peers}
         told = ", ".join(f"{name} {seconds:.3f} s" for name, seconds in medians.items())
         ratio = statistics.median(row["ours"] / row.get("plain doit", row["ours"]) for row in rounds)
-        sys.stdout.write(f"{models} models, {models * 20} steps: {told}; ratio to plain doit {ratio:.2f}\n")
+        sys.stdout.write(f"{models} models, {models * 22} steps: {told}; ratio to plain doit {ratio:.2f}\n")
         sys.stdout.write(f"   the first run, which knows nothing yet: {first:.2f} s\n")
         sys.stdout.write(f"   one model by name: {_one(folder, runs):.3f} s\n")
         sys.stdout.write(f"   `doit status`: {_median(folder, runs, (*DOIT, 'status')):.3f} s\n")

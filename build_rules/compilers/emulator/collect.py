@@ -58,7 +58,7 @@ def read_collected(job: OptimizeJob, settings: Settings, count: int) -> dict[str
             if {key: about[key] for key in wanted} != wanted:
                 return None
             return _observations(about["tensors"], {part: file[part] for part in PARTS})
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
+    except (OSError, EOFError, ValueError, AttributeError, LookupError, TypeError, zipfile.BadZipFile):
         return None
 
 
