@@ -24,6 +24,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "build_rules"
 
 STATE = {
     "calibration/pixels/images.py _budget",
+    "commands/compare_inputs.py scratch_folders",
     "engine/cleaning/removal.py removal",
     "engine/freshness/clock.py file_clock",
     "engine/freshness/current_run.py current_run",
@@ -49,6 +50,7 @@ REMEMBERED = {
     "engine/places.py _is_allowed",
     "engine/slower.py tell_slower",
     "regular_file.py _kernel_devices",
+    "report_page/render_pages.py _environment",
     "versions.py library_version",
     "workspace.py _ask_once",
     "workspace.py _first_built",

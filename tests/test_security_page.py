@@ -30,7 +30,6 @@ SHOWN = (
 """How much of something is shown."""
 OURS = (
     *("commands/npz.py MAX_NAME", "hef/writer.py MAX_NAME", "onnx_file/write.py MAX_BYTES"),
-    *("compilers/emulator/finetune.py MAX_ROWS", "compilers/emulator/finetune.py MAX_SAMPLES"),
     *("compilers/in_order.py MAX_WORKERS", "engine/memory/failures.py MAX_TEXT"),
     *("engine/memory/texts.py MAX_BYTES", "engine/memory/texts.py MAX_KEPT", "engine/memory/findings.py MAX_KEPT"),
 )

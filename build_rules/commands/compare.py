@@ -125,6 +125,8 @@ class Compare(BuildCommand, TaskCommand):
             model, compiler, lambda text: line.tell(0, 0, text), hw_arch=chip.hw_arch, held_out=held_out
         )
         if not mixed:
+            if not asked.is_usual:
+                raise self.usage_error("--layers measures on calibration images; it takes no others, and no truth.")
             return show_layers(target, inputs, json)
         return show_mixed(target, inputs, model.folder / ws.DECLARATION, write=write, as_json=json)
 
@@ -141,7 +143,7 @@ class Compare(BuildCommand, TaskCommand):
 
     def _tell_all(self, compared: Sequence[Comparison], json: bool, names: Sequence[str]) -> int:
         from build_rules.commands.compare_text import comparison_text
-        from build_rules.comparison.store import dump
+        from build_rules.comparison.kept_comparison import dump
 
         if json:
             show(as_json([{**dump(each), "class_names": list(names)} for each in compared]))

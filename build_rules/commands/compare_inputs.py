@@ -22,7 +22,7 @@ from build_rules.comparison.comparison_inputs import (
     digest_of,
     files_digest,
 )
-from build_rules.comparison.store import keep, recall
+from build_rules.comparison.kept_comparison import keep, recall
 from build_rules.engine.freshness.key import Kind
 from build_rules.engine.places import make_folder, write_whole
 from build_rules.errors import InputError

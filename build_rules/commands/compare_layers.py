@@ -30,7 +30,8 @@ def search_inputs(
 ) -> tuple[str, SetInputs]:
     """Return the name of the first built target of a model, those that are made fastest first, and what to read of it.
 
-    `hw_arch` None: of whatever chip. `held_out` are images that are no calibration images, where there are some. Raises `InputError` when none is built.
+    `hw_arch` None: of whatever chip. `held_out` are images that are no calibration images, where there are some.
+    Raises `InputError` when none is built.
     """
     from build_rules import workspace as ws
     from build_rules.compilers.protocol import Surroundings

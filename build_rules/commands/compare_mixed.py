@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,8 +33,9 @@ def show_mixed(target: str, inputs: SetInputs, declaration: Path, *, write: bool
     from build_rules.records.mixed_json import dump_mixed
 
     if write:
-        _read(declaration)
-    mixed = find_set(inputs)
+        _read(declaration)  # what cannot be written is told before anything is searched
+    with redirect_stdout(sys.stderr):  # what quantizing prints is no answer
+        mixed = find_set(inputs)
     lines = [wide_line(layer.node, layer.mode) for layer in mixed.layers]
     show(dump_mixed(mixed) if as_json else _text(target, mixed, lines))
     if write and lines:

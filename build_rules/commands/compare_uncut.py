@@ -91,7 +91,7 @@ class _Uncut:
         return Uncut(self._model.name, len(reference), tuple(made), _because(made))
 
     def _write(self, whole: Path) -> str:
-        from build_rules.graph.write_uncut import write_uncut
+        from build_rules.comparison.write_uncut import write_uncut
 
         image = self._inputs.split.input
         return write_uncut(self._model.onnx, self._target, (image.height, image.width), whole)

@@ -52,7 +52,7 @@ def compare_all(model: Model, chips: Sequence[ComparisonInputs], tell: Tell) -> 
 def known_comparisons(told: ToldModel) -> tuple[Comparison, ...]:
     """Return what was compared before, where nothing that was quantized is newer; no images are read for that."""
     from build_rules.commands.compare_inputs import KEPT
-    from build_rules.comparison.store import MAX_KEPT_BYTES, recall
+    from build_rules.comparison.kept_comparison import MAX_KEPT_BYTES, recall
     from build_rules.regular_file import read_small
 
     found = []

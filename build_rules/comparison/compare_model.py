@@ -6,14 +6,15 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from math import nan, prod
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from build_rules.comparison.advice import Advice, Candidate, advise
 from build_rules.comparison.check_model import check_model
+from build_rules.comparison.choose_preset import Advice, Candidate, advise
 from build_rules.comparison.comparison_inputs import ComparisonInputs, ImageSet, PresetInputs
 from build_rules.comparison.delivered import Tensors, exact_tensors, outputs_of, quantized_tensors
 from build_rules.comparison.measured import Comparison, OutputMeasure, PresetMeasure, SetMeasure
@@ -139,9 +140,9 @@ class _Work:
         self._done, self._all = 0, sum(len(each.images) for each in inputs.sets) * (1 + len(networks))
         image = inputs.split.input
         values = sum(prod(endpoint.shape) for endpoint in inputs.split.endpoints)
-        is_started = any(network.inputs.compiler.starts_programs for network in networks)
+        self._is_started = any(network.inputs.compiler.starts_programs for network in networks)
         held = image.height * image.width * image.channels + 8 * values
-        self._batch = max(1, (STARTED_BYTES if is_started else BATCH_BYTES) // held)
+        self._batch = max(1, (STARTED_BYTES if self._is_started else BATCH_BYTES) // held)
 
     def run(self, images: ImageSet) -> _SetResult:
         """Run all images of a set, in their order."""
@@ -162,8 +163,10 @@ class _Work:
                 cells = [self._reader.cells(each) for each in tensors] if self._reader else [None] * len(batch)
                 self._tick(len(batch), f"float on {images.name} images")
                 exact.objects += map(self._reader.read, tensors) if self._reader else []
-                for network, seen in zip(self._networks, quantized, strict=True):
-                    self._add(network, seen, np.stack(batch), tensors, cells)
+                add = partial(self._add, np.stack(batch), tensors, cells)
+                # Each adds to what is its own, so that nothing depends on which one is first.
+                mapped = map if self._is_started else pool.map
+                for network, _ in zip(self._networks, mapped(add, self._networks, quantized), strict=True):
                     self._tick(len(batch), f"{network.inputs.preset} on {images.name} images")
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
@@ -174,11 +177,11 @@ class _Work:
 
     def _add(
         self,
-        network: _Network,
-        seen: _Seen,
         batch: NDArray[np.uint8],
         tensors: Sequence[Tensors],
         cells: Sequence[Tensors | None],
+        network: _Network,
+        seen: _Seen,
     ) -> None:
         """Run a batch through one network, and add it to what was seen of it."""
         real = network.inputs.compiler.simulate(network.har, batch)

@@ -21,7 +21,9 @@ class Hardware(NamedTuple):
     layouts, and crashes when there are none. `clock_of` names the chip that this one is with another clock, which all
     releases take it for. `needs_longest_search`: it is so small that the compiler finds no room for networks with
     attention unless it searches as long as it can (seen with YOLO26, whose shorter searches end in "Agent infeasible").
-    `is_target`: models are built for it; `is_default`: where nobody says for which.
+    `most_weights`: how many the largest public network has that was compiled for it, and which that is (model zoo,
+    `docs/public_models`), None where no table tells. `is_target`: models are built for it; `is_default`: where nobody
+    says for which.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Hardware(NamedTuple):
     partial_layouts: bool = False
     clock_of: str | None = None
     needs_longest_search: bool = False
+    most_weights: tuple[float, str] | None = None
     is_target: bool = False
     is_default: bool = False
 
@@ -42,11 +45,16 @@ _H8, _H15 = (1, 2, 3), (4, 103)
 HARDWARE = {
     chip.name: chip
     for chip in (
-        Hardware("hailo8", "Hailo-8", (1, 0), 4, _H8, (0, *_H8), is_target=True),
+        Hardware(
+            *("hailo8", "Hailo-8", (1, 0), 4, _H8, (0, *_H8)),
+            most_weights=(304.16e6, "clip_vit_l_14_image_encoder"),
+            is_target=True,
+        ),
         Hardware(
             *("hailo8l", "Hailo-8L", (3,), 4, (3,), (3,)),
             partial_layouts=True,
             needs_longest_search=True,
+            most_weights=(87.8e6, "clip_vit_b_32_image_encoder"),
             is_target=True,
             is_default=True,
         ),

@@ -123,6 +123,7 @@ def test_the_cut_is_worth_its_while(compared: Path) -> None:
         ([MODEL, "--truth", "nowhere"], "nowhere: there is no such truth"),
         ([MODEL, "--write"], "--write goes with --mixed"),
         ([MODEL, "--uncut", "--layers"], "one by one"),
+        ([MODEL, "--layers", "models/scenes/heldout"], "--layers measures on calibration images"),
         ([HAR], "is to be compared on no image"),
         ([HAR, "--layers", "models/scenes/heldout"], "--layers is about a model"),
         ([MODEL, "models/shapes-det/model.toml"], "model.toml"),

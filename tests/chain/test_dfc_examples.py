@@ -113,6 +113,20 @@ def test_the_quantized_network_before_the_compile(examples: Path, model: str, pr
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-4)
 
 
+def test_both_compilers_are_compared_in_one_call(examples: Path) -> None:
+    model, preset = BUILT[0]
+    hars = [str(executable(examples, model, preset, suffix).with_name("model.har")) for suffix in ("-dfc", "")]
+    run = doit(examples, "compare", *hars, *map(str, scenes()), "--json")
+    assert run.code == 0, run.err
+    (chip,) = json.loads(run.out)
+    double, emulator = chip["presets"]
+    assert double["preset"] == f"{emulator['preset']}-dfc"
+    assert double["sdk_version"] == "3.33.0-double-emulated"
+    for one, other in zip(double["sets"][0]["outputs"], emulator["sets"][0]["outputs"], strict=True):
+        assert one["snr"] == pytest.approx(other["snr"], abs=0.05)
+        assert one["bits"] == other["bits"]
+
+
 def test_the_files_say_whose_they_are(examples: Path) -> None:
     for model, preset in BUILT:
         hef = executable(examples, model, preset, "-dfc")

@@ -108,7 +108,7 @@ OBJECTS = (
     *("records/split_hint.py", "records/split_json.py"),
 )
 CODE: dict[Stage, tuple[str, ...]] = {
-    "parse": (*SHARED, *_own("parse_onnx", "sizes"), "compilers/begin_at.py"),
+    "parse": (*SHARED, *_own("parse_onnx", "sizes"), "compilers/begin_at.py", "records/hardware.py"),
     "statistics": (
         *(place for place in SHARED if place != "records/stage_report.py"),
         *_own("collect", "finite", "fold", "fresh_names", "network", "observe", "observing_graph"),

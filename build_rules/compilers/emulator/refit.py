@@ -40,7 +40,7 @@ __all__ = ["DEPTH", "Candidate", "Refit", "candidates", "patches"]
 Doubles = npt.NDArray[np.float64]
 
 DEPTH = 2
-MAX_ROWS = 8192
+ROWS = 8192
 RIDGE = 3e-2
 BACKGROUND = 0.02
 """What a place without any object counts, against 1 for one that surely holds one: objects are not to be invented."""
@@ -91,7 +91,7 @@ class Refit:
         self, network: Network, plan: Plan, samples: Samples, chosen: Sequence[Candidate], teachers: Targets
     ) -> None:
         self.network, self.samples, self.teachers = network, samples, tuple(teachers)
-        rows = MAX_ROWS // len(teachers)
+        rows = ROWS // len(teachers)
         self.places = {
             (each.layer.name, index): _places(network, each, target, rows)
             for each in chosen

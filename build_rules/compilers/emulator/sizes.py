@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from math import prod
 from typing import Any, NamedTuple
 
+from build_rules.records.hardware import HARDWARE
+
 __all__ = ["tell_sizes"]
 
 
@@ -21,10 +23,6 @@ class Known(NamedTuple):
     network: str
 
 
-WEIGHTS = {
-    "hailo8": Known(304.16e6, "clip_vit_l_14_image_encoder"),
-    "hailo8l": Known(87.8e6, "clip_vit_b_32_image_encoder"),
-}
 CHANNELS = Known(4096, "clip_vit_l_14_image_encoder, inside its blocks")
 EDGE = Known(1920, "stdc1, 1024x1920")
 UNTOLD = "No limit is published: whether the chip holds it, only Hailo's compiler can tell"
@@ -32,16 +30,16 @@ UNTOLD = "No limit is published: whether the chip holds it, only Hailo's compile
 
 def tell_sizes(hn: Mapping[str, Any], hw_arch: str) -> tuple[str, ...]:
     """Return a warning for each kind of size in which a network is beyond every public one of its chip."""
-    chip = "hailo8l" if hw_arch == "hailo8l" else "hailo8"
+    chip = HARDWARE[hw_arch]
     warnings = [
         *_beyond("channels", CHANNELS, {name: shape[-1] for name, shape in _shapes(hn)}),
         *_beyond("pixels along an edge", EDGE, {name: max(shape[1:-1]) for name, shape in _shapes(hn) if shape[1:-1]}),
     ]
     weights = sum(map(_weights, hn["layers"].values()))
-    known = WEIGHTS[chip]
-    if weights > known.size:
+    known = None if chip.most_weights is None else Known(*chip.most_weights)
+    if known is not None and weights > known.size:
         warnings.append(
-            f"the network has {weights / 1e6:.1f} million weights; the largest public one for {chip} has "
+            f"the network has {weights / 1e6:.1f} million weights; the largest public one for {chip.name} has "
             f"{known.size / 1e6:.1f} ({known.network}). {UNTOLD}."
         )
     return tuple(warnings)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from build_rules.comparison.advice import Candidate, advise
+from build_rules.comparison.choose_preset import Candidate, advise
 from build_rules.objects.found import Objects
 from build_rules.objects.measure_agreement import agree
 

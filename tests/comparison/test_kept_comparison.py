@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from build_rules.comparison.kept_comparison import dump, keep, load, recall
 from build_rules.comparison.measured import Comparison
-from build_rules.comparison.store import dump, keep, load, recall
 from tests.comparison.records import COMPARISONS
 from tests.profiles import either
 
