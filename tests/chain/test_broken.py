@@ -29,7 +29,7 @@ def test_the_others_are_built_and_the_broken_ones_told_before_and_after(mixed: P
     first, second = run.err.splitlines()
     assert first.startswith("ERROR in split:a%3Ab: models/a:b: a model's folder name")
     assert second.startswith("ERROR in calibration:bare: models/bare: there is nothing to calibrate from")
-    assert "9 run, 2 failed, 10 not reached in" in run.out
+    assert "10 run, 2 failed, 12 not reached in" in run.out
     assert [line[:26] for line in run.out.splitlines()[-2:]] == [
         "failed: split:a%3Ab: model",
         "failed: calibration:bare: ",

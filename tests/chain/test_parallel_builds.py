@@ -46,7 +46,7 @@ def test_side_by_side_gives_the_same_bytes(tmp_path: Path) -> None:
     one, two = workspace(tmp_path / "one"), workspace(tmp_path / "two")
     alone, run = doit(one), doit(two, "-n", "2")
     assert alone.code == 0
-    assert (run.code, len(run.executed)) == (0, 18)
+    assert (run.code, len(run.executed)) == (0, 20)
     # What is made fastest is there first, and whole, though it is declared last.
     assert finished(alone, MODELS[0]) == [f"{step} {preset}" for preset in ("fast", "balanced") for step in STEPS]
     side_by_side = finished(run, MODELS[0])
