@@ -64,7 +64,7 @@ def test_a_repository_of_one_line_builds(python: Path, tmp_path: Path) -> None:
     assert first.returncode == 0, first.stderr
     hef = "build/shapes-det/hailo8l-fast/model+meta.hef"
     assert (tmp_path / hef).is_file()
-    assert "7 up to date" in run(python, tmp_path).stdout
+    assert "8 up to date" in run(python, tmp_path).stdout
     assert "meta:shapes-det:hailo8l-fast" in run(python, tmp_path, "list", "--all").stdout
     assert "0.1.0-emulated" in run(python, tmp_path, "inspect", hef).stdout
     assert run(python, tmp_path, "report").returncode == 0
