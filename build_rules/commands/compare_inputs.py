@@ -157,8 +157,19 @@ def _of_chip(model: Model, steps: Steps, built: Sequence[Target], chosen: _Chose
         feed=load_feed(first / "feed.json"),
         presets=tuple(sorted(presets, key=lambda each: cost.index(each.preset))),
         sets=tuple(sets),
-        files=CheckFiles(snapshot, folder / "calibration-images.json", calibrated.count, model.calibration),
+        files=_check_files(model, built[0].hw_arch, calibrated.count),
         notes=tuple(notes),
+    )
+
+
+def _check_files(model: Model, hw_arch: str, count: int) -> CheckFiles:
+    folder = ws.folder(model)
+    return CheckFiles(
+        snapshot=folder / "calibration.safetensors",
+        chosen=folder / "calibration-images.json",
+        statistics=ws.arch_folder(model, hw_arch) / "statistics.npz",
+        count=count,
+        calibration=model.calibration,
     )
 
 

@@ -129,7 +129,7 @@ def _class_rows(presets: Sequence[PresetMeasure], index: int, names: Sequence[st
 def _checks(checks: Sequence[Check]) -> Iterator[str]:
     for check in checks:
         yield f"   {check.state:9}  {check.subject}"
-        if check.state == "failed":
+        if check.state != "passed":
             yield f"              {check.text}" + (f"; {check.advice}" if check.advice else "")
 
 

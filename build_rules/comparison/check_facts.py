@@ -6,6 +6,7 @@ import json
 import zipfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,6 @@ from numpy.typing import NDArray
 
 from build_rules.calibration.chosen import Chosen
 from build_rules.comparison.checklist import FirstLayer, KernelFacts, LayerRange, SampleFacts
-from build_rules.compilers.layer_noise import LayerNoise
 from build_rules.errors import InputError
 from build_rules.records.split_json import CAMERA_ADAPTORS, Split
 
@@ -26,7 +26,7 @@ __all__ = [
     "compare_first_layer",
     "look_at_kernels",
     "look_at_samples",
-    "ranges_of",
+    "name_ranges",
     "read_ranges",
 ]
 
@@ -44,11 +44,6 @@ STATISTICS_FORMAT = 1
 TAILS = (0.1, 99.9)
 
 Floats = NDArray[np.floating[Any]]
-
-
-def ranges_of(noise: Sequence[LayerNoise]) -> tuple[LayerRange, ...]:
-    """Return the ranges that were seen when the noise of layers was measured."""
-    return tuple(LayerRange(layer.layer, layer.low, layer.high, layer.used) for layer in noise)
 
 
 def read_ranges(statistics: Path) -> tuple[LayerRange, ...] | None:
@@ -75,6 +70,25 @@ def _range(name: str, lows: Floats, highs: Floats, values: Floats) -> LayerRange
     low, high = float(lows.min()), float(highs.max())
     below, above = np.percentile(values, TAILS)
     return LayerRange(name, low, high, float((above - below) / (high - low)) if high > low else 0.0)
+
+
+def name_ranges(ranges: Sequence[LayerRange], split_onnx: Path) -> tuple[LayerRange, ...]:
+    """Return ranges by the node that makes each tensor, without those of softmaxes.
+
+    What a softmax makes lies between 0 and 1 whatever the network has learned, and takes neither clipping nor 16 bits.
+    """
+    import onnx
+
+    graph = onnx.load(str(split_onnx), load_external_data=False).graph
+    makers = {output: node for node in graph.node for output in node.output}
+    named = []
+    for each in ranges:
+        maker = makers.get(each.layer)
+        if maker is None:
+            named.append(each)
+        elif maker.op_type != "Softmax":
+            named.append(replace(each, layer=maker.name or each.layer))
+    return tuple(named)
 
 
 def look_at_samples(snapshot: Path, name: str) -> SampleFacts:

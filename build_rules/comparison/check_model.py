@@ -6,7 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from build_rules.calibration.chosen import load_chosen
-from build_rules.comparison.check_facts import compare_first_layer, look_at_kernels, look_at_samples
+from build_rules.comparison.check_facts import (
+    compare_first_layer,
+    look_at_kernels,
+    look_at_samples,
+    name_ranges,
+    read_ranges,
+)
 from build_rules.comparison.checklist import CheckFacts, run_checklist
 from build_rules.comparison.comparison_inputs import ComparisonInputs
 from build_rules.comparison.measured import Check
@@ -38,10 +44,12 @@ def check_model(
 
 
 def _with_files(facts: CheckFacts, inputs: ComparisonInputs) -> CheckFacts:
-    """Add what the calibration tells, where it is here."""
+    """Add what the calibration and its statistics tell, where they are here."""
     files = inputs.files
     if files is None:
         return facts
+    if (ranges := read_ranges(files.statistics)) is not None:
+        facts = replace(facts, ranges=name_ranges(ranges, inputs.exported))
     try:
         samples = look_at_samples(files.snapshot, inputs.split.input.name)
         first = compare_first_layer(files.snapshot, inputs.split, load_chosen(files.chosen), files.calibration)

@@ -255,7 +255,7 @@ def _kernels(facts: KernelFacts | None) -> Check:
 def _ranges(layers: Sequence[LayerRange] | None) -> Check:
     subject = "no layers with wide ranges"
     if not layers:
-        return Check(subject, "not known", "the ranges of layers were not measured", "run doit compare MODEL --layers")
+        return Check(subject, "not known", "there are no statistics of the emulator, which measure them")
     moving = [layer for layer in layers if layer.high > layer.low]
     wide = sorted((one for one in moving if one.used < NARROW), key=lambda one: (one.used, one.layer))
     if not wide:

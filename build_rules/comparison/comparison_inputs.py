@@ -69,10 +69,14 @@ class PresetInputs:
 
 @dataclass(frozen=True)
 class CheckFiles:
-    """What the checklist looks into; `calibration` is what the model is calibrated from, where that is images."""
+    """What the checklist looks into; `calibration` is what the model is calibrated from, where that is images.
+
+    `statistics` are those of the emulator, which need not be there.
+    """
 
     snapshot: Path
     chosen: Path
+    statistics: Path
     count: int
     calibration: Path | None
 
@@ -108,10 +112,15 @@ def digest_of(inputs: ComparisonInputs, code: str) -> str:
         files_digest([inputs.exported]),
         *(f"{each.preset} {each.target} {each.har is None} {each.digest}" for each in inputs.presets),
         *(f"{each.name} {each.digest}" for each in inputs.sets),
-        "" if inputs.files is None else files_digest([inputs.files.chosen]),
+        "" if inputs.files is None else _files_part(inputs.files),
         *inputs.notes,
     ]
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _files_part(files: CheckFiles) -> str:
+    """Return what the checklist depends on; what the statistics hold, the snapshot and the code decide."""
+    return f"{files_digest([files.chosen])} {files.statistics.is_file()}"
 
 
 def files_digest(paths: Iterable[Path]) -> str:

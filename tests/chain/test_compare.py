@@ -58,7 +58,9 @@ def test_float_and_all_presets_stand_side_by_side(told: list[dict[str, Any]]) ->
             assert sum(output["frame_bytes"] for output in each["outputs"]) == preset["frame_bytes"]
             assert all(output["snr"] > 20 for output in each["outputs"] if output["role"] == "boxes")
         assert preset["sets"][1]["truth"]["map50"] > 0.8
-    assert len(chip["checks"]) == 8
+    answers = {check["subject"]: check["state"] for check in chip["checks"]}
+    assert len(answers) == 8
+    assert answers["no layers with wide ranges"] == "passed", "the statistics that were collected tell"
     assert chip["take"] in ("fast", "balanced", "accurate")
     assert chip["because"].startswith(f"Take {chip['take']}: ")
 
@@ -84,6 +86,8 @@ def test_people_read_a_table_that_says_it_is_emulated(compared: Path, told: list
     assert max(map(len, lines[:-1])) <= 170
     assert any(line.startswith("balanced (not built)") for line in lines)
     assert any(line.split()[:2] == ["passed", "cut"] for line in lines)
+    unknown = next(number for number, line in enumerate(lines) if line.split()[:2] == ["not", "known"])
+    assert lines[unknown + 1].startswith("      "), "what is not known says why"
     assert lines[-1] == told[0]["because"]
 
 

@@ -19,11 +19,10 @@ from build_rules.comparison.check_facts import (
     compare_first_layer,
     look_at_kernels,
     look_at_samples,
-    ranges_of,
+    name_ranges,
     read_ranges,
 )
 from build_rules.comparison.checklist import LayerRange
-from build_rules.compilers.layer_noise import LayerNoise
 from build_rules.records.split_json import ModelInput, Preprocessing, Split
 from tests.metadata.synthetic import Array
 
@@ -162,6 +161,9 @@ def test_the_statistics_of_the_emulator_tell_ranges(tmp_path: Path) -> None:
     assert read_ranges(tmp_path / "absent.npz") is None
 
 
-def test_the_noise_of_layers_tells_ranges() -> None:
-    noise = LayerNoise("net/conv1", "conv", ("/conv1",), 0.5, (), -1.0, 9.0, 0.2, 8)
-    assert ranges_of([noise]) == (LayerRange("net/conv1", -1.0, 9.0, 0.2),)
+def test_ranges_are_named_by_nodes_and_softmaxes_have_none_of_their_own(tmp_path: Path) -> None:
+    file = graph_of(
+        tmp_path, helper.make_node("Relu", ["x"], ["r"], name="/relu"), helper.make_node("Softmax", ["r"], ["y"])
+    )
+    ranges = [LayerRange(name, 0, 1, 0.1) for name in ("r", "y", "elsewhere")]
+    assert [each.layer for each in name_ranges(ranges, file)] == ["/relu", "elsewhere"]
