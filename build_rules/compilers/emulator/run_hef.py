@@ -59,14 +59,14 @@ def simulate(path: Path, samples: npt.NDArray[np.uint8]) -> dict[str, npt.NDArra
     if not len(samples):
         raise InputError(f"{path}: is to be run on no sample.")
     session, grids = HostSession(path), output_grids(path)
-    results = list(in_order(session.run, samples))
-    if missing := [name for name, _, _ in grids if name not in results[0]]:
-        raise InputError(f"{path}: its network does not deliver {missing[0]}; build it again.")
-    return {
-        name: np.float32(scale)
-        * (np.concatenate([each[name] for each in results]).astype(np.float32) - np.float32(zero))
-        for name, scale, zero in grids
-    }
+    real: dict[str, npt.NDArray[np.float32]] = {}
+    for number, delivered in enumerate(in_order(session.run, samples)):
+        for name, scale, zero in grids:
+            if name not in delivered:
+                raise InputError(f"{path}: its network does not deliver {name}; build it again.")
+            values = np.float32(scale) * (delivered[name][0].astype(np.float32) - np.float32(zero))
+            real.setdefault(name, np.empty((len(samples), *values.shape), np.float32))[number] = values
+    return real
 
 
 def _open(path: Path) -> Session:
