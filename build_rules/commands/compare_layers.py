@@ -9,10 +9,10 @@ from build_rules.commands.command import show
 from build_rules.errors import InputError, printable
 
 if TYPE_CHECKING:
+    from build_rules.compilers.network_images import Images
     from build_rules.compilers.protocol import Compiler
     from build_rules.declared.model import Model
     from build_rules.mixed.find_set import SetInputs
-    from build_rules.mixed.quantize_set import Images
 
 __all__ = ["search_inputs", "show_layers"]
 
@@ -49,6 +49,8 @@ def search_inputs(
                 place / "model.alls",
                 folder / "calibration.safetensors",
                 folder / "endpoints.json",
+                folder / "split.onnx",
+                place / "feed.json",
                 load_calibrated(folder / "calibration.json").count,
                 held_out,
                 Surroundings(progress),

@@ -70,7 +70,7 @@ class _Uncut:
 
     def compare(self) -> Uncut:
         """Return both; raises `InputError` where the tail cannot be emulated or nobody reads its output."""
-        from build_rules.comparison.delivered import exact_tensors
+        from build_rules.compilers.delivered import exact_tensors
         from build_rules.compilers.exported_graph import ExportedGraph
 
         whole = self._scratch / "uncut.onnx"
@@ -134,7 +134,7 @@ class _Uncut:
             yield from ({name: values[row] for name, values in real.items()} for row in range(len(batch)))
 
     def _cut(self, reference: Sequence[Objects]) -> UncutRow:
-        from build_rules.comparison.delivered import outputs_of, quantized_tensors
+        from build_rules.compilers.delivered import outputs_of, quantized_tensors
 
         preset, split = self._preset, self._inputs.split
         har = preset.har

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from build_rules.comparison.check_model import check_model
 from build_rules.comparison.choose_preset import Advice, Candidate, advise
 from build_rules.comparison.comparison_inputs import ComparisonInputs, ImageSet, PresetInputs
-from build_rules.comparison.delivered import Tensors, exact_tensors, outputs_of, quantized_tensors
 from build_rules.comparison.measured import Comparison, OutputMeasure, PresetMeasure, SetMeasure
 from build_rules.comparison.output_measures import Grid, OutputMeter
+from build_rules.compilers.delivered import Tensors, exact_tensors, outputs_of, quantized_tensors
 from build_rules.compilers.describe_har import HarDescription, HarOutput, output_grids
 from build_rules.compilers.exported_graph import ExportedGraph
 from build_rules.errors import InputError
