@@ -33,9 +33,11 @@ MIXED = Rule(
         "mixed/search.py",
         "alls/wide_layers.py",
         "calibration/snapshot/safetensors_file.py",
-        *("compilers/archive.py", "compilers/describe_har.py", "compilers/har_file.py", "compilers/layer_noise.py"),
+        *("compilers/archive.py", "compilers/delivered.py", "compilers/describe_har.py", "compilers/exported_graph.py"),
+        *("compilers/har_file.py", "compilers/in_order.py", "compilers/layer_noise.py", "compilers/network_images.py"),
         *("compilers/npz_numbers.py", "compilers/protocol.py", "compilers/samples.py"),
         "engine/messages.py",
+        "inference.py",
         *("objects/agreement.py", "objects/average_precision.py", "objects/decode_scale.py", "objects/formulas.py"),
         *("objects/found.py", "objects/match_objects.py", "objects/measure_agreement.py", "objects/paired.py"),
         *("objects/read_objects.py", "objects/suppress.py"),
@@ -98,6 +100,9 @@ def searches(models: Sequence[Model]) -> Tasks:
                 inputs={
                     "calibrated": ws.folder(model) / "calibration.json",
                     "endpoints": ws.folder(model) / "endpoints.json",
+                    # What sets are judged by; neither changes alone but with what is said of the pixels.
+                    "exported": ws.folder(model) / "split.onnx",
+                    "feed": place / "searched" / "feed.json",
                     "parsed_har": place / "parsed.har",
                     "script": place / "searched" / "model.alls",
                     "snapshot": ws.folder(model) / "calibration.safetensors",

@@ -7,7 +7,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,7 +78,8 @@ class Compare(BuildCommand, TaskCommand):
         for flag in ("layers", "mixed", "write", "uncut"):
             if options[flag]:
                 raise self.usage_error(f"--{flag} is about a model; name that in the place of a HAR.")
-        return self._tell_all([compare_hars(files, _path(options["truth"]), self._line().tell)], options["json"], ())
+        truth = _path(options["truth"])
+        return self._show(lambda line: _told([compare_hars(files, truth, line.tell)], options["json"], ()))
 
     def _execute(
         self, pos_args: list[str], json: bool, layers: bool, mixed: bool, write: bool, uncut: bool, truth: str
@@ -92,74 +93,90 @@ class Compare(BuildCommand, TaskCommand):
                 raise self.usage_error("--layers, --mixed and --uncut are asked for one by one.")
             model = _find_model(pos_args[0])
             asked = Asked(tuple(map(Path, pos_args[1:])), _path(truth))
-            self._end_at_once(model)
-            if layers or mixed:
-                return self._layers(model, asked, mixed, write, json)
-            return self._uncut(model, asked, json) if uncut else self._compare(model, asked, json)
+            if layers and not asked.is_usual:
+                raise self.usage_error("--layers measures on calibration images; it takes no others, and no truth.")
+            if _is_here(model):
+                signal.signal(signal.SIGINT, _end)
+            if layers:
+                return self._show(lambda line: self._layers(model, json, line))
+            if mixed:
+                return self._show(lambda line: self._mixed(model, asked, write, json, line))
+            if uncut:
+                return self._show(lambda line: self._uncut(model, asked, json, line))
+            return self._show(lambda line: self._compare(model, asked, json, line))
         except InputError as error:
             raise InvalidCommand(str(error)) from error
         finally:
             self.finish()
 
-    def _compare(self, model: Model, asked: Asked, json: bool) -> int:
+    def _show(self, made: Callable[[ProgressLine], str]) -> int:
+        """Print what is made, when the line that tells how far that is has gone."""
+        from build_rules.commands.progress_line import ProgressLine
+
+        line = ProgressLine()
+        try:
+            told = made(line)
+        finally:
+            line.end()
+        show(told)
+        return DONE
+
+    def _compare(self, model: Model, asked: Asked, json: bool, line: ProgressLine) -> str:
         from build_rules.commands.compare_inputs import class_names, compare, gather, kept_at
 
-        line, compared = self._line(), []
+        compared = []
         for inputs in gather(model, self.steps(), asked):
             kept = kept_at(model, inputs) if asked.is_usual else None
             compared.append(compare(inputs, kept, line.tell))
-        line.end()
-        return self._tell_all(compared, json, class_names(model))
+        return _told(compared, json, class_names(model))
 
-    def _layers(self, model: Model, asked: Asked, mixed: bool, write: bool, json: bool) -> int:
+    def _layers(self, model: Model, json: bool, line: ProgressLine) -> str:
+        from build_rules import workspace as ws
+        from build_rules.commands.compare_layers import layers_text, search_inputs
+
+        target, inputs = search_inputs(model, ws.compiling(model).compiler, lambda text: line.tell(0, 0, text))
+        return layers_text(target, inputs, json)
+
+    def _mixed(self, model: Model, asked: Asked, write: bool, json: bool, line: ProgressLine) -> str:
         from build_rules import workspace as ws
         from build_rules.commands.compare_inputs import gather
-        from build_rules.commands.compare_layers import search_inputs, show_layers
-        from build_rules.commands.compare_mixed import show_mixed
+        from build_rules.commands.compare_layers import search_inputs
+        from build_rules.commands.compare_mixed import mixed_text
 
-        line = self._line()
-        compiler = ws.compiling(model).compiler
-        chip = next(gather(model, self.steps(), asked))
+        compiler, chip = ws.compiling(model).compiler, next(gather(model, self.steps(), asked))
         held_out = next((each.images for each in chip.sets if each.name == "held-out"), None)
         target, inputs = search_inputs(
             model, compiler, lambda text: line.tell(0, 0, text), hw_arch=chip.hw_arch, held_out=held_out
         )
-        if not mixed:
-            if not asked.is_usual:
-                raise self.usage_error("--layers measures on calibration images; it takes no others, and no truth.")
-            return show_layers(target, inputs, json)
-        return show_mixed(target, inputs, model.folder / ws.DECLARATION, write=write, as_json=json)
+        return mixed_text(target, inputs, model.folder / ws.DECLARATION, write=write, as_json=json)
 
-    def _uncut(self, model: Model, asked: Asked, json: bool) -> int:
-        from build_rules.commands.compare_uncut import show_uncut
+    def _uncut(self, model: Model, asked: Asked, json: bool, line: ProgressLine) -> str:
+        from build_rules.commands.compare_uncut import uncut_text
 
-        code: int = show_uncut(model, self.steps(), asked, json, self._line())
-        return code
+        return uncut_text(model, self.steps(), asked, json, line)
 
-    def _line(self) -> ProgressLine:
-        from build_rules.commands.progress_line import ProgressLine
 
-        return ProgressLine()
+def _told(compared: Sequence[Comparison], json: bool, names: Sequence[str]) -> str:
+    from build_rules.commands.compare_text import comparison_text
+    from build_rules.comparison.kept_comparison import dump
 
-    def _tell_all(self, compared: Sequence[Comparison], json: bool, names: Sequence[str]) -> int:
-        from build_rules.commands.compare_text import comparison_text
-        from build_rules.comparison.kept_comparison import dump
+    if json:
+        return as_json([{**dump(each), "class_names": list(names)} for each in compared])
+    return "\n\n".join(comparison_text(each, names) for each in compared)
 
-        if json:
-            show(as_json([{**dump(each), "class_names": list(names)} for each in compared]))
-        else:
-            show("\n\n".join(comparison_text(each, names) for each in compared))
-        return DONE
 
-    def _end_at_once(self, model: Model) -> None:
-        """From now on end on Ctrl-C, whatever threads are doing; a compiler that starts programs ends these itself."""
-        from build_rules import workspace as ws
+def _is_here(model: Model) -> bool:
+    """Whether all that is done for a model is done in this process, which may then end at once.
 
-        if not model.is_prebuilt and not ws.compiling(model).compiler.starts_programs:
-            signal.signal(signal.SIGINT, _end)
+    A compiler that starts programs ends these itself.
+    """
+    from build_rules import workspace as ws
+
+    return not model.is_prebuilt and not ws.compiling(model).compiler.starts_programs
 
 
 def _end(*_: object) -> None:
+    """End at once, whatever threads are doing."""
     from build_rules.commands.compare_inputs import scratch_folders
 
     for folder in scratch_folders:

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from build_rules.comparison.comparison_inputs import ImageSet, files_digest
+from build_rules.compilers.network_images import SampleRows, spread
 from build_rules.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from build_rules.compilers.samples import Samples
     from build_rules.objects.found import Objects
     from build_rules.records.split_json import ModelInput
 
@@ -23,24 +23,6 @@ __all__ = ["CALIBRATION_IMAGES", "calibration_set", "held_out_set", "list_held_o
 
 CALIBRATION_IMAGES = 64
 """Calibration samples that are compared, evenly spread: as many as Hailo's compiler takes its ranges of."""
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """Some rows of a snapshot."""
-
-    samples: Samples
-    rows: Sequence[int]
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def image(self, number: int) -> NDArray[np.uint8]:
-        pixels: NDArray[np.uint8] = self.samples.sample(self.rows[number])[0]
-        return pixels
-
-    def name(self, number: int) -> str:
-        return f"calibration sample {self.rows[number]}"
 
 
 @dataclass(frozen=True)
@@ -65,9 +47,8 @@ def calibration_set(snapshot: Path, source: ModelInput) -> ImageSet:
     from build_rules.compilers.samples import Samples
 
     samples = Samples(snapshot, source.name, (1, source.height, source.width, source.channels))
-    count = min(CALIBRATION_IMAGES, samples.count)
-    rows = [(2 * number + 1) * samples.count // (2 * count) for number in range(count)]
-    return ImageSet("calibration", _Rows(samples, rows), f"{files_digest([snapshot])} {count}")
+    rows = spread(range(samples.count), CALIBRATION_IMAGES)
+    return ImageSet("calibration", SampleRows(samples, rows), f"{files_digest([snapshot])} {len(rows)}")
 
 
 def list_held_out(named: Sequence[Path]) -> tuple[Path, ...]:

@@ -57,6 +57,7 @@ COMPARES = Kind(
         "comparison",
         "objects",
         "calibration/pixels",
+        "compilers/delivered.py",
         "compilers/exported_graph.py",
         "compilers/describe_har.py",
         "presets.py",

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from build_rules.commands.command import show
 from build_rules.errors import InputError, printable
 
 if TYPE_CHECKING:
+    from build_rules.compilers.network_images import Images
     from build_rules.compilers.protocol import Compiler
     from build_rules.declared.model import Model
     from build_rules.mixed.find_set import SetInputs
-    from build_rules.mixed.quantize_set import Images
 
-__all__ = ["search_inputs", "show_layers"]
+__all__ = ["layers_text", "search_inputs"]
 
 SHOWN = 20
 """Layers of the table; JSON has all of them."""
@@ -49,6 +48,8 @@ def search_inputs(
                 place / "model.alls",
                 folder / "calibration.safetensors",
                 folder / "endpoints.json",
+                folder / "split.onnx",
+                place / "feed.json",
                 load_calibrated(folder / "calibration.json").count,
                 held_out,
                 Surroundings(progress),
@@ -57,10 +58,9 @@ def search_inputs(
     raise InputError(f"{model.name}: no target of it is built; run `doit` first, then its layers can be measured.")
 
 
-def show_layers(target: str, inputs: SetInputs, as_json: bool) -> int:
-    """Measure and print; returns the exit code. Raises `InputError` where its compiler cannot tell what layers cost."""
+def layers_text(target: str, inputs: SetInputs, as_json: bool) -> str:
+    """Measure, and return what is to be printed. Raises `InputError` where the compiler cannot measure layers."""
     from build_rules.commands.render import render_json, render_table
-    from build_rules.exit_codes import DONE
     from build_rules.mixed.advice import advise
     from build_rules.mixed.find_set import divide, measure_noise
 
@@ -70,21 +70,17 @@ def show_layers(target: str, inputs: SetInputs, as_json: bool) -> int:
     count = len(divide(inputs.count)[0])
     if as_json:
         facts = {"target": target, "measured_by": inputs.compiler.version(), "images": count, "layers": rows}
-        show(render_json(facts))
-        return DONE
-    show(
-        printable(
-            f"{target}: the noise that each of {len(rows)} layers makes alone at the cells that hold objects, worst "
-            f"first, on {count} calibration images, by {inputs.compiler.version()}"
-        )
-        + "\n"
+        return render_json(facts)
+    head = printable(
+        f"{target}: the noise that each of {len(rows)} layers makes alone at the cells that hold objects, worst first, "
+        f"on {count} calibration images, by {inputs.compiler.version()}"
     )
-    show(render_table([_shown(row) for row in rows[:SHOWN]], long=("node",)))
+    more = ""
     if len(rows) > SHOWN:
         rest = sum(row["share"] for row in rows[SHOWN:])
-        show(f"{len(rows) - SHOWN} more layers make {rest:.1%} together; --json has them\n")
-    show(_lines(rows))
-    return DONE
+        more = f"{len(rows) - SHOWN} more layers make {rest:.1%} together; --json has them\n"
+    table = render_table([_shown(row) for row in rows[:SHOWN]], long=("node",))
+    return f"{head}\n{table}{more}{_lines(rows)}"
 
 
 def _row(noise: Any, advice: Any) -> dict[str, Any]:

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import sys
+import io
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from build_rules.commands.command import show
 from build_rules.errors import InputError, printable
-from build_rules.exit_codes import DONE
 from build_rules.regular_file import find_fault, read_small
 
 if TYPE_CHECKING:
     from build_rules.mixed.find_set import SetInputs
     from build_rules.records.mixed_json import Mixed, MixedResult
 
-__all__ = ["show_mixed"]
+__all__ = ["mixed_text"]
 
 DECLARATION_BYTES = 16 << 20
 COMMENT = "found and proven by `doit compare --mixed`"
 
 
-def show_mixed(target: str, inputs: SetInputs, declaration: Path, *, write: bool, as_json: bool) -> int:
-    """Search, print and, when asked, write the lines into `declaration`, the model's `model.toml`.
+def mixed_text(target: str, inputs: SetInputs, declaration: Path, *, write: bool, as_json: bool) -> str:
+    """Search and, when asked, write the lines into `declaration` (`model.toml`); returns what is to be printed.
 
-    Returns the exit code. Raises `InputError` as `find_set`, and for a declaration that cannot be written to, before
+    Raises `InputError` as `find_set`, and for a declaration that cannot be written to, before
     anything is searched.
     """
     from build_rules.mixed.advice import wide_line
@@ -34,13 +32,11 @@ def show_mixed(target: str, inputs: SetInputs, declaration: Path, *, write: bool
 
     if write:
         _read(declaration)  # what cannot be written is told before anything is searched
-    with redirect_stdout(sys.stderr):  # what quantizing prints is no answer
+    with redirect_stdout(io.StringIO()):  # what quantizing prints, once for every set, is no answer
         mixed = find_set(inputs)
     lines = [wide_line(layer.node, layer.mode) for layer in mixed.layers]
-    show(dump_mixed(mixed) if as_json else _text(target, mixed, lines))
-    if write and lines:
-        _write(declaration, lines, silent=as_json)
-    return DONE
+    written = _write(declaration, lines) if write else ""
+    return dump_mixed(mixed) if as_json else f"{_text(target, mixed, lines)}{written}"
 
 
 def _text(target: str, mixed: Mixed, lines: list[str]) -> str:
@@ -100,11 +96,13 @@ def _read(declaration: Path) -> str:
     return text
 
 
-def _write(declaration: Path, lines: list[str], silent: bool) -> None:
-    """Put lines into the declaration as it is now, which somebody may have edited during the search."""
+def _write(declaration: Path, lines: list[str]) -> str:
+    """Put lines into the declaration as it is now, which somebody may have edited; returns what is told of it."""
     from build_rules.atomic_file import replacing
     from build_rules.mixed.in_toml import append_lines, show_difference
 
+    if not lines:
+        return printable(f"nothing is written to {declaration}") + "\n"
     before = _read(declaration)
     after = append_lines(before, lines, COMMENT, declaration)
     if after == before:
@@ -116,5 +114,4 @@ def _write(declaration: Path, lines: list[str], silent: bool) -> None:
         except OSError as error:
             raise InputError(f"{declaration}: cannot be written ({error.strerror or error}).") from error
         told = f"\nwritten:\n{show_difference(before, after, declaration)}"
-    if not silent:
-        show("".join(f"{printable(line)}\n" for line in told.splitlines()))
+    return "".join(f"{printable(line)}\n" for line in told.splitlines())

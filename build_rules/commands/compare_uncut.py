@@ -10,13 +10,11 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from build_rules.commands.command import show
 from build_rules.commands.compare_inputs import Asked, gather, scratch_folder
 from build_rules.commands.render import render_json, render_table
 from build_rules.commands.task_command import Steps
 from build_rules.comparison.uncut import Uncut, UncutRow, as_rows, find_reader, find_target, judge
 from build_rules.errors import InputError, printable
-from build_rules.exit_codes import DONE
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,14 +27,14 @@ if TYPE_CHECKING:
     from build_rules.declared.model import Model
     from build_rules.objects.found import Objects
 
-__all__ = ["show_uncut"]
+__all__ = ["uncut_text"]
 
 BATCH = 8
 WIDE = "quantization_param(output_layer1, precision_mode=a16_w16)\n"
 
 
-def show_uncut(model: Model, steps: Steps, asked: Asked, as_json: bool, line: ProgressLine) -> int:
-    """Quantize with the tail, compare and print; what cannot be emulated is an answer, too."""
+def uncut_text(model: Model, steps: Steps, asked: Asked, as_json: bool, line: ProgressLine) -> str:
+    """Quantize with the tail, compare, and return what is to be printed; what cannot be emulated is an answer, too."""
     inputs = next(gather(model, steps, asked))
     compiler = inputs.presets[0].compiler
     if not compiler.is_emulated:
@@ -48,9 +46,7 @@ def show_uncut(model: Model, steps: Steps, asked: Asked, as_json: bool, line: Pr
             uncut = _Uncut(model, inputs, scratch, line).compare()
     except InputError as error:
         uncut = Uncut(model.name, 0, (), f"The whole graph cannot be compared with the cut one: {error}")
-    line.end()
-    show(render_json(asdict(uncut)) if as_json else _text(uncut))
-    return DONE
+    return render_json(asdict(uncut)) if as_json else _text(uncut)
 
 
 class _Uncut:
@@ -70,7 +66,7 @@ class _Uncut:
 
     def compare(self) -> Uncut:
         """Return both; raises `InputError` where the tail cannot be emulated or nobody reads its output."""
-        from build_rules.comparison.delivered import exact_tensors
+        from build_rules.compilers.delivered import exact_tensors
         from build_rules.compilers.exported_graph import ExportedGraph
 
         whole = self._scratch / "uncut.onnx"
@@ -134,7 +130,7 @@ class _Uncut:
             yield from ({name: values[row] for name, values in real.items()} for row in range(len(batch)))
 
     def _cut(self, reference: Sequence[Objects]) -> UncutRow:
-        from build_rules.comparison.delivered import outputs_of, quantized_tensors
+        from build_rules.compilers.delivered import outputs_of, quantized_tensors
 
         preset, split = self._preset, self._inputs.split
         har = preset.har

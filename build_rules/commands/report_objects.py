@@ -35,7 +35,7 @@ def tell_objects(inputs: ComparisonInputs) -> tuple[tuple[DetectedImage, ...], s
     """
     import numpy as np
 
-    from build_rules.comparison.delivered import exact_tensors
+    from build_rules.compilers.delivered import exact_tensors
     from build_rules.compilers.exported_graph import ExportedGraph
     from build_rules.objects.read_objects import ObjectReader
 
@@ -65,7 +65,7 @@ def _objects(
     preset: PresetInputs, inputs: ComparisonInputs, reader: ObjectReader, batch: NDArray[np.uint8]
 ) -> list[Objects]:
     """Return what a preset finds in each image."""
-    from build_rules.comparison.delivered import outputs_of, quantized_tensors
+    from build_rules.compilers.delivered import outputs_of, quantized_tensors
 
     assert preset.har is not None
     outputs = outputs_of(inputs.split, preset.compiler.describe(preset.har))

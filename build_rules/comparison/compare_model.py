@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
+from itertools import repeat
 from math import nan, prod
 from pathlib import Path
 
@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from build_rules.comparison.check_model import check_model
 from build_rules.comparison.choose_preset import Advice, Candidate, advise
 from build_rules.comparison.comparison_inputs import ComparisonInputs, ImageSet, PresetInputs
-from build_rules.comparison.delivered import Tensors, exact_tensors, outputs_of, quantized_tensors
 from build_rules.comparison.measured import Comparison, OutputMeasure, PresetMeasure, SetMeasure
 from build_rules.comparison.output_measures import Grid, OutputMeter
+from build_rules.compilers.delivered import Tensors, exact_tensors, outputs_of, quantized_tensors
 from build_rules.compilers.describe_har import HarDescription, HarOutput, output_grids
 from build_rules.compilers.exported_graph import ExportedGraph
 from build_rules.errors import InputError
@@ -129,8 +129,22 @@ def _open(preset: PresetInputs, split: Split, scratch: Path) -> _Network:
     return _Network(preset, har, hef, description, outputs, grids)
 
 
+@dataclass(frozen=True)
+class _Exact:
+    """One image, and what the float network makes of it; no weights of cells and no objects where nobody reads them."""
+
+    image: NDArray[np.uint8]
+    tensors: Tensors
+    cells: Tensors | None
+    objects: Objects | None
+
+
 class _Work:
-    """Runs all networks over sets of images."""
+    """Runs all networks over sets of images.
+
+    Several images are run through the float network at once, and several networks on the same batch. Each adds up its
+    own numbers in the order of the images, so that they are the same whatever runs beside it.
+    """
 
     def __init__(
         self, inputs: ComparisonInputs, reader: ObjectReader | None, networks: Sequence[_Network], progress: Progress
@@ -140,60 +154,55 @@ class _Work:
         self._done, self._all = 0, sum(len(each.images) for each in inputs.sets) * (1 + len(networks))
         image = inputs.split.input
         values = sum(prod(endpoint.shape) for endpoint in inputs.split.endpoints)
+        # What is started outside takes the whole machine.
         self._is_started = any(network.inputs.compiler.starts_programs for network in networks)
-        held = image.height * image.width * image.channels + 8 * values
+        self._workers = max(1, min(AT_ONCE, len(os.sched_getaffinity(0))))
+        at_once = 1 if self._is_started else min(self._workers, len(networks))
+        held = image.height * image.width * image.channels + 4 * values * (1 + at_once)
         self._batch = max(1, (STARTED_BYTES if self._is_started else BATCH_BYTES) // held)
 
     def run(self, images: ImageSet) -> _SetResult:
         """Run all images of a set, in their order."""
-        exact, quantized = (
-            _Seen(),
-            tuple(
-                _Seen(meters={name: OutputMeter(grid) for name, grid in network.grids.items()})
-                for network in self._networks
-            ),
+        exact = _Seen()
+        quantized = tuple(
+            _Seen(meters={name: OutputMeter(grid) for name, grid in network.grids.items()})
+            for network in self._networks
         )
         count = len(images.images)
-        pool = ThreadPoolExecutor(max_workers=max(1, min(AT_ONCE, len(os.sched_getaffinity(0)))))
+        pool = ThreadPoolExecutor(max_workers=self._workers)
         try:
             for start in range(0, count, self._batch):
                 numbers = range(start, min(start + self._batch, count))
-                batch = list(pool.map(images.images.image, numbers))
-                tensors = list(pool.map(self._exact, batch))
-                cells = [self._reader.cells(each) for each in tensors] if self._reader else [None] * len(batch)
+                batch = list(pool.map(lambda number: self._exact(images.images.image(number)), numbers))
                 self._tick(len(batch), f"float on {images.name} images")
-                exact.objects += map(self._reader.read, tensors) if self._reader else []
-                add = partial(self._add, np.stack(batch), tensors, cells)
-                # Each adds to what is its own, so that nothing depends on which one is first.
-                mapped = map if self._is_started else pool.map
-                for network, _ in zip(self._networks, mapped(add, self._networks, quantized), strict=True):
+                exact.objects += [each.objects for each in batch if each.objects is not None]
+                several = map if self._is_started else pool.map
+                added = several(self._add, self._networks, quantized, repeat(batch))
+                for network, _ in zip(self._networks, added, strict=True):
                     self._tick(len(batch), f"{network.inputs.preset} on {images.name} images")
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
         return _SetResult(images, exact, quantized)
 
-    def _exact(self, image: NDArray[np.uint8]) -> Tensors:
-        return exact_tensors(self._split, self._exported.run(image.transpose(2, 0, 1)))
+    def _exact(self, image: NDArray[np.uint8]) -> _Exact:
+        tensors = exact_tensors(self._split, self._exported.run(image.transpose(2, 0, 1)))
+        if self._reader is None:
+            return _Exact(image, tensors, None, None)
+        return _Exact(image, tensors, self._reader.cells(tensors), self._reader.read(tensors))
 
-    def _add(
-        self,
-        batch: NDArray[np.uint8],
-        tensors: Sequence[Tensors],
-        cells: Sequence[Tensors | None],
-        network: _Network,
-        seen: _Seen,
-    ) -> None:
+    def _add(self, network: _Network, seen: _Seen, batch: Sequence[_Exact]) -> None:
         """Run a batch through one network, and add it to what was seen of it."""
-        real = network.inputs.compiler.simulate(network.har, batch)
-        for row, (exact, weights) in enumerate(zip(tensors, cells, strict=True)):
+        real = network.inputs.compiler.simulate(network.har, np.stack([each.image for each in batch]))
+        for row, each in enumerate(batch):
             delivered = quantized_tensors(self._split, network.outputs, real, row)
             for name, meter in seen.meters.items():
-                if delivered[name].shape != exact[name].shape:
+                exact = each.tensors[name]
+                if delivered[name].shape != exact.shape:
                     raise InputError(
                         f"{network.har}: delivers {name} as {list(delivered[name].shape)}, where the exported graph "
-                        f"gives {list(exact[name].shape)}; it is of another model, or was built from another cut."
+                        f"gives {list(exact.shape)}; it is of another model, or was built from another cut."
                     )
-                meter.add(exact[name], delivered[name], None if weights is None else weights[name])
+                meter.add(exact, delivered[name], None if each.cells is None else each.cells[name])
             if self._reader is not None:
                 seen.objects.append(self._reader.read(delivered))
 

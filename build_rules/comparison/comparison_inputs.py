@@ -6,11 +6,9 @@ import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
+from build_rules.compilers.network_images import Images
 from build_rules.errors import InputError
 from build_rules.objects.found import Objects
 from build_rules.records.calibration_json import Feed
@@ -19,25 +17,9 @@ from build_rules.records.split_json import Split, dump_split
 if TYPE_CHECKING:
     from build_rules.compilers.protocol import Compiler
 
-__all__ = ["CheckFiles", "ComparisonInputs", "ImageSet", "Images", "PresetInputs", "digest_of", "files_digest"]
+__all__ = ["CheckFiles", "ComparisonInputs", "ImageSet", "PresetInputs", "digest_of", "files_digest"]
 
 CHUNK = 1 << 20
-
-
-class Images(Protocol):
-    """Images as the network takes them, one at a time."""
-
-    def __len__(self) -> int:
-        """Return how many there are."""
-        ...
-
-    def image(self, number: int) -> NDArray[np.uint8]:
-        """Return one, uint8 [H, W, C]; called from several threads."""
-        ...
-
-    def name(self, number: int) -> str:
-        """Return what people call it."""
-        ...
 
 
 @dataclass(frozen=True)

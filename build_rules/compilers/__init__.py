@@ -10,7 +10,9 @@ is.
 `begin_at.py`        how does a graph look that begins behind its front?
 `in_order.py`        how do several images run at once?
 `samples.py`         what is in one row of the calibration snapshot?
+`network_images.py`  what is an image that a network takes?
 `exported_graph.py`  what does the exported graph make of a sample?
+`delivered.py`       which output of a network is which endpoint of the cut, both in one form?
 `name_sample.py`     which image is a sample that was found wrong?
 `pixel_proof.py`     does the parsed network see the pixels that the exported graph saw?
 `compiled_check.py`  is the HEF what was asked for? (`asked_outputs.py`: what was asked)

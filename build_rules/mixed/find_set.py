@@ -9,17 +9,20 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from build_rules.compilers.delivered import Tensors, exact_tensors
 from build_rules.compilers.describe_har import HarDescription
+from build_rules.compilers.exported_graph import ExportedGraph
 from build_rules.compilers.layer_noise import LayerNoise
+from build_rules.compilers.network_images import Images, SampleRows, spread
 from build_rules.compilers.protocol import QUIET, Compiler, NoiseJob, OptimizeJob, Surroundings
 from build_rules.compilers.samples import Samples
 from build_rules.errors import InputError
 from build_rules.mixed.candidates import Candidate, barred_modes, candidates, mode_of, reason
-from build_rules.mixed.quantize_set import Images, SetTrials, Tensors
+from build_rules.mixed.quantize_set import SetTrials
 from build_rules.mixed.search import MAX_LAYERS, Found, Trial, find_smallest
 from build_rules.objects.read_objects import ObjectReader
+from build_rules.records.calibration_json import load_feed
 from build_rules.records.mixed_json import Mixed, MixedImages, MixedLayer, MixedResult
-from build_rules.records.roles import SIGMOID
 from build_rules.records.split_json import Split, load_split
 
 __all__ = ["SetInputs", "divide", "find_set", "measure_noise"]
@@ -37,6 +40,8 @@ TOLD = 16
 class SetInputs:
     """What a search reads. `script` is without any set, `endpoints` the `endpoints.json`, `count` counts the samples.
 
+    `exported` is `split.onnx`, the float network that sets are judged by; `feed`, the `feed.json`, says how it is fed.
+
     `held_out` are images that are no calibration images; None proves on calibration images that nothing is chosen by.
     `statistics` is what the compiler has collected, without which every set that is tried is observed anew.
     """
@@ -46,31 +51,18 @@ class SetInputs:
     script: Path
     calibration: Path
     endpoints: Path
+    exported: Path
+    feed: Path
     count: int
     held_out: Images | None = None
     around: Surroundings = QUIET
     statistics: Path | None = None
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """Some rows of a snapshot as images."""
-
-    samples: Samples
-    rows: Sequence[int]
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def image(self, number: int) -> NDArray[np.uint8]:
-        pixels: NDArray[np.uint8] = self.samples.sample(self.rows[number])[0]
-        return pixels
-
-
 class _Others:
     """Images without those that layers were chosen by, whatever their files are called."""
 
-    def __init__(self, images: Images, chosen: _Rows) -> None:
+    def __init__(self, images: Images, chosen: SampleRows) -> None:
         seen = {chosen.image(number).tobytes() for number in range(len(chosen))}
         self._images = images
         self._numbers = [number for number in range(len(images)) if images.image(number).tobytes() not in seen]
@@ -81,19 +73,17 @@ class _Others:
     def image(self, number: int) -> NDArray[np.uint8]:
         return self._images.image(self._numbers[number])
 
+    def name(self, number: int) -> str:
+        return self._images.name(self._numbers[number])
+
 
 def divide(count: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return the rows of a snapshot that layers are chosen by, and those that a set is proven on: no row is in both.
 
     Both are spread over all rows, since those that lie beside each other are often of one scene.
     """
-    chosen = _spread(range(count), max(1, min(CHOOSING, count // 3)))
-    return chosen, _spread([row for row in range(count) if row not in chosen], PROVING)
-
-
-def _spread(rows: Sequence[int], count: int) -> tuple[int, ...]:
-    count = min(count, len(rows))
-    return tuple(rows[(2 * number + 1) * len(rows) // (2 * count)] for number in range(count))
+    chosen = spread(range(count), max(1, min(CHOOSING, count // 3)))
+    return chosen, spread([row for row in range(count) if row not in chosen], PROVING)
 
 
 def measure_noise(inputs: SetInputs) -> tuple[LayerNoise, ...]:
@@ -119,8 +109,8 @@ def find_set(inputs: SetInputs) -> Mixed:
         raise InputError(f"{inputs.har}: has no input, or several, so it takes no images.")
     chosen, proven = divide(inputs.count)
     samples = Samples(inputs.calibration, split.input.name, parsed.input_shape)
-    held_out = None if inputs.held_out is None else _Others(inputs.held_out, _Rows(samples, chosen))
-    images = held_out or _Rows(samples, proven)
+    held_out = None if inputs.held_out is None else _Others(inputs.held_out, SampleRows(samples, chosen))
+    images = held_out or SampleRows(samples, proven)
     job = OptimizeJob(
         inputs.har,
         inputs.script,
@@ -131,8 +121,10 @@ def find_set(inputs: SetInputs) -> Mixed:
         inputs.endpoints if inputs.compiler.judges_by_objects else None,
     )
 
+    exported = ExportedGraph(inputs.exported, load_feed(inputs.feed))
+
     def exact(image: NDArray[np.uint8]) -> Tensors:
-        return _delivered(split, parsed, inputs.compiler.run_float(job, image.transpose(2, 0, 1)))
+        return exact_tensors(split, exported.run(image.transpose(2, 0, 1)))
 
     noises = measure_noise(inputs)
     trials = SetTrials(inputs.compiler, job, split, images, exact)
@@ -153,18 +145,6 @@ def _obstacle(inputs: SetInputs, split: Split) -> str | None:
     except InputError as error:
         return str(error)
     return None
-
-
-def _delivered(split: Split, parsed: HarDescription, tensors: Sequence[NDArray[np.float32]]) -> Tensors:
-    """Return the tensors of the end nodes by endpoint, [H, W, C], behind the activations that are folded."""
-    outputs = {}
-    for endpoint, tensor in zip(split.endpoints, tensors, strict=True):
-        shape = next(out.shape for out in parsed.outputs if endpoint.node in out.original_names)
-        values = np.moveaxis(tensor, 1, -1).reshape(shape)[0]
-        if endpoint.name in split.folded and endpoint.activation == SIGMOID:
-            values = np.float32(1) / (np.float32(1) + np.exp(-np.maximum(values, np.float32(-80))))
-        outputs[endpoint.name] = values
-    return outputs
 
 
 def _mixed(

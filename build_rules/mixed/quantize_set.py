@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import log10
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from build_rules.alls.wide_layers import NEVER_WIDE
+from build_rules.compilers.delivered import Tensors, outputs_of, quantized_tensors
 from build_rules.compilers.describe_har import HarDescription
+from build_rules.compilers.in_order import in_order
+from build_rules.compilers.network_images import Images
 from build_rules.compilers.protocol import Compiler, OptimizeJob
 from build_rules.errors import InputError
 from build_rules.mixed.candidates import Candidate
@@ -24,24 +26,10 @@ from build_rules.objects.paired import is_worse
 from build_rules.objects.read_objects import ObjectReader
 from build_rules.records.split_json import Split
 
-__all__ = ["Images", "SetTrials"]
+__all__ = ["SetTrials"]
 
 AT_ONCE = 8
 """Images of which outputs are held; the signal-to-noise ratio is measured on the first so many."""
-Floats = NDArray[np.float32]
-Tensors = Mapping[str, Floats]
-
-
-class Images(Protocol):
-    """Images as the network takes them."""
-
-    def __len__(self) -> int:
-        """Return how many there are."""
-        ...
-
-    def image(self, number: int) -> NDArray[np.uint8]:
-        """Return one as uint8 [H, W, C]."""
-        ...
 
 
 class SetTrials:
@@ -55,7 +43,8 @@ class SetTrials:
         images: Images,
         exact: Callable[[NDArray[np.uint8]], Tensors],
     ) -> None:
-        """`job` is that of the script without any set; `exact` gives what the float network delivers, by endpoint.
+        """`job` is that of the script without any set; `exact` gives what the float network delivers, by endpoint,
+        and is called from several threads.
 
         Raises `InputError` when nobody decodes the outputs.
         """
@@ -64,9 +53,9 @@ class SetTrials:
         self.reference: list[Objects] = []
         self._kept: list[Tensors] = []
         self._found: dict[tuple[Candidate, ...], list[Objects]] = {}
-        for number in range(len(images)):
+        computed = in_order(lambda number: exact(images.image(number)), range(len(images)))
+        for number, tensors in enumerate(computed):
             job.around.progress(f"float network on image {number + 1} of {len(images)}")
-            tensors = exact(images.image(number))
             self.reference.append(self.reader.read(tensors))
             if number < AT_ONCE:
                 self._kept.append(tensors)
@@ -95,16 +84,13 @@ class SetTrials:
 
     def _run(self, har: Path, description: HarDescription) -> tuple[list[Objects], float]:
         """Return what the quantized network finds, and its signal-to-noise ratio at objects in dB."""
-        streams = {
-            endpoint.name: next(out.stream for out in description.outputs if endpoint.node in out.original_names)
-            for endpoint in self.split.endpoints
-        }
+        outputs = outputs_of(self.split, description)
         found: list[Objects] = []
         ratio = 0.0
         for start in range(0, len(self.images), AT_ONCE):
             numbers = range(start, min(start + AT_ONCE, len(self.images)))
             real = self.compiler.simulate(har, np.stack([self.images.image(number) for number in numbers]))
-            each = [{name: real[stream][row] for name, stream in streams.items()} for row in range(len(numbers))]
+            each = [quantized_tensors(self.split, outputs, real, row) for row in range(len(numbers))]
             found += map(self.reader.read, each)
             if start == 0:
                 ratio = self._noise_ratio(each)

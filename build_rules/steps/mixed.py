@@ -1,4 +1,4 @@
-"""parsed.har, a script without any set, calibration.safetensors -> mixed.json: which layers 16 bits are worth."""
+"""parsed.har, split.onnx, a script without any set, calibration.safetensors -> mixed.json: the layers worth 16 bits."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ def run(
     script: Path,
     snapshot: Path,
     endpoints: Path,
+    exported: Path,
+    feed: Path,
     calibrated: Path,
     mixed: Path,
     compiler: Compiler,
@@ -47,6 +49,8 @@ def run(
                 script,
                 snapshot,
                 endpoints,
+                exported,
+                feed,
                 facts.count,
                 around=around,
                 statistics=collected,

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from build_rules.commands.compare_layers import search_inputs, show_layers
-from build_rules.commands.compare_mixed import show_mixed
+from build_rules.commands.compare_layers import layers_text, search_inputs
+from build_rules.commands.compare_mixed import mixed_text
 from build_rules.compilers.describe_har import describe
 from build_rules.compilers.emulator import Emulator
 from build_rules.compilers.protocol import Surroundings
@@ -129,36 +129,30 @@ def asked(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Asked:
     return search_inputs(load_models(Path("models"), Settings())[0], Emulator(), lambda text: None)
 
 
-def test_layers_are_shown_worst_first_with_a_line_each(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_layers_are_shown_worst_first_with_a_line_each(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target, inputs = asked(folder, monkeypatch)
     assert target == "loud:hailo8l-accurate"
-    assert show_layers(target, inputs, False) == 0
-    told = capsys.readouterr().out
+    told = layers_text(target, inputs, False)
     first = next(line for line in told.splitlines() if "%" in line)
     assert "loud/conv2" in first
     assert "a8_w8_a16" in first
     assert f"   quantization_param(onnx:{LOUD}, precision_mode=a8_w8_a16)" in told
-    assert show_layers(target, inputs, True) == 0
-    rows = json.loads(capsys.readouterr().out)["layers"]
+    rows = json.loads(layers_text(target, inputs, True))["layers"]
     assert len(rows) == 5
     assert rows[0]["nodes"][0] == LOUD
     assert sum(row["share"] for row in rows) == pytest.approx(1)
 
 
 def test_lines_are_written_into_the_declaration_and_a_build_obeys_them(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target, inputs = asked(folder, monkeypatch)
     line = f'"quantization_param(onnx:{LOUD}, precision_mode=a8_w8_a16)"'
     declaration = folder / "models/loud/model.toml"
     before = declaration.read_text()
-    assert show_mixed(target, inputs, declaration, write=False, as_json=False) == 0
+    assert "1 of 5 layers in 16 bits" in mixed_text(target, inputs, declaration, write=False, as_json=False)
     assert declaration.read_text() == before
-    assert "1 of 5 layers in 16 bits" in capsys.readouterr().out
-    assert show_mixed(target, inputs, declaration, write=True, as_json=False) == 0
-    told = capsys.readouterr().out
+    told = mixed_text(target, inputs, declaration, write=True, as_json=False)
     assert f"+    {line}" in told
     assert all(each in declaration.read_text().splitlines() for each in before.splitlines() if each)
     assert line in declaration.read_text()
@@ -176,7 +170,7 @@ def test_a_declaration_that_cannot_be_read_is_told_before_anything_is_searched(
     declaration.write_text("[alls\n")
     searched = replace(inputs, around=Surroundings(pytest.fail))
     with pytest.raises(InputError, match="not TOML"):
-        show_mixed(target, searched, declaration, write=True, as_json=False)
+        mixed_text(target, searched, declaration, write=True, as_json=False)
     declare(folder)
     shutil.rmtree(folder / "build/loud/hailo8l-accurate")
     (model,) = load_models(Path("models"), Settings())

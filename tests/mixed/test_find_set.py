@@ -13,12 +13,15 @@ from build_rules.compilers.dfc import Dfc
 from build_rules.compilers.emulator import Emulator
 from build_rules.errors import InputError
 from build_rules.mixed.find_set import SetInputs, divide, find_set
+from build_rules.records.calibration_json import Feed, dump_feed
 from build_rules.records.mixed_json import Mixed, dump_mixed, load_mixed
+from build_rules.records.normalization import Normalization
 from build_rules.records.split_json import dump_split, load_split
 from tests.compilers.nets import images
 from tests.mixed.nets import LOUD, loud_detector
 
 SAMPLES = 9
+FEED = Feed(Normalization(1 / 255, (0.0,) * 3, (1.0,) * 3))
 
 
 class Pictures:
@@ -34,12 +37,17 @@ class Pictures:
         picture: NDArray[np.uint8] = self.pixels[number].transpose(1, 2, 0)
         return picture
 
+    def name(self, number: int) -> str:
+        return str(number)
+
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> SetInputs:
     build = loud_detector(tmp_path_factory.mktemp("set"), SAMPLES)
     split = build.folder / "split.json"
-    return SetInputs(Emulator(), build.parsed, build.script, build.snapshot, split, SAMPLES)
+    feed = build.folder / "feed.json"
+    feed.write_text(dump_feed(FEED), encoding="utf-8")
+    return SetInputs(Emulator(), build.parsed, build.script, build.snapshot, split, build.onnx, feed, SAMPLES)
 
 
 @pytest.fixture(scope="module")
