@@ -13,6 +13,7 @@ parse                     split.onnx -> parsed.har
 statistics                parsed.har, snapshot -> statistics.npz, which all presets share
 `observe.py`, `finite.py` which values does each tensor take on the samples? where does one cease to be a number?
 `observing_graph.py`      how does a network give a few numbers of its tensors instead of the tensors?
+`equalize.py`             which channels between two layers are brought to one scale before that?
 `collect.py`              all of these: what was observed, as a file
 optimize                  parsed.har, model.alls, snapshot, statistics.npz -> model.har
 `fold.py`                 which constants and batch normalizations become plain numbers?
@@ -111,7 +112,7 @@ CODE: dict[Stage, tuple[str, ...]] = {
     "parse": (*SHARED, *_own("parse_onnx", "sizes"), "compilers/begin_at.py", "records/hardware.py"),
     "statistics": (
         *(place for place in SHARED if place != "records/stage_report.py"),
-        *_own("collect", "finite", "fold", "fresh_names", "network", "observe", "observing_graph"),
+        *_own("collect", "equalize", "finite", "fold", "fresh_names", "network", "observe", "observing_graph"),
         *_own("qdq", "quantization_plan", "script_settings", "stored"),
         *ALLS,
         *OBSERVED,
@@ -119,7 +120,7 @@ CODE: dict[Stage, tuple[str, ...]] = {
     "optimize": (
         *SHARED,
         *_own("beyond", "biases", "collect", "judging", "observe", "range_search", "refit", "score_cells"),
-        *_own("observing_graph"),
+        *_own("equalize", "observing_graph"),
         *_own("finetune", "finite", "fold", "fresh_names", "kernels", "modify", "network", "optimize", "qdq"),
         *_own("quantization_plan", "ranges", "runnable", "script_settings", "stored"),
         *ALLS,

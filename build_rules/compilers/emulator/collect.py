@@ -3,7 +3,8 @@
 An `.npz` of fixed dates and order: `about`, JSON as bytes, says what was observed and lists the tensors, of which the
 other arrays hold the numbers one tensor after the other::
 
-    about    {"format": 1, "har": SHA-256 of parsed.har, "samples": 256, "mean": [..], "std": [..],
+    about    {"format": 2, "har": SHA-256 of parsed.har, "samples": 256, "mean": [..], "std": [..],
+              "equalized": [first layers of the pairs that were],
               "tensors": [{"name": "..", "samples": 256, "values": 32768, "means": 64, "masked": false}, ..]}
     lows, highs      float32, one of each sample
     values           float32, some of all samples
@@ -15,12 +16,13 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from build_rules.compilers.emulator.equalize import equalize
 from build_rules.compilers.emulator.network import load_network
 from build_rules.compilers.emulator.observe import Observation, observe_all
 from build_rules.compilers.emulator.quantization_plan import Plan
@@ -31,7 +33,7 @@ from build_rules.compilers.samples import Samples
 
 __all__ = ["collect", "read_collected"]
 
-FORMAT = 1
+FORMAT = 2
 PARTS = {"lows": "samples", "highs": "samples", "values": "values", "channel_means": "means"}
 
 
@@ -39,22 +41,27 @@ def collect(job: StatisticsJob) -> bytes:
     """Observe every sample of a snapshot. Raises `InputError` as `optimize` does."""
     network = load_network(read_har(job.har))
     samples = Samples(job.calibration, network.image, network.input_shape)
+    indices = range(samples.count)
+    equalized = equalize(network, Settings(mean=job.mean, std=job.std), samples, indices)
     plan = Plan({}, {}, {}, {}, {}, job.mean, job.std)
-    seen = observe_all(network, plan, samples, range(samples.count), job.around.progress)
-    return _dump(_made_from(job.har, samples.count, job.mean, job.std), seen)
+    seen = observe_all(equalized.network, plan, samples, indices, job.around.progress)
+    return _dump(_made_from(job.har, samples.count, job.mean, job.std, equalized.pairs), seen)
 
 
-def read_collected(job: OptimizeJob, settings: Settings, count: int) -> dict[str, Observation] | None:
+def read_collected(
+    job: OptimizeJob, settings: Settings, count: int, pairs: Sequence[str]
+) -> dict[str, Observation] | None:
     """Return what was collected for a job; None when nothing was, or not of what the script asks for.
 
-    A script may take fewer samples, and a folder may hold the file of another network: both are observed anew.
+    A script may take fewer samples or equalize other `pairs`, and a folder may hold the file of another network: all
+    of these are observed anew.
     """
     if job.statistics is None or settings.mean is None or settings.std is None:
         return None
     try:
         with np.load(job.statistics, allow_pickle=False) as file:
             about = json.loads(file["about"].tobytes())
-            wanted = _made_from(job.har, count, settings.mean, settings.std)
+            wanted = _made_from(job.har, count, settings.mean, settings.std, pairs)
             if {key: about[key] for key in wanted} != wanted:
                 return None
             return _observations(about["tensors"], {part: file[part] for part in PARTS})
@@ -62,9 +69,12 @@ def read_collected(job: OptimizeJob, settings: Settings, count: int) -> dict[str
         return None
 
 
-def _made_from(har: Path, count: int, mean: tuple[float, ...], std: tuple[float, ...]) -> dict[str, Any]:
+def _made_from(
+    har: Path, count: int, mean: tuple[float, ...], std: tuple[float, ...], pairs: Sequence[str]
+) -> dict[str, Any]:
     digest = hashlib.sha256(har.read_bytes()).hexdigest()
-    return {"format": FORMAT, "har": digest, "samples": count, "mean": list(mean), "std": list(std)}
+    about: dict[str, Any] = {"format": FORMAT, "har": digest, "samples": count, "mean": list(mean), "std": list(std)}
+    return {**about, "equalized": list(pairs)}
 
 
 def _dump(made_from: Mapping[str, Any], seen: Mapping[str, Observation]) -> bytes:

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from build_rules.compilers.emulator.collect import read_collected
+from build_rules.compilers.emulator.equalize import equalize
 from build_rules.compilers.emulator.fuse import Layer, original_names
 from build_rules.compilers.emulator.network import Floats, Network, load_network
 from build_rules.compilers.emulator.object_cells import ObjectCells
@@ -80,7 +81,10 @@ def layer_noise(job: NoiseJob) -> tuple[LayerNoise, ...]:
     job.around.progress("ranges of all tensors")
     indices = range(min(settings.calibset_size or 64, samples.count))
     quantizing = OptimizeJob(job.har, job.script, job.calibration, job.har, job.around, job.statistics)
-    plan = make_plan(network, settings, samples, indices, read_collected(quantizing, settings, len(indices)))
+    equalized = equalize(network, settings, samples, indices)
+    network = equalized.network
+    kept = read_collected(quantizing, settings, len(indices), equalized.pairs)
+    plan = make_plan(network, settings, samples, indices, kept)
     measurement = _Measurement(network, plan, ObjectCells(network, job.endpoints), samples, job)
     return measurement.measure()
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from build_rules.compilers.emulator.biases import clipped_biases, with_integer_biases
 from build_rules.compilers.emulator.collect import read_collected
+from build_rules.compilers.emulator.equalize import equalize
 from build_rules.compilers.emulator.finetune import finetune
 from build_rules.compilers.emulator.fuse import Layer
 from build_rules.compilers.emulator.har_members import QUANTIZED_MEMBER
@@ -62,9 +63,13 @@ def optimize(job: OptimizeJob) -> Har:
     _refuse_adaround(settings, job)
     samples = Samples(job.calibration, network.image, network.input_shape)
     indices = _selected(settings, samples, job)
-    kept = read_collected(job, settings, len(indices))
+    equalized = equalize(network, settings, samples, indices)
+    network = equalized.network
+    if equalized.pairs or "equalization" in settings.policies:
+        print(f"   equalization: {len(equalized.pairs)} pairs of layers")
+    kept = read_collected(job, settings, len(indices), equalized.pairs)
     plan = make_plan(network, settings, samples, indices, kept, job.around.progress)
-    report = _report(network, settings, plan, len(indices))
+    report = {**_report(network, settings, plan, len(indices)), "equalized_pairs": len(equalized.pairs)}
     if settings.finetune is not None:
         tuned = finetune(
             network,

@@ -20,6 +20,7 @@ PERFORMED: Mapping[str, frozenset[str]] = {
     "model_optimization_config(calibration)": frozenset({"calibset_size", "batch_size"}),
     "post_quantization_optimization(bias_correction)": frozenset({"policy"}),
     "post_quantization_optimization(finetune)": frozenset({"policy", "dataset_size", "epochs", "batch_size"}),
+    "pre_quantization_optimization(equalization)": frozenset({"policy", "layers"}),
     "pre_quantization_optimization(activation_clipping)": frozenset({"layers", "mode", "clipping_values"}),
 }
 """What is obeyed, by subject and option; whatever else a script asks for is told (`Settings.skipped`).
@@ -74,7 +75,7 @@ class Settings:
     `output_bits`: `net/output_layerN` -> 8 or 16. `calibset_size` None: the default of 64, or all there are.
     `clipping`: layer -> the percentiles (0 to 100) of its activations that its range ends at; `ranges`: layer -> the
     range itself (real values), where a line gives it. A layer is in one of them at most.
-    `policies`: feature -> whether a line switches it on or off.
+    `policies`: feature -> whether a line switches it on or off; `unequalized`: layers that a line takes out of it.
     `skipped`: what was asked for and is not done here, as `command(feature)`, or `command(feature): options`.
     """
 
@@ -89,6 +90,7 @@ class Settings:
     clipping: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     policies: Mapping[str, bool] = field(default_factory=dict)
+    unequalized: frozenset[str] = frozenset()
     finetune_options: Finetune = Finetune()
     adaround_options: Adaround = Adaround()
     skipped: tuple[str, ...] = ()
@@ -102,7 +104,6 @@ class Settings:
     def not_emulated(self) -> tuple[str, ...]:
         """What is asked for and not done here, by lines (`skipped`) or by the level."""
         implied = {
-            "pre_quantization_optimization(equalization)": self.equalization,
             "post_quantization_optimization(adaround)": self.adaround is not None,
         }
         passed_over = (about for about, wanted in implied.items() if wanted and about not in PERFORMED)
@@ -269,9 +270,19 @@ class _Reader:
 
     def pre_quantization_optimization(self) -> None:
         feature = self.feature()
+        if feature == "equalization" and "layers" in dict(self.statement.keywords):
+            self.equalize_some()
+            return
         self.set_policy(feature)
         if feature == "activation_clipping":
             self.activation_clipping()
+
+    def equalize_some(self) -> None:
+        options = dict(self.statement.keywords)
+        names, kept = frozenset(self.some_layers(options["layers"])), self.settings.unequalized
+        policy = self.word(options.get("policy", Name("enabled")))
+        kept = kept | names if policy == "disabled" else kept - names
+        self.settings = replace(self.settings, unequalized=kept)
 
     def activation_clipping(self) -> None:
         options = dict(self.statement.keywords)

@@ -44,7 +44,6 @@ PLACED = [
     "feature_splitter",
 ]
 BEFORE = [
-    "equalization",
     "ew_add_fusing",
     "ew_add_to_conv",
     "matmul_correction",
