@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import log10
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,13 +41,16 @@ class SetTrials:
         split: Split,
         images: Images,
         exact: Callable[[NDArray[np.uint8]], Tensors],
+        scratch: Path,
     ) -> None:
-        """`job` is that of the script without any set; `exact` gives what the float network delivers, by endpoint,
-        and is called from several threads.
+        """`job` is that of the script without any set; sets are quantized in the folder `scratch`, one at a time.
+
+        `exact` gives what the float network delivers, by endpoint, and is called from several threads.
 
         Raises `InputError` when nobody decodes the outputs.
         """
         self.compiler, self.job, self.split, self.images = compiler, job, split, images
+        self._scratch = scratch
         self.reader = ObjectReader(split)
         self.reference: list[Objects] = []
         self._kept: list[Tensors] = []
@@ -63,12 +65,11 @@ class SetTrials:
     def try_set(self, chosen: tuple[Candidate, ...]) -> Trial:
         """Quantize with a set of layers in 16 bits, and compare."""
         lines = [f"quantization_param({each.layer}, precision_mode={each.mode})\n" for each in chosen]
-        with TemporaryDirectory() as folder:
-            script, har = Path(folder) / "model.alls", Path(folder) / "model.har"
-            script.write_text("".join((self.job.script.read_text(encoding="utf-8"), *lines)), encoding="utf-8")
-            self.compiler.optimize(replace(self.job, script=script, output=har))
-            description = self.compiler.describe(har)
-            found, snr = self._run(har, description)
+        script, har = self._scratch / "model.alls", self._scratch / "model.har"
+        script.write_text("".join((self.job.script.read_text(encoding="utf-8"), *lines)), encoding="utf-8")
+        self.compiler.optimize(replace(self.job, script=script, output=har))
+        description = self.compiler.describe(har)
+        found, snr = self._run(har, description)
         self._found[chosen] = found
         return Trial(
             candidates=chosen,
