@@ -75,7 +75,7 @@ class SetTrials:
             candidates=chosen,
             agreement=agree(self.reference, found, self.reader.classes),
             snr=snr,
-            frame_bytes=sum(int(np.prod(out.shape)) * (out.bits or 8) // 8 for out in description.outputs),
+            frame_bytes=description.frame_bytes,
             wide=wide_layers(description),
         )
 
@@ -122,7 +122,7 @@ class SetTrials:
 
 def wide_layers(description: HarDescription) -> tuple[str, ...]:
     """Return the layers that make 16 bits. Raises `InputError` when one of them is of a kind that never may."""
-    wide = [layer for layer in description.layers if layer.bits == 16 and layer.kind != "output_layer"]
+    wide = description.wide_layers
     if never := [layer.name for layer in wide if layer.kind in NEVER_WIDE]:
         raise InputError(
             f"{description.network}: {never[0]} would get 16 bits, in which the allocator crashes; please report this."
