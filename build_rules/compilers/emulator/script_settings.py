@@ -101,15 +101,6 @@ class Settings:
         return self.policies.get("bias_correction", self.optimization_level >= 1)
 
     @property
-    def not_emulated(self) -> tuple[str, ...]:
-        """What is asked for and not done here, by lines (`skipped`) or by the level."""
-        implied = {
-            "post_quantization_optimization(adaround)": self.adaround is not None,
-        }
-        passed_over = (about for about, wanted in implied.items() if wanted and about not in PERFORMED)
-        return tuple(dict.fromkeys((*self.skipped, *passed_over)))
-
-    @property
     def equalization(self) -> bool:
         """Every level from 0 on equalizes, unless a line says otherwise."""
         return self.policies.get("equalization", self.optimization_level >= 0)
