@@ -28,7 +28,7 @@ what doit made of it (`task_command.py`).
                   what was compared, what layers cost; `report_objects.py`: what is found in some images)
 `compare.py`     is a preset good enough? (`compare_inputs.py`, `compare_images.py`: of what; `compare_hars.py`: HARs;
                  `compare_text.py`: the tables; `compare_uncut.py`: what the cut buys; `other_presets.py`: a preset
-                 that is not built; `progress_line.py`: how far it is)
+                 that is not built; `progress_line.py`: how far it is; `end_at_once.py`: Ctrl-C)
 `plan.py`        what would a run do?
 *doit's own*     with what they lack
 `run.py`         builds

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import difflib
-import os
-import shutil
-import signal
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from doit.exceptions import InvalidCommand
 
 from build_rules.commands.command import BuildCommand, show
+from build_rules.commands.end_at_once import end_at_once
 from build_rules.commands.task_command import TaskCommand, as_json
-from build_rules.engine.standard_streams import say
 from build_rules.errors import InputError
-from build_rules.exit_codes import DONE, INTERRUPTED
+from build_rules.exit_codes import DONE
 
 if TYPE_CHECKING:
     from build_rules.commands.compare_inputs import Asked
@@ -95,8 +90,7 @@ class Compare(BuildCommand, TaskCommand):
             asked = Asked(tuple(map(Path, pos_args[1:])), _path(truth))
             if layers and not asked.is_usual:
                 raise self.usage_error("--layers measures on calibration images; it takes no others, and no truth.")
-            if _is_here(model):
-                signal.signal(signal.SIGINT, _end)
+            end_at_once(model)
             if layers:
                 return self._show(lambda line: self._layers(model, json, line))
             if mixed:
@@ -163,27 +157,6 @@ def _told(compared: Sequence[Comparison], json: bool, names: Sequence[str]) -> s
     if json:
         return as_json([{**dump(each), "class_names": list(names)} for each in compared])
     return "\n\n".join(comparison_text(each, names) for each in compared)
-
-
-def _is_here(model: Model) -> bool:
-    """Whether all that is done for a model is done in this process, which may then end at once.
-
-    A compiler that starts programs ends these itself.
-    """
-    from build_rules import workspace as ws
-
-    return not model.is_prebuilt and not ws.compiling(model).compiler.starts_programs
-
-
-def _end(*_: object) -> None:
-    """End at once, whatever threads are doing."""
-    from build_rules.commands.compare_inputs import scratch_folders
-
-    for folder in scratch_folders:
-        with suppress(OSError):
-            shutil.rmtree(folder, ignore_errors=True)
-    say(sys.stderr, "\ninterrupted\n")
-    os._exit(INTERRUPTED)
 
 
 def _find_model(name: str) -> Model:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from build_rules.objects.found import Objects
 
 __all__ = [
+    "KEPT",
     "Asked",
     "class_names",
     "compare",
@@ -304,10 +305,9 @@ def compare(inputs: ComparisonInputs, kept: Path | None, progress: Progress) -> 
     return comparison
 
 
-def compared_before(model: Model, steps: Steps) -> tuple[Comparison, ...]:
-    """Return the comparisons of a model that were made before and still hold, by what it declares itself."""
-    found = [recall(kept_at(model, inputs), _key(inputs)) for inputs in gather(model, steps, Asked())]
-    return tuple(each for each in found if each is not None)
+def compared_before(model: Model, inputs: ComparisonInputs) -> Comparison | None:
+    """Return the comparison of one chip that was made before, when nothing that it was made from has changed since."""
+    return recall(kept_at(model, inputs), _key(inputs))
 
 
 def kept_at(model: Model, inputs: ComparisonInputs) -> Path:

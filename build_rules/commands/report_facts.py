@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,11 +44,11 @@ COMPILING = ("har", "hef")
 """The steps that a compiler is waited for."""
 
 
-def tell_models(steps: Steps) -> list[ToldModel]:
-    """Return all models by name, with what is told of each in the table of all."""
+def tell_models(models: Iterable[Model], steps: Steps) -> list[ToldModel]:
+    """Return models by name, with what is told of each in the table of all."""
     rows: dict[tuple[str, str], dict[str, Any]] = {(row["model"], row["target"]): row for row in target_rows(steps)}
     history = History()
-    return [_tell(model, rows, history) for model in sorted(ws.find_workspace_models(), key=lambda one: one.name)]
+    return [_tell(model, rows, history) for model in sorted(models, key=lambda one: one.name)]
 
 
 def _tell(model: Model, rows: Mapping[tuple[str, str], dict[str, Any]], history: History) -> ToldModel:
@@ -161,15 +161,19 @@ def with_sources(told: ToldModel, steps: Steps) -> ToldModel:
 
 
 def page_key(told: ToldModel, steps: Steps, chips: Sequence[ComparisonInputs]) -> str:
-    """Return one digest of all that the page of a model is made of, by content; `told` is without pictures."""
+    """Return one digest of all that the page of a model is made of, by content; `told` is without pictures.
+
+    Times are in the table of all models alone: they are another's tomorrow, and the page is not.
+    """
     from build_rules.comparison.comparison_inputs import digest_of
     from build_rules.report_page.render_pages import TEMPLATES
 
+    untimed = replace(told, targets=tuple(replace(target, seconds=None) for target in told.targets))
     code = hashlib.sha256(PAGES.code_digest().encode())
     for template in sorted(TEMPLATES.iterdir()):
         code.update(template.read_bytes())
     libraries = ("jinja2", "numpy", "onnxruntime", "pillow")
-    parts = [code.hexdigest(), *map(library_version, libraries), repr(told)]
+    parts = [code.hexdigest(), *map(library_version, libraries), repr(untimed)]
     for name, step in steps.by_name.items():
         record = steps.record(name) if step.owner == told.name else {}
         parts += [f"{path} {digest}" for path, digest in digests_of(record.get("outputs", {})).items()]

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from build_rules.report_page.told import DetectedImage, DetectedObject, Side
+from build_rules.errors import InputError
+from build_rules.report_page.told import Detected, DetectedImage, DetectedObject, Side
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,12 +28,19 @@ LONGEST = 640
 FLOAT = "float"
 
 
-def tell_objects(inputs: ComparisonInputs) -> tuple[tuple[DetectedImage, ...], str]:
-    """Return what is found in some images, those first in which most is lost or invented, and which images these are.
+def tell_objects(inputs: ComparisonInputs) -> Detected:
+    """Return what is found in some images, held-out ones if there are; those first in which most is lost or invented.
 
-    Held-out images where there are some. Raises `InputError` when nobody decodes these outputs, for images that cannot
-    be read and for what a compiler refuses.
+    It says why nothing is found when nobody decodes these outputs, for images that cannot be read and for what a
+    compiler refuses.
     """
+    try:
+        return _find(inputs)
+    except InputError as error:
+        return Detected(inputs.hw_arch, fault=str(error))
+
+
+def _find(inputs: ComparisonInputs) -> Detected:
     import numpy as np
 
     from build_rules.compilers.delivered import exact_tensors
@@ -52,7 +60,7 @@ def tell_objects(inputs: ComparisonInputs) -> tuple[tuple[DetectedImage, ...], s
         sides = _sides(references[row], [(preset, objects[row]) for preset, objects in zip(built, found, strict=True)])
         drawn.append(_picture(images.name(number), batch[row], inputs.split.preprocessing.color or "", sides))
     what = f"{len(numbers)} of {len(images)} {inputs.sets[-1].name} images, evenly spaced."
-    return tuple(sorted(drawn, key=_differences, reverse=True)), what
+    return Detected(inputs.hw_arch, tuple(sorted(drawn, key=_differences, reverse=True)), what)
 
 
 def _evenly(count: int) -> list[int]:

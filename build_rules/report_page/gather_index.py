@@ -18,7 +18,10 @@ def gather_index(models: Sequence[ToldModel], has_page: Callable[[str], bool]) -
     rows, without = [], []
     for told in sorted(models, key=lambda told: told.name):
         page = page_link(told.name) if has_page(told.name) else ""
-        targets = [IndexRow(told.name, page, target_row(target, told.comparisons)) for target in told.targets]
+        targets = [
+            IndexRow(told.name, page, told.is_old and bool(page), target_row(target, told.comparisons))
+            for target in told.targets
+        ]
         rows += targets
         if not targets:
             without.append((told.name, page, next(iter(told.faults), "nothing is declared to be built")))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,12 +20,13 @@ from build_rules.report_page.cut_picture import draw_cut, shape_text
 from build_rules.report_page.hef_view import view_hef
 from build_rules.report_page.jpeg import as_uri, sheet_picture
 from build_rules.report_page.page_names import home_link
-from build_rules.report_page.told import DetectedImage, DetectedObject, ToldModel, ToldTarget
+from build_rules.report_page.told import Detected, DetectedImage, DetectedObject, ToldModel, ToldTarget
 from build_rules.report_page.views import (
     CalibrationView,
     DetectedView,
     EndpointRow,
     Fact,
+    FindingsView,
     FoundView,
     ImageRow,
     ModelView,
@@ -39,6 +41,8 @@ HEF_NAMES = ("model+meta.hef", "model.hef")
 """The executable of a target: with its metadata, else as the compiler wrote it."""
 DOCUMENT = "edgefirst.json"
 DOCUMENT_BYTES = 1 << 20
+HOUR = 3600
+ROUND_SECONDS = (10, 60, 600, HOUR)
 LISTED = 400
 """Calibration images that a page names; the file names all."""
 
@@ -48,6 +52,7 @@ def gather_model(told: ToldModel) -> ModelView:
     split, not_cut = _split(told.folder / "split.json")
     document = _document(told)
     classes = _texts(document.get("dataset", {}), "classes")
+    findings, pictures = _findings(told.detected, classes)
     return ModelView(
         name=told.name,
         home=home_link(told.name),
@@ -58,9 +63,8 @@ def gather_model(told: ToldModel) -> ModelView:
         targets=tuple(target_row(target, told.comparisons) for target in told.targets),
         comparisons=tuple(view_comparison(comparison, classes) for comparison in told.comparisons),
         not_compared=told.not_compared,
-        detected=tuple(_detected(image, classes) for image in told.detected),
-        drawn_from=told.drawn_from,
-        no_objects=told.no_objects,
+        findings=findings,
+        pictures=pictures,
         cut=None if split is None else draw_cut(split, told.network),
         not_cut=not_cut,
         presets=tuple(preset for preset, _ in told.frame_bytes),
@@ -95,9 +99,16 @@ def target_row(target: ToldTarget, comparisons: tuple[Comparison, ...]) -> Targe
         agreement=agreement,
         agreement_on=on,
         take=comparison is not None and comparison.take == target.preset,
-        seconds=target.seconds,
+        most_seconds=_at_most(target.seconds),
         warnings=target.warnings,
     )
+
+
+def _at_most(seconds: float | None) -> int | None:
+    """Return a round number of seconds above a measured one, so that two builds of the same are told alike."""
+    if seconds is None:
+        return None
+    return next((bound for bound in ROUND_SECONDS if seconds < bound), (math.floor(seconds / HOUR) + 1) * HOUR)
 
 
 def find_hef(target: ToldTarget) -> Path | None:
@@ -230,15 +241,35 @@ def _images(chosen: Chosen) -> tuple[ImageRow, ...]:
     return tuple(ImageRow(name, "in the snapshot that was given") for name in chosen.image_ids)
 
 
-def _detected(image: DetectedImage, classes: Sequence[str]) -> DetectedView:
+def _findings(
+    detected: Sequence[Detected], classes: Sequence[str]
+) -> tuple[tuple[FindingsView, ...], tuple[Picture, ...]]:
+    """Return what is found by chip, and the pictures: chips have the same ones, and a page holds each once."""
+    places: dict[bytes, int] = {}
+    pictures: list[Picture] = []
+    findings = []
+    for chip in detected:
+        for image in chip.images:
+            if image.jpeg not in places:
+                places[image.jpeg] = len(pictures)
+                pictures.append(
+                    Picture(as_uri(image.jpeg), image.width, image.height, f"{image.name}, as the network sees it")
+                )
+        images = tuple(
+            _detected(image, places[image.jpeg], pictures[places[image.jpeg]], classes) for image in chip.images
+        )
+        findings.append(FindingsView(chip.hw_arch, images, chip.drawn_from, chip.fault))
+    return tuple(findings), tuple(pictures)
+
+
+def _detected(image: DetectedImage, place: int, picture: Picture, classes: Sequence[str]) -> DetectedView:
     fates = Counter(found.fate for side in image.sides for found in side.objects)
     sides = tuple(
         SideView(side.by, side.emulated, tuple(_found(found, classes) for found in side.objects))
         for side in image.sides
     )
-    text = f"{image.name}, as the network sees it"
-    picture = Picture(as_uri(image.jpeg), image.width, image.height, text)
-    return DetectedView(image.name, picture, sides, fates["lost"], fates["invented"])
+    emulated = any(side.emulated for side in sides)
+    return DetectedView(image.name, place, picture, sides, fates["lost"], fates["invented"], emulated)
 
 
 def _found(found: DetectedObject, classes: Sequence[str]) -> FoundView:

@@ -89,7 +89,7 @@ def _environment() -> Environment:
         "size": _size,
         "share": _share,
         "number": _number,
-        "seconds": _seconds,
+        "time": _time,
         "fixed": _fixed,
         "short": _short,
     }
@@ -132,8 +132,10 @@ def _fixed(value: float) -> str:
     return f"{value:.2f}".rstrip("0").rstrip(".")
 
 
-def _seconds(value: float | None) -> str:
-    """Return a time for people."""
-    if value is None:
+def _time(seconds: int | None) -> str:
+    """Return what a time is below, for people."""
+    if seconds is None:
         return "–"
-    return f"{value:.1f} s" if value < 60 else f"{value / 60:.1f} min" if value < 3600 else f"{value / 3600:.1f} h"
+    return (
+        f"< {seconds} s" if seconds < 60 else f"< {seconds // 60} min" if seconds < 3600 else f"< {seconds // 3600} h"
+    )

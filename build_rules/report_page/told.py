@@ -9,6 +9,7 @@ from build_rules.comparison.measured import Comparison
 
 __all__ = [
     "BuiltFrom",
+    "Detected",
     "DetectedImage",
     "DetectedObject",
     "LayerCost",
@@ -111,6 +112,16 @@ class DetectedImage:
 
 
 @dataclass(frozen=True)
+class Detected:
+    """What float and the presets of one chip find in some images: `drawn_from` says which, `fault` why none."""
+
+    hw_arch: str
+    images: tuple[DetectedImage, ...] = ()
+    drawn_from: str = ""
+    fault: str = ""
+
+
+@dataclass(frozen=True)
 class LayerCost:
     """One layer and its share (0..1) of the noise that quantization makes at objects.
 
@@ -133,9 +144,9 @@ class LayerCost:
 class ToldModel:
     """One model. `folder` is where what its targets share lies; `faults` are what is declared wrongly.
 
-    `not_compared` says why there is no comparison, `no_objects` why no objects are drawn; `drawn_from` what images they
-    are drawn on. `layers` are by what they were measured of, worst first. `frame_bytes` are by preset what each
-    endpoint of the split weighs.
+    `not_compared` says why there is no comparison. `detected` is by chip, `layers` by what they were measured of, worst
+    first. `frame_bytes` are by preset what each endpoint of the split weighs. `is_old`: its page shows what lay there
+    once, and has not been made again.
     """
 
     name: str
@@ -146,11 +157,10 @@ class ToldModel:
     faults: tuple[str, ...] = ()
     comparisons: tuple[Comparison, ...] = ()
     not_compared: str = ""
-    detected: tuple[DetectedImage, ...] = ()
-    drawn_from: str = ""
-    no_objects: str = ""
+    detected: tuple[Detected, ...] = ()
     layers: tuple[tuple[str, tuple[LayerCost, ...]], ...] = ()
     network: Network | None = None
     frame_bytes: tuple[tuple[str, tuple[int, ...]], ...] = ()
     built_from: tuple[BuiltFrom, ...] = ()
     tools: tuple[tuple[str, str], ...] = ()
+    is_old: bool = False

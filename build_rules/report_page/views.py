@@ -18,6 +18,7 @@ __all__ = [
     "DetectedView",
     "EndpointRow",
     "Fact",
+    "FindingsView",
     "FoundView",
     "HefView",
     "HistogramView",
@@ -55,7 +56,10 @@ class Picture:
 
 @dataclass(frozen=True)
 class TargetRow:
-    """A target in a table. `agreement` is mAP50-95 of its objects against float's; `take`: the preset to take."""
+    """A target in a table. `agreement` is mAP50-95 of its objects against float's; `take`: the preset to take.
+
+    Compiling takes less than `most_seconds`, None when that is not known.
+    """
 
     name: str
     hw_arch: str
@@ -68,16 +72,20 @@ class TargetRow:
     agreement: float | None
     agreement_on: str
     take: bool
-    seconds: float | None
+    most_seconds: int | None
     warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class IndexRow:
-    """A target of a model in the table of all; `page` is the link to the model's page, empty when there is none."""
+    """A target of a model in the table of all; `page` is the link to the model's page, empty when there is none.
+
+    `is_old`: that page shows what lay there once.
+    """
 
     model: str
     page: str
+    is_old: bool
     target: TargetRow
 
 
@@ -277,13 +285,25 @@ class SideView:
 
 @dataclass(frozen=True)
 class DetectedView:
-    """An image with what each network found in it."""
+    """An image with what each network found in it; `place` is that of its picture among the pictures of the page."""
 
     name: str
+    place: int
     picture: Picture
     sides: tuple[SideView, ...]
     lost: int
     invented: int
+    emulated: bool
+
+
+@dataclass(frozen=True)
+class FindingsView:
+    """What is found by the presets of one chip; `fault` says why nothing is drawn."""
+
+    hw_arch: str
+    images: tuple[DetectedView, ...]
+    drawn_from: str
+    fault: str
 
 
 @dataclass(frozen=True)
@@ -329,9 +349,8 @@ class ModelView:
     targets: tuple[TargetRow, ...]
     comparisons: tuple[ComparisonView, ...]
     not_compared: str
-    detected: tuple[DetectedView, ...]
-    drawn_from: str
-    no_objects: str
+    findings: tuple[FindingsView, ...]
+    pictures: tuple[Picture, ...]
     cut: CutView | None
     not_cut: str
     presets: tuple[str, ...]

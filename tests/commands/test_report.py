@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
+import signal
+import time
 from pathlib import Path
 
 import pytest
 
 from tests.chain.conftest import make_small, make_workspace, single_target
-from tests.doit_runs import doit
+from tests.doit_runs import doit, start_doit
 
 INDEX, PAGE = "build/report/index.html", "build/report/models/shapes-det.html"
 
@@ -65,6 +68,43 @@ def test_a_page_is_left_until_what_it_shows_changes(reported: Path, tmp_path: Pa
     (folder / "models/shapes-det/labels.txt").write_text(labels)
     assert doit(folder, "report").code == 0
     assert "stale" in (folder / PAGE).read_text()
+
+
+def test_numbers_of_an_older_build_are_never_shown_as_those_of_this_one(reported: Path, tmp_path: Path) -> None:
+    """Whatever times say: the model that is compared may have come from a cache, or from another machine."""
+    folder = tmp_path / "w"
+    shutil.copytree(reported, folder, symlinks=True)
+    shutil.copytree(folder / "models/shapes-det", folder / "models/other")
+    (folder / "models/other/shapes-det.onnx").rename(folder / "models/other/other.onnx")
+    known = 'title="mAP50-95'
+    assert doit(folder, "report", "other").code == 0
+    assert (folder / INDEX).read_text().count(known) == 1, "that of the model that was not named still holds"
+    assert "older than what lies there" not in (folder / INDEX).read_text()
+    har = folder / "build/shapes-det/hailo8l-fast/model.har"
+    times = har.stat()
+    har.write_bytes(har.read_bytes() + b"\0" * 512)
+    os.utime(har, ns=(times.st_atime_ns, times.st_mtime_ns - 10**12))
+    assert doit(folder, "report", "other").code == 0
+    assert known not in (folder / INDEX).read_text()
+    assert "older than what lies there" in (folder / INDEX).read_text()
+
+
+def test_ctrl_c_ends_it_at_once(reported: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "w"
+    shutil.copytree(reported, folder, symlinks=True)
+    shutil.rmtree(folder / "build/report")
+    (folder / "build/shapes-det/hailo8l/compare.json").unlink()
+    process = start_doit(folder, "report")
+    assert process.stderr is not None
+    assert "shapes-det (1 of 1)" in process.stderr.readline()
+    time.sleep(1)  # it compares, and measures layers beside that
+    os.killpg(process.pid, signal.SIGINT)
+    began = time.monotonic()
+    assert process.wait(30) == 130
+    assert time.monotonic() - began < 5
+    assert "interrupted" in process.stderr.read()
+    process.communicate()
+    assert not (folder / PAGE).exists()
 
 
 def test_a_name_that_no_model_has(reported: Path) -> None:

@@ -17,6 +17,7 @@ from build_rules.records.split_json import Endpoint, ModelInput, Proof, Split, d
 from build_rules.report_page.jpeg import encode
 from build_rules.report_page.told import (
     BuiltFrom,
+    Detected,
     DetectedImage,
     DetectedObject,
     LayerCost,
@@ -95,7 +96,7 @@ def target(folder: Path, preset: str, state: str = "fresh", *, emulated: bool = 
 
 
 def detected(name: str, emulated: bool = True) -> DetectedImage:
-    pixels = np.linspace(0, 255, 128 * 96 * 3).astype(np.uint8).reshape(96, 128, 3)
+    pixels = np.linspace(len(name), 255, 128 * 96 * 3).astype(np.uint8).reshape(96, 128, 3)
     both = DetectedObject((10.0, 12.0, 60.0, 70.0), 0.91, 0, "both")
     lost = DetectedObject((70.5, 20.0, 120.0, 80.0), 0.31, 0, "lost")
     made = DetectedObject((5.0, 60.0, 30.0, 90.0), 0.27, 1, "invented")
@@ -127,8 +128,9 @@ def model(folder: Path, name: str = "net", label: str = "circle", *, emulated: b
         is_prebuilt=False,
         targets=targets,
         comparisons=(comparison(emulated),),
-        detected=(detected("a.jpg", emulated), detected("b.jpg", emulated)),
-        drawn_from="2 held-out images.",
+        detected=(
+            Detected("hailo8l", (detected("a.jpg", emulated), detected("another.jpg", emulated)), "2 held-out images."),
+        ),
         layers=((targets[0].name, (layer,)),),
         network=Network((Stage(2, 3, 1), Stage(8, 20, 9)), 400_000, 240, 32, (("Reshape", 8),), (("o", (1, 9, 1344)),)),
         frame_bytes=tuple((preset, (65536, 16384, 4096, 5120, 1280, 320)) for preset in PRESETS),

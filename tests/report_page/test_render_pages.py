@@ -15,9 +15,9 @@ import pytest
 from build_rules.errors import InputError
 from build_rules.report_page import render_pages
 from build_rules.report_page.gather_index import gather_index
-from build_rules.report_page.gather_model import gather_model
+from build_rules.report_page.gather_model import _at_most, gather_model
 from build_rules.report_page.render_pages import render_index, render_model
-from build_rules.report_page.told import ToldModel
+from build_rules.report_page.told import Detected, ToldModel
 from tests.report_page.made_up import HOSTILE, PRESETS, comparison, model, target
 
 KNOWN = {"script": 0, "img": 1, "image": 2}
@@ -113,6 +113,43 @@ def test_the_emulator_says_so_on_every_page_and_beside_every_number(tmp_path: Pa
         cells = re.findall(rf"{value:.4f}(.{{5}})", html)
         assert cells
         assert all(after in ("<sup ", " E</t", ", bal", ", acc") or after.startswith('"') for after in cells), cells
+
+
+def test_bytes_of_endpoints_and_the_verdict_carry_the_mark_too(tmp_path: Path) -> None:
+    html = render_model(gather_model(model(tmp_path)))
+    assert "4 of 120 objects<sup " in html
+    assert html.count("16,384<sup ") == 3
+    assert "2 lost" not in html.replace("2 lost<sup ", "")
+
+
+def test_every_chip_has_its_objects_and_the_page_each_picture_once(tmp_path: Path) -> None:
+    told = model(tmp_path)
+    (one,) = told.detected
+    made = page(replace(told, detected=(one, replace(one, hw_arch="hailo8"), Detected("hailo15h", fault="No idea."))))
+    assert made.count("image") == 2
+    assert made.count("use") == 2 * page(told).count("use")
+    assert "No idea." in made.words
+    ids = [attributes["id"] for tag, attributes in made.tags if tag == "symbol"]
+    assert {attributes["href"] for tag, attributes in made.tags if tag == "use"} == {f"#{each}" for each in ids}
+
+
+def test_compile_times_are_told_roughly_and_where_the_table_of_all_is(tmp_path: Path) -> None:
+    told = model(tmp_path)
+    timed = [
+        replace(told, targets=tuple(replace(one, seconds=seconds) for one in told.targets)) for seconds in (11.0, 37.5)
+    ]
+    first, second = (render_index(gather_index([each], lambda name: True)) for each in timed)
+    assert first == second
+    assert "&lt; 1 min<sup" in first
+    assert render_model(gather_model(timed[0])) == render_model(gather_model(told))
+    assert [_at_most(seconds) for seconds in (None, 9.9, 10.0, 700.0, 3600.0, 9000.0)] == [
+        None,
+        10,
+        60,
+        3600,
+        7200,
+        10800,
+    ]
 
 
 def test_what_another_compiler_made_carries_no_mark_of_the_emulator(tmp_path: Path) -> None:
