@@ -46,6 +46,8 @@ def _steps(pixels: frozenset[str], plan: Plan, layer: Layer) -> npt.NDArray[np.f
     if layer.name not in plan.biases or layer.name not in plan.kernels:
         return None
     scales = plan.kernels[layer.name].scales.astype(np.float64)
+    # Kernels of a deconvolution in groups have an axis for the outputs of one group alone, which share their scales.
+    scales = np.tile(scales, len(plan.biases[layer.name]) // len(scales))
     tensor = layer.inputs[0]
     if tensor in plan.tensors:
         is_wide = plan.kernels[layer.name].bits == plan.tensors[tensor].bits == 16

@@ -29,6 +29,7 @@ from build_rules.regular_file import unwatched
 __all__ = ["Source", "check_model", "image_input", "load_source", "prepare"]
 
 MAX_BATCH = 256
+MAX_SIDE = 16384
 SHOWN = 5
 INPUT_TYPES = (onnx.TensorProto.FLOAT, *HALVES, onnx.TensorProto.UINT8)
 
@@ -116,6 +117,8 @@ def image_input(graph: onnx.GraphProto) -> ModelInput:
         )
     if shape[0] > MAX_BATCH:
         raise InputError(f"the input '{value.name}' has shape {shown}; export the model with batch 1.")
+    if max(shape) > MAX_SIDE:
+        raise InputError(f"the input '{value.name}' has shape {shown}; images have at most {MAX_SIDE} pixels a side.")
     if value.type.tensor_type.elem_type not in INPUT_TYPES:
         kind = onnx.TensorProto.DataType.Name(value.type.tensor_type.elem_type)
         raise InputError(

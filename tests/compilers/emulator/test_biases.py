@@ -9,10 +9,11 @@ import numpy as np
 
 from build_rules.compilers.emulator.biases import clipped_biases, with_integer_biases
 from build_rules.compilers.emulator.quantization_plan import Grid, Kernel, Plan
-from tests.compilers.nets import NORMAL, Net
+from tests.compilers.nets import NORMAL, Build, Net
 from tests.compilers.parsed import network_of
 from tests.mixed.nets import loud_detector
 
+LEVEL = "model_optimization_flavor(optimization_level=1, compression_level=0)\n"
 EMPTY = Plan({}, {}, {}, {}, {}, (0.0, 0.0, 0.0), (255.0, 255.0, 255.0))
 
 
@@ -43,3 +44,13 @@ def test_sixteen_by_sixteen_bits_hold_a_usual_bias(tmp_path: Path) -> None:
     wide = NORMAL + "quantization_param({*}, precision_mode=a16_w16)\n"
     build = loud_detector(tmp_path, loudness=1.0).optimize(wide).compile()
     assert max(build.errors()) < 2e-3
+
+
+def test_a_deconvolution_in_groups_shares_its_steps_among_them(tmp_path: Path) -> None:
+    net = Net()
+    first = net.op("Relu", net.conv("images", (3, 8), stride=2))
+    kernel = net.constant(np.random.default_rng(1).normal(0, 0.5, (8, 2, 2, 2)))
+    bias = net.constant(np.linspace(-1, 1, 8))
+    end = net.op("ConvTranspose", first, kernel, bias, group=4, strides=[2, 2], kernel_shape=[2, 2])
+    build = Build(tmp_path, net.model([end]), [net.node(end)]).parse().optimize(NORMAL + LEVEL).compile()
+    assert max(build.errors()) < 0.02
