@@ -40,14 +40,14 @@ FLAT = 2.0
 """Deviation of the pixels, in levels of each channel, of a sample with one colour."""
 MADE_ANEW = 4
 """Images that are made into samples again."""
-STATISTICS_FORMAT = 1
+STATISTICS_FORMAT = 2
 TAILS = (0.1, 99.9)
 
 Floats = NDArray[np.floating[Any]]
 
 
 def read_ranges(statistics: Path) -> tuple[LayerRange, ...] | None:
-    """Return the ranges of a `statistics.npz` of the emulator, by tensor; None where there is none of its format 1.
+    """Return the ranges of a `statistics.npz` of the emulator, by tensor; None where there is none of its format 2.
 
     Its arrays hold the numbers of one tensor after the other: `lows` and `highs` of each sample, `values` of all; JSON
     as bytes, `about`, lists the tensors and says how many each has.
