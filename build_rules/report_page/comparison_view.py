@@ -81,7 +81,7 @@ def _float_row(name: str, truth: Precision, objects: int) -> AgreementRow:
     unknown = (None,) * 6
     return AgreementRow(
         "float",
-        f"{name}, {truth.objects} true objects",
+        f"{name} ({truth.objects} true)",
         truth.images,
         objects,
         *unknown,
