@@ -13,15 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from build_rules import dodo, mixed_tasks
+from build_rules import mixed_tasks, rules
 from build_rules.compilers import COMPILERS, DEFAULT_COMPILER, find_compiler
 from build_rules.compilers.dfc import Dfc
 from build_rules.compilers.dfc.own_code import FAILURES, PROFILE, TELLING
 from build_rules.compilers.protocol import Compiler, Stage
 from build_rules.engine.running.rule import Rule
 
-PACKAGE = Path(dodo.__file__).parent
-RULES = [value for module in (dodo, mixed_tasks) for value in vars(module).values() if isinstance(value, Rule)]
+PACKAGE = Path(rules.__file__).parent
+RULES = [value for module in (rules, mixed_tasks) for value in vars(module).values() if isinstance(value, Rule)]
 HEAVY = ("numpy", "onnx", "onnxruntime", "PIL", "google.protobuf", "safetensors", "xxhash")
 
 
@@ -73,7 +73,7 @@ READ_BACK = "compilers/read_back.py"
 def test_a_rule_names_its_code_and_no_other(rule: Rule) -> None:
     start = module_file(rule.function.split(":")[0])
     assert start is not None
-    tells = set() if rule is dodo.META else {READ_BACK}
+    tells = set() if rule is rules.META else {READ_BACK}
     reached = reached_from([start], [PACKAGE / place for place in tells]) - tells
     named = named_by(rule.code)
     assert sorted(reached - named) == [], "these are imported and not named"
@@ -159,7 +159,7 @@ def test_what_runs_a_result_makes_none() -> None:
 
 def test_a_step_s_own_code_is_in_its_key(tmp_path: Path) -> None:
     def key(*code: str) -> object:
-        task = dodo.HEF.task("a", inputs={}, outputs={"hef": tmp_path / "a"}, settings={}, code=code)
+        task = rules.HEF.task("a", inputs={}, outputs={"hef": tmp_path / "a"}, settings={}, code=code)
         return task["actions"][0].__self__.key
 
     assert key() == key()

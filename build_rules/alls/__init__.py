@@ -10,6 +10,7 @@ Knows the grammar and the commands, not where layer names come from.
 `layers.py`      which layers does a value mean?
 `own_lines.py`   the lines that users append: parsed, translated, checked, completed
 `wide_layers.py` which kinds of layers may work in 16 bits, and which never?
+`wide_lines.py`  is one of the latter put into 16 bits by a script?
 `compose.py`     from what a preset wants of layers, and the user's lines, to the statements of both
 ================ ===================================================================================
 """

@@ -10,7 +10,7 @@ from build_rules.alls.check import check_statement
 from build_rules.alls.commands import COMPILE_STAGE, layer_values, replace_layers
 from build_rules.alls.layers import Layers
 from build_rules.alls.script import Name, Origin, Statement, Value, parse_script
-from build_rules.alls.wide_layers import NEVER_WIDE, WIDE, kind_of
+from build_rules.alls.wide_lines import WideLines
 from build_rules.errors import InputError
 
 __all__ = ["OwnLines", "Sizes", "complete", "level_of", "read_own_lines"]
@@ -87,7 +87,7 @@ def read_own_lines(
             # The heading stands once, above the first of them.
             heading = () if number else (place.heading,)
             statements.append(replace(reader.read(statement, place.source), comments=heading, remark=""))
-    reader.check_precision()
+    reader.wide.check()
     return tuple(statements)
 
 
@@ -100,8 +100,7 @@ class _Reader:
         self.folded = folded
         self.known_only = known_only
         self.place = ""
-        self.wide: dict[str, str] = {}
-        """Layers that lines give 16 bits, each with the place of the line; later ones may take it back."""
+        self.wide = WideLines()
 
     def fail(self, problem: str) -> NoReturn:
         raise InputError(f"{self.place}: {problem}.")
@@ -114,7 +113,7 @@ class _Reader:
         self.check_sizes(statement)
         if statement.command not in COMPILE_STAGE:  # the layers of a placement may be those that the compiler makes
             found = [name for value in layer_values(statement) for name in self.layers.find(value, self.fail)]
-            self.note_precision(statement, found)
+            self.wide.note(statement, found, self.place)
             self.check_forced(statement, found)
         values = (*statement.arguments, *(value for _, value in statement.keywords))
         named: dict[Value, Name] = {
@@ -123,24 +122,6 @@ class _Reader:
         if statement.command not in COMPILE_STAGE:  # what is made there is not there yet when the others are obeyed
             self.layers = self.layers.after(statement)
         return replace_layers(statement, named)
-
-    def note_precision(self, statement: Statement, layers: Sequence[str]) -> None:
-        mode = dict(statement.keywords).get("precision_mode")
-        if statement.command == "quantization_param" and mode is not None:
-            for layer in layers:
-                self.wide.pop(layer, None)
-            if isinstance(mode, Name) and mode.text in WIDE:
-                self.wide.update(dict.fromkeys(layers, self.place))
-
-    def check_precision(self) -> None:
-        """Refuse what would end in a crash hours later, once it is known what no later line takes back."""
-        for layer, place in self.wide.items():
-            self.place = place
-            if kind_of(layer) in NEVER_WIDE:
-                self.fail(
-                    f"{layer} cannot have 16 bits: with a softmax or a product of two tensors in them the allocator "
-                    "crashes; name other layers, or set it back to a8_w8 in a later line"
-                )
 
     def check_sizes(self, statement: Statement) -> None:
         for key, value in statement.keywords:

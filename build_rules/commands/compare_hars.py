@@ -40,6 +40,10 @@ def compare_hars(named: Sequence[Path], truth: Path | None, progress: Progress) 
     description = compilers[0].describe(hars[0])
     shape = (split.input.height, split.input.width, split.input.channels)
     resize = calibrated.geometry.resize
+    presets = [
+        PresetInputs(name, str(har), compiler, "", har, har.with_name("model+meta.hef"))
+        for name, har, compiler in zip(_names(hars), hars, compilers, strict=True)
+    ]
     reader = None if truth is None else truth_reader(truth, split, resize, ())
     return compare(
         ComparisonInputs(
@@ -49,15 +53,19 @@ def compare_hars(named: Sequence[Path], truth: Path | None, progress: Progress) 
             endpoints=load_split(folder / "endpoints.json"),
             exported=folder / "split.onnx",
             feed=load_feed(hars[0].absolute().parent / "feed.json"),
-            presets=tuple(
-                PresetInputs(name, str(har), compiler, "", har, har.with_name("model+meta.hef"))
-                for name, har, compiler in zip(_names(hars), hars, compilers, strict=True)
-            ),
+            presets=tuple(sorted(presets, key=_cost)),
             sets=(held_out_set(images, loader(hars[0], shape), reader, truth),),
         ),
         None,
         progress,
     )
+
+
+def _cost(preset: PresetInputs) -> tuple[int, int]:
+    """Return what a HAR costs a device: the bytes of a frame, then the layers in 16 bits. Advice takes the cheapest."""
+    assert preset.har is not None
+    description = preset.compiler.describe(preset.har)
+    return description.frame_bytes, len(description.wide_layers)
 
 
 def _build_around(har: Path) -> Path:

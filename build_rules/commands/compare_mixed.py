@@ -26,14 +26,16 @@ def mixed_text(target: str, inputs: SetInputs, declaration: Path, *, write: bool
     Raises `InputError` as `find_set`, and for a declaration that cannot be written to, before
     anything is searched.
     """
+    from build_rules.commands.compare_inputs import scratch_folder
     from build_rules.mixed.advice import wide_line
     from build_rules.mixed.find_set import find_set
     from build_rules.records.mixed_json import dump_mixed
 
     if write:
         _read(declaration)  # what cannot be written is told before anything is searched
-    with redirect_stdout(io.StringIO()):  # what quantizing prints, once for every set, is no answer
-        mixed = find_set(inputs)
+    # What quantizing prints, once for every set, is no answer.
+    with scratch_folder() as scratch, redirect_stdout(io.StringIO()):
+        mixed = find_set(inputs, scratch)
     lines = [wide_line(layer.node, layer.mode) for layer in mixed.layers]
     written = _write(declaration, lines) if write else ""
     return dump_mixed(mixed) if as_json else f"{_text(target, mixed, lines)}{written}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from math import isfinite
+from textwrap import wrap
 
 from build_rules.commands.render import render_table
 from build_rules.comparison.measured import Check, Comparison, PresetMeasure, SetMeasure
@@ -15,6 +16,7 @@ CLASSES = 12
 """Classes that are shown, those that lose most first; JSON has all of them."""
 GOOD = 0.99
 """Agreement of a class of which nothing needs to be told."""
+WIDTH, INDENT = 120, 14 * " "
 Row = dict[str, str]
 
 
@@ -130,7 +132,8 @@ def _checks(checks: Sequence[Check]) -> Iterator[str]:
     for check in checks:
         yield f"   {check.state:9}  {check.subject}"
         if check.state != "passed":
-            yield f"              {check.text}" + (f"; {check.advice}" if check.advice else "")
+            told = check.text + (f"; {check.advice}" if check.advice else "")
+            yield from wrap(told, WIDTH, initial_indent=INDENT, subsequent_indent=INDENT, break_on_hyphens=False)
 
 
 def _number(value: float | None) -> str:

@@ -6,7 +6,6 @@ import io
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
 from dataclasses import asdict
-from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -143,19 +142,18 @@ class _Uncut:
         for real in self._batches(preset.compiler, har, f"cut, {preset.preset}"):
             single = {name: values[None] for name, values in real.items()}
             found.append(self._reader.read(quantized_tensors(split, outputs, single, 0)))
-        size = sum(prod(output.shape) * (output.bits or 8) // 8 for output in description.outputs)
-        return judge(f"cut, {preset.preset}", None, size, reference, found, self._images.truth, self._reader.classes)
+        name, size = f"cut, {preset.preset}", description.frame_bytes
+        return judge(name, None, size, reference, found, self._images.truth, self._reader.classes)
 
     def _whole(self, name: str, har: Path, reader: WholeReader, reference: Sequence[Objects]) -> UncutRow:
         from build_rules.compilers.describe_har import output_grids
 
         compiler = self._preset.compiler
-        output = compiler.describe(har).outputs[0]
         found = [
             reader.read(as_rows(next(iter(real.values())), self._channels))
             for real in self._batches(compiler, har, name)
         ]
-        size = prod(output.shape) * (output.bits or 8) // 8
+        size = compiler.describe(har).frame_bytes
         step = output_grids(har)[0][1]
         return judge(name, step, size, reference, found, self._images.truth, self._reader.classes)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from build_rules.objects.agreement import Agreement
 from build_rules.objects.found import Objects
-from build_rules.objects.paired import FEW, PairedTest, is_worse
+from build_rules.objects.paired import FEW, is_worse
 
 __all__ = ["Advice", "Candidate", "advise"]
 
@@ -18,7 +18,7 @@ NOBODY = (
     "all there is."
 )
 MATTERS = 0.01
-"""Quality (0..1) by which a preset has to be worse than the best, beyond chance, before a dearer one is worth it."""
+"""Agreement and quality (0..1) by which a preset has to be worse, beyond chance, before a dearer one is worth it."""
 GOOD = 0.9
 """Agreement (AP50-95 with float) from which on nothing more is proposed."""
 
@@ -55,8 +55,7 @@ def advise(candidates: Sequence[Candidate], reference: Sequence[Objects], images
             f"{counted.images} {images} images; name images that show what it detects.",
         )
     best = max(judged, key=lambda each: _precision(each) or 0.0)  # of equals the first, which is the cheapest
-    tests = [is_worse(reference, best.objects, each.objects) for each in judged[: judged.index(best)]]
-    index = next((number for number, test in enumerate(tests) if not _is_worse(test)), len(tests))
+    index = next(number for number, each in enumerate(judged) if not _is_beaten(each, judged, reference))
     taken = judged[index]
     agrees = f"AP50-95 with float {_shown(taken)} on {counted.images} {images} images with {counted.objects} objects"
     why = "it is the only one that was compared" if len(judged) == 1 else "no other preset agrees better"
@@ -64,7 +63,7 @@ def advise(candidates: Sequence[Candidate], reference: Sequence[Objects], images
         names = " and ".join(f"{each.preset} ({_shown(each)})" for each in judged[:index])
         why = f"{names} {'is' if index == 1 else 'are'} worse beyond chance"
     elif taken is not best:
-        why = f"it is the cheapest, and {best.preset} ({_shown(best)}) {_no_better(tests[index])}"
+        why = f"it is the cheapest, and {best.preset} ({_shown(best)}) {_no_better(taken, best, reference)}"
     parts = [f"Take {taken.preset}: {why}, {agrees}"]
     if counted.images < FEW or counted.objects < FEW_OBJECTS:
         parts.append("so few tell little, and more images may tell otherwise")
@@ -77,15 +76,27 @@ def advise(candidates: Sequence[Candidate], reference: Sequence[Objects], images
     return Advice(taken.preset, "; ".join(parts) + ".")
 
 
-def _is_worse(test: PairedTest) -> bool:
-    """Say whether the second network is worse than the first beyond chance, and by as much as matters."""
-    return test.worse and test.difference <= -MATTERS
+def _is_beaten(candidate: Candidate, others: Sequence[Candidate], reference: Sequence[Objects]) -> bool:
+    """Say whether one of the others is better beyond chance, and by as much as matters in both measures.
+
+    Of precisions that are so near each other no test is asked: what one of them wins in boxes nobody would pay for.
+    The one of the highest precision is never beaten.
+    """
+    nearer = (each for each in others if _gap(candidate, each) >= MATTERS)
+    tests = (is_worse(reference, each.objects, candidate.objects) for each in nearer)
+    return any(test.worse and test.difference <= -MATTERS for test in tests)
 
 
-def _no_better(test: PairedTest) -> str:
-    if test.worse:
-        return f"finds boxes better by {-test.difference:.3f} only"
-    return "is not better beyond chance"
+def _no_better(taken: Candidate, best: Candidate, reference: Sequence[Objects]) -> str:
+    """Tell why the best one is not worth more than the one that is taken."""
+    if (gap := _gap(taken, best)) < MATTERS:
+        return f"agrees better by {gap:.3f} only"
+    test = is_worse(reference, best.objects, taken.objects)
+    return f"finds boxes better by {-test.difference:.3f} only" if test.worse else "is not better beyond chance"
+
+
+def _gap(candidate: Candidate, other: Candidate) -> float:
+    return (_precision(other) or 0.0) - (_precision(candidate) or 0.0)
 
 
 def _precision(candidate: Candidate) -> float | None:

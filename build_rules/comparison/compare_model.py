@@ -27,6 +27,7 @@ from build_rules.objects.found import Objects
 from build_rules.objects.measure_agreement import agree, precision
 from build_rules.objects.read_objects import ObjectReader
 from build_rules.records.split_json import Split
+from build_rules.versions import is_emulated
 
 __all__ = ["Progress", "compare_model"]
 
@@ -220,17 +221,14 @@ def _precision(reader: ObjectReader | None, result: _SetResult, seen: _Seen) -> 
 def _preset(
     split: Split, reader: ObjectReader | None, network: _Network, index: int, results: Sequence[_SetResult]
 ) -> PresetMeasure:
-    outputs = network.description.outputs
     return PresetMeasure(
         preset=network.inputs.preset,
         target=network.inputs.target,
         sdk_version=network.description.sdk_version,
-        emulated=network.inputs.compiler.is_emulated,
+        emulated=network.inputs.compiler.is_emulated or is_emulated(network.description.sdk_version),
         hef_bytes=network.hef.stat().st_size if network.hef is not None and network.hef.is_file() else None,
-        frame_bytes=sum(prod(output.shape) * (output.bits or 8) // 8 for output in outputs),
-        wide_layers=tuple(
-            layer.name for layer in network.description.layers if layer.bits == 16 and layer.kind != "output_layer"
-        ),
+        frame_bytes=network.description.frame_bytes,
+        wide_layers=tuple(layer.name for layer in network.description.wide_layers),
         sets=tuple(
             SetMeasure(
                 name=result.images.name,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,16 @@ class HarDescription:
     def is_quantized(self) -> bool:
         """Whether its numbers are those that the chip will compute with."""
         return self.state in ("quantized_model", "compiled_model")
+
+    @property
+    def frame_bytes(self) -> int:
+        """What it sends to the host for one frame."""
+        return sum(prod(output.shape) * (output.bits or 8) // 8 for output in self.outputs)
+
+    @property
+    def wide_layers(self) -> tuple[HarLayer, ...]:
+        """The layers that work in 16 bits; that an output is delivered in them makes none."""
+        return tuple(layer for layer in self.layers if layer.bits == 16 and layer.kind != "output_layer")
 
 
 def describe(path: Path) -> HarDescription:

@@ -96,8 +96,10 @@ def measure_noise(inputs: SetInputs) -> tuple[LayerNoise, ...]:
     )
 
 
-def find_set(inputs: SetInputs) -> Mixed:
+def find_set(inputs: SetInputs, scratch: Path) -> Mixed:
     """Return the smallest set of layers whose 16 bits bring the objects of the quantized network to those of float.
+
+    Sets are tried in the folder `scratch`.
 
     With too few images, and when nobody decodes the outputs, nothing is chosen, and the record says why.
     """
@@ -127,7 +129,7 @@ def find_set(inputs: SetInputs) -> Mixed:
         return exact_tensors(split, exported.run(image.transpose(2, 0, 1)))
 
     noises = measure_noise(inputs)
-    trials = SetTrials(inputs.compiler, job, split, images, exact)
+    trials = SetTrials(inputs.compiler, job, split, images, exact, scratch)
     found = find_smallest(candidates(noises, parsed.layers), trials.try_set, trials.helps)
     told = MixedImages(len(chosen), len(images), "held-out" if held_out else "calibration")
     return _mixed(found, noises, parsed, told, inputs.compiler.version())
@@ -212,7 +214,7 @@ def _because(found: Found, noises: Sequence[LayerNoise]) -> str:
             f"to {found.taken.value:.3f}; all that may have them would bring {everything:.3f}"
         )
     if found.outcome == "not needed":
-        return f"without any, the objects agree with float's as well as 16 bits could make them ({before:.3f} AP50-95)"
+        return f"as it is, the objects agree with float's as well as 16 bits could make them ({before:.3f} AP50-95)"
     loudest = noises[0].share if noises else 0.0
     return (
         f"no set of up to {MAX_LAYERS} layers helps beyond chance (agreement {before:.3f}, with all in 16 bits "

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import log10
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,13 +41,16 @@ class SetTrials:
         split: Split,
         images: Images,
         exact: Callable[[NDArray[np.uint8]], Tensors],
+        scratch: Path,
     ) -> None:
-        """`job` is that of the script without any set; `exact` gives what the float network delivers, by endpoint,
-        and is called from several threads.
+        """`job` is that of the script without any set; sets are quantized in the folder `scratch`, one at a time.
+
+        `exact` gives what the float network delivers, by endpoint, and is called from several threads.
 
         Raises `InputError` when nobody decodes the outputs.
         """
         self.compiler, self.job, self.split, self.images = compiler, job, split, images
+        self._scratch = scratch
         self.reader = ObjectReader(split)
         self.reference: list[Objects] = []
         self._kept: list[Tensors] = []
@@ -63,18 +65,17 @@ class SetTrials:
     def try_set(self, chosen: tuple[Candidate, ...]) -> Trial:
         """Quantize with a set of layers in 16 bits, and compare."""
         lines = [f"quantization_param({each.layer}, precision_mode={each.mode})\n" for each in chosen]
-        with TemporaryDirectory() as folder:
-            script, har = Path(folder) / "model.alls", Path(folder) / "model.har"
-            script.write_text("".join((self.job.script.read_text(encoding="utf-8"), *lines)), encoding="utf-8")
-            self.compiler.optimize(replace(self.job, script=script, output=har))
-            description = self.compiler.describe(har)
-            found, snr = self._run(har, description)
+        script, har = self._scratch / "model.alls", self._scratch / "model.har"
+        script.write_text("".join((self.job.script.read_text(encoding="utf-8"), *lines)), encoding="utf-8")
+        self.compiler.optimize(replace(self.job, script=script, output=har))
+        description = self.compiler.describe(har)
+        found, snr = self._run(har, description)
         self._found[chosen] = found
         return Trial(
             candidates=chosen,
             agreement=agree(self.reference, found, self.reader.classes),
             snr=snr,
-            frame_bytes=sum(int(np.prod(out.shape)) * (out.bits or 8) // 8 for out in description.outputs),
+            frame_bytes=description.frame_bytes,
             wide=wide_layers(description),
         )
 
@@ -121,7 +122,7 @@ class SetTrials:
 
 def wide_layers(description: HarDescription) -> tuple[str, ...]:
     """Return the layers that make 16 bits. Raises `InputError` when one of them is of a kind that never may."""
-    wide = [layer for layer in description.layers if layer.bits == 16 and layer.kind != "output_layer"]
+    wide = description.wide_layers
     if never := [layer.name for layer in wide if layer.kind in NEVER_WIDE]:
         raise InputError(
             f"{description.network}: {never[0]} would get 16 bits, in which the allocator crashes; please report this."

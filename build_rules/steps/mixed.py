@@ -54,7 +54,8 @@ def run(
                 facts.count,
                 around=around,
                 statistics=collected,
-            )
+            ),
+            Path(folder),
         )
     mixed.write_text(dump_mixed(found), encoding="utf-8")
     print(f"   mixed precision: {found.because}")

@@ -158,9 +158,10 @@ def test_without_other_images_that_is_said(compared: Path, tmp_path: Path) -> No
     assert doit(tmp_path).code == 0, "a mistake in [compare] stops nobody who builds"
 
 
-def test_it_ends_at_once_and_leaves_nothing(compared: Path, tmp_path: Path) -> None:
-    process = start_doit(compared, "compare", MODEL, "--uncut", TMPDIR=str(tmp_path))
-    wait_until(lambda: any(tmp_path.glob("doit-compare-*/parsed.har")))
+@pytest.mark.parametrize(("option", "first"), [("--uncut", "parsed.har"), ("--mixed", "model.alls")])
+def test_it_ends_at_once_and_leaves_nothing(compared: Path, tmp_path: Path, option: str, first: str) -> None:
+    process = start_doit(compared, "compare", MODEL, option, TMPDIR=str(tmp_path))
+    wait_until(lambda: any(tmp_path.glob(f"doit-compare-*/{first}")))
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait(timeout=5) == 130
     assert process.stderr is not None

@@ -98,6 +98,32 @@ def physical_names(document: dict[str, Any]) -> list[str]:
     return [physical["name"] for physical in physical_outputs(document)]
 
 
+def test_hars_of_both_compilers_are_compared_side_by_side(examples: Path) -> None:
+    """Each is run by the compiler that made it, beside the same float network, and the cheapest comes first."""
+    model, preset = BUILT[0]
+    hars = [str(executable(examples, model, preset, suffix).with_name("model.har")) for suffix in ("", "-dfc")]
+    run = doit(examples, "compare", *hars, *map(str, scenes()), "--json")
+    assert run.code == 0, run.err
+    (chip,) = json.loads(run.out)
+    ours, theirs = chip["presets"]
+    assert (ours["sdk_version"], theirs["sdk_version"]) == ("0.1.0-emulated", "3.33.0-double-emulated")
+    assert theirs["emulated"], "the double says that it is none of Hailo's"
+    measured = [
+        [
+            (each["endpoint"], each["snr"], each["snr_at_objects"], each["cosine"])
+            for each in preset["sets"][0]["outputs"]
+        ]
+        for preset in (ours, theirs)
+    ]
+    assert measured[0] == measured[1]
+    assert ours["sets"][0]["agreement"] == theirs["sets"][0]["agreement"]
+    run = doit(examples, "compare", model, *map(str, scenes()), "--json")
+    assert run.code == 0, run.err
+    (chip,) = json.loads(run.out)
+    assert [each["target"] for each in chip["presets"]] == [f"{model}:hailo8l-{preset}-dfc"]
+    assert any("so it is not compared" in note for note in chip["notes"])
+
+
 @pytest.mark.parametrize(("model", "preset"), BUILT)
 def test_the_quantized_network_before_the_compile(examples: Path, model: str, preset: str) -> None:
     """By `doit infer`, each HAR by the compiler that made it: the real values of what the HEF delivers."""

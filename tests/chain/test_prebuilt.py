@@ -80,6 +80,7 @@ def test_only_the_cut_and_the_metadata_are_made(made: Path, compiled_here: Path)
         "meta:m:hailo8l-prebuilt",
     ]
     assert sorted(path.name for path in (made / "build/m").iterdir()) == [
+        "endpoints.json",
         "hailo8l-prebuilt",
         "split.json",
         "split.onnx",

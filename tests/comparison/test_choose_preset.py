@@ -9,6 +9,7 @@ import numpy as np
 from build_rules.comparison.choose_preset import Candidate, advise
 from build_rules.objects.found import Objects
 from build_rules.objects.measure_agreement import agree
+from build_rules.objects.paired import is_worse
 
 IMAGES = 24
 
@@ -46,6 +47,24 @@ def test_what_nobody_would_see_is_not_worth_a_dearer_one() -> None:
     advice = advise([candidate("fast", scenes(0.05)), candidate("balanced", scenes())], scenes(), "held-out")
     assert advice.take == "fast"
     assert advice.because.count(".") == advice.because.count("0.") + advice.because.count("1.0") + 1  # one sentence
+
+
+def test_boxes_that_lie_better_are_not_paid_for_where_precision_is_the_same() -> None:
+    """Beyond chance, and by more than what the test calls nothing; a third preset between the two changes nothing."""
+    fast, balanced, accurate = scenes(0.1), scenes(0.09), scenes()
+    assert is_worse(scenes(), accurate, fast).difference < -0.01
+    candidates = [candidate("fast", fast), candidate("balanced", balanced), candidate("accurate", accurate)]
+    for some in (candidates, candidates[::2]):
+        assert advise(some, scenes(), "held-out").take == "fast"
+
+
+def test_a_dearer_one_that_is_worse_is_not_taken() -> None:
+    worst = candidate("accurate", scenes(lost=2))
+    candidates = [candidate("fast", scenes(lost=1)), candidate("balanced", scenes()), worst]
+    assert advise(candidates, scenes(), "held-out").take == "balanced"
+    advice = advise(candidates[::2], scenes(), "held-out")
+    assert advice.take == "fast"
+    assert "no other preset agrees better" in advice.because
 
 
 def test_one_that_nobody_has_built_is_told_to_be_built() -> None:

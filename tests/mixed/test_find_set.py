@@ -51,8 +51,8 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> SetInputs:
 
 
 @pytest.fixture(scope="module")
-def mixed(inputs: SetInputs) -> Mixed:
-    return find_set(inputs)
+def mixed(inputs: SetInputs, tmp_path_factory: pytest.TempPathFactory) -> Mixed:
+    return find_set(inputs, tmp_path_factory.mktemp("sets"))
 
 
 def test_one_layer_is_found_and_brings_the_objects_back(mixed: Mixed) -> None:
@@ -89,26 +89,26 @@ def test_no_image_is_chosen_by_and_proven_on(count: int) -> None:
     assert len(set(proven)) == len(proven) <= 40
 
 
-def test_held_out_images_are_used_but_for_those_that_layers_were_chosen_by(inputs: SetInputs) -> None:
+def test_held_out_images_are_used_but_for_those_that_layers_were_chosen_by(inputs: SetInputs, tmp_path: Path) -> None:
     """The same pictures by other names."""
-    told = find_set(replace(inputs, held_out=Pictures(np.concatenate([images(SAMPLES), images(3, seed=5)]))))
+    told = find_set(replace(inputs, held_out=Pictures(np.concatenate([images(SAMPLES), images(3, seed=5)]))), tmp_path)
     assert (told.images.proven_set, told.images.proven_on) == ("held-out", SAMPLES + 3 - told.images.chosen_by)
     assert [layer.node for layer in told.layers] == [LOUD]
 
 
 def test_what_cannot_be_judged_is_told_and_nothing_is_chosen(inputs: SetInputs, tmp_path: Path) -> None:
-    few = find_set(replace(inputs, count=3))
+    few = find_set(replace(inputs, count=3), tmp_path)
     split = load_split(inputs.endpoints)
     nameless = tmp_path / "split.json"
     nameless.write_text(dump_split(replace(split, endpoints=tuple(replace(e, role="other") for e in split.endpoints))))
-    undecoded = find_set(replace(inputs, endpoints=nameless))
+    undecoded = find_set(replace(inputs, endpoints=nameless), tmp_path)
     for told in (few, undecoded):
         assert (told.outcome, told.layers, told.before) == ("not judged", (), None)
     assert "too few" in few.because
     assert "objects cannot be read" in undecoded.because
 
 
-def test_a_compiler_that_cannot_measure_says_so(inputs: SetInputs) -> None:
+def test_a_compiler_that_cannot_measure_says_so(inputs: SetInputs, tmp_path: Path) -> None:
     assert not Dfc.measures_noise
     with pytest.raises(InputError, match="only while it quantizes"):
-        find_set(replace(inputs, compiler=Dfc(), held_out=None))
+        find_set(replace(inputs, compiler=Dfc(), held_out=None), tmp_path)

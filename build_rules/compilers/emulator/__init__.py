@@ -95,7 +95,15 @@ SHARED = (
     *("compilers/archive.py", "compilers/har_file.py", "compilers/in_order.py", "compilers/protocol.py"),
     *("errors.py", "inference.py", "records/stage_report.py", "regular_file.py", "versions.py"),
 )
-ALLS = ("alls/check.py", "alls/commands.py", "alls/layers.py", "alls/script.py", "alls/values.py")
+ALLS = (
+    "alls/check.py",
+    "alls/commands.py",
+    "alls/layers.py",
+    "alls/script.py",
+    "alls/values.py",
+    "alls/wide_layers.py",
+    "alls/wide_lines.py",
+)
 OBSERVED = (
     "compilers/samples.py",
     "calibration/snapshot/safetensors_file.py",

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from build_rules.compilers.emulator.fuse import Layer
 from build_rules.compilers.emulator.network import Floats, Network
-from build_rules.compilers.emulator.quantization_plan import Plan
+from build_rules.compilers.emulator.quantization_plan import Plan, image_tensors
 
 __all__ = ["clipped_biases", "with_integer_biases"]
 
@@ -24,24 +24,24 @@ BOTH_WIDE = 1 << 16
 
 def with_integer_biases(network: Network, plan: Plan) -> Plan:
     """Return `plan` with every bias on the grid of its accumulator; what lies beyond 32 bits becomes the last step."""
-    biases = dict(plan.biases)
+    biases, pixels = dict(plan.biases), image_tensors(network)
     for layer in network.weighted:
-        if (steps := _steps(network, plan, layer)) is not None:
+        if (steps := _steps(pixels, plan, layer)) is not None:
             biases[layer.name] = _rounded(plan.biases[layer.name], steps)
     return replace(plan, biases=biases)
 
 
 def clipped_biases(network: Network, plan: Plan) -> tuple[str, ...]:
     """Return the layers whose bias no accumulator of 32 bits holds."""
-    clipped = []
+    clipped, pixels = [], image_tensors(network)
     for layer in network.weighted:
-        steps = _steps(network, plan, layer)
+        steps = _steps(pixels, plan, layer)
         if steps is not None and (np.abs(np.rint(plan.biases[layer.name].astype(np.float64) / steps)) >= TOP).any():
             clipped.append(layer.name)
     return tuple(clipped)
 
 
-def _steps(network: Network, plan: Plan, layer: Layer) -> npt.NDArray[np.float64] | None:
+def _steps(pixels: frozenset[str], plan: Plan, layer: Layer) -> npt.NDArray[np.float64] | None:
     """Return the step of each channel's accumulator; None without a bias, or where the input is on no grid."""
     if layer.name not in plan.biases or layer.name not in plan.kernels:
         return None
@@ -50,7 +50,7 @@ def _steps(network: Network, plan: Plan, layer: Layer) -> npt.NDArray[np.float64
     if tensor in plan.tensors:
         is_wide = plan.kernels[layer.name].bits == plan.tensors[tensor].bits == 16
         return scales * plan.tensors[tensor].scale * (BOTH_WIDE if is_wide else 1)
-    if tensor != network.graph.input:
+    if tensor not in pixels:
         return None
     # Pixels are whole; those of channels with the same deviation are summed up in its unit.
     deviations = set(plan.std or (1.0,))

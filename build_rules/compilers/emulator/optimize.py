@@ -13,7 +13,7 @@ import numpy.typing as npt
 from build_rules.compilers.emulator.biases import clipped_biases, with_integer_biases
 from build_rules.compilers.emulator.collect import read_collected
 from build_rules.compilers.emulator.equalize import equalize
-from build_rules.compilers.emulator.finetune import finetune
+from build_rules.compilers.emulator.finetune import Tuned, finetune
 from build_rules.compilers.emulator.fuse import Layer
 from build_rules.compilers.emulator.har_members import QUANTIZED_MEMBER
 from build_rules.compilers.emulator.judging import read_objects_by
@@ -33,7 +33,7 @@ from build_rules.compilers.emulator.quantization_plan import (
 )
 from build_rules.compilers.emulator.ranges import inner_range, outer_range
 from build_rules.compilers.emulator.runnable import open_network, run_network
-from build_rules.compilers.emulator.script_settings import Settings, read_settings
+from build_rules.compilers.emulator.script_settings import Finetune, Settings, read_settings
 from build_rules.compilers.emulator.sessions import open_session, run
 from build_rules.compilers.har_file import Har, dump_npz, read_har
 from build_rules.compilers.protocol import OptimizeJob
@@ -71,22 +71,28 @@ def optimize(job: OptimizeJob) -> Har:
     plan = make_plan(network, settings, samples, indices, kept, job.around.progress)
     report = {**_report(network, settings, plan, len(indices)), "equalized_pairs": len(equalized.pairs)}
     if settings.finetune is not None:
-        tuned = finetune(
-            network,
-            plan,
-            share_grids(network, settings),
-            _asked_for(network, settings),
-            samples,
-            range(settings.finetune.dataset_size or len(indices)),
-            settings.finetune.epochs or EPOCHS,
-            read_objects_by(network, job.endpoints),
-            job.around.progress,
-        )
+        tuned = _finetuned(network, settings, settings.finetune, plan, samples, len(indices), job)
         print(f"   {tuned.line}")
         plan, report = tuned.plan, {**report, **tuned.facts}
     quantized = quantized_model(network, plan).SerializeToString(deterministic=True)
     _check_runs(quantized, samples, job)
     return _quantized_har(har, network, settings, plan, script, report, quantized)
+
+
+def _finetuned(
+    network: Network, settings: Settings, asked: Finetune, plan: Plan, samples: Samples, count: int, job: OptimizeJob
+) -> Tuned:
+    return finetune(
+        network,
+        plan,
+        share_grids(network, settings),
+        _asked_for(network, settings),
+        samples,
+        range(asked.dataset_size or count),
+        asked.epochs or EPOCHS,
+        read_objects_by(network, job.endpoints),
+        job.around.progress,
+    )
 
 
 def _refuse_adaround(settings: Settings, job: OptimizeJob) -> None:
@@ -254,7 +260,7 @@ def _report(network: Network, settings: Settings, plan: Plan, count: int) -> dic
         "calibration_samples": count,
         "bias_correction": settings.bias_correction,
         "finetune": settings.finetune is not None,
-        "not_emulated": list(settings.not_emulated),
+        "not_emulated": list(settings.skipped),
     }
     clipped = clipped_biases(network, plan)
     return {**report, "biases_beyond_32_bits": list(clipped)} if clipped else report

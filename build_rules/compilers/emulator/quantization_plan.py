@@ -13,7 +13,7 @@ from build_rules.compilers.emulator.graph import attribute
 from build_rules.compilers.emulator.network import Floats, Network
 from build_rules.compilers.emulator.script_settings import Settings
 
-__all__ = ["Grid", "Kernel", "Plan", "grid", "group_bits", "rounding_layers", "share_grids"]
+__all__ = ["Grid", "Kernel", "Plan", "grid", "group_bits", "image_tensors", "rounding_layers", "share_grids"]
 
 PASSIVE = frozenset(
     {
@@ -111,6 +111,15 @@ def rounding_layers(network: Network, shared: Mapping[str, str]) -> tuple[Layer,
         for layer in network.layers
         if not _is_moving(network, layer) or any(shared.get(t) != shared.get(layer.inputs[0]) for t in layer.outputs)
     )
+
+
+def image_tensors(network: Network) -> frozenset[str]:
+    """Return the tensors that hold the values of the network's input and no others, in whatever layout."""
+    found = {network.graph.input}
+    for layer in network.layers:
+        if _is_moving(network, layer) and found.issuperset(layer.inputs):
+            found.update(layer.outputs)
+    return frozenset(found)
 
 
 def _is_moving(network: Network, layer: Layer) -> bool:

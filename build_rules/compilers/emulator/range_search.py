@@ -30,15 +30,16 @@ from build_rules.compilers.samples import Samples
 
 __all__ = ["search_ranges"]
 
-MOST_GROUPS = 12
+MOST_GROUPS = 8
 """Tensors on one grid are searched together; these many, which harm most, are searched at all."""
 
 LEAST_HARM = 0.01
 """... unless their part of all harm is smaller than this."""
 
-COARSE = (1.3, 0.8, 0.6, 0.4, 0.25)
+WIDER = 1.3
+NARROWER = (0.8, 0.6, 0.4, 0.25)
 FINE = (1.1, 0.9)
-"""What the range is multiplied by: first each of these, then the best of them again."""
+"""What the range is multiplied by: once wider, or narrower for as long as that helps; then the best of these again."""
 
 HELD_BYTES = 256 << 20
 SCREENED = 2
@@ -134,16 +135,34 @@ class _Search:
         indices = sorted(self.targets)[: max(1, HELD_BYTES // max(size, 1))]
         rerun = _Rerun(part, self.float_tensors(part.read, indices), self.targets)
         present = self.plan.tensors[tensors[0]]
-        tried = [present, *(_stretched(present, factor) for factor in COARSE)]
-        losses = self._losses(rerun, tried)
-        found = tried[int(np.argmin(losses))]
-        finer = [_stretched(found, factor) for factor in FINE]
-        tried, losses = [*tried, *finer], [*losses, *self._losses(rerun, finer)]
-        best = int(np.argmin(losses))
-        return tried[best] if losses[best] < GAIN * losses[0] else present
+        return _descend(present, lambda grid: self._losses(rerun, [grid])[0])
 
     def _losses(self, rerun: _Rerun, grids: Sequence[Grid]) -> list[float]:
         return [sum(self.factors[name] * error for name, error in rerun.errors(grid).items()) for grid in grids]
+
+
+def _descend(present: Grid, loss: Callable[[Grid], float]) -> Grid:
+    """Return the grid of least loss near `present`, or that itself where others hardly gain.
+
+    Every loss is a run of the network on several samples: what is worse than the step before is followed no further.
+    """
+    losses = {present: loss(present)}
+
+    def gains(grid: Grid) -> bool:
+        least = min(losses.values())
+        losses[grid] = loss(grid)
+        return losses[grid] < least
+
+    if not gains(_stretched(present, WIDER)):
+        for factor in NARROWER:
+            if not gains(_stretched(present, factor)):
+                break
+    found = min(losses, key=lambda grid: losses[grid])
+    if found != present:
+        for factor in FINE:
+            gains(_stretched(found, factor))
+    best = min(losses, key=lambda grid: losses[grid])
+    return best if losses[best] < GAIN * losses[present] else present
 
 
 class _Rerun:

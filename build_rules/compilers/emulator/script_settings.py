@@ -10,6 +10,7 @@ from build_rules.alls.check import check_statement, subject
 from build_rules.alls.commands import COMPILE_STAGE, layer_values
 from build_rules.alls.layers import Layers
 from build_rules.alls.script import Name, Statement, Value, parse_script
+from build_rules.alls.wide_lines import WideLines
 from build_rules.errors import InputError
 
 __all__ = ["MODES", "Adaround", "Finetune", "Precision", "Settings", "named_layers", "read_settings"]
@@ -101,15 +102,6 @@ class Settings:
         return self.policies.get("bias_correction", self.optimization_level >= 1)
 
     @property
-    def not_emulated(self) -> tuple[str, ...]:
-        """What is asked for and not done here, by lines (`skipped`) or by the level."""
-        implied = {
-            "post_quantization_optimization(adaround)": self.adaround is not None,
-        }
-        passed_over = (about for about, wanted in implied.items() if wanted and about not in PERFORMED)
-        return tuple(dict.fromkeys((*self.skipped, *passed_over)))
-
-    @property
     def equalization(self) -> bool:
         """Every level from 0 on equalizes, unless a line says otherwise."""
         return self.policies.get("equalization", self.optimization_level >= 0)
@@ -154,6 +146,7 @@ class _Reader:
         """What is asked for and not performed: options by subject, none where it is the subject as a whole."""
         self.forced: dict[str, frozenset[str]] = {}
         """Layers whose range a line forces, by the place of the line."""
+        self.wide = WideLines()
 
     def read(self, statement: Statement) -> None:
         self.statement = statement
@@ -188,7 +181,11 @@ class _Reader:
             self.skipped.setdefault(about, {}).update(ignored)
 
     def fail(self, problem: str) -> NoReturn:
-        raise InputError(f"{self.source}, line {self.statement.line}: {problem}.")
+        raise InputError(f"{self.place}: {problem}.")
+
+    @property
+    def place(self) -> str:
+        return f"{self.source}, line {self.statement.line}"
 
     def normalization(self) -> None:
         if len(self.statement.arguments) < 2:
@@ -217,11 +214,12 @@ class _Reader:
 
     def quantization_param(self) -> None:
         names, options = self.some_layers(self.statement.arguments[0]), dict(self.statement.keywords)
+        self.wide.note(self.statement, names, self.place)
         if "precision_mode" in options:
             self.set_precision(names, self.word(options["precision_mode"]))
         if "force_range_out" in options:
             self.set_ranges(names, self.pair(options["force_range_out"]))
-            self.forced[f"{self.source}, line {self.statement.line}"] = frozenset(names)
+            self.forced[self.place] = frozenset(names)
 
     def set_precision(self, names: Iterable[str], mode: str) -> None:
         outputs, precision = dict(self.settings.output_bits), dict(self.settings.precision)
@@ -309,6 +307,7 @@ class _Reader:
 
     def result(self) -> Settings:
         """Return the settings of all statements. Raises `InputError` for what they cannot ask for together."""
+        self.wide.check()
         for place, names in self.forced.items():
             if both := names.intersection(self.settings.folded):
                 raise InputError(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from build_rules.compilers.emulator.script_settings import Finetune, Precision, Settings, read_settings
+from build_rules.compilers.emulator.script_settings import MODES, Finetune, Precision, Settings, read_settings
 from build_rules.errors import InputError
 
 HN: dict[str, Any] = {
@@ -219,3 +219,14 @@ def test_later_lines_win_and_names_may_be_whole_or_short() -> None:
         "quantization_param(net/conv1, precision_mode=a16_w16)",
     )
     assert {name: one.weight_bits for name, one in found.precision.items()} == {"net/conv1": 16, "net/conv2": 4}
+
+
+@pytest.mark.parametrize("mode", ["a16_w16", "a8_w8_a16"])
+@pytest.mark.parametrize("layers", ["[conv1, softmax1]", "[softmax1, matmul1]", "{net/*}"])
+def test_a_softmax_or_a_product_in_16_bits_is_refused_whoever_wrote_the_line(layers: str, mode: str) -> None:
+    attention = {name: {"type": name[4:-1], "output": []} for name in ("net/conv1", "net/softmax1", "net/matmul1")}
+    hn, line = {"name": "net", "layers": attention}, f"quantization_param({layers}, precision_mode={mode})\n"
+    with pytest.raises(InputError, match=r"^model\.alls, line 2: net/(softmax|matmul)1 cannot have 16 bits: "):
+        read_settings(f"# wide\n{line}", "model.alls", hn)
+    back = "quantization_param([softmax1, matmul1], precision_mode=a8_w8)\n"
+    assert read_settings(line + back, "model.alls", hn).precision["net/softmax1"] == MODES["a8_w8"]
