@@ -36,5 +36,6 @@ what doit made of it (`task_command.py`).
 `listing.py`     `list` and `info`
 `dumpdb.py`      prints the records
 `unknown.py`     what is said of a name that is none of the tasks
+`help_option.py` `--help`, and options that there are not
 ===============  =========================================================================
 """

@@ -13,6 +13,7 @@ from doit.cmd_clean import Clean as DoitClean
 from doit.exceptions import InvalidCommand
 
 from build_rules.commands.command import show
+from build_rules.commands.help_option import HelpOption
 from build_rules.engine.cleaning.leftovers import Leftover, find_leftovers, why_kept
 from build_rules.engine.cleaning.removal import removal
 from build_rules.engine.doit_names import command_line_variables, recorded_tasks
@@ -48,7 +49,7 @@ class _Removed:
         self._stream.flush()
 
 
-class Clean(DoitClean):  # type: ignore[misc]  # doit has no type hints
+class Clean(HelpOption, DoitClean):  # type: ignore[misc]  # doit has no type hints
     """doit's command `clean`, with `--stale` and an exit code: 1 when something is still there that was to go."""
 
     name = "clean"

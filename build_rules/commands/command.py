@@ -12,15 +12,13 @@ from typing import Any
 
 from doit.cmd_base import Command
 
+from build_rules.commands.help_option import HELP
 from build_rules.engine.encoding import insist_on_utf8
 from build_rules.engine.standard_streams import never_fail_to_print, say
 from build_rules.errors import InputError, printable
 from build_rules.exit_codes import DONE, INTERRUPTED, UNEXPECTED, WRONG_INPUT
 
 __all__ = ["BuildCommand", "check_file", "show"]
-
-HELP = ("-h", "--help")
-
 
 # These commands need no dodo.py, with which the others get this.
 insist_on_utf8()

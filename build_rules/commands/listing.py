@@ -8,6 +8,7 @@ from typing import Any
 from doit.cmd_info import Info as DoitInfo
 from doit.cmd_list import List as DoitList
 
+from build_rules.commands.help_option import HelpOption
 from build_rules.commands.task_command import TaskCommand
 from build_rules.commands.unknown import unknown_task
 from build_rules.engine.encoding import insist_on_utf8
@@ -21,7 +22,7 @@ insist_on_utf8()
 never_fail_to_print()
 
 
-class List(DoitList):  # type: ignore[misc]  # doit has no type hints
+class List(HelpOption, DoitList):  # type: ignore[misc]  # doit has no type hints
     """doit's command `list`."""
 
     name = "list"

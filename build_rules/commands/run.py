@@ -11,6 +11,7 @@ from typing import Any
 from doit import cmd_run
 from doit.exceptions import InvalidCommand
 
+from build_rules.commands.help_option import HelpOption
 from build_rules.engine.freshness.current_run import current_run
 from build_rules.engine.running.dispatch import TargetDispatcher
 from build_rules.engine.running.session import session
@@ -20,7 +21,7 @@ from build_rules.exit_codes import DONE, FAILED, UNEXPECTED
 __all__ = ["Run"]
 
 
-class Run(cmd_run.Run):  # type: ignore[misc]  # doit has no type hints
+class Run(HelpOption, cmd_run.Run):  # type: ignore[misc]  # doit has no type hints
     """doit's command `run`."""
 
     name = "run"

@@ -11,6 +11,7 @@ from doit.cmd_base import DoitCmdBase
 from doit.control import TaskControl
 from doit.exceptions import InvalidCommand
 
+from build_rules.commands.help_option import HelpOption
 from build_rules.commands.unknown import unknown_task
 from build_rules.engine.doit_names import is_ignored
 from build_rules.engine.freshness.current_run import current_run
@@ -59,7 +60,7 @@ class Steps:
         return ignored
 
 
-class TaskCommand(DoitCmdBase):  # type: ignore[misc]  # doit has no type hints
+class TaskCommand(HelpOption, DoitCmdBase):  # type: ignore[misc]  # doit has no type hints
     """A doit command on steps: it loads dodo.py as `doit run` does."""
 
     def steps(self) -> Steps:

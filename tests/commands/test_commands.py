@@ -119,6 +119,8 @@ def test_infer_gives_physical_tensors(built: Path) -> None:
         (("infer", "a.hef", "b.png", "--frob", "x"), "there is no option --frob"),
         (("inspect", "-jx", "a.hef"), "there is no option -j"),
         (("inspect", "--json=3", "a.hef"), "--json takes no value"),
+        (("--frob",), "doit run: option --frob not recognized; `doit help run` tells more."),
+        (("clean", "-Q"), "doit clean: option -Q not recognized"),
         (("infer", "a.hef", "b.png", "-oc.npz"), "a.hef: there is no such file"),
         (("infer", "dodo.py", "b.png", "-oc.npz"), "b.png: there is no such file"),
         (("inspect", "--", "--json"), "--json: there is no such file"),
@@ -150,6 +152,13 @@ def test_help_is_an_answer(tmp_path: Path, command: str) -> None:
     for arguments in (("--help",), ("-h",), ("x.hef", "--help")):
         run = doit(tmp_path, command, *arguments)
         assert (run.code, run.out, run.err) == (0, told.out, "")
+
+
+@pytest.mark.parametrize("command", ["run", "clean", "list", "status"])
+def test_help_is_an_answer_of_commands_on_steps_too(built: Path, command: str) -> None:
+    run = doit(built, command, "--help")
+    assert (run.code, run.err) == (0, "")
+    assert run.out.startswith("PURPOSE\n")
 
 
 def test_the_example_dodo_is_one_line() -> None:

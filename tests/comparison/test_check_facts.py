@@ -23,8 +23,11 @@ from build_rules.comparison.check_facts import (
     read_ranges,
 )
 from build_rules.comparison.checklist import LayerRange
+from build_rules.compilers.emulator import Emulator
 from build_rules.compilers.emulator.collect import FORMAT
+from build_rules.compilers.protocol import StatisticsJob
 from build_rules.records.split_json import ModelInput, Preprocessing, Split
+from tests.compilers.nets import Build, detector
 from tests.metadata.synthetic import Array
 
 SIZE = 48
@@ -160,6 +163,15 @@ def test_the_statistics_of_the_emulator_tell_ranges(tmp_path: Path) -> None:
     file.write_bytes(b"PK")
     assert read_ranges(file) is None
     assert read_ranges(tmp_path / "absent.npz") is None
+
+
+def test_what_the_emulator_collects_now_is_of_the_format_that_is_read(tmp_path: Path) -> None:
+    build = Build(tmp_path, *detector()).parse()
+    means, deviations = (0.0,) * 3, (255.0,) * 3
+    Emulator().collect(StatisticsJob(build.parsed, build.snapshot, means, deviations, tmp_path / "statistics.npz"))
+    ranges = read_ranges(tmp_path / "statistics.npz")
+    assert ranges
+    assert all(each.low < each.high for each in ranges)
 
 
 def test_ranges_are_named_by_nodes_and_softmaxes_have_none_of_their_own(tmp_path: Path) -> None:

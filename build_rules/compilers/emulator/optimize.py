@@ -98,9 +98,10 @@ def _finetuned(
 def _refuse_adaround(settings: Settings, job: OptimizeJob) -> None:
     if settings.adaround is not None:
         raise InputError(
-            f"{job.script}: adaround (a line of its own, or optimization levels 3 and 4) is nothing that the emulator "
-            "does: it searches the better way to round weights, while what 8 bits cost is made by activations. Ask for "
-            "optimization_level=2, or switch it off: post_quantization_optimization(adaround, policy=disabled)."
+            f"{job.script}, line {settings.adaround}: adaround (a line of its own, or optimization levels 3 and 4) is "
+            "nothing that the emulator does: it searches the better way to round weights, while what 8 bits cost is "
+            "made by activations. Ask for optimization_level=2, or switch it off: "
+            "post_quantization_optimization(adaround, policy=disabled)."
         )
 
 

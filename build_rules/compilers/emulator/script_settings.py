@@ -13,7 +13,7 @@ from build_rules.alls.script import Name, Statement, Value, parse_script
 from build_rules.alls.wide_lines import WideLines
 from build_rules.errors import InputError
 
-__all__ = ["MODES", "Adaround", "Finetune", "Precision", "Settings", "named_layers", "read_settings"]
+__all__ = ["MODES", "Finetune", "Precision", "Settings", "named_layers", "read_settings"]
 
 PERFORMED: Mapping[str, frozenset[str]] = {
     "quantization_param": frozenset({"precision_mode", "force_range_out"}),
@@ -60,15 +60,6 @@ class Finetune:
 
 
 @dataclass(frozen=True)
-class Adaround:
-    """The search for the better way to round each weight; None means that no line says it."""
-
-    dataset_size: int | None = None
-    epochs: int | None = None
-    learning_rate: float | None = None
-
-
-@dataclass(frozen=True)
 class Settings:
     """A model script, understood.
 
@@ -77,6 +68,7 @@ class Settings:
     `clipping`: layer -> the percentiles (0 to 100) of its activations that its range ends at; `ranges`: layer -> the
     range itself (real values), where a line gives it. A layer is in one of them at most.
     `policies`: feature -> whether a line switches it on or off; `unequalized`: layers that a line takes out of it.
+    `lines`: the line that last says something of the level or of a policy, by `optimization_level` or feature.
     `skipped`: what was asked for and is not done here, as `command(feature)`, or `command(feature): options`.
     """
 
@@ -93,7 +85,7 @@ class Settings:
     policies: Mapping[str, bool] = field(default_factory=dict)
     unequalized: frozenset[str] = frozenset()
     finetune_options: Finetune = Finetune()
-    adaround_options: Adaround = Adaround()
+    lines: Mapping[str, int] = field(default_factory=dict, compare=False)
     skipped: tuple[str, ...] = ()
 
     @property
@@ -107,9 +99,11 @@ class Settings:
         return self.policies.get("equalization", self.optimization_level >= 0)
 
     @property
-    def adaround(self) -> Adaround | None:
-        """Level 3 and above search for the better rounding, unless a line says otherwise."""
-        return self.adaround_options if self.policies.get("adaround", self.optimization_level >= 3) else None
+    def adaround(self) -> int | None:
+        """The line that asks for adaround, None when none does: level 3 and above ask, unless a line says otherwise."""
+        if self.policies.get("adaround", self.optimization_level >= 3):
+            return self.lines.get("adaround", self.lines.get("optimization_level"))
+        return None
 
     @property
     def finetune(self) -> Finetune | None:
@@ -244,7 +238,7 @@ class _Reader:
     def model_optimization_flavor(self) -> None:
         for key, value in self.statement.keywords:
             if key == "optimization_level":
-                self.settings = replace(self.settings, optimization_level=self.whole(value))
+                self.settings = replace(self.settings, optimization_level=self.whole(value), lines=self.lines(key))
             elif key == "compression_level":
                 self.settings = replace(self.settings, compression_level=self.whole(value))
 
@@ -262,9 +256,6 @@ class _Reader:
         if feature == "finetune":
             tuned = replace(self.settings.finetune_options, **said)
             self.settings = replace(self.settings, finetune_options=tuned)
-        elif feature == "adaround":
-            rounded = replace(self.settings.adaround_options, **said)
-            self.settings = replace(self.settings, adaround_options=rounded)
 
     def pre_quantization_optimization(self) -> None:
         feature = self.feature()
@@ -300,7 +291,11 @@ class _Reader:
     def set_policy(self, feature: str) -> None:
         policy = self.word(dict(self.statement.keywords).get("policy", Name("enabled")))
         if policy != "allowed":
-            self.settings = replace(self.settings, policies={**self.settings.policies, feature: policy == "enabled"})
+            policies = {**self.settings.policies, feature: policy == "enabled"}
+            self.settings = replace(self.settings, policies=policies, lines=self.lines(feature))
+
+    def lines(self, decided: str) -> Mapping[str, int]:
+        return {**self.settings.lines, decided: self.statement.line}
 
     def nms_postprocess(self) -> None:
         self.fail("nms_postprocess puts the decode into the HEF; here it runs on the host, so remove the line")

@@ -81,3 +81,23 @@ def test_it_changes_no_byte_is_told_and_stands_in_the_report(
     script.unlink()
     with pytest.raises(InputError, match="not a readable model script"):
         Emulator().compile(CompileJob(build.har, hef, script))
+
+
+def test_the_line_of_the_step_is_short_and_the_report_is_whole(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    build = Build(tmp_path, *detector()).parse().optimize(FAST)
+    lines = ("allocator_param()", "buffers(a)", "context_switch_param(mode=auto)", "hef_param()", "logger_param()")
+    script = tmp_path / "compile.alls"
+    script.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    capsys.readouterr()
+    report = Emulator().compile(CompileJob(build.har, tmp_path / "placed.hef", script))
+    told = "allocator_param, buffers, context_switch_param, hef_param, and 1 more (doit inspect tells)"
+    assert capsys.readouterr().out == f"   accepted, not emulated: {told}\n"
+    assert report.facts == {"not_emulated": [line.partition("(")[0] for line in lines]}
+
+
+def test_of_a_feature_the_step_names_the_feature(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    build = Build(tmp_path, *detector()).parse()
+    build.optimize(FAST + "post_quantization_optimization(finetune, policy=enabled, learning_rate=0.001)\n")
+    assert "   accepted, not emulated: finetune: learning_rate\n" in capsys.readouterr().out

@@ -164,7 +164,8 @@ def test_finetune_that_nobody_confirms_gives_the_level_below(
 @pytest.mark.parametrize("line", ["model_optimization_flavor(optimization_level=3)", f"{POST}(adaround)"])
 def test_adaround_is_refused_with_the_reason(fast: Build, tmp_path: Path, line: str) -> None:
     build = Build(tmp_path, *detector()).parse()
-    with pytest.raises(InputError, match=r"adaround .* is nothing that the emulator does.*adaround, policy=disabled"):
+    place = rf"model\.alls, line {NORMAL.count(chr(10)) + 1}: adaround "
+    with pytest.raises(InputError, match=place + r".* is nothing that the emulator does.*adaround, policy=disabled"):
         build.optimize(NORMAL + line + "\n")
     build.optimize(NORMAL + line + f"\n{POST}(adaround, policy=disabled)\n")
 
