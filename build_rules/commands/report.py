@@ -61,6 +61,7 @@ class Report(TaskCommand):
     def _make(self, steps: Steps, patterns: Sequence[str]) -> int:
         """Make the page of each wanted model, then the first one; return how many were wanted."""
         from build_rules import workspace as ws
+        from build_rules.commands.progress_line import ProgressLine
         from build_rules.commands.report_facts import tell_models
         from build_rules.report_page.gather_index import gather_index
         from build_rules.report_page.page_names import HOME, page_file
@@ -71,13 +72,16 @@ class Report(TaskCommand):
         told = tell_models(models.values(), steps)
         self._models = len(told)
         wanted = _wanted([*models], patterns)
-        listed = []
+        listed, line = [], ProgressLine()
         for number, each in enumerate(told, start=1):
             model, is_wanted = models[each.name], each.name in wanted
             end_at_once(model)
             if is_wanted:
                 say(sys.stderr, printable(f"{model.name} ({number} of {len(told)})") + "\n")
+            else:
+                line.tell(number, len(told), "what was compared before")
             listed.append(_make_page(each, model, steps) if is_wanted else _as_it_lies(each, model, steps))
+        line.end()
         page = render_index(gather_index(listed, lambda name: (FOLDER / page_file(name)).is_file()))
         make_folder(FOLDER)
         write_page(FOLDER / HOME, page)

@@ -33,6 +33,7 @@ def view_comparison(comparison: Comparison, labels: Sequence[str]) -> Comparison
     )
     return ComparisonView(
         verdict=verdict,
+        presets=len(comparison.presets),
         bars=bars,
         bars_from=start,
         bars_on=known[0][2] if known else "",
@@ -58,10 +59,16 @@ def agreement_of(preset: PresetMeasure) -> tuple[float | None, str]:
 def _agreements(comparison: Comparison) -> Iterator[AgreementRow]:
     """Return a row for float against the truth, where there is one, then one for each preset; held-out images first."""
     truths = dict(comparison.float_truth)
+    found = {
+        measured.name: measured.agreement.objects
+        for preset in comparison.presets
+        for measured in preset.sets
+        if measured.agreement is not None
+    }
     names = dict.fromkeys(measured.name for preset in comparison.presets for measured in preset.sets)
     for name in sorted(names, key=lambda name: name != HELD_OUT):
         if name in truths:
-            yield _float_row(name, truths[name])
+            yield _float_row(name, truths[name], found.get(name, 0))
         for preset in comparison.presets:
             yield from (
                 _preset_row(preset, measured, preset.preset == comparison.take)
@@ -70,10 +77,18 @@ def _agreements(comparison: Comparison) -> Iterator[AgreementRow]:
             )
 
 
-def _float_row(name: str, truth: Precision) -> AgreementRow:
+def _float_row(name: str, truth: Precision, objects: int) -> AgreementRow:
     unknown = (None,) * 6
     return AgreementRow(
-        "float", name, truth.images, truth.objects, *unknown, truth.map50, truth.map50_95, emulated=False, take=False
+        "float",
+        f"{name} ({truth.objects} true)",
+        truth.images,
+        objects,
+        *unknown,
+        truth.map50,
+        truth.map50_95,
+        emulated=False,
+        take=False,
     )
 
 

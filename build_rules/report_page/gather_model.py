@@ -99,6 +99,7 @@ def target_row(target: ToldTarget, comparisons: tuple[Comparison, ...]) -> Targe
         agreement=agreement,
         agreement_on=on,
         take=comparison is not None and comparison.take == target.preset,
+        frame_bytes=None if measured is None else measured.frame_bytes,
         most_seconds=_at_most(target.seconds),
         warnings=target.warnings,
     )

@@ -58,7 +58,7 @@ class Picture:
 class TargetRow:
     """A target in a table. `agreement` is mAP50-95 of its objects against float's; `take`: the preset to take.
 
-    Compiling takes less than `most_seconds`, None when that is not known.
+    `frame_bytes` is what one frame delivers; compiling takes less than `most_seconds`. None: not known.
     """
 
     name: str
@@ -72,6 +72,7 @@ class TargetRow:
     agreement: float | None
     agreement_on: str
     take: bool
+    frame_bytes: int | None
     most_seconds: int | None
     warnings: tuple[str, ...]
 
@@ -246,9 +247,10 @@ class Verdict:
 
 @dataclass(frozen=True)
 class ComparisonView:
-    """One comparison of all presets on one chip. `sets` names the sets of images."""
+    """One comparison of as many presets on one chip."""
 
     verdict: Verdict
+    presets: int
     bars: tuple[Bar, ...]
     bars_from: float
     bars_on: str

@@ -24,6 +24,7 @@ from build_rules.comparison.check_facts import (
 )
 from build_rules.comparison.checklist import LayerRange
 from build_rules.compilers.emulator import Emulator
+from build_rules.compilers.emulator.collect import FORMAT
 from build_rules.compilers.protocol import StatisticsJob
 from build_rules.records.split_json import ModelInput, Preprocessing, Split
 from tests.compilers.nets import Build, detector
@@ -152,12 +153,12 @@ def test_the_statistics_of_the_emulator_tell_ranges(tmp_path: Path) -> None:
         arrays = {"lows": lows, "highs": highs, "values": np.append(values, np.float32(2))}
         np.savez(file, about=np.frombuffer(about, np.uint8), **arrays)  # type: ignore[arg-type]
 
-    save(2)
+    save(FORMAT)  # as the emulator writes it today
     wide, constant = read_ranges(file) or ()
     assert (wide.layer, wide.low, wide.high) == ("/wide", -4, 60)
     assert wide.used == pytest.approx(2 * 3.09 / 64, rel=0.1)
     assert constant == LayerRange("/constant", 2, 2, 0)
-    save(1)
+    save(FORMAT + 1)
     assert read_ranges(file) is None
     file.write_bytes(b"PK")
     assert read_ranges(file) is None

@@ -132,3 +132,15 @@ def test_in_print_everything_is_open_and_on_paper(chromium: Browser, pages: dict
     assert min(heights) > 0
     assert chromium.evaluate("getComputedStyle(document.body).color") == "rgb(28, 31, 35)"
     assert chromium.evaluate("document.querySelector('nav.toc').offsetHeight") == 0
+    assert chromium.evaluate("[...document.images].map((one) => one.complete && one.loading !== 'lazy')") == [True]
+
+
+def test_labels_of_objects_stay_inside_of_their_pictures(chromium: Browser, pages: dict[str, Path]) -> None:
+    chromium.open(pages["full"], 1440)
+    beyond = """[...document.querySelectorAll('.sides svg')].flatMap((picture) => {
+      const [around, texts] = [picture.getBoundingClientRect(), [...picture.querySelectorAll('text')]];
+      return texts.map((text) => text.getBoundingClientRect().right - around.right);
+    })"""
+    found = chromium.evaluate(beyond)
+    assert found
+    assert max(found) <= 0
