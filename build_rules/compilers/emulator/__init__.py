@@ -247,7 +247,9 @@ class Emulator:
 
         har = optimize(job)
         write_har(job.output, har)
-        return StageReport(_left_out(har.document(".modifications_meta_data.json")["not_emulated"]))
+        done = har.document(".modifications_meta_data.json")
+        told = {name: done[name] for name in done if name.startswith(("finetune_", "biases_"))}
+        return StageReport({**_left_out(done["not_emulated"]), **told})
 
     def run_float(self, job: OptimizeJob, image: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
         """Return the end nodes' tensors of the float network for one sample (C, H, W)."""

@@ -16,7 +16,7 @@ from build_rules.compilers.emulator.har_members import QUANTIZED_MEMBER
 from build_rules.compilers.emulator.judging import Verdict
 from build_rules.compilers.emulator.run_hef import HostSession
 from build_rules.compilers.har_file import read_har, write_har
-from build_rules.compilers.protocol import CompileJob
+from build_rules.compilers.protocol import CompileJob, OptimizeJob
 from build_rules.errors import InputError
 from build_rules.hef import read_hef
 from tests.compilers.nets import NORMAL, Build, Net, attention, detector, images
@@ -317,3 +317,11 @@ def test_images_of_another_shape_or_type(fast: Build) -> None:
 
 def test_version_says_what_computes() -> None:
     assert Emulator().version().startswith("emulator 0.1.0 (onnxruntime ")
+
+
+def test_the_report_says_what_the_finetune_kept(fast: Build, tmp_path: Path) -> None:
+    script, made = tmp_path / "model.alls", tmp_path / "model.har"
+    script.write_text(NORMAL + "model_optimization_flavor(optimization_level=2)\n", encoding="utf-8")
+    facts = Emulator().optimize(OptimizeJob(fast.parsed, script, fast.snapshot, made)).facts
+    assert facts["finetune_kept"] == read_har(made).document(".modifications_meta_data.json")["finetune_kept"]
+    assert facts["finetune_judges"] == 12
